@@ -1,0 +1,1 @@
+"""The archive's side: everything that knows DICOM, and the `hepar` command."""

@@ -1,0 +1,71 @@
+"""What can go wrong between the wire and the archive.
+
+NodeError
+├── BadConfiguration     the configuration cannot be read, or has an unknown key
+├── RejectedInstance     an instance is not kept; carries the status for the sender
+├── UnsupportedSeries    the instances do not form one volume that can be segmented
+├── NothingFound         the series shows no liver, so there is nothing to send
+├── SegMismatch          the SEG read back differs from its label map or its source
+├── PeerUnavailable      transient: a peer does not answer now
+└── PeerRefused          a peer answered, and does not want the object
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class StoreStatus(IntEnum):
+    """Statuses that answer a C-STORE request (PS3.4 B.2.3, PS3.7 C)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    NOT_AUTHORISED = 0x0124
+    OUT_OF_RESOURCES = 0xA700
+    DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+
+
+class NodeError(Exception):
+    """Base of every error that the node raises on purpose."""
+
+    transient: ClassVar[bool] = False
+    """Whether the same call may succeed later without anyone's help."""
+    exit_code: ClassVar[int] = 1
+    """What a command ends with when this error stops it."""
+
+
+class BadConfiguration(NodeError):
+    """The configuration cannot be read, or says something that has no meaning."""
+
+    exit_code = 2
+
+
+class RejectedInstance(NodeError):
+    """An instance is not kept; `status` tells the sender why."""
+
+    def __init__(self, message: str, status: StoreStatus) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnsupportedSeries(NodeError):
+    """The instances do not form one volume that can be segmented."""
+
+
+class NothingFound(NodeError):
+    """The series shows no liver, so there is nothing to send."""
+
+
+class SegMismatch(NodeError):
+    """The SEG read back differs from its label map or its source."""
+
+
+class PeerUnavailable(NodeError):
+    """A peer does not answer now."""
+
+    transient = True
+
+
+class PeerRefused(NodeError):
+    """A peer answered, and does not want the object."""

@@ -1,0 +1,91 @@
+"""What every test may ask for: DICOM made in code, and the real series where they are at hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+CtSeries = Callable[..., list[Dataset]]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real series, or a skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real series at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture
+def ct_series() -> CtSeries:
+    """Make a CT series: `slices` instances, feet to head, plane i filled with i HU."""
+    return make_ct_series
+
+
+def make_ct_series(
+    slices: int = 6,
+    rows: int = 16,
+    columns: int = 20,
+    spacing_mm: tuple[float, float, float] = (2.0, 0.5, 0.7),
+) -> list[Dataset]:
+    """Return fresh CT instances of one series; spacing is (slice, row, column)."""
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    return [
+        _ct_instance(index, (rows, columns), spacing_mm, (study, series, frame))
+        for index in range(slices)
+    ]
+
+
+def _ct_instance(
+    index: int,
+    shape: tuple[int, int],
+    spacing_mm: tuple[float, float, float],
+    uids: tuple[str, str, str],
+) -> Dataset:
+    instance = Dataset()
+    instance.SOPClassUID = CTImageStorage
+    instance.SOPInstanceUID = generate_uid()
+    instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.FrameOfReferenceUID = uids
+    instance.Modality = "CT"
+    instance.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    instance.PatientName = "Doe^Jane"
+    instance.PatientID = "TEST-1"
+    instance.PatientBirthDate = "19500101"
+    instance.PatientSex = "F"
+    instance.StudyDate = "20260102"
+    instance.StudyTime = "101112"
+    instance.StudyID = "1"
+    instance.AccessionNumber = "A1"
+    instance.ReferringPhysicianName = ""
+    instance.Manufacturer = "Test"
+    instance.SeriesDescription = "abdomen"
+    instance.SeriesNumber = 2
+    instance.InstanceNumber = index + 1
+    instance.PositionReferenceIndicator = ""
+    instance.PatientPosition = "HFS"
+    instance.ImagePositionPatient = [-100.0, -120.0, 10.0 + index * spacing_mm[0]]
+    instance.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    instance.PixelSpacing = [spacing_mm[1], spacing_mm[2]]
+    instance.SliceThickness = spacing_mm[0]
+    instance.KVP = 120
+    instance.AcquisitionNumber = 1
+    instance.Rows, instance.Columns = shape
+    instance.SamplesPerPixel = 1
+    instance.PhotometricInterpretation = "MONOCHROME2"
+    instance.BitsAllocated = instance.BitsStored = 16
+    instance.HighBit = 15
+    instance.PixelRepresentation = 0
+    instance.RescaleIntercept, instance.RescaleSlope = -1024, 1
+    instance.RescaleType = "HU"
+    instance.PixelData = np.full(shape, index + 1024, np.uint16).tobytes()
+    instance.file_meta = FileMetaDataset()
+    instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    instance.file_meta.MediaStorageSOPClassUID = instance.SOPClassUID
+    instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
+    return instance

@@ -1,0 +1,1 @@
+"""Learns the members of an ensemble and writes a model folder."""
