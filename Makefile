@@ -1,0 +1,78 @@
+# Everything a clone can do; `make` alone lists it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+
+# DCMTK and Orthanc wait 40 ms per object without it.
+export TCP_NODELAY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak clean debian
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, through a running node; results lie in demo/
+	@$(BIN)/hepar demo $(if $(SERIES),"$(SERIES)")
+
+test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test debian  ## Measure the marks of the README and print them as a table
+	$(BIN)/python -m tests.benchmarks.bench
+
+soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times; nothing lost, nothing twice
+	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
+
+clean:  ## Remove the environment and everything that was made here
+	rm -rf $(VENV) build dist demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+# The node alone: no torch, under 1 GB.
+$(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the node into $(VENV) (about a minute, more on a slow line) ..."
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# torch first and by its exact version: a range finds gigabytes of CUDA before the CPU build.
+$(VENV)/.test: $(VENV)/.node
+	@echo "Installing the trainer and the judges into $(VENV) ..."
+	$(PIP) install --constraint constraints.txt torch==2.13.0
+	$(PIP) install --constraint constraints.txt --editable '.[trainer,test]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Hepar needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory venv-package
+	@$(PYTHON) -m venv $(VENV)
+
+.PHONY: venv-package
+venv-package:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null; \
+	else \
+	  echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt-get install python3-venv"; \
+	  exit 1; \
+	fi
+
+# The real archive and the real sender: only root can install them, and only the system tests need them.
+debian:
+	@PATH="$$PATH:/usr/sbin"; \
+	if command -v Orthanc >/dev/null && command -v dcmdump >/dev/null \
+	   && [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing orthanc, orthanc-dicomweb and dcmtk ..."; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	    orthanc orthanc-dicomweb dcmtk >/dev/null; \
+	else \
+	  echo "Orthanc, its DICOMweb plugin or DCMTK is missing: tests/system and make bench skip what needs them."; \
+	  echo "To run them: sudo apt-get install orthanc orthanc-dicomweb dcmtk"; \
+	fi
