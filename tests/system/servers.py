@@ -1,0 +1,252 @@
+"""Real neighbours on loopback: an Orthanc, DCMTK's sender, and the node as a process of its own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
+BIN = Path(sys.executable).parent
+"""Where the environment keeps `hepar`, `dciodvfy` and `segimage2itkimage`."""
+
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+"""Without TCP_NODELAY every DCMTK-based program, Orthanc too, waits 40 ms per object."""
+
+
+def system_program(name: str) -> str | None:
+    """Find a program outside the environment, where pynetdicom puts a `storescu` of its own."""
+    places = [p for p in os.get_exec_path() if Path(p) != BIN] + ["/usr/sbin"]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def missing_programs() -> list[str]:
+    """What the system tests need and this machine lacks, as Debian names it."""
+    missing = [
+        name
+        for name, program in {"orthanc": "Orthanc", "dcmtk": "dcmdump"}.items()
+        if system_program(program) is None
+    ]
+    return missing if DICOMWEB_PLUGIN.exists() else [*missing, "orthanc-dicomweb"]
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Return once `met()` is true; fail with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+
+
+def storescu(port: int, files: Iterable[Path], *options: str, called: str = "ANY-SCP") -> None:
+    """Send files with DCMTK over one association."""
+    program = system_program("storescu")
+    assert program is not None, "DCMTK is not installed"
+    command = [program, *options, "-aec", called, "127.0.0.1", str(port), *map(str, files)]
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def echoes(port: int) -> bool:
+    """Whether a C-ECHO on loopback is answered."""
+    ae = AE("PROBE")
+    ae.add_requested_context(Verification)
+    ae.connection_timeout = 1
+    association = ae.associate("127.0.0.1", port)
+    if not association.is_established:
+        return False
+    try:
+        return bool(association.send_c_echo())
+    finally:
+        association.release()
+
+
+class Server:
+    """A process that is started and stopped by its pid; its output goes to a log file."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        """The command line that runs the server in the foreground."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether the server can be used now."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Start the process and wait until it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(f"{self.log.stem} answers\n{self.tail()}", self._answers_or_died)
+        return self
+
+    def stop(self) -> None:
+        """Ask the process to end and wait until it has gone."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process and its children with kill -9."""
+        self._end(signal.SIGKILL)
+
+    def tail(self) -> str:
+        """The last lines of the log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+    def _answers_or_died(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.log.stem} ended at once:\n{self.tail()}"
+        return self.answers()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, how)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Orthanc(Server):
+    """An archive of its own, in `folder` and on free ports; stop and start it at will."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "orthanc")
+        self.dicom_port, self.http_port = free_port(), free_port()
+        self.configuration = folder / "orthanc.json"
+        self.configuration.write_text(json.dumps(self._settings()))
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "Name": "Archive under test",
+            "StorageDirectory": str(self.folder / "storage"),
+            "IndexDirectory": str(self.folder / "storage"),
+            "DicomAet": "ORTHANC",
+            "DicomPort": self.dicom_port,
+            "HttpPort": self.http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "UnknownSopClassAccepted": True,
+            "Plugins": [str(DICOMWEB_PLUGIN)],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        }
+
+    @property
+    def dicomweb(self) -> str:
+        """Root of the DICOMweb services."""
+        return f"http://127.0.0.1:{self.http_port}/dicom-web"
+
+    def command(self) -> list[str]:
+        return [system_program("Orthanc") or "Orthanc", str(self.configuration)]
+
+    def answers(self) -> bool:
+        try:
+            self.get("system")
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return echoes(self.dicom_port)
+
+    def get(self, path: str) -> Any:
+        """The JSON that Orthanc's own REST interface answers."""
+        return json.loads(self.fetch(path))
+
+    def fetch(self, path: str) -> bytes:
+        """The bytes that Orthanc's own REST interface answers."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.http_port}/{path}", timeout=10
+        ) as reply:
+            return bytes(reply.read())
+
+    def peer(self, kind: str) -> str:
+        """The table of a node's configuration that names this archive as a peer."""
+        if kind == "stow":
+            return f'[peers.archive]\nkind = "stow"\nurl = "{self.dicomweb}"\n'
+        return (
+            '[peers.archive]\nkind = "store"\nae_title = "ORTHANC"\n'
+            f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
+        )
+
+    def segmentations(self) -> list[str]:
+        """Orthanc's identifiers of every SEG instance it keeps."""
+        found: list[str] = []
+        for series in self.get("series?expand"):
+            if series["MainDicomTags"].get("Modality") == "SEG":
+                found += series["Instances"]
+        return found
+
+    def download(self, instance: str, folder: Path) -> Path:
+        """Write one instance into `folder` as Part 10 and return its path."""
+        path = folder / f"{instance}.dcm"
+        path.write_bytes(self.fetch(f"instances/{instance}/file"))
+        return path
+
+
+class HeparNode(Server):
+    """`hepar serve` with the peers it is given; its state and its log live in `folder`."""
+
+    def __init__(self, folder: Path, peers: str, quiet_s: float = 1.0) -> None:
+        super().__init__(folder, "node")
+        self.port = free_port()
+        self.data = folder / "data"
+        self.configuration = folder / "hepar.toml"
+        self.configuration.write_text(
+            f"[node]\nport = {self.port}\ndata = {str(self.data)!r}\n"
+            f"[receive]\nquiet_s = {quiet_s}\nkeep_free_mb = 100\n"
+            f"[jobs]\nfirst_pause_s = 0.5\nlongest_pause_s = 2.0\n"
+            f"{peers}"
+        )
+
+    def command(self) -> list[str]:
+        return [str(BIN / "hepar"), "serve", "--config", str(self.configuration)]
+
+    def answers(self) -> bool:
+        return echoes(self.port)
