@@ -1,0 +1,99 @@
+"""Slices as other scanners, patients and radiographers might have made them."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from trainer.recipe import Augmentation
+from trainer.slices import Target
+
+ELASTIC_KNOTS = 7
+"""Control points of the elastic deformation along each axis."""
+
+
+def augment(
+    hu: Tensor,
+    target: Tensor,
+    pixel_mm: Tensor,
+    recipe: Augmentation,
+    *,
+    size: int,
+    spacing_mm: float,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Resample slices to the working grid, turned, scaled, shifted and bent at random.
+
+    Args:
+        hu: (n, rows, columns) float32, clipped.
+        target: (n, rows, columns) uint8, values of `Target`.
+        pixel_mm: (n,), nan where unknown.
+        recipe: how far to go.
+        size: rows and columns of what comes back.
+        spacing_mm: its pixels' distance.
+        random: the source of all chance.
+
+    Returns:
+        (n, size, size) float32 HU and uint8 targets.
+    """
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, random)
+    image = grid_sample(hu[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
+    classes = target[:, None].float() + 1  # so that what lies outside can be told from background
+    nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
+    labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
+    return _rescan(image, recipe, random), labels
+
+
+def _grid(
+    source: int,
+    pixel_mm: Tensor,
+    recipe: Augmentation,
+    size: int,
+    spacing_mm: float,
+    random: torch.Generator,
+) -> Tensor:
+    """Return where each pixel comes from: (n, size, size, 2) in grid_sample's (x, y)."""
+    n = len(pixel_mm)
+    known = ~pixel_mm.isnan()
+    pixel = torch.where(known, pixel_mm, recipe.unknown_pixel_mm)
+    bound = torch.where(known, recipe.scale, recipe.scale_unknown)
+    zoom = torch.exp(_uniform((n,), random) * bound)
+    angle = _uniform((n,), random) * math.radians(recipe.rotation_deg)
+    axis = (torch.arange(size) - (size - 1) / 2) * spacing_mm
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    place = torch.stack([x, y], dim=-1)[None] / zoom[:, None, None, None]
+    turn = torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin()], -1),
+            torch.stack([angle.sin(), angle.cos()], -1),
+        ],
+        dim=1,
+    )
+    place = torch.einsum("nhwi,nij->nhwj", place, turn)
+    place = place + _uniform((n, 1, 1, 2), random) * recipe.shift_mm
+    knots = torch.randn((n, 2, ELASTIC_KNOTS, ELASTIC_KNOTS), generator=random)
+    strength = torch.rand((n, 1, 1, 1), generator=random) * recipe.elastic_mm
+    bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)
+    place = place + bend.permute(0, 2, 3, 1)
+    return place / (pixel[:, None, None, None] * source / 2)
+
+
+def _rescan(hu: Tensor, recipe: Augmentation, random: torch.Generator) -> Tensor:
+    """Change contrast, level, sharpness and noise, slice by slice.
+
+    What was clipped at 0 HU, air and fat, stays there: its own noise lies far below.
+    """
+    each = (len(hu), 1, 1)
+    soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
+    hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0)
+    gain = torch.exp(_uniform(each, random) * recipe.gain)
+    changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu
+    level = torch.rand(each, generator=random).square() * recipe.noise_hu
+    changed = changed + torch.randn(hu.shape, generator=random) * level
+    return torch.where(hu > 2, changed, hu)
+
+
+def _uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Return numbers in [-1, 1)."""
+    return torch.rand(shape, generator=random) * 2 - 1

@@ -1,0 +1,30 @@
+"""What can go wrong between labelled data and a model folder.
+
+TrainerError
+├── BadData           the training data is not what its format says
+├── BadRecipe         the recipe cannot be read, or asks for what there is not
+└── ParityError       the exported graph does not answer as torch does
+"""
+
+from typing import ClassVar
+
+
+class TrainerError(Exception):
+    """Base of every error that the trainer raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    """What a command ends with when this error stops it."""
+
+
+class BadData(TrainerError):
+    """The training data is not what its format says."""
+
+
+class BadRecipe(TrainerError):
+    """The recipe cannot be read, or asks for what there is not."""
+
+    exit_code = 2
+
+
+class ParityError(TrainerError):
+    """The exported graph does not answer as torch does."""

@@ -1,0 +1,85 @@
+"""The whole model as one graph: Hounsfield units in, labels out.
+
+Graph contract 1 (also in `model.json`):
+
+    hu         float16 (n, rows, columns)   rows run to the back, columns to the patient's left
+    spacing    float32 (2,)                 millimetres between rows, between columns
+    labels     uint8   (n, rows, columns)   values of `engine.volume.Label`
+    agreement  float32 (n, 2, 2)            liver with its tumours, then tumour: how many pixels of
+                                            the working grid every member marks, and any member
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from engine.volume import Label
+from trainer.fusion import FUSIONS, LIVER_EXPONENT, TUMOUR_EXPONENT, Fusion
+from trainer.recipe import Working
+from trainer.resampling import axis_mm, interpolation
+from trainer.windows import Windows
+
+
+class EnsembleGraph(nn.Module):
+    """Windowing, resampling, members, fusion and the way back to the slice's own pixels."""
+
+    def __init__(
+        self, members: Sequence[nn.Module], working: Working, fusion: str = "blumberg"
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.windows = Windows(working.windows)
+        self.working = working
+        self.fuse = FUSIONS[fusion]
+
+    def forward(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        native, working = self.marks(hu, spacing)
+        return labels(native, self.fuse), _agreement(working)
+
+    def marks(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each member thinks, on the slices' own pixels and on the working grid.
+
+        Both are probabilities (members, n, 2, rows, columns): liver with its tumours, tumour.
+        """
+        step = self._step(hu, spacing)
+        down_rows, up_rows = self._matrices(hu.shape[1], spacing[0], step)
+        down_columns, up_columns = self._matrices(hu.shape[2], spacing[1], step)
+        clipped = hu.float().clamp(*self.working.clip_hu)
+        seen = self.windows(down_rows @ clipped @ down_columns.T)
+        working = torch.stack([_mark(member, seen) for member in self.members])
+        return up_rows @ working @ up_columns.T, working
+
+    def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
+        """Return the working grid's spacing: wider where the slice would not fit in it."""
+        rows, columns = hu.shape[1:]
+        needed = torch.stack([spacing[0] * rows, spacing[1] * columns]) / self.working.size
+        return needed.max().clamp(min=self.working.spacing_mm)
+
+    def _matrices(self, length: int, spacing_mm: Tensor, step_mm: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the matrices from an axis of the slice to the working grid and back."""
+        size, ratio = self.working.size, step_mm / spacing_mm
+        down = interpolation(axis_mm(size, ratio), length, ratio)
+        up = interpolation(axis_mm(length, 1 / ratio), size, 1 / ratio)
+        return down, up
+
+
+def labels(marks: Tensor, fuse: Fusion) -> Tensor:
+    """Fuse (members, n, 2, rows, columns) probabilities to (n, rows, columns) uint8 labels."""
+    liver = fuse(marks[:, :, 0], LIVER_EXPONENT)
+    tumour = fuse(marks[:, :, 1], TUMOUR_EXPONENT) & liver
+    return liver.to(torch.uint8) + tumour.to(torch.uint8)
+
+
+def _mark(member: nn.Module, seen: Tensor) -> Tensor:
+    """Return a member's probabilities of the liver with its tumours, and of tumour."""
+    p = member(seen).softmax(dim=1)
+    return torch.stack([1 - p[:, Label.BACKGROUND], p[:, Label.TUMOUR]], dim=1)
+
+
+def _agreement(marks: Tensor) -> Tensor:
+    """Count, per slice and class, the pixels that every member marks and that any does."""
+    marked = (marks > 0.5).float()
+    every = marked.amin(dim=0).sum(dim=(-2, -1))
+    any_member = marked.amax(dim=0).sum(dim=(-2, -1))
+    return torch.stack([every, any_member], dim=-1)

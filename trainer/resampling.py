@@ -1,0 +1,28 @@
+"""Slices to the working grid and back, as products with small matrices.
+
+Along each axis, resampling is linear interpolation: a matrix whose rows are hat functions. Where
+the target is coarser than the source the hats widen, so that nothing aliases. Matrices made of the
+spacing need no library's idea of a grid, and every device multiplies them alike.
+"""
+
+import torch
+from torch import Tensor
+
+
+def interpolation(targets: Tensor, sources: int | torch.SymInt, ratio: Tensor) -> Tensor:
+    """Return the matrix (targets, sources) that samples along one axis.
+
+    Args:
+        targets: where to sample, in source pixels from the middle of the source's axis.
+        sources: length of the source's axis.
+        ratio: target spacing over source spacing; hats widen when it is above 1.
+    """
+    places = torch.arange(sources, dtype=torch.float32) - (sources - 1) / 2
+    width = ratio.clamp(min=1.0)
+    weights = (1 - (targets[:, None] - places[None]).abs() / width).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def axis_mm(length: int | torch.SymInt, spacing_mm: Tensor) -> Tensor:
+    """Return the millimetres of each pixel's centre from the middle of its axis."""
+    return (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) * spacing_mm

@@ -1,0 +1,50 @@
+"""Which slices a training step sees."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.recipe import Batch
+from trainer.slices import Slices, Target
+
+
+class Sampler:
+    """Draws slices so that every patient counts alike, whatever the number of slices."""
+
+    def __init__(self, slices: Slices, batch: Batch) -> None:
+        phantom = np.char.startswith(slices.patient, "phantom")
+        tumour = (slices.tumour_pixels > 0) & ~phantom
+        other = ~tumour & ~phantom
+        self._pools = [
+            (_by_patient(slices, where), count)
+            for where, count in (
+                (tumour, batch.tumour),
+                (other, batch.other),
+                (phantom, batch.phantom),
+            )
+            if where.any()
+        ]
+        spare = batch.size - sum(count for _, count in self._pools)
+        groups, count = self._pools[-1]
+        self._pools[-1] = (groups, count + spare)
+
+    def draw(self, random: np.random.Generator) -> NDArray[np.intp]:
+        """Return the indices of one batch."""
+        return np.array(
+            [
+                random.choice(groups[random.integers(len(groups))])
+                for groups, count in self._pools
+                for _ in range(count)
+            ]
+        )
+
+
+def _by_patient(slices: Slices, where: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Return the indices of the slices `where`, a group per patient.
+
+    A slice whose outline is nearly empty is left out: a few of them are not drawn to the end.
+    """
+    drawn = np.count_nonzero((slices.target > 0) & (slices.target != Target.UNKNOWN), axis=(1, 2))
+    use = where & ((drawn == 0) | (drawn > 60))
+    return [
+        np.flatnonzero(use & (slices.patient == name)) for name in np.unique(slices.patient[use])
+    ]

@@ -1,0 +1,46 @@
+"""Who is learnt from and who is not: patients, never slices."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.slices import Slices, Target
+
+DRAWS = 100
+"""How many random splits are drawn to find one that holds out its share of the tumour."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two sets of patients without a common member."""
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def split_patients(slices: Slices, parts: int, seed: int) -> Split:
+    """Hold out one in `parts` patients, with about one in `parts` of the tumour that was drawn.
+
+    Patients are ordered by their tumour; of each run of `parts` neighbours one is held out at
+    random. Of many such draws, the one that holds out nearest to its share of the tumour is kept.
+    A patient who was not looked at everywhere is always learnt from.
+    """
+    partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
+    whole = slices[~np.isin(slices.patient, partly)]
+    names, index = np.unique(whole.patient, return_inverse=True)
+    burden = np.bincount(index, weights=whole.tumour_pixels)
+    order = np.lexsort((names, -burden))
+    random = np.random.default_rng(seed)
+    draws = [_one_of_each(order, parts, random) for _ in range(DRAWS)]
+    share = burden.sum() / parts
+    held_out = min(draws, key=lambda draw: abs(float(burden[draw].sum()) - share))
+    train = np.setdiff1d(slices.patient, names[held_out])
+    return Split(tuple(train.tolist()), tuple(sorted(names[held_out].tolist())))
+
+
+def _one_of_each(
+    order: NDArray[np.intp], parts: int, random: np.random.Generator
+) -> NDArray[np.intp]:
+    starts = np.arange(0, len(order) - parts + 1, parts)
+    return order[starts + random.integers(0, parts, len(starts))]
