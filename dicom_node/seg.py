@@ -1,0 +1,174 @@
+"""From a label map to a DICOM Segmentation object.
+
+The segments are the values of the label map, exclusive as in LiTS: "Liver" is the liver without
+the tumours that are marked in it, "Tumour" is those. So the voxel counts of a viewer, the
+millilitres of the label map and what another toolkit reads back are the same numbers; whoever
+wants the liver with its tumours adds two. Each segment's description says so.
+
+The same label map, sources and algorithm give the same bytes: nothing in the object tells when,
+or how often, it was made. Its dates are the newest that the sources have.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from io import BytesIO
+
+import highdicom as hd
+import numpy as np
+from pydicom import Dataset
+
+from dicom_node.errors import NothingFound
+from dicom_node.frames import Frame, frames_of
+from dicom_node.provenance import equipment, lossy_compression, newest_date
+from dicom_node.references import refer_to_all, references, take_positions
+from dicom_node.segments import Algorithm, describe
+from dicom_node.uids import ResultUids
+from engine.volume import Label, LabelMap
+
+__all__ = ["Algorithm", "encode", "to_seg"]
+
+SERIES_NUMBER_OFFSET = 9000
+"""Added to the source's Series Number, so that results lie behind the images."""
+LONG_STRING, SHORT_TEXT = 64, 1024
+"""Characters that the value representations LO and ST hold (PS3.5 6.2)."""
+
+
+def to_seg(
+    label_map: LabelMap,
+    sources: Sequence[Dataset],
+    *,
+    algorithm: Algorithm,
+    uids: ResultUids,
+    remarks: Sequence[str] = (),
+) -> hd.seg.Segmentation:
+    """Wrap `label_map` as a BINARY segmentation of the series it was made from.
+
+    The labels travel with their own geometry, so the order of `sources` is free; their pixels
+    are not needed. Frames have the rows, columns and positions of the source's own slices.
+
+    Args:
+        label_map: on the grid of the sources, in any orientation.
+        sources: the single-frame instances, or the one multi-frame instance, of the series.
+        algorithm: the model that made the labels.
+        uids: of `result_uids`.
+        remarks: sentences a reader of the object should know; they go to Derivation
+            Description (0008,2111).
+
+    Raises:
+        NothingFound: no voxel is liver.
+    """
+    labels = _labels_in(label_map)
+    sources = _in_order(sources)
+    frames = frames_of(sources)
+    volume = _without_empty_ends(_as_source_lies(label_map, frames[0]))
+    title = " and ".join(["liver", "tumours"][: len(labels)])
+    seg = hd.seg.Segmentation(
+        source_images=references(sources, volume),
+        pixel_array=volume,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[describe(label, algorithm) for label in labels],
+        series_instance_uid=uids.series,
+        series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
+        sop_instance_uid=uids.instance,
+        instance_number=1,
+        manufacturer="Hepar",
+        manufacturer_model_name="Hepar",
+        software_versions=version("hepar"),
+        device_serial_number=algorithm.digest[:LONG_STRING],
+        series_description=f"Hepar: {title}",
+        content_label="LIVER",
+        content_description=_plain(
+            f"{title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
+        ),
+        omit_empty_frames=True,
+    )
+    refer_to_all(seg, sources)
+    _name_dimensions(seg, uids.dimensions)
+    take_positions(seg, frames)
+    _take_origin(seg, sources, algorithm)
+    seg.DerivationDescription = _plain(
+        " ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT
+    )
+    return seg
+
+
+def encode(seg: Dataset) -> bytes:
+    """Return the object as the bytes of a DICOM file (PS3.10)."""
+    file = BytesIO()
+    seg.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _labels_in(label_map: LabelMap) -> list[Label]:
+    """Return the labels that get a segment: never an empty one, numbered from 1 without a hole."""
+    if not (label_map.labels == Label.LIVER).any():
+        raise NothingFound("no voxel was marked as liver; check that the series shows the abdomen")
+    tumour = (label_map.labels == Label.TUMOUR).any()
+    return [Label.LIVER, Label.TUMOUR] if tumour else [Label.LIVER]
+
+
+def _in_order(sources: Sequence[Dataset]) -> list[Dataset]:
+    """Sort by place, so that the order of arrival leaves no trace in the object."""
+    return sorted(sources, key=lambda source: (_height(source), str(source.SOPInstanceUID)))
+
+
+def _height(source: Dataset) -> float:
+    header = frames_of([source])[0].header
+    orientation = [float(cosine) for cosine in header.ImageOrientationPatient]
+    normal = np.cross(orientation[:3], orientation[3:])
+    return float(normal @ [float(coordinate) for coordinate in header.ImagePositionPatient])
+
+
+def _as_source_lies(label_map: LabelMap, frame: Frame) -> hd.Volume:
+    """Turn the labels so that their rows and columns are those of the source's slices."""
+    grid = label_map.geometry
+    volume = hd.Volume(
+        label_map.labels,
+        grid.affine,
+        "PATIENT",
+        frame_of_reference_uid=grid.frame_of_reference,
+    )
+    along_columns, along_rows = np.array(frame.header.ImageOrientationPatient, float).reshape(2, 3)
+    wanted = np.stack([np.cross(along_columns, along_rows), along_rows, along_columns])
+    agreement = wanted @ np.stack(volume.unit_vectors(), axis=1)
+    axes = [int(axis) for axis in np.abs(agreement).argmax(axis=1)]
+    backward = [i for i, axis in enumerate(axes) if agreement[i, axis] < 0]
+    volume = volume.permute_spatial_axes(axes)
+    return volume.flip_spatial(backward) if backward else volume
+
+
+def _without_empty_ends(volume: hd.Volume) -> hd.Volume:
+    """Leave out the slices before and behind the labels; highdicom would look at each."""
+    labelled = np.flatnonzero(volume.array.any(axis=(1, 2)))
+    return volume[int(labelled[0]) : int(labelled[-1]) + 1]
+
+
+def _name_dimensions(seg: Dataset, uid: str) -> None:
+    for item in [*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = uid
+
+
+def _take_origin(seg: hd.seg.Segmentation, sources: list[Dataset], algorithm: Algorithm) -> None:
+    """Copy patient and study as the source has them, and tell which machines were at work."""
+    seg.copy_patient_and_study_information(sources[0])
+    if sources[0].get("SpecificCharacterSet"):
+        seg.SpecificCharacterSet = sources[0].SpecificCharacterSet
+    del seg.InstanceCreationDate, seg.InstanceCreationTime
+    for said in (
+        newest_date(sources),
+        lossy_compression(sources),
+        equipment(sources[0], algorithm),
+    ):
+        seg.update(said)
+
+
+def _derivation(algorithm: Algorithm, seg: Dataset) -> str:
+    made = f"Marked automatically by {algorithm.name} {algorithm.version}."
+    if seg.LossyImageCompression == "01":
+        return f"{made} Source pixels were lossy compressed."
+    return made
+
+
+def _plain(text: str, limit: int) -> str:
+    """Fit `text` into a value that every character set can write."""
+    return text.encode("ascii", "replace").decode()[:limit]

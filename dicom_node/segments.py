@@ -1,0 +1,78 @@
+"""What each segment is called: codes, colours and the algorithm that drew it."""
+
+from dataclasses import dataclass
+
+import highdicom as hd
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from engine.volume import Label
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The model that made a label map, as the SEG names it."""
+
+    name: str
+    version: str
+    digest: str
+    """SHA-256 of the model folder's manifest, in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of segment."""
+
+    name: str
+    category: Code
+    """PS3.16, CID 7150."""
+    kind: Code
+    """PS3.16, CID 7151."""
+    region: Code | None
+    """Where it lies, unless `kind` says so."""
+    colour: hd.color.CIELabColor
+    meaning: str
+
+
+FINDINGS = {
+    Label.LIVER: Finding(
+        "Liver",
+        codes.SCT.AnatomicalStructure,
+        codes.SCT.Liver,
+        None,
+        hd.color.CIELabColor.from_rgb(221, 130, 101),
+        "Liver without the tumours that are marked in it",
+    ),
+    Label.TUMOUR: Finding(
+        "Tumour",
+        codes.SCT.MorphologicallyAbnormalStructure,
+        codes.SCT.Neoplasm,
+        codes.SCT.Liver,
+        hd.color.CIELabColor.from_rgb(255, 214, 10),
+        "Tumours in the liver; no voxel of them is in the segment Liver",
+    ),
+}
+"""What a label means outside."""
+
+
+def describe(label: Label, algorithm: Algorithm) -> hd.seg.SegmentDescription:
+    """Return the item of the Segment Sequence (0062,0002) for `label`."""
+    finding = FINDINGS[label]
+    description = hd.seg.SegmentDescription(
+        segment_number=label.value,
+        segment_label=finding.name,
+        segmented_property_category=finding.category,
+        segmented_property_type=finding.kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=algorithm.name,
+            version=algorithm.version,
+            family=codes.DCM.ArtificialIntelligence,
+            source="Hepar",
+            parameters={"model-sha256": algorithm.digest},
+        ),
+        anatomic_regions=[finding.region] if finding.region else None,
+        display_color=finding.colour,
+    )
+    description.SegmentDescription = finding.meaning
+    return description
