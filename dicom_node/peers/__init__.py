@@ -1,0 +1,33 @@
+"""Where results go: a folder, a DICOM node (C-STORE), a DICOMweb server (STOW-RS)."""
+
+from pathlib import Path
+from typing import Protocol
+
+from dicom_node.peers.folder import FolderPeer
+from dicom_node.peers.store import StorePeer
+from dicom_node.peers.stow import StowPeer
+
+__all__ = ["FolderPeer", "Peer", "StorePeer", "StowPeer"]
+
+
+class Peer(Protocol):
+    """A system that takes DICOM objects."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+
+    def send(self, path: Path) -> None:
+        """Return once the peer has the object of a DICOM file; a second time does no harm.
+
+        Raises:
+            PeerUnavailable: it may take the object later.
+            PeerRefused: it will not take this object.
+        """
+
+    def echo(self) -> None:
+        """Return if the peer answers, and would listen to this node.
+
+        Raises:
+            PeerUnavailable, PeerRefused: as `send` would.
+        """

@@ -1,0 +1,110 @@
+"""A DICOMweb server that takes objects by STOW-RS (PS3.18 10.5)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+from dicomweb_client import DICOMwebClient
+from pydicom import Dataset, dcmread
+
+from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
+from dicom_node.peers.answers import failure
+
+TRY_LATER = {408, 425, 429}
+"""Client errors that are about the moment; every server error is too."""
+
+
+@dataclass(frozen=True)
+class StowPeer:
+    """A DICOMweb origin server."""
+
+    name: str
+    url: str
+    """The root under which `/studies` lies."""
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    """Bearer token; goes before user and password."""
+    connect_s: float = 10
+    answer_s: float = 60
+    """Time between two bytes of the answer."""
+
+    def send(self, path: Path) -> None:
+        """Store one object; it counts as stored only if the answer names no failure."""
+        try:
+            answer = self._client().store_instances([dcmread(path)])
+        except requests.RequestException as error:
+            if error.response is not None and not error.response.ok:
+                raise self._http_failure(error.response) from error
+            raise self._unreachable(error) from error
+        if failed := self._failed(answer):
+            raise failed
+
+    def echo(self) -> None:
+        """Return if the server answers a search as a DICOMweb server would."""
+        try:
+            answer = self._session().get(
+                f"{self.url.rstrip('/')}/studies",
+                params={"limit": "1"},
+                timeout=(self.connect_s, self.answer_s),
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
+        if not answer.ok:
+            raise self._http_failure(answer)
+
+    def _client(self) -> DICOMwebClient:
+        client = DICOMwebClient(
+            self.url.rstrip("/"),
+            session=self._session(),
+            callback=_plain_content_type,
+            timeout=(self.connect_s, self.answer_s),
+        )
+        client.set_http_retry_params(retry=False)  # the job pauses and tries again
+        return client
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.headers["Accept"] = "application/dicom+json"
+        if self.token:
+            session.headers["Authorization"] = f"Bearer {self.token}"
+            session.trust_env = False  # or ~/.netrc takes the header's place
+        elif self.user:
+            session.auth = (self.user, self.password or "")
+        return session
+
+    def _http_failure(self, answer: requests.Response) -> NodeError:
+        said = f"{self.name}: {self.url} answered {answer.status_code} {answer.reason}"
+        if answer.status_code >= 500 or answer.status_code in TRY_LATER:
+            return PeerUnavailable(said)
+        if failed := self._failed(_dataset(answer)):
+            return failed
+        if answer.status_code in (401, 403):
+            return PeerRefused(f"{said}; check user, password or token")
+        return PeerRefused(f"{said}; check the address: /studies is added to it")
+
+    def _failed(self, answer: Dataset) -> NodeError | None:
+        """Return the error of the first instance that the answer says was not stored."""
+        for item in answer.get("FailedSOPSequence", []):
+            return failure(self.name, int(item.get("FailureReason", 0)))
+        return None
+
+    def _unreachable(self, error: Exception) -> PeerUnavailable:
+        return PeerUnavailable(
+            f"{self.name}: {self.url} gave no answer that can be read: {error}; check that it runs,"
+            " and the address"
+        )
+
+
+def _dataset(answer: requests.Response) -> Dataset:
+    try:
+        return Dataset.from_json(answer.json())
+    except (ValueError, TypeError, KeyError):  # a page for people, not a data set
+        return Dataset()
+
+
+def _plain_content_type(answer: requests.Response, *_: object, **__: object) -> requests.Response:
+    """Take "; charset=utf-8" off: the client would pass over the failures in such an answer."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0]
+    answer.headers["Content-Type"] = kind.strip().lower()
+    return answer
