@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pydicom import Dataset
 
 from dicom_node.frames import Frame, frames_of
-from dicom_node.screening import screen
 from dicom_node.kinds import Answer, SeriesGeometry, SeriesKind
+from dicom_node.screening import screen
 from dicom_node.stack import TOLERANCE_MM, place_slices
 
 __all__ = ["TOLERANCE_MM", "Answer", "SeriesGeometry", "SeriesKind", "classify", "classify_frames"]

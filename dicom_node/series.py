@@ -13,6 +13,7 @@ from dicom_node.errors import UnsupportedSeries
 from dicom_node.frame_of_reference import derived_frame_of_reference, lacks_frame_of_reference
 from dicom_node.frames import Frame, frames_of
 from dicom_node.geometry import Answer, classify_frames
+from dicom_node.header import NO_DATA_SET
 from dicom_node.pixels import hounsfield
 from dicom_node.stack import axes_of, places_of
 from engine.volume import Geometry, Volume
@@ -116,7 +117,7 @@ def _oriented(frames: Sequence[Frame]) -> _Grid:
 def _read(path: Path) -> Dataset:
     try:
         return dcmread(path)
-    except (InvalidDicomError, EOFError) as error:
+    except (InvalidDicomError, *NO_DATA_SET) as error:
         raise UnsupportedSeries(
             f"{path} is no whole DICOM file: {error}; send the instance again"
         ) from error

@@ -1,13 +1,19 @@
 """What every test may ask for: DICOM made in code, and the real series where they are at hand."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -89,3 +95,58 @@ def _ct_instance(
     instance.file_meta.MediaStorageSOPClassUID = instance.SOPClassUID
     instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
     return instance
+
+
+@pytest.fixture
+def enhanced_ct() -> Callable[[list[Dataset]], Dataset]:
+    """Put the slices of a classic series into one Enhanced CT instance, in the same order."""
+    return make_enhanced_ct
+
+
+def make_enhanced_ct(slices: list[Dataset]) -> Dataset:
+    """Return one multi-frame instance of the same pixels, patient and place."""
+    first = slices[0]
+    whole = Dataset()
+    whole.update(
+        {element.tag: deepcopy(element) for element in first if element.tag.group != 0x0020}
+    )
+    for keyword in ("PixelSpacing", "SliceThickness", "RescaleIntercept", "RescaleSlope"):
+        delattr(whole, keyword)
+    del whole.RescaleType
+    whole.SOPClassUID, whole.SOPInstanceUID = EnhancedCTImageStorage, generate_uid()
+    whole.StudyInstanceUID, whole.SeriesInstanceUID = first.StudyInstanceUID, generate_uid()
+    whole.StudyID, whole.SeriesNumber, whole.InstanceNumber = "1", 3, 1
+    whole.FrameOfReferenceUID, whole.PositionReferenceIndicator = first.FrameOfReferenceUID, ""
+    whole.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    whole.NumberOfFrames = len(slices)
+    whole.SharedFunctionalGroupsSequence = [_shared_groups(first)]
+    whole.PerFrameFunctionalGroupsSequence = [_frame_groups(instance) for instance in slices]
+    whole.PixelData = b"".join(instance.PixelData for instance in slices)
+    whole.file_meta = FileMetaDataset()
+    whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    whole.file_meta.MediaStorageSOPClassUID = whole.SOPClassUID
+    whole.file_meta.MediaStorageSOPInstanceUID = whole.SOPInstanceUID
+    return whole
+
+
+def _shared_groups(instance: Dataset) -> Dataset:
+    groups, measures, orientation, kind = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = instance.PixelSpacing
+    measures.SliceThickness = instance.SliceThickness
+    orientation.ImageOrientationPatient = instance.ImageOrientationPatient
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    groups.PixelMeasuresSequence = [measures]
+    groups.PlaneOrientationSequence = [orientation]
+    groups.CTImageFrameTypeSequence = [kind]
+    return groups
+
+
+def _frame_groups(instance: Dataset) -> Dataset:
+    groups, position, values = Dataset(), Dataset(), Dataset()
+    position.ImagePositionPatient = instance.ImagePositionPatient
+    values.RescaleIntercept = instance.RescaleIntercept
+    values.RescaleSlope = instance.RescaleSlope
+    values.RescaleType = "HU"
+    groups.PlanePositionSequence = [position]
+    groups.PixelValueTransformationSequence = [values]
+    return groups

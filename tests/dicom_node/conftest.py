@@ -1,0 +1,20 @@
+"""What the tests of the node's DICOM side share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from dicom_node.series import read_series
+
+
+@pytest.fixture
+def real_series(shared_data: Path) -> Callable[[str], list[Dataset]]:
+    """Read the CT instances in a folder of the real series."""
+
+    def read(folder: str) -> list[Dataset]:
+        paths = [path for path in sorted((shared_data / folder).iterdir()) if path.is_file()]
+        return read_series(path for path in paths if "seg" not in path.name)
+
+    return read
