@@ -14,21 +14,32 @@ class Answer(StrEnum):
 
 
 class SeriesKind(StrEnum):
-    """What the instances of a series form. The first that fits, in this order, is its kind."""
+    """What the instances of a series form, in the order in which it is looked for."""
 
     NOT_CT = "not CT"
+    """Another modality or SOP class, or nothing at all."""
     LOCALIZER = "localizer"
-    REFORMATTED = "reformatted"
+    """Projection images, by ImageType."""
     DERIVED = "derived"
+    """Computed from other images (ImageType, colours, units other than HU)."""
+    REFORMATTED = "reformatted"
+    """Resampled in another plane, by ImageType or because the slices are not axial."""
     INCOMPLETE = "incomplete header"
+    """Blank UIDs, or a value that place or Hounsfield units cannot do without."""
     MIXED = "mixed series"
+    """Several series, patients, frames of reference, sizes or pixel spacings."""
     SINGLE_SLICE = "single slice"
     DUPLICATE_POSITIONS = "duplicate positions"
     SEVERAL_STACKS = "several stacks"
+    """Slices oriented unlike one another, side by side, or in stacks that a tag tells apart."""
     TILTED_GANTRY = "tilted gantry"
+    """Stacked along a line that is not perpendicular to the slices."""
     GAPS = "gaps"
+    """Slices missing, or unevenly spaced."""
     NO_FRAME_OF_REFERENCE = "no frame of reference"
+    """A stack that could be segmented, were it known in which frame its positions are meant."""
     OBLIQUE = "oblique stack"
+    """Even, and up to 30 degrees off the axes of the patient."""
     REGULAR = "regular stack"
 
     @property

@@ -39,25 +39,36 @@ def hounsfield(frame: Frame) -> NDArray[np.int16]:
     stored = _stored(frame)
     (slope,) = frame.numbers("RescaleSlope", 1) or (1.0,)
     (intercept,) = frame.numbers("RescaleIntercept", 1) or (0.0,)
-    if slope == 1 and intercept.is_integer() and abs(intercept) < 2**24:
-        hu: NDArray[Any] = stored.astype(np.int32)
-        hu += int(intercept)
-    else:
-        hu = stored.astype(np.float32)
-        hu *= np.float32(slope)
-        hu += np.float32(intercept)
-        np.rint(hu, out=hu)
     bright = _bright_padding(frame, stored, slope, intercept)
-    np.clip(hu, AIR_HU, HIGHEST_HU, out=hu)
+    if slope == 1 and intercept.is_integer() and -(2**13) < intercept < HIGHEST_HU:
+        hu = _shifted(stored, int(intercept))
+    else:
+        hu = _rescaled(stored, slope, intercept)
     if bright is not None:
         hu[bright] = AIR_HU
-    return hu.astype(np.int16)
+    return hu
 
 
 def is_lossy(instance: Dataset) -> bool:
     """Tell whether the pixels lost something to compression, by the header or by how they came."""
     said = str(instance.get("LossyImageCompression") or "").strip()
     return said == "01" or (said != "00" and _transfer_syntax(instance) in LOSSY)
+
+
+def _shifted(stored: NDArray[Any], intercept: int) -> NDArray[np.int16]:
+    """Clip before the shift, where every value still fits: half the memory to walk through."""
+    info = np.iinfo(stored.dtype)
+    low, high = max(AIR_HU - intercept, info.min), min(HIGHEST_HU - intercept, info.max)
+    hu = np.clip(stored, low, high, out=stored).astype(np.int16)
+    hu += np.int16(intercept)
+    return hu
+
+
+def _rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[np.int16]:
+    hu = stored.astype(np.float32)  # exact for 24 bits
+    hu *= np.float32(slope)
+    hu += np.float32(intercept)
+    return np.clip(np.rint(hu, out=hu), AIR_HU, HIGHEST_HU, out=hu).astype(np.int16)
 
 
 def _bright_padding(
