@@ -1,0 +1,128 @@
+"""The model folder: what it says of itself, and whether its files are still those it names."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.errors import BrokenModel, ModelNotFound
+from engine.manifest import CONTRACT, Manifest, ModelClass
+
+MANIFEST = "model.json"
+GRAPH = "ensemble.onnx"
+REFERENCE = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder whose every file was found to be the one its manifest names."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    """SHA-256 of the manifest, in hex; it names the files' digests, so it names the model."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Which edition of that name it is."""
+        return self.manifest.version
+
+    @property
+    def contract(self) -> int:
+        """Version of the graph contract that its graph keeps."""
+        return self.manifest.contract
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the networks whose answers are fused."""
+        return self.manifest.members
+
+    @property
+    def classes(self) -> tuple[ModelClass, ...]:
+        """What it marks, by rising label."""
+        return self.manifest.classes
+
+    @property
+    def working_spacing_mm(self) -> float:
+        """Pixel spacing at which the members look at a slice."""
+        return self.manifest.working.spacing_mm
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX graph: Hounsfield units in, labels out."""
+        return self.folder / GRAPH
+
+    @property
+    def reference(self) -> Path:
+        """Inputs and the float32 answers to them."""
+        return self.folder / REFERENCE
+
+
+def default_model_folder() -> Path:
+    """Where the model that comes with Hepar lies."""
+    return Path(__file__).parent / "models" / "base"
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder and compare every file with the digest in its manifest.
+
+    Raises:
+        ModelNotFound: there is no manifest under `folder`.
+        BrokenModel: the manifest or a file is not what it should be.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelNotFound(
+            f"no {MANIFEST} in {folder}: name a model folder, such as {default_model_folder()}"
+        ) from error
+    manifest = _read_manifest(text, path)
+    for name, digest in manifest.files.items():
+        _require_digest(folder / name, digest)
+    return Model(folder, manifest, hashlib.sha256(text).hexdigest())
+
+
+def _read_manifest(text: bytes, path: Path) -> Manifest:
+    try:
+        content = json.loads(text)
+    except ValueError as error:  # also bytes that are no text
+        raise BrokenModel(f"{path} is not JSON ({error}): copy the model folder again") from error
+    if isinstance(content, dict) and content.get("contract", CONTRACT) != CONTRACT:
+        raise BrokenModel(
+            f"{path} keeps graph contract {content['contract']!r}, this Hepar knows {CONTRACT}: "
+            "use the Hepar that wrote it, or export the model again"
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BrokenModel(f"{path}: {_say(error)}: export the model again") from error
+
+
+def _say(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(step) for step in fault['loc']) or 'manifest'}: {fault['msg']}"
+        for fault in error.errors()
+    )
+
+
+def _require_digest(path: Path, expected: str) -> None:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BrokenModel(
+            f"{path.parent} lacks {path.name} ({error.strerror}): copy the model folder again"
+        ) from error
+    if found != expected:
+        raise BrokenModel(
+            f"{path.name} in {path.parent} is not the model's: SHA-256 {found[:12]}… != "
+            f"{expected[:12]}… in {MANIFEST}: copy the model folder again"
+        )

@@ -1,0 +1,50 @@
+"""A toy model, and volumes for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.devices import Device
+from engine.devices.openvino import open_openvino
+from engine.model import Model, default_model_folder, load_model
+from engine.volume import Geometry, Volume
+from tests.engine.toy import write_toy_model
+
+MakeVolume = Callable[..., Volume]
+
+
+@pytest.fixture
+def make_volume() -> MakeVolume:
+    """Wrap Hounsfield units as a volume; spacing is (slice, row, column)."""
+
+    def make(hu, spacing_mm=(5.0, 0.8, 0.7)) -> Volume:
+        hu = np.asarray(hu, np.int16)
+        return Volume(hu, Geometry(hu.shape, np.diag([*spacing_mm, 1.0]), "1.2.3"))
+
+    return make
+
+
+@pytest.fixture
+def toy_folder(tmp_path) -> Path:
+    """A model folder that a test may spoil."""
+    return write_toy_model(tmp_path / "toy")
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> Model:
+    return load_model(write_toy_model(tmp_path_factory.mktemp("models") / "toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_device(toy) -> Device:
+    return open_openvino(toy, threads=1)
+
+
+@pytest.fixture(scope="session")
+def base() -> Model:
+    """The model that comes with Hepar, or a skip before it is there."""
+    if not (default_model_folder() / "model.json").exists():
+        pytest.skip(f"no default model in {default_model_folder()}")
+    return load_model(default_model_folder())
