@@ -1,0 +1,54 @@
+"""What runs a model's graph. Each device is one module; its library is imported only there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the ensemble says of some slices."""
+
+    labels: NDArray[np.uint8]
+    """(n, rows, columns), values of `Label`."""
+    agreement: NDArray[np.float32]
+    """(n, 2, 2); of each slice, for the liver with its tumours and for the tumours alone: the
+    pixels of the working grid that every member marks, and those that any member marks."""
+
+
+class Device(Protocol):
+    """Anything that answers slices as the model's graph does."""
+
+    name: str
+    batch: int
+    """Slices that one call had best carry; more or fewer are answered all the same."""
+
+    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+        """Return the ensemble's answer to (n, rows, columns) slices.
+
+        Args:
+            hu: Hounsfield units; rows run to the back, columns to the patient's left.
+            spacing_mm: millimetres between rows, between columns.
+
+        Raises:
+            DeviceFailed: the device could not compute it.
+        """
+        ...
+
+
+def open_device(model: Model, *, threads: int | None = None, cache: Path | None = None) -> Device:
+    """Return the first device, in order of speed, that can run the model here.
+
+    OpenVINO on the processor is the only one so far, and it is always there.
+
+    Raises:
+        DeviceFailed: no device can run the model.
+    """
+    from engine.devices.openvino import open_openvino  # only who opens it pays for the import
+
+    return open_openvino(model, threads=threads, cache=cache)

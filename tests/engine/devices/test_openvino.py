@@ -1,0 +1,66 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.devices import open_device
+from engine.devices.openvino import open_openvino, settings
+from engine.errors import DeviceFailed
+from tests.engine.toy import toy_answer
+
+
+def slices(count, rows=9, columns=11):
+    return np.random.default_rng(count).integers(-1024, 400, (count, rows, columns), np.int16)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 17])
+def test_any_number_of_slices_is_answered_in_order(toy_device, count):
+    hu = slices(count).astype(np.float16)
+    answer = toy_device.run(hu, (0.8, 0.7))
+    labels, agreement = toy_answer(hu, (0.8, 0.7))
+    np.testing.assert_array_equal(answer.labels, labels)
+    np.testing.assert_allclose(answer.agreement, agreement, rtol=1e-6)
+
+
+def test_slices_of_another_size_are_answered_too(toy_device):
+    for size in ((5, 7), (6, 4), (5, 7)):
+        hu = slices(3, *size).astype(np.float16)
+        labels, _ = toy_answer(hu, (1.0, 1.0))
+        np.testing.assert_array_equal(toy_device.run(hu, (1.0, 1.0)).labels, labels)
+
+
+def test_a_hounsfield_unit_more_or_less_is_not_lost(toy_device):
+    """Half precision inside the graph would blur 299 and 300 on a wider scale than this."""
+    hu = np.array([[[99, 100, 199, 200, 299, 300]]], np.float16)
+    assert toy_device.run(hu, (1.0, 1.0)).labels.tolist() == [[[0, 1, 1, 2, 2, 0]]]
+
+
+def test_single_precision_is_asked_for_in_words():
+    assert settings(None, None)["INFERENCE_PRECISION_HINT"] == "f32"
+
+
+def test_compiled_graphs_are_kept_where_the_caller_says(toy, tmp_path):
+    hu = slices(2).astype(np.float16)
+    device = open_openvino(toy, threads=1, cache=tmp_path / "kept")
+    first = device.run(hu, (1.0, 1.0))
+    assert list((tmp_path / "kept").iterdir())
+    again = open_openvino(toy, threads=1, cache=tmp_path / "kept").run(hu, (1.0, 1.0))
+    np.testing.assert_array_equal(again.labels, first.labels)
+
+
+def test_a_graph_that_cannot_be_read_is_named(toy, tmp_path):
+    (tmp_path / "ensemble.onnx").write_bytes(b"no graph")
+    with pytest.raises(DeviceFailed, match=r"cannot read .*ensemble\.onnx"):
+        open_openvino(replace(toy, folder=tmp_path))
+
+
+def test_what_openvino_cannot_run_is_a_failed_device_and_the_next_call_works(toy):
+    device = open_openvino(toy, threads=1)
+    hu = slices(2).astype(np.float16)
+    with pytest.raises(DeviceFailed, match=r"ensemble\.onnx on \(2, 9, 11\) slices"):
+        device.run(hu, (1.0, 1.0, 1.0))
+    assert device.run(hu, (1.0, 1.0)).labels.shape == hu.shape
+
+
+def test_the_first_device_that_works_is_openvino(toy):
+    assert open_device(toy, threads=1).name == "OpenVINO CPU"
