@@ -1,0 +1,107 @@
+"""From a volume to its label map: look, compute, clean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.agreement import pooled_agreement
+from engine.cleaning import SMALLEST_TUMOUR_MM3, clean
+from engine.devices import Device
+from engine.extent import around, looks_mm, spread
+from engine.volume import Label, LabelMap, Volume
+
+HU_BOUNDS = -1024, 2048
+"""Padding of -3024 becomes air, and float16 holds every integer between these exactly."""
+
+Progress = Callable[[int, int], None]
+"""Called with the slices computed and those known so far to be needed; these may grow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in a volume, and what it took."""
+
+    label_map: LabelMap
+    agreement: dict[Label, float]
+    """Part of what any member marked that every member marked; the liver counts its tumours."""
+    seconds: dict[str, float]
+    """For each stage: search, compute, clean."""
+    slices_computed: int
+    """How many of the volume's slices went through the ensemble."""
+
+
+def segment(
+    volume: Volume,
+    device: Device,
+    progress: Progress | None = None,
+    *,
+    smallest_tumour_mm3: float = SMALLEST_TUMOUR_MM3,
+) -> Segmentation:
+    """Mark the liver and its tumours in a volume.
+
+    Slices go to the device as they lie in the volume: none is resampled across slices, and none
+    is computed where the search found no liver near it.
+
+    Raises:
+        DeviceFailed: the device could not compute it.
+    """
+    start = perf_counter()
+    sheet = _Sheet(volume, device, progress)
+    sheet.search()
+    searched = perf_counter()
+    sheet.follow()
+    computed = perf_counter()
+    label_map = clean(LabelMap(sheet.labels, volume.geometry), smallest_tumour_mm3)
+    cleaned = perf_counter()
+    return Segmentation(
+        label_map,
+        pooled_agreement(sheet.agreement),
+        {"search": searched - start, "compute": computed - searched, "clean": cleaned - computed},
+        int(np.count_nonzero(sheet.done)),
+    )
+
+
+class _Sheet:
+    """The labels of a volume as they fill up."""
+
+    def __init__(self, volume: Volume, device: Device, progress: Progress | None) -> None:
+        self.volume = volume
+        self.device = device
+        self.progress = progress or (lambda done, needed: None)
+        count = len(volume.hu)
+        self.labels = np.zeros(volume.hu.shape, np.uint8)
+        self.agreement = np.zeros((count, 2, 2), np.float32)
+        self.done = np.zeros(count, np.bool_)
+        self.seen = np.zeros(count, np.bool_)
+
+    def search(self) -> None:
+        """Look for liver, more closely where there seems to be none."""
+        spacing_mm = self.volume.geometry.spacing[0]
+        for step_mm in looks_mm(len(self.done) * spacing_mm):
+            self.compute(spread(len(self.done), spacing_mm, step_mm))
+            if self.seen.any():
+                return
+
+    def follow(self) -> None:
+        """Go on from the slices with liver until there is none beside them."""
+        spacing_mm = self.volume.geometry.spacing[0]
+        while ((near := around(self.seen, spacing_mm)) & ~self.done).any():
+            self.compute(near)
+
+    def compute(self, wanted: NDArray[np.bool_]) -> None:
+        """Fill those of the wanted slices that are not filled yet."""
+        indices = np.flatnonzero(wanted & ~self.done)
+        needed = len(indices) + np.count_nonzero(self.done)
+        _, rows_mm, columns_mm = self.volume.geometry.spacing
+        for start in range(0, len(indices), self.device.batch):
+            batch = indices[start : start + self.device.batch]
+            hu = np.clip(self.volume.hu[batch], *HU_BOUNDS).astype(np.float16)
+            answer = self.device.run(hu, (rows_mm, columns_mm))
+            self.labels[batch] = answer.labels
+            self.agreement[batch] = answer.agreement
+            self.seen[batch] = answer.labels.any(axis=(1, 2))
+            self.done[batch] = True
+            self.progress(int(np.count_nonzero(self.done)), int(needed))
