@@ -1,0 +1,119 @@
+"""What the engine adds to the `hepar` command."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from engine.model import Model, default_model_folder, load_model
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hepar model …`."""
+    model = typer.Typer(help="Look at models.", no_args_is_help=True)
+    model.command("show")(show)
+    app.add_typer(model, name="model")
+
+
+def show(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A model folder; the model that comes with Hepar if none.")
+    ] = None,
+) -> None:
+    """Say what a model is, what it learnt from and how well it did, and verify its files."""
+    Console().print(describe(load_model(folder or default_model_folder())))
+
+
+def describe(model: Model) -> Panel:
+    """Return a model as a panel to print."""
+    return Panel(
+        Group(
+            _facts(model),
+            "",
+            _classes(model),
+            "",
+            _data(model),
+            "",
+            _evaluation(model),
+            "",
+            _files(model),
+        ),
+        title=Text(f"{model.name} {model.version}", "bold"),
+        subtitle=Text(str(model.folder), "dim"),
+        padding=(1, 2),
+    )
+
+
+def _facts(model: Model) -> Table:
+    said = model.manifest
+    rows, columns = said.working.size
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_row("Members", Text(", ".join(model.members)))
+    table.add_row("Working grid", f"{rows} x {columns} pixels of {model.working_spacing_mm:g} mm")
+    table.add_row(
+        "Graph",
+        f"contract {model.contract}, ONNX opset {said.graph.opset}, {said.graph.precision}",
+    )
+    table.add_row("Digest", model.digest)
+    return table
+
+
+def _classes(model: Model) -> Table:
+    table = _table("Classes", "Label", "Name", "Category", "Type", "Colour")
+    for kind in model.classes:
+        table.add_row(
+            str(int(kind.label)),
+            Text(kind.name),
+            *(
+                Text(f"{code.meaning} ({code.value}, {code.scheme})")
+                for code in (kind.category, kind.type)
+            ),
+            Text("████", "rgb({},{},{})".format(*kind.colour_rgb)),
+        )
+    return table
+
+
+def _data(model: Model) -> Table:
+    table = _table("Learnt from", "Data", "Licence", "Attribution")
+    for data in model.manifest.data:
+        table.add_row(Text(data.name), Text(data.licence), Text(data.attribution))
+    return table
+
+
+def _evaluation(model: Model) -> Table:
+    table = _table("Evaluation", "What", "Result")
+    for name, value in _flat(model.manifest.evaluation):
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def _files(model: Model) -> Table:
+    table = _table("Files", "File", "Bytes", "SHA-256", "")
+    for name, digest in model.manifest.files.items():
+        size = (model.folder / name).stat().st_size
+        table.add_row(Text(name), f"{size:,}", f"{digest[:12]}…", Text("verified", "green"))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True)
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Return nested figures as (path, text), in the manifest's order."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{above} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += _flat(value, name)
+        elif isinstance(value, float):
+            lines.append((name, f"{value:.4g}"))
+        else:
+            lines.append((name, str(value)))
+    return lines

@@ -1,0 +1,35 @@
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from engine.commands import register
+from engine.errors import BrokenModel, ModelNotFound
+
+
+@pytest.fixture
+def hepar():
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    return lambda *arguments: CliRunner().invoke(app, arguments, env={"COLUMNS": "140"})
+
+
+def test_a_model_is_shown_with_all_that_it_says_of_itself(hepar, toy):
+    shown = hepar("model", "show", str(toy.folder))
+    assert shown.exit_code == 0
+    for said in ("toy 0.1", "lenient, strict", toy.digest, "10200004", "CC0-1.0", "verified"):
+        assert said in shown.output
+    assert "patients unseen" in shown.output
+
+
+def test_a_folder_without_a_model_is_an_error_for_the_command_line(hepar, tmp_path):
+    assert isinstance(hepar("model", "show", str(tmp_path)).exception, ModelNotFound)
+
+
+def test_a_model_with_a_changed_file_is_not_shown(hepar, toy_folder):
+    (toy_folder / "ensemble.onnx").write_bytes(b"")
+    assert isinstance(hepar("model", "show", str(toy_folder)).exception, BrokenModel)
+
+
+def test_help_says_what_it_does(hepar):
+    assert "verify its files" in hepar("model", "show", "--help").output
