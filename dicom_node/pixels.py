@@ -6,15 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    JPEG2000MC,
-    UID,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
-)
+from pydicom.uid import UID
 
 from dicom_node.errors import UnsupportedSeries
 from dicom_node.frames import Frame
@@ -22,12 +14,6 @@ from dicom_node.frames import Frame
 AIR_HU, HIGHEST_HU = -1024, 3071
 """What 12-bit CT can say. Padding (-2000, -3024) lies below and becomes air; only metal lies
 above. All of it is a whole number in int16, and float16 is exact up to 2048."""
-
-LOSSY = {
-    *(JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless),
-    *(JPEG2000, JPEG2000MC, HTJ2K),  # may be lossless, and then say so by "00"
-}
-"""Transfer syntaxes that lose something unless the header denies it (PS3.5 A.4)."""
 
 
 def hounsfield(frame: Frame) -> NDArray[np.int16]:
@@ -47,12 +33,6 @@ def hounsfield(frame: Frame) -> NDArray[np.int16]:
     if bright is not None:
         hu[bright] = AIR_HU
     return hu
-
-
-def is_lossy(instance: Dataset) -> bool:
-    """Tell whether the pixels lost something to compression, by the header or by how they came."""
-    said = str(instance.get("LossyImageCompression") or "").strip()
-    return said == "01" or (said != "00" and _transfer_syntax(instance) in LOSSY)
 
 
 def _shifted(stored: NDArray[Any], intercept: int) -> NDArray[np.int16]:
