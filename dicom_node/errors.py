@@ -7,7 +7,9 @@ NodeError
 ├── NothingFound         the series shows no liver, so there is nothing to send
 ├── SegMismatch          the SEG read back differs from its label map or its source
 ├── PeerUnavailable      transient: a peer does not answer now
-└── PeerRefused          a peer answered, and does not want the object
+├── PeerRefused          a peer answered, and does not want the object
+├── UnknownJob           the workflow store has no such job, or no job at all
+└── AlreadyRunning       another node uses the same data folder or port
 """
 
 from enum import IntEnum
@@ -19,6 +21,7 @@ class StoreStatus(IntEnum):
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
+    INVALID_OBJECT_INSTANCE = 0x0117
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     NOT_AUTHORISED = 0x0124
     OUT_OF_RESOURCES = 0xA700
@@ -69,3 +72,15 @@ class PeerUnavailable(NodeError):
 
 class PeerRefused(NodeError):
     """A peer answered, and does not want the object."""
+
+
+class UnknownJob(NodeError):
+    """The workflow store has no such job, or no job at all."""
+
+    exit_code = 2
+
+
+class AlreadyRunning(NodeError):
+    """Another node uses the same data folder or port."""
+
+    exit_code = 2

@@ -1,0 +1,98 @@
+"""`hepar jobs`: what became of each series."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dicom_node.commands.options import Config, settings
+from dicom_node.jobs.job import Job, State
+from dicom_node.jobs.ledger import Ledger, open_ledger
+
+app = typer.Typer(
+    help="See what became of each series, and try again what failed.", no_args_is_help=True
+)
+Name = Annotated[str, typer.Argument(metavar="JOB", help="Job, or the beginning of its name.")]
+
+COLOURS = {
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.SKIPPED: "yellow",
+    State.SEGMENTING: "cyan",
+    State.DELIVERING: "cyan",
+}
+
+
+@app.command("list")
+def list_(
+    config: Config = None,
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+) -> None:
+    """List the newest jobs, the latest at the bottom."""
+    with open_ledger(settings(config).database_url) as ledger:
+        jobs = ledger.jobs(last)
+    table = Table("job", "state", "created", "slices", "series", "reason", box=None)
+    for job in jobs:
+        table.add_row(
+            job.id,
+            _coloured(job.state),
+            job.created.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            str(len(job.paths)),
+            job.series_uid,
+            escape(job.reason),
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(job: Name, config: Config = None) -> None:
+    """Show all that is known of one job."""
+    with open_ledger(settings(config).database_url) as ledger:
+        found = ledger.find(job)
+        Console().print(_details(found, ledger))
+
+
+@app.command()
+def retry(
+    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to put back to work.")],
+    config: Config = None,
+) -> None:
+    """Do again what failed, or was skipped, in these jobs; what succeeded is not repeated."""
+    console = Console()
+    with open_ledger(settings(config).database_url) as ledger:
+        for each in (ledger.find(name) for name in job):
+            done = ", ".join(ledger.retry(each)) or f"nothing to do, it is {each.state}"
+            console.print(f"{each.id}: {done}", markup=False, highlight=False)
+
+
+def _details(job: Job, ledger: Ledger) -> Table:
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("job", job.id)
+    table.add_row("state", _coloured(job.state))
+    if job.reason:
+        table.add_row("reason", escape(job.reason))
+    table.add_row("series", job.series_uid)
+    table.add_row("study", job.study_uid)
+    table.add_row("slices", str(len(job.paths)))
+    table.add_row("created", job.created.astimezone().isoformat(" ", "seconds"))
+    if job.outcome and job.outcome.seg:
+        table.add_row("SEG", str(job.outcome.seg))
+        for label, ml in job.outcome.millilitres.items():
+            table.add_row(label, f"{ml:.1f} ml, members agree {job.outcome.agreement[label]:.2f}")
+        for stage, seconds in job.outcome.seconds.items():
+            table.add_row(stage, f"{seconds:.2f} s")
+    for delivery in job.deliveries:
+        reason = delivery.reason or (
+            "" if delivery.state is State.DONE else ledger.last_refusal(delivery)
+        )
+        table.add_row(f"to {delivery.peer}", f"{_coloured(delivery.state)} {escape(reason)}")
+    return table
+
+
+def _coloured(state: State) -> str:
+    colour = COLOURS.get(state)
+    return f"[{colour}]{state}[/{colour}]" if colour else str(state)

@@ -1,0 +1,22 @@
+"""`hepar serve`: run the node."""
+
+import logging
+import os
+
+from dicom_node import node
+from dicom_node.commands.options import Config, Model, settings
+from dicom_node.logs import start_logging
+
+
+def serve(config: Config = None, model: Model = None) -> None:
+    """Run the node: receive CT series, segment them, deliver the results.
+
+    Without a configuration it listens as HEPAR on 127.0.0.1:11112 and delivers to the folder
+    `delivered` in its data folder. SIGINT or SIGTERM ends it; what is under way goes on next time.
+    """
+    start_logging()
+    node.serve(settings(config, model))
+    logging.shutdown()
+    # A delivery may be in the middle of a pause of minutes, or a series half computed. Both are
+    # durable, and neither should hold up the end, as Python's own exit would let them.
+    os._exit(0)

@@ -1,0 +1,165 @@
+"""The node's configuration: one TOML file, read once, handed on in parts as plain values.
+
+Every key has a default, so `hepar serve` runs without a file. Any key can also come from the
+environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come from there only.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dicom_node.complaints import complaints, misplaced_secrets
+from dicom_node.errors import BadConfiguration
+from dicom_node.peer_settings import FolderSettings, PeerSettings
+
+CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
+"""What is read when no other file is named, if it exists."""
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and without keys that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSection(Section):
+    """`[node]`: who the node is, and where it keeps things."""
+
+    ae_title: str = Field(default="HEPAR", min_length=1, max_length=16)
+    host: str = "127.0.0.1"
+    """Address to listen on; "0.0.0.0" lets other machines in."""
+    port: int = Field(default=11112, ge=0, le=65535)
+    """0 takes a free one."""
+    data: Path = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
+    """Folder of the spool, the results and the workflow store."""
+
+
+class ReceiveSection(Section):
+    """`[receive]`: taking in series."""
+
+    quiet_s: float = Field(default=10.0, ge=0)
+    """A series is complete after this long without a new instance."""
+    keep_free_mb: int = Field(default=2000, ge=0)
+    """Refuse instances (0xA700) when the disk would have less than this left."""
+    max_associations: int = Field(default=32, ge=1)
+
+
+class SelectSection(Section):
+    """`[select]`: which series are worth segmenting, as `selection.Rules` has it."""
+
+    modalities: tuple[str, ...] = ("CT",)
+    image_types: tuple[str, ...] = ()
+    """Values of ImageType of which every instance must hold at least one; empty: any will do."""
+    refused_image_types: tuple[str, ...] = ("LOCALIZER",)
+    """Values of ImageType that no instance may hold."""
+    min_slices: int = 5
+    max_slices: int | None = None
+    min_thickness_mm: float | None = None
+    max_thickness_mm: float | None = None
+    include: dict[str, str] = {}
+    """Attribute, such as SeriesDescription, to a regular expression that must be found in it."""
+    exclude: dict[str, str] = {}
+    """The same, of which none may be found."""
+
+
+class EngineSection(Section):
+    """`[engine]`: what computes, and with which model."""
+
+    model: Path | None = None
+    """Model folder; the one that ships with the package when absent."""
+    threads: int | None = Field(default=None, ge=1)
+
+
+class JobsSection(Section):
+    """`[jobs]`: how work is kept and tried again."""
+
+    database: SecretStr | None = None
+    """`postgresql://…` when several machines share it; SQLite in the data folder otherwise."""
+    keep_hours: float = Field(default=24.0, ge=0)
+    """Received files and results of a finished series stay this long; failed ones stay."""
+    first_pause_s: float = Field(default=5.0, gt=0)
+    """Pause after the first failed delivery; each further one doubles it."""
+    longest_pause_s: float = Field(default=600.0, gt=0)
+    give_up_days: float = Field(default=7.0, gt=0)
+    """After this long a delivery fails, until someone retries it."""
+
+
+class Settings(BaseSettings):
+    """Everything the node may be told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="HEPAR_", env_nested_delimiter="__"
+    )
+
+    node: NodeSection = NodeSection()
+    receive: ReceiveSection = ReceiveSection()
+    select: SelectSection = SelectSection()
+    engine: EngineSection = EngineSection()
+    jobs: JobsSection = JobsSection()
+    peers: dict[str, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
+    """Where results go, by name; without any, to a folder beside the spool."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, and nothing else speak."""
+        return env_settings, init_settings
+
+    @property
+    def destinations(self) -> dict[str, PeerSettings]:
+        """The peers, or the embedded default: the folder `delivered` in the data folder."""
+        return self.peers or {
+            "folder": FolderSettings(kind="folder", folder=self.node.data / "delivered")
+        }
+
+    @property
+    def database_url(self) -> str:
+        """Where the workflow store is; may hold a password, so never log it."""
+        if self.jobs.database is not None:
+            return self.jobs.database.get_secret_value()
+        return f"sqlite:///{self.node.data.resolve() / 'jobs.sqlite'}"
+
+
+def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settings:
+    """Read the configuration from `file`, or from `CONFIG_FILE` if that exists.
+
+    Args:
+        file: the TOML file.
+        changes: sections whose keys replace the file's, as command-line options do.
+
+    Raises:
+        BadConfiguration: names every key that is wrong, and what would do.
+    """
+    chosen = file or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+    tables = _read_toml(chosen) if chosen else {}
+    if secrets := misplaced_secrets(Settings, tables):
+        raise BadConfiguration(f"{chosen}: " + "; ".join(secrets))
+    for section, keys in changes.items():
+        tables[section] = {**tables.get(section, {}), **keys}
+    try:
+        return Settings(**tables)
+    except ValidationError as error:
+        raise BadConfiguration(
+            f"{chosen or 'environment'}: " + "; ".join(complaints(Settings, error))
+        ) from None  # pydantic's own message would show the values, secrets among them
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot read {file}: {error.strerror}; name a TOML file that exists and is readable"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{file} is not TOML: {error}") from error

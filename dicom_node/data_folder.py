@@ -1,0 +1,91 @@
+"""The node's data folder: what lies where, and the claim of one node on it.
+
+spool/           received instances
+results/         SEGs that were verified, until they are delivered everywhere
+delivered/       the embedded default destination
+cache/           graphs as the device compiled them
+jobs.sqlite      the workflow store, unless Postgres is
+node             which node this folder belongs to; locked while it runs
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.errors import AlreadyRunning, BadConfiguration
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The folder that a node keeps everything in."""
+
+    folder: Path
+
+    @property
+    def spool(self) -> Path:
+        """Received instances."""
+        return self.folder / "spool"
+
+    @property
+    def results(self) -> Path:
+        """Verified SEGs."""
+        return self.folder / "results"
+
+    @property
+    def cache(self) -> Path:
+        """Compiled graphs."""
+        return self.folder / "cache"
+
+    def result(self, job: str) -> Path:
+        """Return where the SEG of a job lies."""
+        return self.results / f"{job}.dcm"
+
+    @contextmanager
+    def claimed(self) -> Iterator[str]:
+        """Keep other nodes out while the block lasts; yields this node's own, lasting name.
+
+        The kernel drops the lock with the process, however that ends.
+
+        Raises:
+            AlreadyRunning: another node is at work in this folder.
+            BadConfiguration: the folder cannot be made or written.
+        """
+        handle = self._open()
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AlreadyRunning(
+                    f"another node works in {self.folder}; give this one a folder of its own"
+                    " (node.data)"
+                ) from error
+            for leftover in self.results.glob("*.part"):
+                leftover.unlink()
+            yield _name(handle)
+        finally:
+            os.close(handle)
+
+    def _open(self) -> int:
+        try:
+            for folder in (self.folder, self.results, self.cache):
+                folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise BadConfiguration(
+                f"cannot write to {self.folder}: {error.strerror}; set node.data to a folder that"
+                " this user may write"
+            ) from error
+
+
+def _name(handle: int) -> str:
+    """Return the name in the file, giving it one the first time."""
+    if name := os.read(handle, 100).decode("ascii", "replace").strip():
+        return name
+    name = str(uuid.uuid4())
+    os.write(handle, name.encode())
+    os.fsync(handle)
+    return name

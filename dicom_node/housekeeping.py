@@ -1,0 +1,58 @@
+"""Removing what finished jobs leave behind, now and then, while the node runs."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.data_folder import DataFolder
+from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.retention import expired
+from dicom_node.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 600.0
+
+
+def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -> int:
+    """Remove the received files and the result of each expired job; return how many had any."""
+    swept = 0
+    for job in expired(ledger.jobs(), keep_for, datetime.now(UTC)):
+        result = data.result(job.id)
+        present = [path for path in (*job.paths, result) if path.exists()]
+        if not present:
+            continue
+        spool.remove(job.paths)
+        result.unlink(missing_ok=True)
+        swept += 1
+        logger.info("removed", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
+    return swept
+
+
+@contextmanager
+def kept_tidy(
+    database_url: str, spool: Spool, data: DataFolder, keep_for: timedelta
+) -> Iterator[None]:
+    """Sweep every ten minutes while the block lasts."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                with open_ledger(database_url) as ledger:
+                    sweep(ledger, spool, data, keep_for)
+            except (OSError, SQLAlchemyError) as error:
+                logger.warning("could not tidy up: %s", error, extra={"action": "sweep"})
+            stop.wait(EVERY_S)
+
+    thread = threading.Thread(target=run, name="housekeeping", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

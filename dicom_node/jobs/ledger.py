@@ -1,0 +1,98 @@
+"""All jobs, as the workflow store tells of them, whether the node runs or not."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
+from sqlalchemy import make_url
+
+from dicom_node.errors import UnknownJob
+from dicom_node.jobs.job import Delivery, Job, State, to_job
+from dicom_node.jobs.store import APPLICATION
+from dicom_node.jobs.workflows import DELIVER, SEGMENT, queue_of
+
+STATEMENT = 500
+"""Workflows that one statement asks for; databases limit its variables."""
+
+
+class Ledger:
+    """Reads jobs, and puts them back to work."""
+
+    def __init__(self, client: DBOSClient) -> None:
+        self._client = client
+
+    def jobs(self, last: int | None = None) -> list[Job]:
+        """Return every job, or the `last` of them, the oldest first."""
+        newest_first = self._client.list_workflows(name=SEGMENT, limit=last, sort_desc=True)
+        return self._read(newest_first[::-1])
+
+    def find(self, name: str) -> Job:
+        """Return the job whose id, or series UID, is or begins with `name`.
+
+        Raises:
+            UnknownJob: there is none, or more than one.
+        """
+        found = self._client.list_workflows(name=SEGMENT, workflow_id_prefix=name)
+        jobs = self._read(found) or [j for j in self.jobs() if j.series_uid == name]
+        if len(jobs) != 1:
+            count = len(jobs) or "no"
+            raise UnknownJob(f"{count} jobs match {name!r}; `hepar jobs list` shows them all")
+        return jobs[0]
+
+    def last_refusal(self, delivery: Delivery) -> str:
+        """Return why the last attempt of a delivery did not succeed; empty if it did."""
+        steps = self._client.list_workflow_steps(delivery.id)
+        answers = [each["output"] for each in steps if each["function_name"] == "send"]
+        return str(answers[-1]["refused"]) if answers and answers[-1] else ""
+
+    def retry(self, job: Job) -> list[str]:
+        """Put back to work what failed or was skipped; return what that is."""
+        if job.state is State.SKIPPED or (job.state is State.FAILED and job.outcome is None):
+            self._client.rewind_workflow(job.id, queue_name=SEGMENT)
+            return ["segment"]
+        failed = [each for each in job.deliveries if each.state is State.FAILED]
+        for delivery in failed:
+            self._client.rewind_workflow(delivery.id, queue_name=queue_of(delivery.peer))
+        return [f"deliver to {each.peer}" for each in failed]
+
+    def remove(self, job: Job) -> None:
+        """Forget a job; what it received and made is the caller's to remove."""
+        self._client.cancel_workflow(job.id)
+        self._client.delete_workflow(job.id, delete_children=True)
+
+    def _read(self, segments: Sequence[WorkflowStatus]) -> list[Job]:
+        children: dict[str, list[WorkflowStatus]] = defaultdict(list)
+        for some in batched([each.workflow_id for each in segments], STATEMENT):
+            for child in self._client.list_workflows(name=DELIVER, parent_workflow_id=some):
+                children[str(child.parent_workflow_id)].append(child)
+        return [to_job(each, children[each.workflow_id]) for each in segments]
+
+
+def batched(words: Sequence[str], size: int) -> Iterator[list[str]]:
+    """Yield `words` in runs of at most `size`."""
+    for start in range(0, len(words), size):
+        yield list(words[start : start + size])
+
+
+@contextmanager
+def open_ledger(database_url: str) -> Iterator[Ledger]:
+    """Open the workflow store for reading, beside a running node or without one.
+
+    Raises:
+        UnknownJob: no node has ever run here.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        raise UnknownJob(f"there are no jobs yet: {url.database} does not exist")
+    client = DBOSClient(
+        system_database_url=database_url,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=APPLICATION,
+        retry_connection_errors=False,
+    )
+    try:
+        yield Ledger(client)
+    finally:
+        client.destroy()

@@ -1,0 +1,114 @@
+"""The workflow store: starting it, giving it work, stopping it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+
+from dicom_node.jobs.job import arguments
+from dicom_node.jobs.workflows import (
+    DELIVER,
+    DELIVERIES_AT_ONCE,
+    SEGMENT,
+    Worker,
+    queue_of,
+    register,
+)
+
+APPLICATION = "hepar"
+
+STEPS_VERSION = "1"
+"""Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
+changes when work under way could no longer be replayed."""
+
+LOOK_S = 0.25
+"""How often a queue is looked at."""
+
+ACTIVE = ["ENQUEUED", "PENDING"]
+"""States of a workflow that has not come to its end."""
+
+RECENT = 100
+"""Jobs among which the beginning of a series is looked for when the rest of it comes."""
+
+
+def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> str:
+    """Return the job of these instances under this model; their order is free.
+
+    The same set sent twice is the same job, and a late instance makes another one.
+    """
+    words = [series_uid, model_digest, *sorted(instance_uids)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def running(
+    worker: Worker, *, database_url: str, executor: str, peers: Sequence[str]
+) -> Iterator[None]:
+    """Run jobs, those left over from the last time first, while the block lasts.
+
+    Args:
+        worker: does what the workflows ask for.
+        database_url: SQLite or Postgres.
+        executor: names this node for as long as its data folder lives. DBOS gives the work of a
+            dead node only to one of the same name, and two live nodes must not share it.
+        peers: names of the destinations; each has a queue of its own.
+    """
+    config: DBOSConfig = {
+        "name": APPLICATION,
+        "system_database_url": database_url,
+        "application_version": STEPS_VERSION,
+        "executor_id": executor,
+        "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
+        "notification_listener_polling_interval_sec": LOOK_S,
+    }
+    DBOS(config=config)
+    register(worker)
+    DBOS.launch()
+    try:
+        # One series at a time on each node: it has one device, and a volume takes its memory.
+        DBOS.register_queue(SEGMENT, worker_concurrency=1, polling_interval_sec=LOOK_S)
+        for peer in peers:
+            DBOS.register_queue(
+                queue_of(peer),
+                worker_concurrency=DELIVERIES_AT_ONCE,
+                polling_interval_sec=LOOK_S,
+            )
+        yield
+    finally:
+        DBOS.destroy(destroy_registry=True)
+
+
+def submit(job: str, study_uid: str, series_uid: str, paths: Sequence[Path]) -> None:
+    """Queue the work on a series; once this returns, a crash does not lose it.
+
+    A job that the store knows already, whatever became of it, is left as it is. A job on fewer
+    instances of the series, if it has not come to its end, is given up for this one.
+    """
+    DBOS.enqueue_workflow_with_options(
+        {
+            "workflow_name": SEGMENT,
+            "queue_name": SEGMENT,
+            "workflow_id": job,
+            "app_version": STEPS_VERSION,
+        },
+        study_uid,
+        series_uid,
+        [str(path) for path in paths],
+    )
+    _supersede(job, series_uid, {path.name for path in paths})
+
+
+def _supersede(job: str, series_uid: str, instances: set[str]) -> None:
+    """Cancel the work on a part of a series of which more is here now."""
+    parts = {
+        each.workflow_id
+        for each in DBOS.list_workflows(name=SEGMENT, sort_desc=True, limit=RECENT)
+        if each.workflow_id != job
+        and arguments(each)[1] == series_uid
+        and {Path(path).name for path in arguments(each)[2]} < instances
+    }
+    for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=ACTIVE):
+        if each.workflow_id in parts or each.parent_workflow_id in parts:
+            DBOS.cancel_workflow(each.workflow_id)

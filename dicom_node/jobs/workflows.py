@@ -1,0 +1,63 @@
+"""The two durable workflows, written against what a worker can do.
+
+Both are replayed after a crash: what a finished step returned is not asked for again, so all that
+could differ the second time (the configuration above all) must come from a step's answer.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from dbos import DBOS, SetWorkflowID
+
+from dicom_node.errors import PeerUnavailable
+
+SEGMENT, DELIVER = "segment", "deliver"
+"""Names of the workflows in the store."""
+
+CRASHES = 10
+"""A series during which the process has died this often is not tried again by itself."""
+
+DELIVERIES_AT_ONCE = 8
+"""For each peer; a pausing delivery counts."""
+
+
+class Worker(Protocol):
+    """What the workflows need done. Every method answers in JSON's own types."""
+
+    def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+        """Segment a series; return its `Outcome`, and under "peers" where it is to go."""
+
+    def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
+        """Send `seg` once; return "seconds", and under "refused" why the peer has it not yet."""
+
+    def pauses(self) -> Iterator[float]:
+        """Yield how long to wait after each failed delivery."""
+
+
+def queue_of(peer: str) -> str:
+    """Return the queue on which deliveries to `peer` wait."""
+    return f"{DELIVER} {peer}"
+
+
+def register(worker: Worker) -> None:
+    """Tell DBOS what its workflows do; must come before its launch."""
+
+    def segment(study_uid: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+        job = str(DBOS.workflow_id)
+        made = DBOS.run_step({"name": "segment"}, worker.segment, job, series_uid, paths)
+        for peer in made["peers"]:
+            with SetWorkflowID(f"{job}-{peer}"):
+                DBOS.enqueue_workflow(queue_of(peer), deliveries, series_uid, peer, made["seg"])
+        return made
+
+    def deliver(series_uid: str, peer: str, seg: str) -> dict[str, Any]:
+        for attempt, pause in enumerate(worker.pauses(), start=1):
+            sent = DBOS.run_step({"name": "send"}, worker.deliver, series_uid, peer, Path(seg))
+            if not sent["refused"]:
+                return {"attempts": attempt, "seconds": sent["seconds"]}
+            DBOS.sleep(pause)
+        raise PeerUnavailable(f"gave up on {peer}: {sent['refused']}")
+
+    DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
+    deliveries = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)

@@ -1,0 +1,56 @@
+"""The `hepar` command: what each package of Hepar lets a user do, under one name."""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import typer
+from rich.console import Console
+
+from dicom_node.errors import NodeError
+from engine.errors import EngineError
+
+GROUP = "hepar.commands"
+"""Entry points `package.commands:register`; each adds its commands to the app it is given."""
+
+REQUIRED = ("dicom_node", "engine")
+"""Packages without which there is nothing to run."""
+
+
+def main() -> None:
+    """Run the command line and end with its exit status."""
+    try:
+        build()()
+    except (NodeError, EngineError) as error:
+        complain(error)
+        sys.exit(error.exit_code)
+
+
+def build() -> typer.Typer:
+    """Return the command with the subcommands of every package that can be imported here."""
+    app = typer.Typer(
+        name="hepar",
+        help="Mark the liver and its tumours in CT series: a DICOM node and its tools.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_show_locals=False,  # they would show patients
+    )
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda each: each.name):
+        _register(entry_point, app)
+    return app
+
+
+def complain(error: Exception) -> None:
+    """Print an error that was raised on purpose."""
+    Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+
+
+def _register(entry_point: EntryPoint, app: typer.Typer) -> None:
+    """Add the commands of a package, unless a library that only it needs is absent."""
+    try:
+        register = entry_point.load()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in REQUIRED or entry_point.module.split(".")[0] in REQUIRED:
+            raise
+        return
+    register(app)

@@ -1,0 +1,97 @@
+"""What the node's workflows ask for, done. This is where a job's errors are logged, once."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicom_node.data_folder import DataFolder
+from dicom_node.errors import NodeError, PeerRefused
+from dicom_node.jobs.patience import Patience
+from dicom_node.outcome import Verdict
+from dicom_node.peers import Peer
+from dicom_node.pipeline import Method, process
+from engine.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+JobProgress = Callable[[str, int, int], None]
+"""Called with a job, how many of its slices are computed, and of how many."""
+
+
+@dataclass(frozen=True)
+class SeriesWorker:
+    """Segments series and delivers results; answers in JSON's own types."""
+
+    method: Method
+    data: DataFolder
+    peers: Mapping[str, Peer]
+    patience: Patience
+    progress: JobProgress
+
+    def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+        """Segment a series; return its outcome and where the SEG is to go."""
+        with _errors_logged("segment", series_uid):
+            outcome = process(
+                [Path(path) for path in paths],
+                self.data.result(job),
+                self.method,
+                series=series_uid,
+                progress=lambda done, of: self.progress(job, done, of),
+            )
+        if outcome.verdict is not Verdict.SEGMENTED:
+            logger.info(
+                "no SEG: %s", outcome.reason, extra={"action": "skip", "series": series_uid}
+            )
+        peers = sorted(self.peers) if outcome.verdict is Verdict.SEGMENTED else []
+        return {"outcome": outcome.to_json(), "seg": str(outcome.seg), "peers": peers}
+
+    def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
+        """Send `seg` once; an answer with "refused" means: not now.
+
+        Raises:
+            PeerRefused: the peer will never take it, or is no longer configured.
+        """
+        begun = time.perf_counter()
+        extra = {"action": "deliver", "series": series_uid, "peer": peer}
+        with _errors_logged("deliver", series_uid):
+            try:
+                self._peer(peer).send(seg)
+            except NodeError as error:
+                if not error.transient:
+                    raise
+                logger.warning("not delivered yet: %s", error, extra=extra)
+                return {"refused": str(error) or type(error).__name__, "seconds": 0.0}
+        seconds = time.perf_counter() - begun
+        logger.info("done", extra={**extra, "seconds": seconds})
+        return {"refused": "", "seconds": seconds}
+
+    def pauses(self) -> Iterator[float]:
+        """Yield how long to wait after each failed delivery."""
+        return self.patience.pauses()
+
+    def _peer(self, name: str) -> Peer:
+        if name not in self.peers:
+            known = ", ".join(sorted(self.peers))
+            raise PeerRefused(
+                f"no peer {name!r} in the configuration, only {known}; add it and retry the job"
+            )
+        return self.peers[name]
+
+
+@contextmanager
+def _errors_logged(action: str, series: str) -> Iterator[None]:
+    """Log what ends a step; the workflow store keeps it, so it goes on up."""
+    extra = {"action": action, "series": series}
+    try:
+        yield
+    except (NodeError, EngineError, OSError) as error:
+        logger.error("failed: %s", error, extra=extra)
+        raise
+    except Exception as error:
+        # Nobody foresaw it, so its message may quote the patient's file. The store has it.
+        logger.error("failed: %s; `hepar jobs show` says more", type(error).__name__, extra=extra)
+        raise
