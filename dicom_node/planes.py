@@ -10,8 +10,8 @@ from pydicom import Dataset
 from dicom_node.errors import SegMismatch
 from engine.volume import Geometry, LabelMap
 
-TOLERANCE_MM = 0.01
-"""How far pixels may lie apart that are said to be one; decimal strings round well below it."""
+TOLERANCE_MM = 0.1
+"""How far pixels may lie apart that are said to be one, as for the slices of a regular stack."""
 TOLERANCE_VOXELS = 0.25
 """How far a source's slice may lie from the even grid of its label map. How even the series is
 was judged before it was segmented; here the question is only which slice is meant."""

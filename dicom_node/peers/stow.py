@@ -13,6 +13,9 @@ from dicom_node.peers.answers import failure
 TRY_LATER = {408, 425, 429}
 """Client errors that are about the moment; every server error is too."""
 
+CHUNK_BYTES = 10**6
+"""Larger requests go out in chunks of this size."""
+
 
 @dataclass(frozen=True)
 class StowPeer:
@@ -57,6 +60,7 @@ class StowPeer:
         client = DICOMwebClient(
             self.url.rstrip("/"),
             session=self._session(),
+            chunk_size=CHUNK_BYTES,
             callback=_plain_content_type,
             timeout=(self.connect_s, self.answer_s),
         )
