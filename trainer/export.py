@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.devices import open_device
 from engine.errors import DeviceFailed
-from engine.manifest import CONTRACT, Data, Graph, Manifest
+from engine.manifest import Data, Graph, Manifest
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, REFERENCE, load_model
 from engine.phantom import make_phantom
@@ -110,8 +111,6 @@ def _write_onnx(graph: EnsembleGraph, reference: Reference, path: Path) -> None:
 
 
 def _require_same_in_onnx_runtime(reference: Reference, path: Path) -> None:
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     feed = {"hu": reference.hu.numpy(), "spacing": reference.spacing.numpy()}
     labels, _ = session.run(None, feed)
@@ -147,7 +146,7 @@ def _write_words(recipe: Recipe, description: Description, folder: Path) -> None
     (folder / LICENCE).write_text(description.licence)
     size = recipe.working.size
     manifest = Manifest(
-        contract=CONTRACT,
+        contract=1,
         name=recipe.name,
         version=recipe.version,
         members=tuple(member.network for member in recipe.members),

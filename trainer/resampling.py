@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def interpolation(targets: Tensor, sources: int | torch.SymInt, ratio: Tensor) -> Tensor:
+def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
     """Return the matrix (targets, sources) that samples along one axis.
 
     Args:
@@ -23,6 +23,6 @@ def interpolation(targets: Tensor, sources: int | torch.SymInt, ratio: Tensor) -
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
 
 
-def axis_mm(length: int | torch.SymInt, spacing_mm: Tensor) -> Tensor:
+def axis_mm(length: int, spacing_mm: Tensor) -> Tensor:
     """Return the millimetres of each pixel's centre from the middle of its axis."""
     return (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) * spacing_mm

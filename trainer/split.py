@@ -43,4 +43,5 @@ def _one_of_each(
     order: NDArray[np.intp], parts: int, random: np.random.Generator
 ) -> NDArray[np.intp]:
     starts = np.arange(0, len(order) - parts + 1, parts)
-    return order[starts + random.integers(0, parts, len(starts))]
+    one: NDArray[np.intp] = order[starts + random.integers(0, parts, len(starts))]
+    return one

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,9 @@ class _Run:
         network = NETWORKS[member.network](len(recipe.working.windows), CLASSES)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(recipe.average),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -117,17 +120,17 @@ class _Run:
         torch.save({"step": self.step, "steps": self.steps, **state}, part)
         part.replace(self.checkpoint)
 
-    def _load(self, state: dict[str, object]) -> None:
+    def _load(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step = int(str(state["step"]))
+        self.step = state["step"]
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def _parts(self) -> dict[str, Any]:
         return {
             "network": self.network,
             "average": self.average,
             "optimiser": self.optimiser,
-            "schedule": self.schedule,  # type: ignore[dict-item]
+            "schedule": self.schedule,
         }
 
 

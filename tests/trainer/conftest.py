@@ -1,0 +1,50 @@
+"""Labelled slices made of phantoms, in the files that the readers know."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.phantom import make_phantom
+from trainer.recipe import Recipe, load_recipe
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Path:
+    """Slices of six patients in the layout of LiTS and of the Medical Segmentation Decathlon."""
+    folder = tmp_path_factory.mktemp("data")
+    phantoms = [
+        make_phantom(seed, shape=(6, 256, 256), spacing_mm=(30.0, 1.5, 1.5)) for seed in range(6)
+    ]
+    hu = np.concatenate([phantom.volume.hu for phantom in phantoms])
+    label = np.concatenate([phantom.truth.labels for phantom in phantoms])
+    volume = np.repeat(np.arange(6), 6)
+    np.savez(
+        folder / "lits_tumour_slices.npz",
+        image=np.rint((np.clip(hu, -40, 160) + 40) / 200 * 255).astype(np.uint8),
+        label=label,
+        volume=volume,
+        slice=np.tile(np.arange(6), 6),
+        pixel_mm=np.full(36, 1.5, np.float32),
+        window=np.tile(np.float32([-40, 160]), (36, 1)),
+    )
+    np.savez(
+        folder / "msd_liver_slices.npz",
+        image=np.clip(hu[:12], 0, 255).astype(np.uint8),
+        mask=(label[:12] > 0).astype(np.uint8),
+        patient=np.repeat([70, 71], 6),
+        slice=np.tile(np.arange(6), 2),
+        lits_volume=np.repeat([3, -1], 6),
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """The base recipe, too small to learn anything."""
+    recipe = load_recipe("base").model_dump()
+    recipe |= {"name": "tiny", "phantoms": 1, "crop": 64, "held_out": 3}
+    recipe["working"] |= {"size": 64, "spacing_mm": 7.0}
+    recipe["batch"] = {"tumour": 1, "other": 1, "phantom": 1}
+    recipe["members"] = [m | {"steps": 3} for m in recipe["members"]]
+    return Recipe.model_validate(recipe)

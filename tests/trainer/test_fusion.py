@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+
+from trainer.fusion import FUSIONS, LIVER_EXPONENT, TUMOUR_EXPONENT, blumberg
+
+
+def blumberg_one_pixel(probability: list[float], exponent: float) -> bool:
+    """The published rule for one pixel, member by member and class by class."""
+    scores = []
+    for foreground in (False, True):
+        rank_sum, chosen_confidence = 0.0, 0.0
+        for p in probability:
+            confidence = p if foreground else 1 - p
+            if (p > 0.5) == foreground:
+                powered = confidence**exponent
+                rank_sum += 1 - powered / (0.5 + powered)
+                chosen_confidence += confidence
+            else:
+                rank_sum += 1
+        scores.append(rank_sum * (1 - chosen_confidence / len(probability)))
+    return scores[1] < scores[0]
+
+
+@pytest.mark.parametrize("exponent", [LIVER_EXPONENT, TUMOUR_EXPONENT])
+def test_the_element_wise_formula_is_the_published_rule(exponent):
+    probability = np.random.default_rng(0).random((3, 400))
+    expected = [blumberg_one_pixel(list(column), exponent) for column in probability.T]
+    fused = blumberg(torch.from_numpy(probability), exponent)
+    assert fused.tolist() == expected
+    assert 0 < sum(expected) < 400
+
+
+@pytest.mark.parametrize("exponent", [LIVER_EXPONENT, TUMOUR_EXPONENT])
+def test_a_tie_is_background(exponent):
+    assert not blumberg(torch.tensor([[0.7], [0.3]]), exponent)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("exponent", [LIVER_EXPONENT, TUMOUR_EXPONENT])
+def test_members_of_one_mind_are_followed(name, exponent):
+    sure = torch.tensor([[0.99, 0.01, 1.0, 0.0], [0.9, 0.2, 1.0, 0.0], [0.8, 0.1, 1.0, 0.0]])
+    assert FUSIONS[name](sure, exponent).tolist() == [True, False, True, False]

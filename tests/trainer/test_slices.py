@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from trainer.errors import BadData
+from trainer.slices import SIDE, Target, read_lits, read_msd, read_slices
+from trainer.split import split_patients
+
+
+def test_a_patient_of_two_sources_is_one_patient(data_folder):
+    slices = read_slices(data_folder)
+    from_msd = slices.patient[np.any(slices.target == Target.LIVER_OR_TUMOUR, axis=(1, 2))]
+    assert {"lits3", "msd71"} == set(from_msd)
+    assert "msd70" not in slices.patient
+
+
+def test_grey_values_come_back_as_hounsfield_units(data_folder):
+    lits = read_lits(data_folder / "lits_tumour_slices.npz")
+    liver = lits.hu[lits.target == Target.LIVER]
+    assert liver.mean() == pytest.approx(105, abs=20)
+    assert lits.hu.min() == -40
+    assert lits.hu.max() == 160
+
+
+def test_the_decathlons_masks_never_say_liver(data_folder):
+    msd = read_msd(data_folder / "msd_liver_slices.npz")
+    assert set(np.unique(msd.target)) == {Target.BACKGROUND, Target.LIVER_OR_TUMOUR}
+    assert np.isnan(msd.pixel_mm).all()
+
+
+def test_a_folder_without_data_is_refused(tmp_path):
+    with pytest.raises(BadData, match="msd_liver_slices"):
+        read_slices(tmp_path)
+
+
+def test_no_patient_is_learnt_from_and_held_out(data_folder):
+    slices = read_slices(data_folder)
+    split = split_patients(slices, 3, seed=0)
+    assert set(split.train) & set(split.held_out) == set()
+    assert set(split.train) | set(split.held_out) == set(slices.patient)
+    assert len(split.held_out) == 2
+
+
+def test_the_same_seed_holds_out_the_same_patients(data_folder):
+    slices = read_slices(data_folder)
+    assert split_patients(slices, 3, seed=4) == split_patients(slices, 3, seed=4)
+
+
+def test_a_patient_seen_in_part_is_never_held_out(data_folder):
+    slices = read_slices(data_folder)
+    target = slices.target.copy()
+    target[slices.patient == "lits0", :10] = Target.UNKNOWN
+    partly = type(slices)(slices.hu, target, slices.patient, slices.pixel_mm)
+    held_out = {p for seed in range(20) for p in split_patients(partly, 2, seed).held_out}
+    assert "lits0" not in held_out
+    assert len(held_out) > 3
+
+
+def test_the_real_sources_are_read(shared_data):
+    slices = read_slices(shared_data / "train")
+    assert slices.hu.shape == (1659, SIDE, SIDE)
+    assert len(set(slices.patient)) == 99
+    assert "lits15" not in slices.patient  # one patient with lits14
