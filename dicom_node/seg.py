@@ -101,10 +101,13 @@ def encode(seg: Dataset) -> bytes:
 
 def _labels_in(label_map: LabelMap) -> list[Label]:
     """Return the labels that get a segment: never an empty one, numbered from 1 without a hole."""
-    if not (label_map.labels == Label.LIVER).any():
+    if not _has(label_map, Label.LIVER):
         raise NothingFound("no voxel was marked as liver; check that the series shows the abdomen")
-    tumour = (label_map.labels == Label.TUMOUR).any()
-    return [Label.LIVER, Label.TUMOUR] if tumour else [Label.LIVER]
+    return [Label.LIVER, Label.TUMOUR] if _has(label_map, Label.TUMOUR) else [Label.LIVER]
+
+
+def _has(label_map: LabelMap, label: Label) -> bool:
+    return any(label in plane for plane in label_map.labels)  # stops at the first
 
 
 def _in_order(sources: Sequence[Dataset]) -> list[Dataset]:

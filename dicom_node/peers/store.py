@@ -165,9 +165,13 @@ class StorePeer:
 def _context(path: Path) -> Context:
     try:
         meta = read_file_meta_info(path)
-        return UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
+        uids = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
+        instance = meta.MediaStorageSOPInstanceUID
     except (InvalidDicomError, AttributeError) as error:
         raise PeerRefused(f"{path} is no DICOM file: {error}") from error
+    if not (all(uids) and instance):
+        raise PeerRefused(f"{path} has a blank UID; give it SOP class, instance and syntax")
+    return UID(uids[0]), UID(uids[1])
 
 
 def _accepted(association: Association) -> set[Context]:

@@ -169,6 +169,15 @@ def test_an_encoding_the_peer_does_not_take_is_named_before_anything_is_sent(
     assert box == []
 
 
+def test_a_file_without_uids_is_refused_before_anyone_is_called(sources, tmp_path):
+    sources[0].preamble = bytes(128)
+    sources[0].file_meta.MediaStorageSOPClassUID = ""
+    path = tmp_path / "blank.dcm"
+    sources[0].save_as(path)
+    with pytest.raises(PeerRefused, match="has a blank UID"):
+        StorePeer("pacs", "ARCHIVE", "127.0.0.1", 1).send_many([path])
+
+
 def save(instances, syntaxes, folder):
     paths = []
     for instance, syntax in zip(instances, syntaxes, strict=True):
