@@ -7,7 +7,8 @@ Measured with three U-Nets of 1 M parameters on 512x512 slices and two cores:
 - Requests of 2 slices on single-threaded streams are as fast as all threads on one request, and
   twice as fast where another process wants the cores too: no thread waits for the slowest one.
   Requests of 4 slices gain nothing and cost 80 MB.
-- Without the precision hint, processors that have bfloat16 would use it unasked.
+- Without the precision hint, processors that have bfloat16 use it unasked: 4.6 % of the labels of
+  an untrained ensemble then differed from torch's, and none with the hint.
 """
 
 from pathlib import Path
