@@ -28,6 +28,15 @@ def read_by_dcmqi(seg: Path, folder: Path) -> dict[int, SimpleITK.Image]:
     }
 
 
+def image_grid(image: SimpleITK.Image) -> Geometry:
+    """The image's own voxel grid, without a frame of reference."""
+    steps = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = steps[:, ::-1], image.GetOrigin()  # (slice, row, column)
+    slices, rows, columns = reversed(image.GetSize())
+    return Geometry((slices, rows, columns), affine, "")
+
+
 def on_grid(image: SimpleITK.Image, grid: Geometry) -> NDArray[np.bool_]:
     """Carry an image's marked voxels to the grid by their place in the patient (LPS).
 

@@ -1,0 +1,80 @@
+"""Real series as they may be sent, and the label map that the node should make of each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+
+from dicom_node.series import read_series, to_volume
+from engine.devices import open_device
+from engine.model import Model, default_model_folder, load_model
+from engine.segment import segment
+from engine.volume import LabelMap
+from tests.engine.toy import write_toy_model
+from tests.system.servers import missing_programs
+
+Series = Callable[[str], list[Path]]
+Expected = Callable[[str], LabelMap]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies here, and skip it with the reason where a program is missing."""
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    missing = missing_programs()
+    for item in here:
+        item.add_marker(pytest.mark.system)
+        if missing:
+            item.add_marker(pytest.mark.skip(f"needs Debian's {', '.join(missing)}"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The default model; before it has been trained, a toy that marks by thresholds."""
+    if (default_model_folder() / "model.json").exists():
+        return load_model(default_model_folder())
+    return load_model(write_toy_model(tmp_path_factory.mktemp("models") / "toy"))
+
+
+@pytest.fixture(scope="session")
+def real_series(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """Files of a real CT series by name; blank UIDs are filled in, in a copy."""
+    filled: dict[str, list[Path]] = {}
+
+    def series(name: str) -> list[Path]:
+        if name == "totalseg20" and name not in filled:
+            folder = tmp_path_factory.mktemp(name)
+            filled[name] = fill_in_uids(shared_data / "ct" / name / "dicom", folder)
+        return filled.get(name) or sorted((shared_data / "ct" / name).glob("**/*.dcm"))
+
+    return series
+
+
+@pytest.fixture(scope="session")
+def expected_labels(real_series: Series, model: Model) -> Expected:
+    """The label map of a real series by name, computed here, without the node."""
+    device = open_device(model)
+    known: dict[str, LabelMap] = {}
+
+    def labels(name: str) -> LabelMap:
+        if name not in known:
+            volume = to_volume(read_series(real_series(name)))
+            known[name] = segment(volume, device).label_map
+        return known[name]
+
+    return labels
+
+
+def fill_in_uids(source: Path, target: Path) -> list[Path]:
+    """Copy a series whose UIDs are blank, with UIDs of its own; the pixels stay compressed."""
+    study, series = generate_uid(), generate_uid()
+    copies = []
+    for path in sorted(source.iterdir()):
+        instance = dcmread(path)
+        instance.SOPClassUID = instance.file_meta.MediaStorageSOPClassUID
+        instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID
+        instance.StudyInstanceUID, instance.SeriesInstanceUID = study, series
+        instance.save_as(target / path.name)
+        copies.append(target / path.name)
+    return copies

@@ -1,0 +1,42 @@
+"""The archive is away, the node is killed: nothing is lost, nothing arrives twice."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.model import Model
+from tests.system.conftest import Series
+from tests.system.servers import HeparNode, Orthanc, storescu, wait_until
+
+SETTLED_S = 3.0
+"""By then a second SEG would have come too."""
+
+
+@pytest.mark.parametrize("kind", ["store", "stow"])
+def test_an_archive_that_comes_back_gets_its_seg(
+    kind: str, real_series: Series, model: Model, tmp_path: Path
+):
+    archive = Orthanc(tmp_path / "archive")
+    with HeparNode(tmp_path / "node", archive.peer(kind), model=model.folder) as node:
+        storescu(node.port, real_series("lits0"), called="HEPAR")
+        wait_until("a failed delivery", lambda: "not delivered yet" in node.tail(), 120)
+        with archive:
+            wait_until("one SEG in the archive", lambda: len(archive.segmentations()) == 1)
+
+
+@pytest.mark.parametrize("stage", ["store", "queue", "read", "write", "verify", "deliver"])
+def test_a_node_killed_after_any_stage_delivers_exactly_one_seg(
+    stage: str, real_series: Series, model: Model, tmp_path: Path
+):
+    archive = Orthanc(tmp_path / "archive")
+    node = HeparNode(tmp_path / "node", archive.peer("store"), model=model.folder)
+    with archive, node:
+        storescu(node.port, real_series("lits0"), called="HEPAR")
+        if stage != "store":
+            wait_until(f"the stage {stage}", lambda: f"action={stage} " in node.log.read_text())
+        node.kill()
+        node.start()
+        wait_until("a SEG in the archive", lambda: len(archive.segmentations()) > 0, 120)
+        time.sleep(SETTLED_S)
+        assert len(archive.segmentations()) == 1
