@@ -1,0 +1,153 @@
+"""Which series are worth segmenting, and why another is not.
+
+The rules look at headers only, before anything is computed. What they say goes into logs and job
+lists, so it names the rule that a series fell by and never the text that a scanner or a person
+wrote: descriptions do hold names.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydicom import Dataset
+
+from dicom_node.errors import BadConfiguration
+
+DESCRIBED = ("SeriesDescription", "StudyDescription", "ProtocolName", "BodyPartExamined")
+"""The attributes that `Rules.include` and `Rules.exclude` may look at."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a series must be like. The defaults take every CT stack of a handful of slices."""
+
+    modalities: tuple[str, ...] = ("CT",)
+    """Allowed values of Modality."""
+    image_types: tuple[str, ...] = ()
+    """Values of ImageType of which every instance must hold at least one; empty: any will do."""
+    refused_image_types: tuple[str, ...] = ("LOCALIZER",)
+    """Values of ImageType that no instance may hold."""
+    min_slices: int = 5
+    max_slices: int | None = None
+    min_thickness_mm: float | None = None
+    max_thickness_mm: float | None = None
+    include: Mapping[str, str] = field(default_factory=dict)
+    """Attribute of `DESCRIBED` to a regular expression found in it, in any case; all must be."""
+    exclude: Mapping[str, str] = field(default_factory=dict)
+    """The same, of which none may be found."""
+
+    def __post_init__(self) -> None:
+        for keyword, pattern in (*self.include.items(), *self.exclude.items()):
+            _require_usable(keyword, pattern)
+
+
+def why_not(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    """Return the first rule that the instances of one series break; None: segment them.
+
+    Args:
+        headers: the instances; pixel data may be absent.
+        rules: what they must be like.
+    """
+    reasons = (
+        _modality(headers, rules),
+        _image_type(headers, rules),
+        _slices(headers, rules),
+        _thickness(headers, rules),
+        _descriptions(headers, rules),
+    )
+    return next((reason for reason in reasons if reason), None)
+
+
+def _modality(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    other = {str(header.get("Modality") or "absent") for header in headers} - {*rules.modalities}
+    if other:
+        return f"Modality is {_listed(other)}, not {_listed(rules.modalities)}"
+    return None
+
+
+def _image_type(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    for header in headers:
+        values = _values(header, "ImageType")
+        if refused := values & {*rules.refused_image_types}:
+            return f"ImageType holds {_listed(refused)}"
+        if rules.image_types and not values & {*rules.image_types}:
+            return f"ImageType holds none of {_listed(rules.image_types)}"
+    return None
+
+
+def _slices(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    slices = sum(int(_number(header, "NumberOfFrames") or 1) for header in headers)
+    return _outside("slices", slices, (rules.min_slices, rules.max_slices))
+
+
+def _thickness(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    if rules.min_thickness_mm is None and rules.max_thickness_mm is None:
+        return None
+    for header in headers:
+        thickness = _thickness_mm(header)
+        if thickness is None:
+            return "SliceThickness is absent, and a rule asks for it"
+        limits = (rules.min_thickness_mm, rules.max_thickness_mm)
+        if reason := _outside("SliceThickness in mm", thickness, limits):
+            return reason
+    return None
+
+
+def _descriptions(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    for header in headers:
+        for keyword, pattern in rules.include.items():
+            if not re.search(pattern, _text(header, keyword), re.IGNORECASE):
+                return f"{keyword} does not match include {pattern!r}"
+        for keyword, pattern in rules.exclude.items():
+            if re.search(pattern, _text(header, keyword), re.IGNORECASE):
+                return f"{keyword} matches exclude {pattern!r}"
+    return None
+
+
+def _thickness_mm(header: Dataset) -> float | None:
+    """SliceThickness, which an enhanced image keeps in its shared functional groups."""
+    for groups in header.get("SharedFunctionalGroupsSequence") or ():
+        for measures in groups.get("PixelMeasuresSequence") or ():
+            header = measures
+    return _number(header, "SliceThickness")
+
+
+def _number(header: Dataset, keyword: str) -> float | None:
+    try:
+        value = header.get(keyword)
+        return None if value is None else float(value)
+    except (ValueError, TypeError):  # present, but no number
+        return None
+
+
+def _outside(what: str, value: float, limits: tuple[float | None, float | None]) -> str | None:
+    least, most = limits
+    if least is not None and value < least:
+        return f"{what}: {value:g}, at least {least:g} wanted"
+    if most is not None and value > most:
+        return f"{what}: {value:g}, at most {most:g} wanted"
+    return None
+
+
+def _values(header: Dataset, keyword: str) -> set[str]:
+    value = header.get(keyword) or ()
+    return {value} if isinstance(value, str) else {str(one) for one in value}
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    return str(header.get(keyword) or "")
+
+
+def _listed(words: Sequence[str] | set[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _require_usable(keyword: str, pattern: str) -> None:
+    if keyword not in DESCRIBED:
+        raise BadConfiguration(f"no rule on {keyword!r}; one of {', '.join(DESCRIBED)} would do")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise BadConfiguration(
+            f"{pattern!r} for {keyword} is no regular expression: {error}"
+        ) from error
