@@ -43,6 +43,7 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     warnings.filterwarnings("ignore", module=r"highdicom\.")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # the peer's error says it
     workflows = logging.getLogger("dbos")
     workflows.setLevel(logging.WARNING)
     workflows.propagate = True

@@ -61,6 +61,7 @@ def running(
         "application_version": STEPS_VERSION,
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
+        "log_level": "WARNING",
         "notification_listener_polling_interval_sec": LOOK_S,
     }
     DBOS(config=config)

@@ -1,0 +1,156 @@
+"""A node as a process of its own, which kills itself at a chosen point, once.
+
+Processes are forked from a server that has imported all of it, so that each starts at once.
+"""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dicom_node.node
+import dicom_node.pipeline
+from dicom_node.config import Settings
+from dicom_node.errors import PeerUnavailable
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.logs import start_logging
+from dicom_node.peers import FolderPeer, StorePeer
+from dicom_node.spool import Spool
+from engine.devices import Answer
+from tests.engine.toy import write_toy_model
+
+LIVER_HU = 70, 140
+
+
+class Thresholds:
+    """A device that takes everything as dense as the phantom's liver for liver."""
+
+    name = "thresholds"
+    batch = 8
+
+    def run(self, hu, spacing_mm) -> Answer:
+        liver = (hu >= LIVER_HU[0]) & (hu <= LIVER_HU[1])
+        return Answer(liver.astype(np.uint8), np.ones((len(hu), 2, 2), np.float32))
+
+
+@dataclass(frozen=True)
+class Death:
+    """Where a process kills itself."""
+
+    owner: object
+    attribute: str
+    after: bool
+    """Once the call has returned, or before it is made."""
+    call: int = 1
+    """At which of the calls."""
+
+
+STAGES = {
+    "receiving": Death(Spool, "put", after=False, call=4),
+    "complete": Death(dicom_node.node, "submit", after=False),
+    "waiting": Death(dicom_node.node, "submit", after=True),
+    "reading": Death(dicom_node.pipeline, "to_volume", after=True),
+    "segmenting": Death(Thresholds, "run", after=False, call=2),
+    "before the SEG is written": Death(dicom_node.pipeline, "write_durably", after=False),
+    "after the SEG is written": Death(dicom_node.pipeline, "write_durably", after=True),
+    "before delivery": Death(FolderPeer, "send", after=False),
+    "after delivery": Death(FolderPeer, "send", after=True),
+}
+
+
+def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
+    """Run a node until it is told to stop, or until it kills itself.
+
+    Whatever it prints, logs or warns about is in `folder/log`.
+    """
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    start_logging("DEBUG")
+    marker = folder / "killed"
+    if kill_at and not marker.exists():
+        death = STAGES[kill_at]
+        setattr(death.owner, death.attribute, dying(death, marker))
+    chosen = Settings(**settings, engine={"model": folder / "model"})
+    dicom_node.node.serve(chosen, open_device=lambda model, settings: Thresholds())
+    os._exit(0)  # as `hepar serve` does
+
+
+def dying(death: Death, marker: Path) -> Callable[..., Any]:
+    """Return what the attribute does, up to the call that ends this process with kill -9."""
+    does, calls = getattr(death.owner, death.attribute), itertools.count(1)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        last = next(calls) == death.call
+        if last and not death.after:
+            die(marker)
+        answer = does(*arguments, **named)
+        if last:
+            die(marker)
+        return answer
+
+    return call
+
+
+def die(marker: Path) -> None:
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class NodeProcess:
+    """A node in `folder` that kills itself at a stage, the first time it gets there."""
+
+    def __init__(self, folder, kill_at="", **sections):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.data, self.delivered = folder / "data", folder / "data" / "delivered"
+        write_toy_model(folder / "model")
+        self.log = folder / "log"
+        self.peer = StorePeer("node", "HEPAR", "127.0.0.1", port)
+        self.settings = {
+            "node": {"data": self.data, "port": port},
+            "receive": {"quiet_s": 0.5, "keep_free_mb": 0},
+            **sections,
+        }
+        self.arguments = self.settings, kill_at, folder
+        self.process = None
+
+    def start(self):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.dicom_node.node_process"])
+        self.process = context.Process(target=run_node, args=self.arguments)
+        self.process.start()
+        wait_until(self.answers)
+
+    def answers(self):
+        assert self.process.is_alive(), "the node ended at once"
+        try:
+            self.peer.echo()
+        except PeerUnavailable:
+            return False
+        return True
+
+    def jobs(self):
+        with open_ledger(f"sqlite:///{self.data / 'jobs.sqlite'}") as ledger:
+            return ledger.jobs()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.join(20)
+        assert self.process.exitcode == 0
+
+
+def wait_until(met, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)

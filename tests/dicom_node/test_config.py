@@ -1,0 +1,81 @@
+import pytest
+
+from dicom_node.config import Settings, load_settings
+from dicom_node.errors import BadConfiguration
+from dicom_node.selection import Rules
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "hepar.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_nothing_need_be_configured(tmp_path):
+    settings = Settings(node={"data": tmp_path})
+    assert (settings.node.ae_title, settings.node.host) == ("HEPAR", "127.0.0.1")
+    assert settings.destinations["folder"].folder == tmp_path / "delivered"
+    assert settings.database_url == f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+
+def test_the_rules_of_the_file_are_the_rules_of_the_selection():
+    assert Rules(**Settings().select.model_dump()) == Rules()
+
+
+def test_a_file_says_what_differs(write):
+    settings = load_settings(
+        write('[node]\nport = 4242\n[peers.a]\nkind = "folder"\nfolder = "/srv"\n')
+    )
+    assert settings.node.port == 4242
+    assert list(settings.destinations) == ["a"]
+
+
+def test_options_win_over_the_file(write):
+    settings = load_settings(write("[node]\nport = 4242\n"), node={"port": 1})
+    assert settings.node.port == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[node]\nae_titel = 'X'", r"unknown key 'node.ae_titel'; did you mean 'ae_title'\?"),
+        ("[nod]\nport = 1", r"unknown key 'nod'; did you mean 'node'\?"),
+        ("[jobs]\nx = 1", "unknown key 'jobs.x'; known here: database, first_pause_s"),
+        ("[node]\nport = 'high'", "node.port: Input should be a valid integer"),
+        ("[node]\nae_title = 'AAAAABBBBBCCCCCDD'", "node.ae_title: .* at most 16"),
+        ("[peers.a]\nkind = 'stove'", "peers.a: .*'folder', 'store', 'stow'"),
+        (
+            "[peers.a]\nkind = 'store'\nae_title = 'A'\nhost = 'h'\nprot = 1",
+            r"unknown key 'peers.a.prot'; did you mean 'port'\?",
+        ),
+        ("[peers.a]\nkind = 'folder'", "peers.a.folder: Field required"),
+        (
+            "[peers.a]\nkind = 'stow'\nurl = 'http://h'\ntoken = 'sesame'",
+            "peers.a.token is a secret .* set HEPAR_PEERS__A__TOKEN in the environment",
+        ),
+        ("[jobs]\ndatabase = 'x'", "jobs.database is a secret"),
+        ("port = = 1", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_do(write, text, complaint):
+    with pytest.raises(BadConfiguration, match=complaint) as caught:
+        load_settings(write(text))
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(BadConfiguration, match=r"cannot read .*absent\.toml: No such file"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_secrets_come_from_the_environment_and_are_never_shown(write, monkeypatch):
+    monkeypatch.setenv("HEPAR_PEERS__WEB__TOKEN", "sesame")
+    monkeypatch.setenv("HEPAR_JOBS__DATABASE", "postgresql://hepar:sesame@db/hepar")
+    settings = load_settings(write('[peers.web]\nkind = "stow"\nurl = "http://h/dicom-web"'))
+    assert settings.peers["web"].token.get_secret_value() == "sesame"
+    assert settings.database_url == "postgresql://hepar:sesame@db/hepar"
+    assert "sesame" not in repr(settings)
