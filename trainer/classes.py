@@ -14,8 +14,8 @@ CLASSES = (
     ModelClass(
         label=Label.TUMOUR,
         name="Tumour",
-        category=Code(value="49755003", scheme="SCT", meaning="Morphologically Altered Structure"),
+        category=Code(value="49755003", scheme="SCT", meaning="Morphologically Abnormal Structure"),
         type=Code(value="108369006", scheme="SCT", meaning="Neoplasm"),
-        colour_rgb=(144, 238, 144),
+        colour_rgb=(255, 214, 10),
     ),
 )
