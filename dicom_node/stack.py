@@ -12,8 +12,9 @@ Floats = NDArray[np.float64]
 
 TOLERANCE_MM = 0.1
 """How far a slice of a regular stack may be from its place: scanners round positions to this."""
-COSINE_TOLERANCE = 1e-3
-"""How far the direction cosines of slices in one stack may differ."""
+COSINE_TOLERANCE = 2e-4
+"""How far the direction cosines of slices in one stack may differ: 0.1 mm over 500 mm, which is
+what a SEG, whose frames share one orientation, may lie off its sources."""
 UPRIGHT_DEGREES = 1.0
 """Up to here a stack counts as following the axes of the patient."""
 OBLIQUE_DEGREES = 30.0
