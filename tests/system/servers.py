@@ -104,7 +104,11 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(f"{self.log.stem} answers\n{self.tail()}", self._answers_or_died)
+        try:
+            wait_until(f"{self.log.stem} answers", self._answers_or_died, 120)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> None:
