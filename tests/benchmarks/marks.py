@@ -22,13 +22,13 @@ class Mark:
 
 def at_least(what: str, bound: float, value: float, detail: str = "") -> Mark:
     """A mark that is met by `bound` or more."""
-    return Mark(what, f"{bound:g} or more", f"{value:.3g} {detail}".strip(), value >= bound)
+    return Mark(what, f"{bound:g} or more", f"{value:.3g} {detail}".strip(), bool(value >= bound))
 
 
 def at_most(what: str, bound: float, value: float, unit: str, detail: str = "") -> Mark:
     """A mark that is met by `bound` or less."""
     measured = f"{value:.3g} {unit} {detail}".strip()
-    return Mark(what, f"{bound:g} {unit} or less", measured, value <= bound)
+    return Mark(what, f"{bound:g} {unit} or less", measured, bool(value <= bound))
 
 
 def show(marks: Iterable[Mark]) -> None:
