@@ -68,7 +68,8 @@ def labels(marks: Tensor, fuse: Fusion) -> Tensor:
     """Fuse (members, n, 2, rows, columns) probabilities to (n, rows, columns) uint8 labels."""
     liver = fuse(marks[:, :, 0], LIVER_EXPONENT)
     tumour = fuse(marks[:, :, 1], TUMOUR_EXPONENT) & liver
-    return liver.to(torch.uint8) + tumour.to(torch.uint8)
+    # Summed before the cast: TensorRT has 8-bit unsigned integers at a graph's ends only.
+    return (liver.to(torch.int32) + tumour.to(torch.int32)).to(torch.uint8)
 
 
 def _mark(member: nn.Module, seen: Tensor) -> Tensor:
