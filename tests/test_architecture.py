@@ -96,10 +96,6 @@ def test_the_changelog_knows_the_version():
     assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_readme_fits_on_150_lines():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
-
-
 def modules(*packages: str) -> Iterator[Path]:
     for package in packages:
         yield from sorted((ROOT / package).rglob("*.py"))
