@@ -65,6 +65,7 @@ class Assembler:
         on_complete: Callable[[ReceivedSeries], None],
         *,
         quiet_s: float = 10.0,
+        resend_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch `spool`.
@@ -74,11 +75,15 @@ class Assembler:
             on_complete: takes a series; must keep it durably and tell a known set of instances
                 from a new one. If it raises, the series is offered again later.
             quiet_s: seconds without a new instance after which nothing more is expected.
+            resend_s: seconds after a start, if longer than `quiet_s`, that what the spool holds
+                waits for a sender that was cut off and comes back. Only the sender knew whether
+                its series was whole.
             clock: seconds that never run backwards.
         """
         self.spool = spool
         self.on_complete = on_complete
         self.quiet_s = quiet_s
+        self.resend_s = resend_s
         self._clock = clock
         self._lock = threading.Lock()
         self._arriving: dict[SeriesKey, Arrival] = {}
@@ -99,11 +104,12 @@ class Assembler:
         self._thread.join()
 
     def recover(self) -> None:
-        """Let every series in the spool wait for its quiet time from now on."""
+        """Let every series in the spool wait for its sender, or its quiet time, from now on."""
         self.spool.recover()
+        from_s = self._clock() + max(0.0, self.resend_s - self.quiet_s)
         with self._lock:
             for series in self.spool.series():
-                self._arriving.setdefault(series, Arrival(self._clock()))
+                self._arriving.setdefault(series, Arrival(from_s))
 
     def expect(self, series_uid: str, count: int) -> None:
         """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.

@@ -43,6 +43,8 @@ class ReceiveSection(Section):
 
     quiet_s: float = Field(default=10.0, ge=0)
     """A series is complete after this long without a new instance."""
+    resend_s: float = Field(default=30.0, ge=0)
+    """After a restart what was received waits this long, for a sender that was cut off."""
     keep_free_mb: int = Field(default=2000, ge=0)
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)

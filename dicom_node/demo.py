@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.config import Settings
-from dicom_node.jobs.job import Job, State
+from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.node import running_node
 from dicom_node.peers import StorePeer
@@ -68,7 +68,7 @@ def _finished(ledger: Ledger) -> Job:
     """Wait until the only job there is has ended."""
     while True:
         for job in ledger.jobs():
-            if job.state.settled or job.state is State.FAILED:
+            if not job.state.active:
                 return job
         time.sleep(LOOK_S)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.data_folder import DataFolder
+from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.retention import expired
 from dicom_node.spool import Spool
@@ -31,6 +32,15 @@ def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -
         swept += 1
         logger.info("removed", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
     return swept
+
+
+def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
+    """Forget a job that has ended, with its files; those that another job has too stay."""
+    others = [each for each in ledger.jobs() if each.id != job.id]
+    shared = {path for each in others if each.series_uid == job.series_uid for path in each.paths}
+    spool.remove(path for path in job.paths if path not in shared)
+    data.result(job.id).unlink(missing_ok=True)
+    ledger.forget(job)
 
 
 @contextmanager

@@ -8,8 +8,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from dicom_node.commands.options import Config, settings
+from dicom_node.data_folder import DataFolder
+from dicom_node.housekeeping import discard
 from dicom_node.jobs.job import Job, State
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.spool import Spool
 
 app = typer.Typer(
     help="See what became of each series, and try again what failed.", no_args_is_help=True
@@ -65,6 +68,24 @@ def retry(
         for each in (ledger.find(name) for name in job):
             done = ", ".join(ledger.retry(each)) or f"nothing to do, it is {each.state}"
             console.print(f"{each.id}: {done}", markup=False, highlight=False)
+
+
+@app.command()
+def remove(
+    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to forget.")],
+    config: Config = None,
+) -> None:
+    """Forget jobs that have ended, and remove the files they keep in the spool."""
+    chosen, console = settings(config), Console()
+    data = DataFolder(chosen.node.data)
+    with open_ledger(chosen.database_url) as ledger:
+        for each in (ledger.find(name) for name in job):
+            if each.state.active:
+                said = f"not removed, it is {each.state}"
+            else:
+                discard(each, ledger, Spool(data.spool), data)
+                said = "removed"
+            console.print(f"{each.id}: {said}", markup=False, highlight=False)
 
 
 def _details(job: Job, ledger: Ledger) -> Table:

@@ -12,11 +12,10 @@ from dicom_node.commands.options import Config, Model, settings
 from dicom_node.discovery import Discovery, discover
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
-from dicom_node.node import open_checked, to_method
+from dicom_node.method import to_method
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
 from engine.errors import EngineError
-from engine.model import default_model_folder, load_model
 
 
 def segment(
@@ -42,11 +41,7 @@ def segment(
     if not found.series:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
     chosen = settings(config, model)
-    loaded = load_model(chosen.engine.model or default_model_folder())
-    method = replace(
-        to_method(loaded, open_checked(loaded, chosen), chosen),
-        derive_frame_of_reference=derive_frame_of_reference,
-    )
+    method = replace(to_method(chosen), derive_frame_of_reference=derive_frame_of_reference)
     output.mkdir(parents=True, exist_ok=True)
     if not _segment_all(found, output, method):
         raise typer.Exit(1)

@@ -23,6 +23,11 @@ class State(StrEnum):
     FAILED = "failed"
 
     @property
+    def active(self) -> bool:
+        """Whether the node will do more by itself."""
+        return self in (State.WAITING, State.SEGMENTING, State.DELIVERING)
+
+    @property
     def settled(self) -> bool:
         """Whether nothing more will happen, and nothing is left for a person to do."""
         return self in (State.DONE, State.SKIPPED)
@@ -34,6 +39,8 @@ class Delivery:
 
     id: str
     peer: str
+    queue: str
+    """Where it waits, or waited, to be done."""
     state: State
     reason: str
     """Why it failed; empty otherwise."""
@@ -50,6 +57,8 @@ class Job:
     series_uid: str
     paths: tuple[Path, ...]
     """Received files it works on."""
+    queue: str
+    """Where it waits, or waited, to be done; each node has its own."""
     created: datetime
     finished: datetime | None
     """When the last of its workflows ended."""
@@ -72,6 +81,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         study_uid=study_uid,
         series_uid=series_uid,
         paths=tuple(map(Path, paths)),
+        queue=segment.queue_name or "",
         created=_moment(segment.created_at or 0),
         finished=None if None in ends else _moment(max(end or 0 for end in ends)),
         state=state,
@@ -93,6 +103,7 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
     return Delivery(
         id=status.workflow_id,
         peer=peer,
+        queue=status.queue_name or "",
         state=_DELIVERY_STATES.get(status.status, State.FAILED),
         reason=_why(status),
         attempts=answer["attempts"],

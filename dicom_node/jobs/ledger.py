@@ -10,8 +10,7 @@ from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.job import Delivery, Job, State, to_job
-from dicom_node.jobs.store import APPLICATION
-from dicom_node.jobs.workflows import DELIVER, SEGMENT, queue_of
+from dicom_node.jobs.workflows import DELIVER, SEGMENT
 
 STATEMENT = 500
 """Workflows that one statement asks for; databases limit its variables."""
@@ -50,16 +49,15 @@ class Ledger:
     def retry(self, job: Job) -> list[str]:
         """Put back to work what failed or was skipped; return what that is."""
         if job.state is State.SKIPPED or (job.state is State.FAILED and job.outcome is None):
-            self._client.rewind_workflow(job.id, queue_name=SEGMENT)
+            self._client.rewind_workflow(job.id, queue_name=job.queue)
             return ["segment"]
         failed = [each for each in job.deliveries if each.state is State.FAILED]
         for delivery in failed:
-            self._client.rewind_workflow(delivery.id, queue_name=queue_of(delivery.peer))
+            self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
         return [f"deliver to {each.peer}" for each in failed]
 
-    def remove(self, job: Job) -> None:
-        """Forget a job; what it received and made is the caller's to remove."""
-        self._client.cancel_workflow(job.id)
+    def forget(self, job: Job) -> None:
+        """Forget a job that has come to its end; its files are the caller's to remove."""
         self._client.delete_workflow(job.id, delete_children=True)
 
     def _read(self, segments: Sequence[WorkflowStatus]) -> list[Job]:
@@ -89,7 +87,6 @@ def open_ledger(database_url: str) -> Iterator[Ledger]:
     client = DBOSClient(
         system_database_url=database_url,
         serializer=DBOSPortableJSONSerializer(),
-        application_name=APPLICATION,
         retry_connection_errors=False,
     )
     try:

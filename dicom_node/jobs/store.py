@@ -13,11 +13,13 @@ from dicom_node.jobs.workflows import (
     DELIVERIES_AT_ONCE,
     SEGMENT,
     Worker,
-    queue_of,
+    delivery_queue,
     register,
+    segment_queue,
 )
 
 APPLICATION = "hepar"
+"""What DBOS calls us, with the node's name behind it."""
 
 STEPS_VERSION = "1"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
@@ -56,7 +58,7 @@ def running(
         peers: names of the destinations; each has a queue of its own.
     """
     config: DBOSConfig = {
-        "name": APPLICATION,
+        "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
         "system_database_url": database_url,
         "application_version": STEPS_VERSION,
         "executor_id": executor,
@@ -69,10 +71,12 @@ def running(
     DBOS.launch()
     try:
         # One series at a time on each node: it has one device, and a volume takes its memory.
-        DBOS.register_queue(SEGMENT, worker_concurrency=1, polling_interval_sec=LOOK_S)
+        DBOS.register_queue(
+            segment_queue(executor), worker_concurrency=1, polling_interval_sec=LOOK_S
+        )
         for peer in peers:
             DBOS.register_queue(
-                queue_of(peer),
+                delivery_queue(peer, executor),
                 worker_concurrency=DELIVERIES_AT_ONCE,
                 polling_interval_sec=LOOK_S,
             )
@@ -90,7 +94,7 @@ def submit(job: str, study_uid: str, series_uid: str, paths: Sequence[Path]) -> 
     DBOS.enqueue_workflow_with_options(
         {
             "workflow_name": SEGMENT,
-            "queue_name": SEGMENT,
+            "queue_name": segment_queue(DBOS.executor_id),
             "workflow_id": job,
             "app_version": STEPS_VERSION,
         },

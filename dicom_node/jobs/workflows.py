@@ -35,9 +35,14 @@ class Worker(Protocol):
         """Yield how long to wait after each failed delivery."""
 
 
-def queue_of(peer: str) -> str:
-    """Return the queue on which deliveries to `peer` wait."""
-    return f"{DELIVER} {peer}"
+def segment_queue(node: str) -> str:
+    """Return the queue on which a node's series wait; only that node has their files."""
+    return f"{SEGMENT} on {node}"
+
+
+def delivery_queue(peer: str, node: str) -> str:
+    """Return the queue on which a node's deliveries to `peer` wait."""
+    return f"{DELIVER} to {peer} on {node}"
 
 
 def register(worker: Worker) -> None:
@@ -48,7 +53,8 @@ def register(worker: Worker) -> None:
         made = DBOS.run_step({"name": "segment"}, worker.segment, job, series_uid, paths)
         for peer in made["peers"]:
             with SetWorkflowID(f"{job}-{peer}"):
-                DBOS.enqueue_workflow(queue_of(peer), deliveries, series_uid, peer, made["seg"])
+                queue = delivery_queue(peer, DBOS.executor_id)
+                DBOS.enqueue_workflow(queue, deliveries, series_uid, peer, made["seg"])
         return made
 
     def deliver(series_uid: str, peer: str, seg: str) -> dict[str, Any]:

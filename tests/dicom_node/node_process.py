@@ -18,6 +18,7 @@ import numpy as np
 
 import dicom_node.node
 import dicom_node.pipeline
+import dicom_node.reception
 from dicom_node.config import Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.ledger import open_ledger
@@ -55,8 +56,8 @@ class Death:
 
 STAGES = {
     "receiving": Death(Spool, "put", after=False, call=4),
-    "complete": Death(dicom_node.node, "submit", after=False),
-    "waiting": Death(dicom_node.node, "submit", after=True),
+    "complete": Death(dicom_node.reception, "submit", after=False),
+    "waiting": Death(dicom_node.reception, "submit", after=True),
     "reading": Death(dicom_node.pipeline, "to_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
     "before the SEG is written": Death(dicom_node.pipeline, "write_durably", after=False),
@@ -118,7 +119,7 @@ class NodeProcess:
         self.peer = StorePeer("node", "HEPAR", "127.0.0.1", port)
         self.settings = {
             "node": {"data": self.data, "port": port},
-            "receive": {"quiet_s": 0.5, "keep_free_mb": 0},
+            "receive": {"quiet_s": 0.5, "resend_s": 0, "keep_free_mb": 0},
             **sections,
         }
         self.arguments = self.settings, kill_at, folder
@@ -149,7 +150,7 @@ class NodeProcess:
         assert self.process.exitcode == 0
 
 
-def wait_until(met, seconds=60):
+def wait_until(met, seconds=120):
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, "waited too long"

@@ -215,3 +215,17 @@ def test_the_watching_thread_hands_over_by_itself_and_ends(tmp_path):
         received(new),
         received(old, series=CHEST),
     ]
+
+
+def test_after_a_restart_a_sender_that_was_cut_off_may_come_back(tmp_path):
+    node = Node(tmp_path)
+    first = node.keep("scanner", 1)
+    node.assembler = Assembler(
+        node.spool, node.received.append, quiet_s=10, resend_s=30, clock=node.clock
+    )
+    node.assembler.recover()
+    assert node.after(29.9) == []
+    second = node.keep("scanner again", 2)
+    node.assembler.association_closed("scanner again")
+    assert node.after(9.9) == []
+    assert node.after(0.2) == [received(first, second)]

@@ -21,7 +21,9 @@ def series(tmp_path_factory):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_series_whose_node_was_killed_ends_as_exactly_one_seg(stage, series, tmp_path):
-    node = NodeProcess(tmp_path, kill_at=stage)
+    resend_s = 20 if stage == "receiving" else 0
+    receive = {"quiet_s": 0.5, "resend_s": resend_s, "keep_free_mb": 0}
+    node = NodeProcess(tmp_path, kill_at=stage, receive=receive)
     node.start()
     if stage == "receiving":
         with pytest.raises(PeerUnavailable):

@@ -3,6 +3,7 @@
 import socket
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from pydicom import dcmread
@@ -11,12 +12,16 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, SegmentationStorage
 
 from dicom_node.config import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.errors import AlreadyRunning
+from dicom_node.housekeeping import discard, sweep
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node import running_node
 from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
+from dicom_node.reception import receiving
+from dicom_node.spool import Spool
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy import write_toy_model
@@ -36,7 +41,7 @@ def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("node")
     return Settings(
         node={"data": folder / "data", "port": 0},
-        receive={"quiet_s": 0.3, "keep_free_mb": 0},
+        receive={"quiet_s": 0.3, "resend_s": 0, "keep_free_mb": 0},
         engine={"model": write_toy_model(folder / "model")},
         jobs={"first_pause_s": 0.1, "longest_pause_s": 0.2},
         peers={
@@ -94,7 +99,7 @@ def archive(*sop_classes):
 def job_of(ledger, paths, *states):
     """Wait until the job on exactly these instances is in one of these states, and return it."""
     uid = dcmread(paths[0]).SeriesInstanceUID
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         jobs = [
             job for job in ledger.jobs() if (job.series_uid, len(job.paths)) == (uid, len(paths))
@@ -190,6 +195,46 @@ def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path
     job = job_of(ledger, air, State.SKIPPED)
     assert "no voxel was marked as liver" in job.reason
     assert job.deliveries == ()
+
+
+def test_a_removed_job_takes_its_files_along_and_may_come_again(node, ledger, phantom, settings):
+    few = phantom[:2]
+    node.send_many(few)
+    job = job_of(ledger, few, State.SKIPPED)
+    data = DataFolder(settings.node.data)
+    discard(job, ledger, Spool(data.spool), data)
+    assert not any(path.exists() for path in job.paths)
+    assert job.id not in [each.id for each in ledger.jobs()]
+    node.send_many(few)
+    assert job_of(ledger, few, State.SKIPPED).id == job.id
+
+
+def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
+    node, ledger, phantom, settings
+):
+    with archive(SegmentationStorage):
+        node.send_many(phantom)
+        done = job_of(ledger, phantom, State.DONE)
+    failed = next(job for job in ledger.jobs() if job.state is State.FAILED)
+    data = DataFolder(settings.node.data)
+    assert sweep(ledger, Spool(data.spool), data, timedelta(hours=1)) == 0
+    time.sleep(0.1)
+    assert sweep(ledger, Spool(data.spool), data, timedelta(0)) > 0
+    assert not any(path.exists() for path in (*done.paths, data.result(done.id)))
+    assert all(path.exists() for path in failed.paths)
+
+
+def test_a_port_that_is_taken_is_named(node, settings, tmp_path):
+    taken = settings.model_copy(
+        update={
+            "node": settings.node.model_copy(update={"data": tmp_path, "port": node.port}),
+        }
+    )
+    with (
+        pytest.raises(AlreadyRunning, match=f"cannot listen on 127.0.0.1:{node.port}"),
+        receiving(Spool(tmp_path), "digest", taken),
+    ):
+        pass
 
 
 def test_a_second_node_on_the_same_data_folder_is_refused(node, settings):

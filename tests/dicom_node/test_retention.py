@@ -23,6 +23,7 @@ def old_job(tmp_path):
         study_uid="1",
         series_uid="1.1",
         paths=(path,),
+        queue="segment",
         created=then,
         finished=then,
         state=State.DONE,

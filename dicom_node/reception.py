@@ -1,0 +1,61 @@
+"""From the wire to the queue: receiving, and making a job of each series that is complete."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dicom_node.assembly import Assembler, ReceivedSeries
+from dicom_node.config import Settings
+from dicom_node.errors import AlreadyRunning
+from dicom_node.jobs.store import job_id, submit
+from dicom_node.scp import Limits, listen
+from dicom_node.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def receiving(spool: Spool, model_digest: str, settings: Settings) -> Iterator[tuple[str, int]]:
+    """Receive series and queue each as a job while the block lasts; yields where.
+
+    Raises:
+        AlreadyRunning: the address is taken, or is none of this machine's.
+    """
+    assembler = Assembler(
+        spool,
+        lambda series: queue(series, model_digest),
+        quiet_s=settings.receive.quiet_s,
+        resend_s=settings.receive.resend_s,
+    )
+    assembler.start()
+    try:
+        with _listening(spool, assembler, settings) as address:
+            yield address
+    finally:
+        assembler.stop()
+
+
+def queue(series: ReceivedSeries, model_digest: str) -> None:
+    """Make a job of a series, if it is not one already."""
+    job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
+    submit(job, series.study_uid, series.series_uid, series.paths)
+    extra = {"action": "queue", "job": job, "series": series.series_uid}
+    logger.info("complete, %d instances", len(series.paths), extra=extra)
+
+
+@contextmanager
+def _listening(spool: Spool, assembler: Assembler, settings: Settings) -> Iterator[tuple[str, int]]:
+    node, limits = settings.node, Limits(associations=settings.receive.max_associations)
+    try:
+        server = listen(node.ae_title, (node.host, node.port), spool, assembler, limits)
+    except OSError as error:
+        raise AlreadyRunning(
+            f"cannot listen on {node.host}:{node.port}: {error.strerror}; set node.port to a free"
+            " one, and node.host to an address of this machine"
+        ) from error
+    try:
+        assert server.socket is not None
+        host, port = server.socket.getsockname()[:2]
+        yield host, port
+    finally:
+        server.ae.shutdown()
