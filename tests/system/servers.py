@@ -65,7 +65,11 @@ def storescu(port: int, files: Iterable[Path], *options: str, called: str = "ANY
     program = system_program("storescu")
     assert program is not None, "DCMTK is not installed"
     command = [program, *options, "-aec", called, "127.0.0.1", str(port), *map(str, files)]
-    subprocess.run(command, env=ENVIRONMENT, check=True)
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    if run.returncode:
+        error = subprocess.CalledProcessError(run.returncode, command[0])
+        error.add_note(run.stdout + run.stderr)
+        raise error
 
 
 def echoes(port: int) -> bool:
@@ -240,7 +244,7 @@ class HeparNode(Server):
         self.configuration = folder / "hepar.toml"
         self.configuration.write_text(
             f"[node]\nport = {self.port}\ndata = {str(self.data)!r}\n"
-            f"[receive]\nquiet_s = {quiet_s}\nkeep_free_mb = 100\n"
+            f"[receive]\nquiet_s = {quiet_s}\nresend_s = 10\nkeep_free_mb = 100\n"
             f"[jobs]\nfirst_pause_s = 0.5\nlongest_pause_s = 2.0\n"
             + (f"[engine]\nmodel = {str(model)!r}\n" if model else "")
             + peers
