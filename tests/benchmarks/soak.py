@@ -23,6 +23,8 @@ SERIES = 3
 SLICES = 60
 KILLS = 4
 LONGEST_S = 8.0
+QUIET_S = 5.0
+"""Longer than the sender's pauses: what is sent again belongs to the same series still."""
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     chance = random.Random(asked.seed)
     with tempfile.TemporaryDirectory(prefix="hepar-soak-") as folder:
         archive = Orthanc(Path(folder) / "archive")
-        node = HeparNode(Path(folder) / "node", archive.peer("store"))
+        node = HeparNode(Path(folder) / "node", archive.peer("store"), quiet_s=QUIET_S)
         with archive, node:
             for number in track(range(asked.rounds), "rounds"):
                 one_round(Path(folder), node, archive, number, chance)
@@ -53,15 +55,17 @@ def one_round(
     wanted = (number + 1) * SERIES
     names = [f"round{number} series{i} " for i in range(SERIES)]
     series = [phantom_files(folder, SLICES, name, 256) for name in names]
-    sender = threading.Thread(target=lambda: [send_until_taken(node.port, s) for s in series])
+    sender = threading.Thread(
+        target=lambda: [send_until_taken(node.port, each) for each in series], daemon=True
+    )
     sender.start()
     for _ in range(KILLS):
         time.sleep(chance.uniform(0, LONGEST_S))
         node.kill()
         node.start()
-    sender.join()
+    sender.join(300)
     wait_until(
-        f"{wanted} SEGs in the archive, seed and round {number}\n{node.tail()}",
+        f"{wanted} SEGs in the archive after round {number}\n{node.tail()}",
         lambda: len(archive.segmentations()) >= wanted,
         300,
     )
