@@ -30,9 +30,9 @@ def demo(
             metavar="[SERIES]", exists=True, help="Folder of a CT series; a phantom without it."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")] = Path(
-        "demo"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the result goes.")
+    ] = Path("demo"),
     model: Model = None,
 ) -> None:
     """Start a node, send it a CT series by C-STORE, and show what comes of it.

@@ -12,7 +12,9 @@ from engine.volume import Label
 
 
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if need be.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to write; made if need be.")
+    ],
     seed: Annotated[int, typer.Option(help="Chooses anatomy, tumours and noise.")] = 0,
     slices: Annotated[int, typer.Option(min=2, help="How many instances.")] = 48,
     slice_mm: Annotated[float, typer.Option(min=0.1, help="Millimetres between slices.")] = 5.0,

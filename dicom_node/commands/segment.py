@@ -19,8 +19,12 @@ from engine.errors import EngineError
 
 
 def segment(
-    folder: Annotated[Path, typer.Argument(exists=True, help="Folder of DICOM files.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the SEGs go.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, help="Folder of DICOM files.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the SEGs go.")
+    ],
     derive_frame_of_reference: Annotated[
         bool,
         typer.Option(

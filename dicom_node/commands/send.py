@@ -20,9 +20,14 @@ ADDRESS = re.compile(r"(?P<ae_title>[^@]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5}
 
 
 def send(
-    folder: Annotated[Path, typer.Argument(exists=True, help="Folder of DICOM files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, help="Folder of DICOM files.")
+    ],
     peer: Annotated[
-        str, typer.Argument(help="Name of a peer in the configuration, or AET@HOST:PORT.")
+        str,
+        typer.Argument(
+            metavar="PEER", help="Name of a peer in the configuration, or AET@HOST:PORT."
+        ),
     ],
     config: Config = None,
 ) -> None:
