@@ -58,7 +58,7 @@ class SelectSection(Section):
     """Values of ImageType of which every instance must hold at least one; empty: any will do."""
     refused_image_types: tuple[str, ...] = ("LOCALIZER",)
     """Values of ImageType that no instance may hold."""
-    min_slices: int = 5
+    min_slices: int = 1
     max_slices: int | None = None
     min_thickness_mm: float | None = None
     max_thickness_mm: float | None = None

@@ -19,7 +19,10 @@ DESCRIBED = ("SeriesDescription", "StudyDescription", "ProtocolName", "BodyPartE
 
 @dataclass(frozen=True)
 class Rules:
-    """What a series must be like. The defaults take every CT stack of a handful of slices."""
+    """What a series must be like. The defaults take every CT series that is no localizer.
+
+    What its slices form is not asked here: `geometry.classify` says it, and says it better.
+    """
 
     modalities: tuple[str, ...] = ("CT",)
     """Allowed values of Modality."""
@@ -27,7 +30,7 @@ class Rules:
     """Values of ImageType of which every instance must hold at least one; empty: any will do."""
     refused_image_types: tuple[str, ...] = ("LOCALIZER",)
     """Values of ImageType that no instance may hold."""
-    min_slices: int = 5
+    min_slices: int = 1
     max_slices: int | None = None
     min_thickness_mm: float | None = None
     max_thickness_mm: float | None = None

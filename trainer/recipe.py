@@ -69,8 +69,14 @@ class Member(_Part):
     """One network and how long it learns."""
 
     network: Literal["unet", "linknet", "fpn"]
-    steps: int = Field(gt=0)
+    cycles: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
+    """Steps of each cycle of the learning rate; each peaks at half of the one before."""
     seed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return sum(self.cycles)
 
 
 class Recipe(_Part):
@@ -79,6 +85,8 @@ class Recipe(_Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: str
     description: str
+    remarks: str = ""
+    """What a reader of the results should know of how the recipe came about."""
     seed: int
     """Seed of the split and of the phantoms."""
     held_out: Annotated[int, Field(ge=2)]
@@ -87,6 +95,7 @@ class Recipe(_Part):
     crop: int = Field(multiple_of=32)
     """Rows and columns of a training slice on the working grid."""
     learning_rate: float
+    """Peak of the first cycle."""
     weight_decay: float
     average: float
     """Decay of the running average of the weights, which is what is kept."""

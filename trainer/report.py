@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from engine.manifest import Data
 from trainer.evaluation import Figures, Overlap
 from trainer.recipe import Recipe
 from trainer.run import Cases
@@ -32,7 +33,10 @@ def to_card(recipe: Recipe, figures: Mapping[str, Figures], cases: Cases) -> str
     chosen = figures[CHOSEN]
     return CARD.format(
         recipe=recipe,
-        members=", ".join(f"{m.network} ({m.steps} steps, seed {m.seed})" for m in recipe.members),
+        members=", ".join(
+            f"{m.network} ({' + '.join(map(str, m.cycles))} steps, seed {m.seed})"
+            for m in recipe.members
+        ),
         spacing=recipe.working.spacing_mm,
         size=recipe.working.size,
         train_slices=len(cases.train),
@@ -72,6 +76,20 @@ def _patient(name: str, figures: Figures) -> str:
     return f"| {name} | {figures.liver[name].dice:.3f} | {said} |"
 
 
+DATA = (
+    Data(
+        name="Medical Segmentation Decathlon, Task03 Liver",
+        licence="CC BY-SA 4.0",
+        attribution="Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9",
+    ),
+    Data(
+        name="LiTS, Liver Tumor Segmentation Benchmark",
+        licence="CC BY-SA 4.0",
+        attribution="Bilic et al. 2023, doi:10.1016/j.media.2022.102680",
+    ),
+)
+"""What the slices were made from."""
+
 CARD = """# Model card: {recipe.name} {recipe.version}
 
 {recipe.description}. It marks the liver and tumours in it on axial slices of contrast-enhanced CT.
@@ -92,7 +110,7 @@ CARD = """# Model card: {recipe.name} {recipe.version}
 - Many slices know only "liver including tumours"; those never teach that a tumour is liver.
 - Recipe `{recipe.name}`, seed {recipe.seed} for the split; AdamW, one-cycle learning rate up to
   {recipe.learning_rate}, cross-entropy + Dice, batches of {recipe.batch.size} slices; the running
-  average of the weights is kept. No figure below was used to choose steps, weights or thresholds.
+  average of the weights is kept. {recipe.remarks}
 
 ## How well it does
 

@@ -1,14 +1,17 @@
 """The one training loop."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.augment import augment
@@ -78,7 +81,8 @@ class _Run:
     def __init__(self, recipe: Recipe, member: Member, checkpoint: Path) -> None:
         torch.manual_seed(member.seed)
         self.checkpoint = checkpoint
-        self.steps = member.steps
+        self.cycles = member.cycles
+        self.peak = recipe.learning_rate
         self.windows = Windows(recipe.working.windows)
         network = NETWORKS[member.network](len(recipe.working.windows), CLASSES)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -90,10 +94,8 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, recipe.learning_rate, total_steps=member.steps + 1, pct_start=0.05
-        )
         self.step = 0
+        self.schedule = self._cycle()
         if checkpoint.is_file():
             self._load(torch.load(checkpoint, weights_only=True))
 
@@ -110,6 +112,8 @@ class _Run:
         self.schedule.step()
         self.average.update_parameters(self.network)
         self.step += 1
+        if self.step in accumulate(self.cycles):
+            self.schedule = self._cycle()
         return loss.item()
 
     def save(self) -> None:
@@ -117,13 +121,21 @@ class _Run:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         part = self.checkpoint.with_suffix(".part")
         state = {name: part_.state_dict() for name, part_ in self._parts().items()}
-        torch.save({"step": self.step, "steps": self.steps, **state}, part)
+        torch.save({"step": self.step, **state}, part)
         part.replace(self.checkpoint)
 
     def _load(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.schedule = self._cycle()
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step = state["step"]
+
+    def _cycle(self) -> OneCycleLR:
+        """Return the schedule of the cycle that the next step belongs to."""
+        ends = list(accumulate(self.cycles))
+        index = min(bisect_right(ends, self.step), len(ends) - 1)
+        steps = self.cycles[index] + 1
+        return OneCycleLR(self.optimiser, self.peak / 2**index, total_steps=steps, pct_start=0.05)
 
     def _parts(self) -> dict[str, Any]:
         return {

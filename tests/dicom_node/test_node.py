@@ -182,9 +182,20 @@ def test_a_series_with_a_gap_fails_with_the_reason_and_others_go_on(node, ledger
     assert all(path.exists() for path in job.paths)
 
 
-def test_a_series_of_few_slices_is_skipped_with_the_rule_that_it_fell_by(node, ledger, phantom):
-    node.send_many(phantom[:2])
-    assert job_of(ledger, phantom[:2], State.SKIPPED).reason == "slices: 2, at least 5 wanted"
+def test_a_localizer_is_skipped_with_the_rule_that_it_fell_by(node, ledger, tmp_path):
+    made = make_phantom(shape=(6, 32, 32), spacing_mm=(5, 3, 3))
+    scout = write_series(made, generate_uid(), tmp_path / "scout")
+    for path in scout:
+        instance = dcmread(path)
+        instance.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        instance.save_as(path)
+    node.send_many(scout)
+    assert "LOCALIZER" in job_of(ledger, scout, State.SKIPPED).reason
+
+
+def test_a_single_slice_is_refused_by_its_name(node, ledger, phantom):
+    node.send_many(phantom[:1])
+    assert "single slice" in job_of(ledger, phantom[:1], State.FAILED).reason
 
 
 def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path):

@@ -57,7 +57,7 @@ def test_a_rule_on_thickness_needs_a_thickness(ct_series):
 
 def test_an_enhanced_image_counts_its_frames_and_has_its_thickness_inside(ct_series):
     (instance,) = ct_series(slices=1)
-    assert why_not([instance], Rules()) == "slices: 1, at least 5 wanted"
+    assert why_not([instance], Rules(min_slices=5)) == "slices: 1, at least 5 wanted"
     measures, groups = Dataset(), Dataset()
     measures.SliceThickness = 3
     groups.PixelMeasuresSequence = [measures]

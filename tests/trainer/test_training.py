@@ -35,7 +35,7 @@ def test_a_stopped_run_goes_on_where_it_was(tiny_recipe, data_folder, tmp_path):
     steps = []
     first = train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
     again = train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
-    assert [step.step for step in steps] == [3]  # the second call had nothing left to do
+    assert [step.step for step in steps] == [4]  # the second call had nothing left to do
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -43,7 +43,7 @@ def test_a_stopped_run_goes_on_where_it_was(tiny_recipe, data_folder, tmp_path):
 def test_training_makes_the_loss_smaller(tiny_recipe, data_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.training.CHECKPOINT_EVERY", 10)
     cases = read_cases(tiny_recipe, data_folder)
-    member = tiny_recipe.members[1].model_copy(update={"steps": 30})
+    member = tiny_recipe.members[1].model_copy(update={"cycles": (30,)})
     steps = []
     train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
     assert steps[-1].loss < steps[0].loss
