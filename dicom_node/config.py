@@ -68,6 +68,23 @@ class SelectSection(Section):
     """The same, of which none may be found."""
 
 
+class HttpSection(Section):
+    """`[http]`: telling the state of jobs to an archive's page and to health checks."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """Nothing is told without one; 0 takes a free one."""
+
+
+class ViewerSection(Section):
+    """`[viewer]`: where a person looks at results."""
+
+    url: str | None = Field(
+        default=None, pattern=r"^https?://[^{}]*\{study\}[^{}]*\{series\}[^{}]*$"
+    )
+    """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
+
+
 class EngineSection(Section):
     """`[engine]`: what computes, and with which model."""
 
@@ -102,6 +119,8 @@ class Settings(BaseSettings):
     select: SelectSection = SelectSection()
     engine: EngineSection = EngineSection()
     jobs: JobsSection = JobsSection()
+    http: HttpSection = HttpSection()
+    viewer: ViewerSection = ViewerSection()
     peers: dict[str, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
     """Where results go, by name; without any, to a folder beside the spool."""
 

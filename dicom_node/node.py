@@ -20,6 +20,7 @@ from dicom_node.method import OpenDevice, open_checked, rehearse, to_method
 from dicom_node.pipeline import Method
 from dicom_node.reception import receiving
 from dicom_node.spool import Spool
+from dicom_node.state_server import state_told
 from dicom_node.worker import JobProgress, SeriesWorker
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Node:
     ae_title: str
     address: tuple[str, int]
     """Where it listens."""
+    http: tuple[str, int] | None = None
+    """Where it tells the state of jobs, if it is to."""
 
 
 def serve(settings: Settings, open_device: OpenDevice = open_checked) -> None:
@@ -79,9 +82,10 @@ def running_node(
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         address = stack.enter_context(receiving(spool, method.algorithm.digest, settings))
+        http = stack.enter_context(state_told(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
         _say_started(settings.node.ae_title, address, method, time.perf_counter() - begun)
-        yield Node(settings.node.ae_title, address)
+        yield Node(settings.node.ae_title, address, http)
 
 
 def _worker(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from dicom_node.uids import ResultUids
 from engine.segment import Segmentation
 from engine.volume import Label
 
@@ -31,6 +32,8 @@ class Outcome:
     """File of the SEG."""
     seg_uid: str = ""
     """Its SOP Instance UID."""
+    seg_series_uid: str = ""
+    """Its Series Instance UID, which a viewer is asked for."""
     slices: int = 0
     millilitres: Mapping[str, float] = field(default_factory=dict)
     """Volume of each label."""
@@ -51,14 +54,15 @@ class Outcome:
 
 
 def to_outcome(
-    made: Segmentation, seg: Path, seg_uid: str, seconds: Mapping[str, float]
+    made: Segmentation, seg: Path, uids: ResultUids, seconds: Mapping[str, float]
 ) -> Outcome:
     """Return the record of a series whose SEG is written."""
     labels = [label for label in Label if label is not Label.BACKGROUND]
     return Outcome(
         Verdict.SEGMENTED,
         seg=seg,
-        seg_uid=seg_uid,
+        seg_uid=uids.instance,
+        seg_series_uid=uids.series,
         slices=len(made.label_map.labels),
         millilitres={each.name.lower(): made.label_map.millilitres(each) for each in labels},
         agreement={label.name.lower(): part for label, part in made.agreement.items()},

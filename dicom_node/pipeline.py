@@ -84,7 +84,7 @@ def process(
     with step(logger, "verify", series, seconds):
         verify_seg(file, sources, made.label_map)
         write_durably(target, file)
-    return to_outcome(made, target, uids.instance, seconds)
+    return to_outcome(made, target, uids, seconds)
 
 
 def _remarks(sources: Sequence[Dataset]) -> list[str]:

@@ -13,6 +13,7 @@ from dicom_node.housekeeping import discard
 from dicom_node.jobs.job import Job, State
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.spool import Spool
+from dicom_node.viewer import viewer_link
 
 app = typer.Typer(
     help="See what became of each series, and try again what failed.", no_args_is_help=True
@@ -52,9 +53,13 @@ def list_(
 @app.command()
 def show(job: Name, config: Config = None) -> None:
     """Show all that is known of one job."""
-    with open_ledger(settings(config).database_url) as ledger:
+    chosen = settings(config)
+    with open_ledger(chosen.database_url) as ledger:
         found = ledger.find(job)
-        Console().print(_details(found, ledger))
+        details = _details(found, ledger)
+    if link := viewer_link(chosen.viewer.url, found.study_uid, found.outcome):
+        details.add_row("viewer", link)
+    Console().print(details)
 
 
 @app.command()
