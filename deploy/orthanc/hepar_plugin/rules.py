@@ -1,0 +1,47 @@
+"""Which series are worth handing to the node; the node has rules of its own beside these."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a series must be to be handed over by itself."""
+
+    modalities: tuple[str, ...] = ("CT",)
+    """Not SEG, or the node's own results would go round in a circle."""
+    min_instances: int = 5
+    max_instances: int | None = None
+    include: Mapping[str, str] = field(default_factory=dict)
+    """Attribute, such as SeriesDescription, to an expression that must be found in it."""
+    exclude: Mapping[str, str] = field(default_factory=dict)
+    """The same, of which none may be found."""
+
+    def why_not(self, tags: Mapping[str, str], instances: int) -> str | None:
+        """Return why a series is not handed over, or None if it is.
+
+        Args:
+            tags: attributes of one of its instances, by keyword.
+            instances: how many it has.
+        """
+        if reason := self.why_never(tags):
+            return reason
+        if instances < self.min_instances:
+            return f"{instances} instances are fewer than {self.min_instances}"
+        if self.max_instances is not None and instances > self.max_instances:
+            return f"{instances} instances are more than {self.max_instances}"
+        for keyword, expression in self.include.items():
+            if not re.search(expression, tags.get(keyword, "")):
+                return f"{keyword} {tags.get(keyword, '')!r} has no {expression!r}"
+        for keyword, expression in self.exclude.items():
+            if re.search(expression, tags.get(keyword, "")):
+                return f"{keyword} {tags.get(keyword, '')!r} has {expression!r}"
+        return None
+
+    def why_never(self, tags: Mapping[str, str]) -> str | None:
+        """Return why not even a person can have the series handed over, or None if one can."""
+        modality = tags.get("Modality", "")
+        if modality not in self.modalities:
+            return f"Modality {modality!r} is not {' or '.join(self.modalities)}"
+        return None

@@ -1,0 +1,80 @@
+"""What stands under `Hepar` in Orthanc's configuration."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hepar_plugin.rules import Rules
+
+
+class BadConfiguration(Exception):
+    """Orthanc's configuration asks for what there is not."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the plugin may be told."""
+
+    modality: str = "hepar"
+    """Key of the node in Orthanc's `DicomModalities`."""
+    automatic: bool = True
+    """Hand over series by themselves once they are stable; otherwise only the button does."""
+    state_url: str | None = None
+    """Where the node tells the state of jobs: its `[http]`."""
+    first_pause_s: float = 5.0
+    """Pause after the node could not be reached; each further one is twice as long."""
+    longest_pause_s: float = 600.0
+    rules: Rules = field(default_factory=Rules)
+
+
+KEYS = {
+    "Modality": "modality",
+    "Automatic": "automatic",
+    "StateUrl": "state_url",
+    "FirstPause": "first_pause_s",
+    "LongestPause": "longest_pause_s",
+}
+RULES = {
+    "Modalities": "modalities",
+    "MinInstances": "min_instances",
+    "MaxInstances": "max_instances",
+    "Include": "include",
+    "Exclude": "exclude",
+}
+
+
+def read_settings(configuration: Mapping[str, Any]) -> Settings:
+    """Read the plugin's part of Orthanc's configuration.
+
+    Raises:
+        BadConfiguration: names the key that is wrong.
+    """
+    own = dict(configuration.get("Hepar", {}))
+    rules = _named(own.pop("Rules", {}), RULES, "Hepar.Rules")
+    _require_expressions(rules)
+    chosen = Settings(**_named(own, KEYS, "Hepar"), rules=Rules(**rules))
+    known = configuration.get("DicomModalities", {})
+    if chosen.modality not in known:
+        raise BadConfiguration(
+            f"Hepar.Modality {chosen.modality!r} is not in DicomModalities, which has"
+            f' {sorted(known)}; add "{chosen.modality}": ["HEPAR", "host", 11112]'
+        )
+    return chosen
+
+
+def _named(table: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dict[str, Any]:
+    if unknown := sorted(set(table) - set(keys)):
+        raise BadConfiguration(f"unknown key {where}.{unknown[0]}; known: {', '.join(keys)}")
+    return {keys[key]: value for key, value in table.items()}
+
+
+def _require_expressions(rules: Mapping[str, Any]) -> None:
+    for kind in ("include", "exclude"):
+        for tag, expression in rules.get(kind, {}).items():
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise BadConfiguration(
+                    f"Hepar.Rules: {expression!r} for {tag} is no regular expression: {error}"
+                ) from error

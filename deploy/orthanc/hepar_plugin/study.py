@@ -1,0 +1,83 @@
+"""What can be said of a study: which of its series went to the node, and what came back."""
+
+from typing import Any
+
+from hepar_plugin.archive import Archive
+from hepar_plugin.handover import Handover
+from hepar_plugin.node import ask_node
+from hepar_plugin.settings import Settings
+
+
+def describe_study(
+    study: str, archive: Archive, handover: Handover, settings: Settings
+) -> dict[str, Any]:
+    """Return the state of a study and of each series that the node could work on.
+
+    Raises:
+        ArchiveError: there is no such study.
+    """
+    found = archive.get(f"/studies/{study}")
+    uid = found["MainDicomTags"]["StudyInstanceUID"]
+    node = ask_node(settings.state_url, uid)
+    latest = {job["series"]: job for job in node.jobs}
+    series = [
+        _describe_series(each, archive, handover, latest)
+        for each in found["Series"]
+        if settings.rules.why_never(archive.tags(each)) is None
+    ]
+    return {"study": uid, "trouble": node.trouble, "series": series}
+
+
+def _describe_series(
+    series: str, archive: Archive, handover: Handover, latest: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    tags = archive.tags(series)
+    waiting = handover.waiting().get(series)
+    job = latest.get(tags["SeriesInstanceUID"], {})
+    said: dict[str, Any] = {
+        "id": series,
+        "series": tags["SeriesInstanceUID"],
+        "description": tags.get("SeriesDescription", ""),
+        "state": "not sent",
+        "reason": "",
+        "viewer": None,
+    }
+    if waiting:
+        return said | {"state": "waiting for the node", "reason": waiting.reason}
+    if job:
+        return said | {key: job[key] for key in ("state", "reason", "viewer", "millilitres")}
+    return said | ({"state": "sent"} if archive.handed_over(series) else {})
+
+
+def ask_for_study(
+    study: str, archive: Archive, handover: Handover, settings: Settings
+) -> dict[str, str]:
+    """Hand over the study's series that the rules allow; return what was said to each CT.
+
+    Raises:
+        ArchiveError: there is no such study.
+    """
+    said = {}
+    for series in archive.get(f"/studies/{study}")["Series"]:
+        tags = archive.tags(series)
+        if settings.rules.why_never(tags):
+            continue
+        reason = settings.rules.why_not(tags, len(archive.instances(series)))
+        if reason is None:
+            handover.ask(series)
+        said[series] = reason or "sent to the node"
+    return said
+
+
+def ask_for_series(
+    series: str, archive: Archive, handover: Handover, settings: Settings
+) -> dict[str, str]:
+    """Hand over one series, whatever the rules say of its size and description.
+
+    Raises:
+        ArchiveError: there is no such series.
+    """
+    reason = settings.rules.why_never(archive.tags(series))
+    if reason is None:
+        handover.ask(series)
+    return {series: reason or "sent to the node"}
