@@ -9,13 +9,16 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak clean debian
+.PHONY: help demo stack test lint bench soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, through a running node; results lie in demo/
 	@$(BIN)/hepar demo $(if $(SERIES),"$(SERIES)")
+
+stack: $(VENV)/.node debian-stack  ## Archive, viewer and node together on this machine; MODEL=folder for another model
+	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
 	$(BIN)/python -m pytest
@@ -32,7 +35,7 @@ soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times;
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
 
 clean:  ## Remove the environment and everything that was made here
-	rm -rf $(VENV) build dist demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo bench stack artefacts .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # The node alone: no torch, under 1 GB.
 $(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
@@ -63,16 +66,25 @@ venv-package:
 	  exit 1; \
 	fi
 
-# The real archive and the real sender: only root can install them, and only the system tests need them.
-debian:
-	@PATH="$$PATH:/usr/sbin"; \
-	if command -v Orthanc >/dev/null && command -v dcmdump >/dev/null \
-	   && [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then exit 0; fi; \
+# The real archive, sender and browser: only root can install them, and only the system tests and
+# the stack need them. Each is a package and the file by which it is known.
+ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
+STACK   := $(ORTHANC) nginx:nginx npm:npm
+SYSTEM  := $(STACK) dcmtk:dcmdump chromium:chromium
+debian: PACKAGES = $(SYSTEM)
+debian-stack: PACKAGES = $(STACK)
+.PHONY: debian-stack
+debian debian-stack:
+	@missing=; for each in $(PACKAGES); do \
+	  command -v "$${each#*:}" >/dev/null || [ -e "/usr/sbin/$${each#*:}" ] \
+	    || [ -e "/usr/share/orthanc/plugins/$${each#*:}" ] || missing="$$missing $${each%%:*}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing orthanc, orthanc-dicomweb and dcmtk ..."; \
+	  echo "Installing$$missing ..."; \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-	    orthanc orthanc-dicomweb dcmtk >/dev/null; \
+	    $$missing >/dev/null; \
 	else \
-	  echo "Orthanc, its DICOMweb plugin or DCMTK is missing: tests/system and make bench skip what needs them."; \
-	  echo "To run them: sudo apt-get install orthanc orthanc-dicomweb dcmtk"; \
+	  echo "Missing:$$missing. What needs them is skipped, or says so."; \
+	  echo "To have it: sudo apt-get install$$missing"; \
 	fi

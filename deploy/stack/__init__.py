@@ -1,0 +1,1 @@
+"""Archive, viewer and node together on one machine, without containers."""

@@ -1,0 +1,75 @@
+"""Where the parts of the stack listen, and where their programs are."""
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.stack.errors import Missing
+
+PLUGINS = Path("/usr/share/orthanc/plugins")
+
+NEEDED: dict[str, str | Path] = {
+    "orthanc": "Orthanc",
+    "nginx": "nginx",
+    "orthanc-dicomweb": PLUGINS / "libOrthancDicomWeb.so",
+    "orthanc-python": PLUGINS / "libOrthancPython.so",
+}
+"""Debian's packages, and the program or file by which each is known."""
+
+
+def missing_packages() -> list[str]:
+    """Return which of Debian's packages are not installed."""
+    return [
+        package
+        for package, sign in NEEDED.items()
+        if not (sign.exists() if isinstance(sign, Path) else program(sign))
+    ]
+
+
+def program(name: str) -> str | None:
+    """Find a program, also where only root's path leads."""
+    return shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin"]))
+
+
+def require_packages() -> None:
+    """Raise `Missing` with the command that installs what is not here."""
+    if missing := missing_packages():
+        raise Missing(
+            f"not installed: {', '.join(missing)}; sudo apt-get install {' '.join(missing)}"
+        )
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each part listens on 127.0.0.1."""
+
+    web: int = 8080
+    """nginx: the viewer, DICOMweb and Orthanc's page."""
+    archive_http: int = 8042
+    archive_dicom: int = 4242
+    node_http: int = 11180
+    node_dicom: int = 11112
+
+    @classmethod
+    def usual(cls) -> "Ports":
+        """Return the usual ports; another one where somebody listens already."""
+        usual = cls()
+        return cls(**{name: _free(port) for name, port in vars(usual).items()})
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Return ports that nobody listens on now."""
+        return cls(**{name: _free(0) for name in vars(cls())})
+
+
+def _free(port: int) -> int:
+    """Return `port` if nobody listens on it, or any other one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # Orthanc listens on every address
+        except OSError:
+            return _free(0)
+        return int(probe.getsockname()[1])

@@ -1,0 +1,78 @@
+"""A program in the background: started, waited for, and stopped by its process id."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.stack.errors import DidNotStart
+
+READY_S = 120.0
+STOP_S = 20.0
+LOOK_S = 0.05
+
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+"""Without it Orthanc waits 40 ms per object."""
+
+
+class Process:
+    """A program whose output goes to `log`, and which is ready once `url` answers."""
+
+    def __init__(self, name: str, command: Sequence[str], url: str, log: Path) -> None:
+        self.name, self.url, self.log = name, url, log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the stack, which ends all in order
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Return once the program answers.
+
+        Raises:
+            DidNotStart: it ended, or takes too long.
+        """
+        deadline = time.monotonic() + READY_S
+        while not self._answers():
+            if not self.running:
+                raise DidNotStart(f"{self.name} ended at once:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise DidNotStart(f"{self.name} did not answer {self.url} in {READY_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def stop(self) -> None:
+        """Ask the program to end, and make it end if it does not."""
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url, timeout=2):
+                return True
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+        except OSError:
+            return False

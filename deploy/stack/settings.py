@@ -1,0 +1,78 @@
+"""What each part of the stack is told, written into the stack's folder."""
+
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from deploy.stack.places import PLUGINS, Ports
+
+DEPLOY = Path(__file__).resolve().parents[1]
+
+VIEWER = "/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
+"""OHIF opens it with the SEG laid over the series."""
+
+
+def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
+    """Write Orthanc's configuration and return the file."""
+    settings: dict[str, Any] = {
+        "Name": "Hepar's archive",
+        "StorageDirectory": str(folder / "archive"),
+        "IndexDirectory": str(folder / "archive"),
+        "DicomAet": "ORTHANC",
+        "DicomPort": ports.archive_dicom,
+        "HttpPort": ports.archive_http,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "UnknownSopClassAccepted": True,
+        "StableAge": stable_s,
+        "UserMetadata": {"HandedToHepar": 5721},
+        "Plugins": [
+            str(PLUGINS / "libOrthancDicomWeb.so"),
+            str(PLUGINS / "libOrthancPython.so"),
+        ],
+        "PythonScript": str(DEPLOY / "orthanc" / "plugin.py"),
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        "DicomModalities": {"hepar": ["HEPAR", "127.0.0.1", ports.node_dicom]},
+        "Hepar": {"StateUrl": f"http://127.0.0.1:{ports.node_http}"},
+    }
+    path = folder / "orthanc.json"
+    path.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    return path
+
+
+def write_node(folder: Path, ports: Ports, quiet_s: float, model: Path | None) -> Path:
+    """Write the node's configuration and return the file."""
+    tables: dict[str, dict[str, Any]] = {
+        "node": {"port": ports.node_dicom, "data": str(folder / "node")},
+        "receive": {"quiet_s": quiet_s},
+        "engine": {"model": str(model.resolve())} if model else {},
+        "http": {"port": ports.node_http},
+        "viewer": {"url": f"http://localhost:{ports.web}{VIEWER}"},
+        "peers.archive": {
+            "kind": "stow",
+            "url": f"http://127.0.0.1:{ports.archive_http}/dicom-web",
+        },
+    }
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    path = folder / "hepar.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_web(folder: Path, ports: Ports, ohif: Path) -> Path:
+    """Write nginx's configuration and return the file."""
+    words = {
+        "HEPAR_FOLDER": str(folder),
+        "HEPAR_SITE": str(folder / "site.conf"),
+        "HEPAR_LISTEN": f"127.0.0.1:{ports.web}",
+        "HEPAR_ORTHANC": f"http://127.0.0.1:{ports.archive_http}",
+        "HEPAR_APP_CONFIG": str(DEPLOY / "ohif" / "app-config.js"),
+        "HEPAR_OHIF": str(ohif),
+    }
+    for name, source in (("site.conf", "site"), ("nginx.conf", "stack")):
+        template = Template((DEPLOY / "nginx" / f"{source}.conf.template").read_text("utf-8"))
+        (folder / name).write_text(template.safe_substitute(words), encoding="utf-8")
+    return folder / "nginx.conf"

@@ -1,0 +1,130 @@
+"""The parts of the stack that need no server."""
+
+import base64
+import hashlib
+import io
+import json
+import socket
+import subprocess
+import sys
+import tarfile
+import tomllib
+from dataclasses import astuple
+
+import pytest
+
+from deploy.stack import ohif, places
+from deploy.stack.errors import DidNotStart, Missing
+from deploy.stack.places import Ports
+from deploy.stack.process import Process
+from deploy.stack.settings import write_archive, write_node, write_web
+from dicom_node.config import load_settings
+from hepar_plugin.settings import read_settings
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package like OHIF's, and its integrity."""
+    path = tmp_path / "app.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in ("LICENSE", "dist/index.html", "dist/a.js", "dist/a.js.map", "dist/ort/x.wasm"):
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = 4
+            archive.addfile(member, io.BytesIO(b"text"))
+    digest = hashlib.sha512(path.read_bytes()).digest()
+    return path, f"sha512-{base64.b64encode(digest).decode()}"
+
+
+def test_what_ct_needs_of_the_viewer_is_unpacked(package, tmp_path):
+    path, integrity = package
+    folder = ohif.unpack(path, tmp_path / "unpacked", integrity)
+    names = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
+    assert names == {"index.html", "a.js"}
+
+
+def test_another_package_is_not_unpacked(package, tmp_path):
+    with pytest.raises(Missing, match="not sha512-WZdx"):
+        ohif.unpack(package[0], tmp_path / "unpacked")
+    assert not (tmp_path / "unpacked").exists()
+
+
+def test_a_viewer_that_is_here_is_not_fetched_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(ohif.shutil, "which", lambda _: None)
+    with pytest.raises(Missing, match="apt-get install npm"):
+        ohif.find_ohif(tmp_path)
+    folder = tmp_path / f"ohif-{ohif.VERSION}"
+    folder.mkdir()
+    (folder / "index.html").touch()
+    assert ohif.find_ohif(tmp_path) == folder
+
+
+def test_a_port_that_is_taken_is_left_to_whoever_has_it():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert places._free(other.getsockname()[1]) != other.getsockname()[1]
+
+
+def test_free_ports_differ_from_one_another():
+    ports = astuple(Ports.free())
+    assert len(set(ports)) == len(ports)
+
+
+def test_what_is_not_installed_is_named_with_the_command(monkeypatch):
+    monkeypatch.setattr(places, "NEEDED", {"no-such": "no-such-program"})
+    with pytest.raises(Missing, match="sudo apt-get install no-such"):
+        places.require_packages()
+
+
+def test_the_parts_are_told_of_one_another(tmp_path):
+    ports = Ports(1, 2, 3, 4, 5)
+    node = load_settings(write_node(tmp_path, ports, 2.0, None))
+    archive = json.loads(write_archive(tmp_path, ports, 5).read_text())
+    assert (node.node.port, node.http.port) == (5, 4)
+    assert node.peers["archive"].url == "http://127.0.0.1:2/dicom-web"
+    assert node.viewer.url.startswith("http://localhost:1/viewer?")
+    assert archive["DicomModalities"]["hepar"] == ["HEPAR", "127.0.0.1", 5]
+    assert read_settings(archive).state_url == "http://127.0.0.1:4"
+
+
+def test_the_web_server_s_configuration_has_no_gaps(tmp_path):
+    write_web(tmp_path, Ports(), tmp_path / "ohif")
+    for name in ("nginx.conf", "site.conf"):
+        assert "${" not in (tmp_path / name).read_text()
+    site = (tmp_path / "site.conf").read_text()
+    assert "try_files $uri /index.html" in site
+    assert f'root "{tmp_path}/ohif"' in site
+
+
+def test_a_model_folder_with_odd_letters_stays_itself(tmp_path):
+    model = tmp_path / 'a "model" \\ of ours'
+    model.mkdir()
+    written = tomllib.loads(write_node(tmp_path, Ports(), 2.0, model).read_text())
+    assert written["engine"]["model"] == str(model)
+
+
+def test_a_program_that_ends_at_once_is_told_with_its_last_words(tmp_path):
+    command = [sys.executable, "-c", "raise SystemExit('no licence')"]
+    process = Process("part", command, "http://127.0.0.1:9/", tmp_path / "part.log")
+    with pytest.raises(DidNotStart, match="part ended at once:\nno licence"):
+        process.wait_until_ready()
+    process.stop()
+
+
+def test_a_program_that_does_not_want_to_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("deploy.stack.process.STOP_S", 0.1)
+    ignores = "import signal,time; signal.signal(15, signal.SIG_IGN); print(1,flush=True)"
+    command = [sys.executable, "-c", f"{ignores}; time.sleep(60)"]
+    process = Process("part", command, "http://127.0.0.1:9/", tmp_path / "part.log")
+    while not process.tail():
+        pass
+    process.stop()
+    assert not process.running
+
+
+def test_the_command_explains_itself():
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.stack", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "--free-ports" in done.stdout
