@@ -1,0 +1,83 @@
+"""A real browser in front of the real viewer, and what the viewer says it has decoded."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium")
+
+FLAGS = (
+    "--no-sandbox",  # root may not start Chromium otherwise
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+PATIENCE_MS = 180_000
+"""For a viewer of 10 MB on a machine that is busy otherwise; it takes 10 s on an idle one."""
+
+WITHOUT_TOUR = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+
+SEGMENTS = "window.services?.segmentationService?.getSegmentations().length"
+
+DRAWN = """() => {
+  const service = window.services.segmentationService;
+  const viewport = window.services.viewportGridService.getActiveViewportId();
+  return service.getSegmentationRepresentations(viewport).length > 0;
+}"""
+"""Whether the overlay is on in the viewport."""
+
+DECODED = """() => {
+  const { segmentationService, viewportGridService } = window.services;
+  const viewport = viewportGridService.getActiveViewportId();
+  return segmentationService.getSegmentations().map(segmentation => {
+    const counts = {};
+    for (const id of segmentation.representationData.Labelmap.imageIds) {
+      for (const value of window.cornerstone.cache.getImage(id).voxelManager.getScalarData()) {
+        counts[value] = (counts[value] || 0) + 1;
+      }
+    }
+    return Object.values(segmentation.segments).map(({ segmentIndex, label }) => ({
+      label,
+      rgb: segmentationService
+        .getSegmentColor(viewport, segmentation.segmentationId, segmentIndex).slice(0, 3),
+      voxels: counts[segmentIndex],
+      number: segmentIndex,
+    }));
+  });
+}"""
+"""Of each segmentation, each segment's name, colour, voxels and number."""
+
+SHOW = """number => {
+  const { segmentationService, viewportGridService } = window.services;
+  const [{ segmentationId }] = segmentationService.getSegmentations();
+  const viewport = viewportGridService.getActiveViewportId();
+  segmentationService.jumpToSegmentCenter(segmentationId, number, viewport);
+}"""
+"""Scroll to the middle of a segment."""
+
+
+@contextmanager
+def browser_page(profile: Path) -> Iterator[Any]:
+    """A page of a fresh headless Chromium; `profile` keeps what it stores."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            str(profile),
+            executable_path=CHROMIUM,
+            headless=True,
+            args=list(FLAGS),
+            viewport={"width": 1280, "height": 800},
+        )
+        browser.set_default_timeout(PATIENCE_MS)
+        browser.add_init_script(WITHOUT_TOUR)
+        try:
+            yield browser.pages[0]
+        finally:
+            browser.close()
