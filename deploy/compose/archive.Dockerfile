@@ -1,0 +1,15 @@
+# Orthanc with DICOMweb and the plugin, from Debian as `make stack` has it. Context: the repository.
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends orthanc orthanc-dicomweb orthanc-python curl \
+ && rm -rf /var/lib/apt/lists/* /etc/orthanc/* \
+ && useradd --system --uid 10002 --no-create-home archive \
+ && install -d -o archive -g archive -m 700 /var/lib/archive
+COPY deploy/orthanc /opt/hepar-plugin
+COPY deploy/compose/orthanc.json /etc/orthanc/orthanc.json
+USER 10002:10002
+ENV TCP_NODELAY=1 PYTHONDONTWRITEBYTECODE=1
+EXPOSE 4242 8042
+HEALTHCHECK --start-period=20s --interval=30s --timeout=10s \
+  CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8042/hepar"]
+ENTRYPOINT ["/usr/sbin/Orthanc", "/etc/orthanc/orthanc.json"]

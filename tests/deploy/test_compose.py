@@ -1,0 +1,108 @@
+"""What containers and services are allowed, and whether the tools that run them understand it."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.stack import ohif
+from dicom_node.config import load_settings
+from hepar_plugin.settings import read_settings
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml"]
+SERVICES = yaml.safe_load(FILES[0].read_text())["services"]
+
+
+def compose() -> list[str]:
+    """The command that understands compose files, or a skip."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            known = subprocess.run([*command, "version"], capture_output=True)
+            if known.returncode == 0:
+                return command
+    pytest.skip("needs docker compose")
+
+
+@pytest.mark.parametrize("files", [FILES[:1], FILES], ids=["CPU", "GPU"])
+def test_docker_compose_understands_the_files(files):
+    named = [word for file in files for word in ("-f", str(file))]
+    done = subprocess.run([*compose(), *named, "config"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_no_root_and_writes_only_where_it_must(name):
+    service = SERVICES[name]
+    assert int(service["user"].split(":")[0]) > 0
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_runs_as_its_service_does_and_says_whether_it_is_well(name):
+    dockerfile = (DEPLOY.parent / SERVICES[name]["build"]["dockerfile"]).read_text()
+    assert f"USER {SERVICES[name]['user']}" in dockerfile
+    assert "HEALTHCHECK" in dockerfile
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE):
+        assert all((DEPLOY.parent / each).exists() for each in source.split()), source
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_listens_beyond_the_machine_unasked(name):
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith("${HEPAR_BIND:-127.0.0.1}:")
+
+
+def test_spool_models_and_plans_are_volumes():
+    declared = yaml.safe_load(FILES[0].read_text())["volumes"]
+    assert {"spool", "models", "plans", "archive"} == set(declared)
+    assert {"spool:/var/lib/hepar", "models:/models", "plans:/var/lib/hepar/plans"} <= set(
+        SERVICES["node"]["volumes"]
+    )
+
+
+def test_the_containers_configurations_are_read_and_meet():
+    node = load_settings(DEPLOY / "compose" / "hepar.toml")
+    archive = json.loads((DEPLOY / "compose" / "orthanc.json").read_text())
+    assert archive["DicomModalities"]["hepar"] == ["HEPAR", "node", node.node.port]
+    assert read_settings(archive).state_url == f"http://node:{node.http.port}"
+    assert node.peers["archive"].url == f"http://archive:{archive['HttpPort']}/dicom-web"
+
+
+def test_the_image_has_the_viewer_that_the_stack_has():
+    dockerfile = (DEPLOY / "compose" / "web.Dockerfile").read_text()
+    digest = base64.b64decode(ohif.INTEGRITY.removeprefix("sha512-")).hex()
+    assert f"OHIF={ohif.VERSION}\n" in dockerfile
+    assert f"SHA512={digest}\n" in dockerfile
+    assert len(digest) == 2 * hashlib.sha512().digest_size
+
+
+def test_the_image_of_the_web_server_fills_every_gap():
+    dockerfile = (DEPLOY / "compose" / "web.Dockerfile").read_text()
+    for template in (DEPLOY / "nginx").glob("*.template"):
+        for gap in re.findall(r"\$\{HEPAR_\w+\}", template.read_text()):
+            assert f"s#{gap}#" in dockerfile
+
+
+def test_systemd_understands_the_units(tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    for unit in (DEPLOY / "systemd").glob("hepar*.*"):
+        here = unit.read_text().replace("/opt/hepar/bin", str(tmp_path))
+        (tmp_path / unit.name).write_text(here)
+    for name in ("hepar", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    units = [tmp_path / "hepar.service", tmp_path / "hepar-health.timer"]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
