@@ -209,15 +209,15 @@ def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path
 
 
 def test_a_removed_job_takes_its_files_along_and_may_come_again(node, ledger, phantom, settings):
-    few = phantom[:2]
-    node.send_many(few)
-    job = job_of(ledger, few, State.SKIPPED)
+    one = phantom[:1]
+    node.send_many(one)
+    job = job_of(ledger, one, State.FAILED)
     data = DataFolder(settings.node.data)
     discard(job, ledger, Spool(data.spool), data)
     assert not any(path.exists() for path in job.paths)
     assert job.id not in [each.id for each in ledger.jobs()]
-    node.send_many(few)
-    assert job_of(ledger, few, State.SKIPPED).id == job.id
+    node.send_many(one)
+    assert job_of(ledger, one, State.FAILED).id == job.id
 
 
 def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
