@@ -12,6 +12,7 @@ from engine.cleaning import SMALLEST_TUMOUR_MM3, clean
 from engine.devices import Device
 from engine.extent import around, looks_mm, spread
 from engine.volume import Label, LabelMap, Volume
+from engine.voting import outvote
 
 HU_BOUNDS = -1024, 2048
 """Padding of -3024 becomes air, and float16 holds every integer between these exactly."""
@@ -54,7 +55,8 @@ def segment(
     searched = perf_counter()
     sheet.follow()
     computed = perf_counter()
-    label_map = clean(LabelMap(sheet.labels, volume.geometry), smallest_tumour_mm3)
+    label_map = outvote(LabelMap(sheet.labels, volume.geometry))
+    label_map = clean(label_map, smallest_tumour_mm3)
     cleaned = perf_counter()
     return Segmentation(
         label_map,

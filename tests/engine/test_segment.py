@@ -7,6 +7,7 @@ from engine.cleaning import clean
 from engine.devices import Answer
 from engine.segment import segment
 from engine.volume import Label, LabelMap
+from engine.voting import outvote
 from tests.engine.toy import DISPUTED_LIVER_HU, LIVER_HU, TUMOUR_HU, toy_answer
 
 
@@ -44,9 +45,9 @@ def make_abdomen(make_volume, slices=160, spacing_mm=2.5, liver=(60, 120)):
 
 
 def everything(volume, device):
-    """Every slice computed, then cleaned."""
+    """Every slice computed, held against its neighbours, then cleaned."""
     labels = device.run(volume.hu.astype(np.float16), volume.geometry.spacing[1:]).labels
-    return clean(LabelMap(labels, volume.geometry)).labels
+    return clean(outvote(LabelMap(labels, volume.geometry))).labels
 
 
 def test_the_search_changes_nothing_but_the_work(abdomen, toy_device):

@@ -1,0 +1,30 @@
+"""What neighbouring slices say about one another, where each was judged alone."""
+
+import numpy as np
+
+from engine.volume import Label, LabelMap
+
+CLOSE_MM = 4.0
+"""Slices up to this far apart show nearly the same, so two of three neighbours outvote the third.
+
+It raised the liver's Dice by 0.001 on each of two volumes that were never trained on (slices 2 and
+3 mm apart); volumes of thicker slices with expert labels were not at hand to try.
+"""
+
+
+def outvote(label_map: LabelMap) -> LabelMap:
+    """Return the labels with liver where most of a slice and its two neighbours have it.
+
+    A tumour stays where the liver does. Slices further apart than `CLOSE_MM` have no say in one
+    another; the first and the last of the volume have one neighbour only and stay as they are.
+    """
+    labels = label_map.labels
+    rows = np.flatnonzero(labels.any(axis=(1, 2)))
+    if label_map.geometry.spacing[0] > CLOSE_MM or not len(rows):
+        return label_map
+    voted = labels.copy()
+    for index in range(max(rows[0] - 1, 1), min(rows[-1] + 2, len(labels) - 1)):
+        before, own, after = (labels[i] > 0 for i in (index - 1, index, index + 1))
+        most = (before & own) | (own & after) | (before & after)
+        voted[index] = np.where(most, np.maximum(labels[index], Label.LIVER), Label.BACKGROUND)
+    return LabelMap(voted, label_map.geometry)
