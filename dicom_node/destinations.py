@@ -2,28 +2,55 @@
 
 from pydantic import SecretStr
 
+from dicom_node.commitments import Commitments
 from dicom_node.peer_settings import FolderSettings, PeerSettings, StoreSettings
 from dicom_node.peers import FolderPeer, Peer, StorePeer, StowPeer
 
 
-def to_peer(name: str, settings: PeerSettings, calling_ae_title: str) -> Peer:
-    """Return the peer that the table `[peers.<name>]` describes."""
+def to_peer(
+    name: str,
+    settings: PeerSettings,
+    calling_ae_title: str,
+    commitments: Commitments | None = None,
+) -> Peer:
+    """Return the peer that the table `[peers.<name>]` describes.
+
+    Args:
+        name: what the configuration calls it.
+        settings: the table.
+        calling_ae_title: how this node calls itself.
+        commitments: where the receiver notes the reports of storage commitment.
+    """
     if isinstance(settings, FolderSettings):
         return FolderPeer(name, settings.folder)
     if isinstance(settings, StoreSettings):
-        return to_store_peer(name, settings, calling_ae_title)
+        return to_store_peer(name, settings, calling_ae_title, commitments)
     return StowPeer(
         name,
         settings.url,
         user=settings.user,
         password=_revealed(settings.password),
         token=_revealed(settings.token),
+        search=settings.confirm == "qidors",
     )
 
 
-def to_store_peer(name: str, settings: StoreSettings, calling_ae_title: str) -> StorePeer:
+def to_store_peer(
+    name: str,
+    settings: StoreSettings,
+    calling_ae_title: str,
+    commitments: Commitments | None = None,
+) -> StorePeer:
     """Return the DICOM node that the table describes."""
-    return StorePeer(name, settings.ae_title, settings.host, settings.port, calling_ae_title)
+    return StorePeer(
+        name,
+        settings.ae_title,
+        settings.host,
+        settings.port,
+        calling_ae_title,
+        means=settings.confirm,
+        commitments=commitments or Commitments(),
+    )
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -7,6 +7,8 @@ NodeError
 ├── NothingFound         the series shows no liver, so there is nothing to send
 ├── SegMismatch          the SEG read back differs from its label map or its source
 ├── PeerUnavailable      transient: a peer does not answer now
+│   └── PeerSilent       transient: a peer took the call, and broke off or said nothing
+├── NotKept              transient: a peer says that it does not have what it was sent
 ├── PeerRefused          a peer answered, and does not want the object
 ├── UnknownJob           the workflow store has no such job, or no job at all
 └── AlreadyRunning       another node uses the same data folder or port
@@ -66,6 +68,16 @@ class SegMismatch(NodeError):
 
 class PeerUnavailable(NodeError):
     """A peer does not answer now."""
+
+    transient = True
+
+
+class PeerSilent(PeerUnavailable):
+    """A peer took the call, and broke off or said nothing."""
+
+
+class NotKept(NodeError):
+    """A peer says that it does not have what it was sent."""
 
     transient = True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 
+from dicom_node.commitments import Commitments
 from dicom_node.config import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.destinations import to_peer
@@ -76,12 +77,14 @@ def running_node(
         name = stack.enter_context(data.claimed())
         rehearse()
         method = to_method(settings, open_device)
-        worker = _worker(method, data, settings, progress)
+        commitments = Commitments()
+        worker = _worker(method, data, settings, progress, commitments)
         stack.enter_context(
             running(worker, database_url=url, executor=name, peers=sorted(worker.peers))
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
-        address = stack.enter_context(receiving(spool, method.algorithm.digest, settings))
+        digest = method.algorithm.digest
+        address = stack.enter_context(receiving(spool, digest, settings, commitments))
         http = stack.enter_context(state_told(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
         _say_started(settings.node.ae_title, address, method, time.perf_counter() - begun)
@@ -89,10 +92,14 @@ def running_node(
 
 
 def _worker(
-    method: Method, data: DataFolder, settings: Settings, progress: JobProgress
+    method: Method,
+    data: DataFolder,
+    settings: Settings,
+    progress: JobProgress,
+    commitments: Commitments,
 ) -> SeriesWorker:
     peers = {
-        name: to_peer(name, each, settings.node.ae_title)
+        name: to_peer(name, each, settings.node.ae_title, commitments)
         for name, each in settings.destinations.items()
     }
     jobs = settings.jobs

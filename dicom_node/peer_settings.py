@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from dicom_node.peers.confirmation import Means
+
 
 class _Peer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +26,8 @@ class StoreSettings(_Peer):
     ae_title: str = Field(min_length=1, max_length=16)
     host: str
     port: int = Field(default=104, ge=1, le=65535)
+    confirm: Means = Means.AUTO
+    """What the peer is asked for before a result counts as delivered."""
 
 
 class StowSettings(_Peer):
@@ -36,6 +40,8 @@ class StowSettings(_Peer):
     password: SecretStr | None = None
     token: SecretStr | None = None
     """Bearer token."""
+    confirm: Literal["qidors", "none"] = "qidors"
+    """What the server is asked for before a result counts as delivered."""
 
 
 PeerSettings = FolderSettings | StoreSettings | StowSettings

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dicom_node.assembly import Assembler, ReceivedSeries
+from dicom_node.commitments import Commitments
 from dicom_node.config import Settings
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.store import job_id, submit
@@ -15,8 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def receiving(spool: Spool, model_digest: str, settings: Settings) -> Iterator[tuple[str, int]]:
+def receiving(
+    spool: Spool,
+    model_digest: str,
+    settings: Settings,
+    commitments: Commitments | None = None,
+) -> Iterator[tuple[str, int]]:
     """Receive series and queue each as a job while the block lasts; yields where.
+
+    Reports of storage commitment that come in are noted in `commitments`.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -29,7 +37,7 @@ def receiving(spool: Spool, model_digest: str, settings: Settings) -> Iterator[t
     )
     assembler.start()
     try:
-        with _listening(spool, assembler, settings) as address:
+        with _listening(spool, assembler, settings, commitments) as address:
             yield address
     finally:
         assembler.stop()
@@ -44,10 +52,13 @@ def queue(series: ReceivedSeries, model_digest: str) -> None:
 
 
 @contextmanager
-def _listening(spool: Spool, assembler: Assembler, settings: Settings) -> Iterator[tuple[str, int]]:
+def _listening(
+    spool: Spool, assembler: Assembler, settings: Settings, commitments: Commitments | None
+) -> Iterator[tuple[str, int]]:
     node, limits = settings.node, Limits(associations=settings.receive.max_associations)
     try:
-        server = listen(node.ae_title, (node.host, node.port), spool, assembler, limits)
+        address = (node.host, node.port)
+        server = listen(node.ae_title, address, spool, assembler, limits, commitments)
     except OSError as error:
         raise AlreadyRunning(
             f"cannot listen on {node.host}:{node.port}: {error.strerror}; set node.port to a free"

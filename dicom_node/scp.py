@@ -1,4 +1,4 @@
-"""The DICOM receiver: CT by C-STORE in every transfer syntax, and C-ECHO.
+"""The DICOM receiver: CT by C-STORE in every transfer syntax, storage commitment's reports, C-ECHO.
 
 What is offered beyond CT and Enhanced CT is refused where the standard refuses it, when the
 association is negotiated (PS3.8 9.3.3.2). An instance is answered with success once it is on the
@@ -17,6 +17,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.commitments import Commitments, on_n_event_report
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.header import SeriesKey, is_uid, read_header
 from dicom_node.part10 import to_part10
@@ -25,6 +26,9 @@ from dicom_node.wire import on_connection
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """The SOP class of C-ECHO."""
+
+STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
+"""Push Model; an archive calls with its reports, in the role of the SCP (PS3.4 J.3.3)."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +84,7 @@ def listen(
     spool: Spool,
     listener: Listener | None = None,
     limits: Limits = Limits(),
+    commitments: Commitments | None = None,
 ) -> ThreadedAssociationServer:
     """Start receiving into `spool`; port 0 takes a free one.
 
@@ -95,6 +100,7 @@ def listen(
     ae.dimse_timeout = limits.dimse_s
     ae.network_timeout = limits.network_s
     ae.add_supported_context(VERIFICATION)
+    ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
     for storage in (CTImageStorage, EnhancedCTImageStorage):
         ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
     server = ae.start_server(
@@ -104,6 +110,7 @@ def listen(
             (evt.EVT_CONN_OPEN, on_connection, [limits.network_s, limits.pdu_bytes]),
             (evt.EVT_DIMSE_RECV, on_message),
             (evt.EVT_C_STORE, on_c_store, [spool, listener]),
+            (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
             (evt.EVT_RELEASED, on_closed, [listener]),
             (evt.EVT_ABORTED, on_closed, [listener]),
         ],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.errors import NodeError, PeerRefused
+from dicom_node.errors import NodeError, NotKept, PeerRefused
 from dicom_node.jobs.patience import Patience
 from dicom_node.outcome import Verdict
 from dicom_node.peers import Peer
@@ -68,6 +68,25 @@ class SeriesWorker:
         seconds = time.perf_counter() - begun
         logger.info("done", extra={**extra, "seconds": seconds})
         return {"refused": "", "seconds": seconds}
+
+    def confirm(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
+        """Ask once whether `peer` keeps `seg`; an answer with "refused" means: not confirmed yet.
+
+        Raises:
+            PeerRefused: the peer will never tell, or is no longer configured.
+        """
+        begun = time.perf_counter()
+        extra = {"action": "confirm", "series": series_uid, "peer": peer}
+        with _errors_logged("confirm", series_uid):
+            try:
+                by = self._peer(peer).confirm(seg)
+            except NodeError as error:
+                if not error.transient:
+                    raise
+                logger.warning("not confirmed yet: %s", error, extra=extra)
+                return {"refused": str(error), "lost": isinstance(error, NotKept)}
+        logger.info("by %s", by, extra={**extra, "seconds": time.perf_counter() - begun})
+        return {"refused": "", "by": str(by)}
 
     def pauses(self) -> Iterator[float]:
         """Yield how long to wait after each failed delivery."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from dicom_node.commands.options import Config, settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.housekeeping import discard
-from dicom_node.jobs.job import Job, State
+from dicom_node.jobs.job import Delivery, Job, State
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.spool import Spool
 from dicom_node.viewer import viewer_link
@@ -112,11 +112,18 @@ def _details(job: Job, ledger: Ledger) -> Table:
         for stage, seconds in job.outcome.seconds.items():
             table.add_row(stage, f"{seconds:.2f} s")
     for delivery in job.deliveries:
-        reason = delivery.reason or (
-            "" if delivery.state is State.DONE else ledger.last_refusal(delivery)
+        table.add_row(
+            f"to {delivery.peer}",
+            f"{_coloured(delivery.state)} {escape(_about(delivery, ledger))}",
         )
-        table.add_row(f"to {delivery.peer}", f"{_coloured(delivery.state)} {escape(reason)}")
     return table
+
+
+def _about(delivery: Delivery, ledger: Ledger) -> str:
+    """Say how a delivery was confirmed, or why it was not."""
+    if delivery.state is State.DONE:
+        return f"confirmed by {delivery.confirmed}" if delivery.confirmed else ""
+    return delivery.reason or ledger.last_refusal(delivery)
 
 
 def _coloured(state: State) -> str:

@@ -46,6 +46,8 @@ class Delivery:
     """Why it failed; empty otherwise."""
     attempts: int
     seconds: float
+    confirmed: str
+    """How the peer confirmed that it keeps the result; empty as long as it has not."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
         reason=_why(status),
         attempts=answer["attempts"],
         seconds=answer["seconds"],
+        confirmed=answer.get("confirmed", ""),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.job import Delivery, Job, State, to_job
-from dicom_node.jobs.workflows import DELIVER, SEGMENT
+from dicom_node.jobs.workflows import CONFIRM, DELIVER, SEGMENT, SEND
 
 STATEMENT = 500
 """Workflows that one statement asks for; databases limit its variables."""
@@ -41,9 +41,9 @@ class Ledger:
         return jobs[0]
 
     def last_refusal(self, delivery: Delivery) -> str:
-        """Return why the last attempt of a delivery did not succeed; empty if it did."""
+        """Return why the last step of a delivery did not succeed; empty if it did."""
         steps = self._client.list_workflow_steps(delivery.id)
-        answers = [each["output"] for each in steps if each["function_name"] == "send"]
+        answers = [each["output"] for each in steps if each["function_name"] in (SEND, CONFIRM)]
         return str(answers[-1]["refused"]) if answers and answers[-1] else ""
 
     def retry(self, job: Job) -> list[str]:

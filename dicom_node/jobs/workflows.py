@@ -15,6 +15,9 @@ from dicom_node.errors import PeerUnavailable
 SEGMENT, DELIVER = "segment", "deliver"
 """Names of the workflows in the store."""
 
+SEND, CONFIRM = "send", "confirm"
+"""Names of a delivery's steps in the store."""
+
 CRASHES = 10
 """A series during which the process has died this often is not tried again by itself."""
 
@@ -30,6 +33,10 @@ class Worker(Protocol):
 
     def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
         """Send `seg` once; return "seconds", and under "refused" why the peer has it not yet."""
+
+    def confirm(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
+        """Ask once whether the peer keeps it; return "by" what it confirmed it, or under "refused"
+        why it has not, and under "lost" whether it says that it has it no longer."""
 
     def pauses(self) -> Iterator[float]:
         """Yield how long to wait after each failed delivery."""
@@ -58,12 +65,19 @@ def register(worker: Worker) -> None:
         return made
 
     def deliver(series_uid: str, peer: str, seg: str) -> dict[str, Any]:
+        taken, what = False, (series_uid, peer, Path(seg))
         for attempt, pause in enumerate(worker.pauses(), start=1):
-            sent = DBOS.run_step({"name": "send"}, worker.deliver, series_uid, peer, Path(seg))
-            if not sent["refused"]:
-                return {"attempts": attempt, "seconds": sent["seconds"]}
+            if not taken:
+                answer = sent = DBOS.run_step({"name": SEND}, worker.deliver, *what)
+                taken = not sent["refused"]
+            if taken:
+                answer = DBOS.run_step({"name": CONFIRM}, worker.confirm, *what)
+                if not answer["refused"]:
+                    done = {"attempts": attempt, "seconds": sent["seconds"]}
+                    return {**done, "confirmed": answer["by"]}
+                taken = not answer["lost"]
             DBOS.sleep(pause)
-        raise PeerUnavailable(f"gave up on {peer}: {sent['refused']}")
+        raise PeerUnavailable(f"gave up on {peer}: {answer['refused']}")
 
     DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
     deliveries = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Protocol
 
+from dicom_node.peers.confirmation import Confirmation
 from dicom_node.peers.folder import FolderPeer
 from dicom_node.peers.store import StorePeer
 from dicom_node.peers.stow import StowPeer
 
-__all__ = ["FolderPeer", "Peer", "StorePeer", "StowPeer"]
+__all__ = ["Confirmation", "FolderPeer", "Peer", "StorePeer", "StowPeer"]
 
 
 class Peer(Protocol):
@@ -23,6 +24,15 @@ class Peer(Protocol):
         Raises:
             PeerUnavailable: it may take the object later.
             PeerRefused: it will not take this object.
+        """
+
+    def confirm(self, path: Path) -> Confirmation:
+        """Return how the peer confirmed that it keeps the object it was sent.
+
+        Raises:
+            NotKept: it says that it does not; send it again.
+            PeerUnavailable: no word of it yet; ask again.
+            PeerRefused: it will not tell.
         """
 
     def echo(self) -> None:

@@ -8,6 +8,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import PeerRefused, PeerUnavailable
+from dicom_node.peers.confirmation import Confirmation
 from dicom_node.spool import write_durably
 
 
@@ -30,6 +31,10 @@ class FolderPeer:
             write_durably(self.folder / f"{uid}.dcm", path.read_bytes())
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def confirm(self, path: Path) -> Confirmation:
+        """Return at once: `send` synced the file, and whoever reads the folder may take it away."""
+        return Confirmation.WRITTEN
 
     def echo(self) -> None:
         """Return if the folder can be written."""

@@ -1,5 +1,7 @@
 """A DICOMweb server that takes objects by STOW-RS (PS3.18 10.5)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
 
-from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
+from dicom_node.errors import NodeError, NotKept, PeerRefused, PeerUnavailable
 from dicom_node.peers.answers import failure
+from dicom_node.peers.confirmation import Confirmation
+from dicom_node.peers.reference import Reference, read_reference
 
 TRY_LATER = {408, 425, 429}
 """Client errors that are about the moment; every server error is too."""
@@ -28,20 +32,27 @@ class StowPeer:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     """Bearer token; goes before user and password."""
+    search: bool = True
+    """Confirm each object by QIDO-RS (PS3.18 10.6)."""
     connect_s: float = 10
     answer_s: float = 60
     """Time between two bytes of the answer."""
 
     def send(self, path: Path) -> None:
         """Store one object; it counts as stored only if the answer names no failure."""
-        try:
+        with self._errors_told():
             answer = self._client().store_instances([dcmread(path)])
-        except requests.RequestException as error:
-            if error.response is not None and not error.response.ok:
-                raise self._http_failure(error.response) from error
-            raise self._unreachable(error) from error
         if failed := self._failed(answer):
             raise failed
+
+    def confirm(self, path: Path) -> Confirmation:
+        """Ask by QIDO-RS whether the server lists an object that it took."""
+        if not self.search:
+            return Confirmation.WORD
+        wanted = read_reference(path)
+        if wanted.instance_uid not in self._listed(wanted):
+            raise NotKept(f"a search in {self.name} does not show {wanted.instance_uid}")
+        return Confirmation.LISTED
 
     def echo(self) -> None:
         """Return if the server answers a search as a DICOMweb server would."""
@@ -55,6 +66,26 @@ class StowPeer:
             raise self._unreachable(error) from error
         if not answer.ok:
             raise self._http_failure(answer)
+
+    def _listed(self, wanted: Reference) -> set[str]:
+        """Return the SOP Instance UIDs that the server lists for one object."""
+        with self._errors_told():
+            found = self._client().search_for_instances(
+                wanted.study_uid,
+                wanted.series_uid,
+                search_filters={"SOPInstanceUID": wanted.instance_uid},
+            )
+        return {str(Dataset.from_json(match).get("SOPInstanceUID")) for match in found}
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        """Turn what `requests` raises into what it means for the job."""
+        try:
+            yield
+        except requests.RequestException as error:
+            if error.response is not None and not error.response.ok:
+                raise self._http_failure(error.response) from error
+            raise self._unreachable(error) from error
 
     def _client(self) -> DICOMwebClient:
         client = DICOMwebClient(

@@ -72,11 +72,11 @@ def storescu(port: int, files: Iterable[Path], *options: str, called: str = "ANY
         raise error
 
 
-def echoes(port: int) -> bool:
+def echoes(port: int, called: str = "ANY-SCP") -> bool:
     """Whether a C-ECHO on loopback is answered; DCMTK asks, so that nothing of ours is trusted."""
     program = system_program("echoscu")
     assert program is not None, "DCMTK is not installed"
-    command = [program, "-q", "-to", "2", "127.0.0.1", str(port)]
+    command = [program, "-q", "-to", "2", "-aec", called, "127.0.0.1", str(port)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
@@ -165,6 +165,13 @@ class Orthanc(Server):
         super().__init__(folder, "orthanc")
         self.dicom_port, self.http_port = free_port(), free_port()
         self.configuration = folder / "orthanc.json"
+        self.modalities: dict[str, list[Any]] = {}
+        self.know()
+
+    def know(self, **modalities: tuple[str, int]) -> None:
+        """Let these AE titles on loopback query it and be called back, from its next start on."""
+        for name, (ae_title, port) in modalities.items():
+            self.modalities[name] = [ae_title, "127.0.0.1", port]
         self.configuration.write_text(json.dumps(self._settings()))
 
     def _settings(self) -> dict[str, Any]:
@@ -178,6 +185,7 @@ class Orthanc(Server):
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "UnknownSopClassAccepted": True,
+            "DicomModalities": self.modalities,
             "Plugins": [str(DICOMWEB_PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }
@@ -208,6 +216,13 @@ class Orthanc(Server):
         ) as reply:
             return bytes(reply.read())
 
+    def delete(self, instance: str) -> None:
+        """Forget one instance."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http_port}/instances/{instance}", method="DELETE"
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
     def peer(self, kind: str) -> str:
         """The table of a node's configuration that names this archive as a peer."""
         if kind == "stow":
@@ -230,6 +245,39 @@ class Orthanc(Server):
         path = folder / f"{instance}.dcm"
         path.write_bytes(self.fetch(f"instances/{instance}/file"))
         return path
+
+
+class Dcmqrscp(Server):
+    """DCMTK's archive: it can be searched and read, and knows no storage commitment."""
+
+    def __init__(self, folder: Path, **knows: tuple[str, int]) -> None:
+        super().__init__(folder, "dcmqrscp")
+        self.dicom_port = free_port()
+        (folder / "db").mkdir()
+        hosts = [f"{name} = ({ae}, 127.0.0.1, {port})" for name, (ae, port) in knows.items()]
+        lines = [
+            f"NetworkTCPPort = {self.dicom_port}",
+            "MaxPDUSize = 131072",
+            "MaxAssociations = 16",
+            *("HostTable BEGIN", *hosts, "HostTable END"),
+            *("VendorTable BEGIN", "VendorTable END"),
+            *("AETable BEGIN", f"DCMQRSCP {folder / 'db'} RW (99, 1024mb) ANY", "AETable END"),
+        ]
+        self.configuration = folder / "dcmqrscp.cfg"
+        self.configuration.write_text("\n".join(lines) + "\n")
+
+    def command(self) -> list[str]:
+        return [system_program("dcmqrscp") or "dcmqrscp", "-c", str(self.configuration)]
+
+    def answers(self) -> bool:
+        return echoes(self.dicom_port, "DCMQRSCP")
+
+    def peer(self) -> str:
+        """The table of a node's configuration that names this archive as a peer."""
+        return (
+            '[peers.archive]\nkind = "store"\nae_title = "DCMQRSCP"\n'
+            f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
+        )
 
 
 class HeparNode(Server):

@@ -1,0 +1,33 @@
+"""Which object a DICOM file holds, and where in the patient's tree it hangs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from dicom_node.errors import PeerRefused
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The UIDs of one object."""
+
+    sop_class_uid: str
+    instance_uid: str
+    study_uid: str
+    series_uid: str
+
+
+def read_reference(path: Path) -> Reference:
+    """Return the UIDs of the object in a file.
+
+    Raises:
+        PeerRefused: the file is no DICOM object, or has no such UID.
+    """
+    keywords = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+        return Reference(*(str(header[keyword].value) for keyword in keywords))
+    except (InvalidDicomError, KeyError) as error:
+        raise PeerRefused(f"{path} is no DICOM object: {error}") from error

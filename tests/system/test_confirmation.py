@@ -1,0 +1,107 @@
+"""Deliveries confirmed by real archives, in the way that each of them has."""
+
+from pathlib import Path
+
+import pytest
+
+from dicom_node.jobs.job import Delivery, State
+from dicom_node.jobs.ledger import open_ledger
+from tests.conftest import make_ct_series
+from tests.engine.toy import write_toy_model
+from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, storescu, wait_until
+
+LIVER_HU = 150
+"""What the toy model marks."""
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> list[Path]:
+    """Files of a small series with a box that the toy model marks."""
+    return write_box(tmp_path / "series")
+
+
+def write_box(folder: Path, slices: int = 8) -> list[Path]:
+    folder.mkdir()
+    paths = []
+    for instance in make_ct_series(slices=slices, rows=64, columns=64, spacing_mm=(5, 4, 4)):
+        pixels = instance.pixel_array.astype("u2") * 0
+        pixels[10:40, 10:40] = LIVER_HU + 1024
+        instance.PixelData = pixels.tobytes()
+        paths.append(folder / f"{instance.SOPInstanceUID}.dcm")
+        instance.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+def node_at(folder: Path, peers: str) -> HeparNode:
+    """A node that is quick: a toy model, and hardly any quiet time."""
+    return HeparNode(folder, peers, model=write_toy_model(folder.parent / "model"), quiet_s=0.5)
+
+
+def delivery_of(node: HeparNode) -> Delivery:
+    """Wait for the end of the node's only delivery, and return it."""
+    with open_ledger(f"sqlite:///{node.data / 'jobs.sqlite'}") as ledger:
+        wait_until("a job that is done", lambda: [j.state for j in ledger.jobs()] == [State.DONE])
+        (delivery,) = ledger.jobs()[0].deliveries
+        return delivery
+
+
+@pytest.mark.parametrize(
+    ("settings", "how"),
+    [
+        ("", "storage commitment"),
+        ('confirm = "commitment"\n', "storage commitment"),
+        ('confirm = "find"\n', "C-FIND"),
+    ],
+)
+def test_orthanc_confirms_what_it_took_by_c_store(
+    settings: str, how: str, series: list[Path], tmp_path: Path
+):
+    archive = Orthanc(tmp_path / "archive")
+    node = node_at(tmp_path / "node", archive.peer("store") + settings)
+    archive.know(hepar=("HEPAR", node.port))  # it reports on an association of its own
+    with archive, node:
+        storescu(node.port, series, called="HEPAR")
+        assert delivery_of(node).confirmed == how
+        assert len(archive.segmentations()) == 1
+
+
+def test_orthanc_confirms_by_qido_what_it_took_by_stow(series: list[Path], tmp_path: Path):
+    archive = Orthanc(tmp_path / "archive")
+    with archive, node_at(tmp_path / "node", archive.peer("stow")) as node:
+        storescu(node.port, series, called="HEPAR")
+        assert delivery_of(node).confirmed == "QIDO-RS"
+
+
+def test_an_orthanc_that_does_not_know_the_node_is_taken_at_its_word(
+    series: list[Path], tmp_path: Path
+):
+    archive = Orthanc(tmp_path / "archive")
+    with archive, node_at(tmp_path / "node", archive.peer("store")) as node:
+        storescu(node.port, series, called="HEPAR")
+        assert delivery_of(node).confirmed == "its word alone"
+
+
+def test_dcmqrscp_has_no_storage_commitment_and_is_searched(series: list[Path], tmp_path: Path):
+    archive = Dcmqrscp(tmp_path / "archive")
+    with archive, node_at(tmp_path / "node", archive.peer()) as node:
+        storescu(node.port, series, called="HEPAR")
+        assert delivery_of(node).confirmed == "C-FIND"
+
+
+def test_a_seg_that_orthanc_lost_before_it_committed_is_sent_again(
+    series: list[Path], tmp_path: Path
+):
+    archive = Orthanc(tmp_path / "archive")
+    table = archive.peer("store") + 'confirm = "commitment"\n'
+    node = node_at(tmp_path / "node", table)
+    archive.know(hepar=("HEPAR", 1))  # where nobody listens: no report comes
+    with node:
+        with archive:
+            storescu(node.port, series, called="HEPAR")
+            wait_until("a SEG in the archive", lambda: len(archive.segmentations()) == 1)
+            wait_until("its log", lambda: "action=deliver" in node.log.read_text())
+            archive.delete(archive.segmentations()[0])
+        archive.know(hepar=("HEPAR", node.port))
+        with archive:
+            assert delivery_of(node).attempts > 1
+            assert len(archive.segmentations()) == 1
