@@ -7,7 +7,7 @@ wrote: descriptions do hold names.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydicom import Dataset
 
@@ -59,6 +59,21 @@ def why_not(headers: Sequence[Dataset], rules: Rules) -> str | None:
         _descriptions(headers, rules),
     )
     return next((reason for reason in reasons if reason), None)
+
+
+def why_not_pull(told: Dataset, rules: Rules) -> str | None:
+    """Return the first rule that a series breaks by what an archive tells of it; None: have a look.
+
+    Args:
+        told: the attributes that came with the answer to a query; many stay empty.
+        rules: what the series must be like.
+    """
+
+    def known(patterns: Mapping[str, str]) -> dict[str, str]:
+        return {keyword: each for keyword, each in patterns.items() if told.get(keyword)}
+
+    testable = replace(rules, include=known(rules.include), exclude=known(rules.exclude))
+    return _modality([told], testable) or _descriptions([told], testable)
 
 
 def _modality(headers: Sequence[Dataset], rules: Rules) -> str | None:

@@ -1,30 +1,48 @@
-"""`hepar segment`: segment a folder of DICOM without a server."""
+"""`hepar segment`: segment a folder of DICOM, or what an archive has, without a node."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from dicom_node.commands.options import Config, Model, settings
+from dicom_node.commands.archive import Choice, Since, Study, choose, say
+from dicom_node.commands.options import Config, Model, peer_named, settings
+from dicom_node.config import Settings
 from dicom_node.discovery import Discovery, discover
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.method import to_method
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
+from dicom_node.selection import Rules
+from dicom_node.sources import FoundSeries, Source, to_source
 from engine.errors import EngineError
 
 
 def segment(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", exists=True, help="Folder of DICOM files.")
-    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the SEGs go.")
     ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", exists=True, help="Folder of DICOM files; or use --from."),
+    ] = None,
+    peer: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="PEER",
+            help="Archive to read from, by WADO-RS or C-GET: a name in the configuration, or "
+            "AET@HOST:PORT.",
+        ),
+    ] = "",
+    study: Study = "",
+    since: Since = "",
     derive_frame_of_reference: Annotated[
         bool,
         typer.Option(
@@ -38,17 +56,56 @@ def segment(
 ) -> None:
     """Write one SEG for every eligible CT series in FOLDER, and say why not for the others.
 
-    The exit status is 0 when every eligible series was segmented.
+    With --from, the series come from an archive instead, one after the other. The exit status is 0
+    when every eligible series was segmented.
     """
     quieten_libraries()
+    chosen = settings(config, model)
+    lots = _lots(folder, peer, (study, since), chosen)
+    method = replace(to_method(chosen), derive_frame_of_reference=derive_frame_of_reference)
+    output.mkdir(parents=True, exist_ok=True)
+    whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
+    if not all(whole):
+        raise typer.Exit(1)
+
+
+def _lots(
+    folder: Path | None, peer: str, studies: tuple[str, str], chosen: Settings
+) -> Iterable[Discovery | None]:
+    """Return what is to be segmented, in lots that are on the disk one at a time."""
+    if peer and folder is None:
+        source = to_source(peer_named(peer, chosen))
+        choice = choose(source, *studies, Rules(**chosen.select.model_dump()))
+        return _fetched(source, choice)
+    if folder is None or peer or any(studies):
+        raise BadConfiguration(
+            "name either a folder of DICOM files, or an archive: --from PEER and --study or --since"
+        )
     found = discover(folder)
     if not found.series:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
-    chosen = settings(config, model)
-    method = replace(to_method(chosen), derive_frame_of_reference=derive_frame_of_reference)
-    output.mkdir(parents=True, exist_ok=True)
-    if not _segment_all(found, output, method):
-        raise typer.Exit(1)
+    return [found]
+
+
+def _fetched(source: Source, choice: Choice) -> Iterator[Discovery | None]:
+    """Yield each series while it is in a folder for the time being; None: it did not come."""
+    for uid, reason in choice.others.items():
+        say(f"{uid}: not fetched: {reason}")
+    for number, series in enumerate(choice.series, start=1):
+        with TemporaryDirectory(prefix="hepar-") as name:
+            try:
+                _fetch(source, series, Path(name), f"fetching {number} of {len(choice.series)}")
+            except NodeError as error:
+                say(f"{series.series_uid}: failed: {error}")
+                yield None
+            else:
+                yield discover(Path(name))
+
+
+def _fetch(source: Source, series: FoundSeries, folder: Path, said: str) -> None:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(said, total=series.instances)
+        source.fetch(series, folder, lambda count: progress.update(task, completed=count))
 
 
 def _segment_all(found: Discovery, output: Path, method: Method) -> bool:

@@ -1,6 +1,5 @@
 """`hepar send`: send a folder of DICOM to a peer."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +8,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.options import Config, settings
-from dicom_node.config import Settings
-from dicom_node.destinations import to_peer
+from dicom_node.commands.options import Config, peer_named, settings
 from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
 from dicom_node.peers import Peer, StorePeer
-
-ADDRESS = re.compile(r"(?P<ae_title>[^@]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 
 
 def send(
@@ -32,7 +27,7 @@ def send(
     config: Config = None,
 ) -> None:
     """Send every DICOM file in FOLDER to PEER."""
-    called = _peer(peer, settings(config))
+    called = peer_named(peer, settings(config))
     paths = [path for paths in discover(folder).series.values() for path in paths]
     if not paths:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
@@ -40,19 +35,6 @@ def send(
         task = progress.add_task("sending", total=len(paths))
         _send(paths, called, lambda sent: progress.update(task, completed=sent))
     Console().print(f"{len(paths)} instances sent to {peer}", markup=False, highlight=False)
-
-
-def _peer(name: str, chosen: Settings) -> Peer:
-    calling = chosen.node.ae_title
-    if address := ADDRESS.fullmatch(name):
-        host, port = address["host"], int(address["port"])
-        return StorePeer(name, address["ae_title"], host, port, calling)
-    known = chosen.destinations
-    if name not in known:
-        raise BadConfiguration(
-            f"no peer {name!r}, only {', '.join(known)}; name one of them, or AET@HOST:PORT"
-        )
-    return to_peer(name, known[name], calling)
 
 
 def _send(paths: list[Path], peer: Peer, progress: Callable[[int], None]) -> None:

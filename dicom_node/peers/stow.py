@@ -40,8 +40,8 @@ class StowPeer:
 
     def send(self, path: Path) -> None:
         """Store one object; it counts as stored only if the answer names no failure."""
-        with self._errors_told():
-            answer = self._client().store_instances([dcmread(path)])
+        with self.errors_told():
+            answer = self.client().store_instances([dcmread(path)])
         if failed := self._failed(answer):
             raise failed
 
@@ -69,8 +69,8 @@ class StowPeer:
 
     def _listed(self, wanted: Reference) -> set[str]:
         """Return the SOP Instance UIDs that the server lists for one object."""
-        with self._errors_told():
-            found = self._client().search_for_instances(
+        with self.errors_told():
+            found = self.client().search_for_instances(
                 wanted.study_uid,
                 wanted.series_uid,
                 search_filters={"SOPInstanceUID": wanted.instance_uid},
@@ -78,7 +78,7 @@ class StowPeer:
         return {str(Dataset.from_json(match).get("SOPInstanceUID")) for match in found}
 
     @contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def errors_told(self) -> Iterator[None]:
         """Turn what `requests` raises into what it means for the job."""
         try:
             yield
@@ -87,7 +87,8 @@ class StowPeer:
                 raise self._http_failure(error.response) from error
             raise self._unreachable(error) from error
 
-    def _client(self) -> DICOMwebClient:
+    def client(self) -> DICOMwebClient:
+        """Return a client of the server, with the credentials for it."""
         client = DICOMwebClient(
             self.url.rstrip("/"),
             session=self._session(),
@@ -140,6 +141,7 @@ def _dataset(answer: requests.Response) -> Dataset:
 
 def _plain_content_type(answer: requests.Response, *_: object, **__: object) -> requests.Response:
     """Take "; charset=utf-8" off: the client would pass over the failures in such an answer."""
-    kind = answer.headers.get("Content-Type", "").partition(";")[0]
-    answer.headers["Content-Type"] = kind.strip().lower()
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/related":  # whose parameter is the boundary
+        answer.headers["Content-Type"] = kind
     return answer

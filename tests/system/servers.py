@@ -284,10 +284,16 @@ class HeparNode(Server):
     """`hepar serve` with the peers it is given; its state and its log live in `folder`."""
 
     def __init__(
-        self, folder: Path, peers: str, *, model: Path | None = None, quiet_s: float = 1.0
+        self,
+        folder: Path,
+        peers: str,
+        *,
+        model: Path | None = None,
+        quiet_s: float = 1.0,
+        port: int | None = None,
     ) -> None:
         super().__init__(folder, "node")
-        self.port = free_port()
+        self.port = port or free_port()
         self.data = folder / "data"
         self.configuration = folder / "hepar.toml"
         self.configuration.write_text(

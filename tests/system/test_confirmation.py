@@ -32,9 +32,10 @@ def write_box(folder: Path, slices: int = 8) -> list[Path]:
     return paths
 
 
-def node_at(folder: Path, peers: str) -> HeparNode:
+def node_at(folder: Path, peers: str, port: int | None = None) -> HeparNode:
     """A node that is quick: a toy model, and hardly any quiet time."""
-    return HeparNode(folder, peers, model=write_toy_model(folder.parent / "model"), quiet_s=0.5)
+    model = write_toy_model(folder.parent / "model")
+    return HeparNode(folder, peers, model=model, quiet_s=0.5, port=port)
 
 
 def delivery_of(node: HeparNode) -> Delivery:

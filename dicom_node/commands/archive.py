@@ -1,0 +1,60 @@
+"""What the commands that read from an archive share: which series, and why not the others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dicom_node.errors import BadConfiguration
+from dicom_node.selection import Rules, why_not_pull
+from dicom_node.sources import FoundSeries, Source, Wanted, find
+from dicom_node.sources.wanted import to_date
+
+Study = Annotated[str, typer.Option("--study", metavar="UID", help="Only this study.")]
+Since = Annotated[
+    str,
+    typer.Option(
+        "--since",
+        metavar="DAY",
+        help="Studies of this day and later: today, yesterday, 7d (days ago) or 2026-01-31.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an archive has."""
+
+    series: tuple[FoundSeries, ...]
+    """Worth pulling, as far as it tells."""
+    others: Mapping[str, str]
+    """Series Instance UID to the rule that it broke."""
+
+
+def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
+    """Ask an archive for the series of a study, or of all studies since a day.
+
+    Raises:
+        BadConfiguration: neither was named, or there is no such study.
+        PeerUnavailable, PeerRefused: the archive cannot be searched.
+    """
+    if not (study or since):
+        raise BadConfiguration("say which studies: --study UID, or --since yesterday")
+    modality = rules.modalities[0] if since and len(rules.modalities) == 1 else ""
+    day = to_date(since, date.today()) if since else None
+    found = find(source, Wanted(study, day, modality))
+    if study and not found:
+        raise BadConfiguration(f"{source.name} has no study {study}; see that the UID is right")
+    others = {each.series_uid: why_not_pull(each.header, rules) for each in found}
+    return Choice(
+        tuple(each for each in found if not others[each.series_uid]),
+        {uid: reason for uid, reason in others.items() if reason},
+    )
+
+
+def say(text: str) -> None:
+    """Print a line that no terminal width breaks."""
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)

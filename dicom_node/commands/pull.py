@@ -1,0 +1,98 @@
+"""`hepar pull`: bring what is already in an archive to the running node."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
+
+from dicom_node.commands.archive import Choice, Since, Study, choose, say
+from dicom_node.commands.options import Config, peer_named, settings
+from dicom_node.config import Settings
+from dicom_node.errors import NodeError, PeerUnavailable
+from dicom_node.logs import quieten_libraries
+from dicom_node.peers import StorePeer
+from dicom_node.selection import Rules
+from dicom_node.sources import EntitySource, FoundSeries, Source, to_source
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""Addresses to listen on, to addresses to call."""
+
+
+def pull(
+    peer: Annotated[
+        str,
+        typer.Argument(
+            metavar="PEER", help="Name of a peer in the configuration, or AET@HOST:PORT."
+        ),
+    ],
+    study: Study = "",
+    since: Since = "",
+    config: Config = None,
+) -> None:
+    """Bring series that PEER already has to the running node, which segments and delivers them.
+
+    A DICOM archive is told to send them (C-MOVE), so it must know the node's AE title and address;
+    a DICOMweb archive is read (WADO-RS). What the rules of the configuration refuse stays there.
+    """
+    quieten_libraries()
+    chosen = settings(config)
+    source = to_source(peer_named(peer, chosen))
+    choice = choose(source, study, since, Rules(**chosen.select.model_dump()))
+    node = _node(chosen)
+    failed = _pull_all(choice, source, node)
+    pulled = len(choice.series) - failed
+    say(f"{pulled} series pulled; `hepar jobs list` shows what becomes of them")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _node(chosen: Settings) -> StorePeer:
+    """Return the running node, as a peer of this command."""
+    node = chosen.node
+    peer = StorePeer("the node", node.ae_title, EVERYWHERE.get(node.host, node.host), node.port)
+    try:
+        peer.echo()
+    except PeerUnavailable as error:
+        raise PeerUnavailable(f"{error}; start it with `hepar serve`") from error
+    return peer
+
+
+def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
+    """Pull one series after the other; return how many could not be."""
+    for uid, reason in choice.others.items():
+        say(f"{uid}: not pulled: {reason}")
+    failed = 0
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        whole = progress.add_task("series", total=len(choice.series))
+        for series in choice.series:
+            task = progress.add_task(f"…{series.series_uid[-24:]}", total=series.instances)
+
+            def advance(count: int, task: TaskID = task) -> None:
+                progress.update(task, completed=count)
+
+            try:
+                _pull_one(series, source, node, advance)
+                said = "pulled"
+            except NodeError as error:
+                failed += 1
+                said = f"failed: {error}"
+            progress.remove_task(task)
+            progress.advance(whole)
+            say(f"{series.series_uid}: {said}")
+    return failed
+
+
+def _pull_one(
+    series: FoundSeries, source: Source, node: StorePeer, progress: Callable[[int], None]
+) -> None:
+    if isinstance(source, EntitySource):
+        source.move(series, node.ae_title, progress)
+        return
+    with TemporaryDirectory(prefix="hepar-") as folder:
+        source.fetch(series, Path(folder), progress)
+        node.send_many(sorted(Path(folder).rglob("*.dcm")))
