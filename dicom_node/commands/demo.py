@@ -1,6 +1,5 @@
 """`hepar demo`: see it work."""
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from dicom_node.demo import Demonstration, demonstrate
 from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.job import Job, State
-from dicom_node.logs import quieten_libraries
+from dicom_node.logs import hushed, quieten_libraries
 from dicom_node.phantom_series import phantom_name, write_series
 from dicom_node.picture import draw_seg
 from engine.phantom import make_phantom
@@ -39,10 +38,12 @@ def demo(
 
     The node has its embedded defaults and a folder of its own, which is gone afterwards.
     """
-    logging.disable(logging.WARNING)  # the table says it all
     quieten_libraries()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="hepar-phantom-") as made:
+    with (
+        hushed(),  # the table says it all
+        tempfile.TemporaryDirectory(prefix="hepar-phantom-") as made,
+    ):
         paths = _series(series, console) if series else _phantom(Path(made), console)
         done = _demonstrate(paths, output, model)
         job = done.job
