@@ -4,7 +4,14 @@ EngineError
 ├── GeometryError        two grids that should be one, are not
 ├── ModelNotFound        no manifest under the model folder
 ├── BrokenModel          the model folder is not what its manifest says
-└── DeviceFailed         a device could not load or run the graph
+├── DeviceFailed         a device could not load or run the graph
+├── LibraryMissing       a library that a device needs cannot be loaded here
+├── BuildFailed          no plan came of a build
+├── BuildInProgress      transient: another process builds in the same folder
+├── UnknownPlan          no plan, or more than one, is called so
+├── BrokenPlan           a plan's bytes are not what its manifest says
+├── StalePlan            a plan was built for another GPU, TensorRT or model
+└── UnverifiedPlan       a plan that did not pass the gate was to serve
 """
 
 from typing import ClassVar
@@ -33,3 +40,35 @@ class BrokenModel(EngineError):
 
 class DeviceFailed(EngineError):
     """A device could not load or run the graph."""
+
+
+class LibraryMissing(EngineError):
+    """A library that a device needs cannot be loaded here."""
+
+
+class BuildFailed(EngineError):
+    """No plan came of a build."""
+
+
+class BuildInProgress(EngineError):
+    """Another process builds in the same folder."""
+
+    transient = True
+
+
+class UnknownPlan(EngineError):
+    """No plan, or more than one, is called so."""
+
+    exit_code = 2
+
+
+class BrokenPlan(EngineError):
+    """A plan's bytes are not what its manifest says."""
+
+
+class StalePlan(EngineError):
+    """A plan was built for another GPU, another TensorRT or another model."""
+
+
+class UnverifiedPlan(EngineError):
+    """A plan that did not pass the gate was to serve."""

@@ -33,9 +33,9 @@ def check_reference(model: Model, device: Device) -> Figures:
         DeviceFailed: not near enough, by the tolerances in the model's manifest.
         BrokenModel: the reference cannot be read.
     """
-    hu, spacing_mm, expected = _read(model)
-    figures = _compare(device.run(hu, spacing_mm), expected)
-    faults = _faults(figures, model.manifest.tolerances)
+    hu, spacing_mm, expected = read_reference(model)
+    figures = compare(device.run(hu, spacing_mm), expected)
+    faults = faults_of(figures, model.manifest.tolerances)
     if faults:
         raise DeviceFailed(
             f"{device.name} does not answer as model {model.name} {model.version} should: "
@@ -44,7 +44,12 @@ def check_reference(model: Model, device: Device) -> Figures:
     return figures
 
 
-def _read(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answer]:
+def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answer]:
+    """Return slices, their spacing, and the float32 graph's answer to them.
+
+    Raises:
+        BrokenModel: the reference cannot be read.
+    """
     try:
         with np.load(model.reference, allow_pickle=False) as kept:
             rows_mm, columns_mm = kept["spacing"].tolist()
@@ -54,7 +59,8 @@ def _read(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answe
         raise BrokenModel(f"{model.reference}: {error}: export the model again") from error
 
 
-def _compare(found: Answer, expected: Answer) -> Figures:
+def compare(found: Answer, expected: Answer) -> Figures:
+    """Return how near an answer comes to the one expected."""
     differing = np.count_nonzero(found.labels != expected.labels) / expected.labels.size
     ours, theirs = pooled_agreement(found.agreement), pooled_agreement(expected.agreement)
     return Figures(
@@ -69,7 +75,8 @@ def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return 2 * np.count_nonzero(one & other) / both if both else 1.0
 
 
-def _faults(figures: Figures, allowed: Tolerances) -> list[str]:
+def faults_of(figures: Figures, allowed: Tolerances) -> list[str]:
+    """Return what strays too far, in words; a figure that is no number strays too."""
     faults = []
     if figures.differing_pixels > allowed.differing_pixels:
         faults.append(
@@ -79,7 +86,7 @@ def _faults(figures: Figures, allowed: Tolerances) -> list[str]:
         if dice < allowed.dice:
             faults.append(f"{label.name.lower()} Dice {dice:.4f} (< {allowed.dice})")
     for label, difference in figures.agreement.items():
-        if difference > allowed.agreement:
+        if not difference <= allowed.agreement:
             faults.append(
                 f"{label.name.lower()} agreement off by {difference:.4f} (> {allowed.agreement})"
             )

@@ -44,6 +44,11 @@ def test_members_that_agree_less_are_refused(toy, toy_device):
         check_reference(toy, Liar(toy_device, agreement=0.9))
 
 
+def test_members_whose_agreement_is_no_number_are_refused(toy, toy_device):
+    with pytest.raises(DeviceFailed, match=r"liver agreement off by nan"):
+        check_reference(toy, Liar(toy_device, agreement=np.nan))
+
+
 def test_a_reference_that_cannot_be_read_is_a_broken_model(toy, toy_device, tmp_path):
     (tmp_path / "reference.npz").write_bytes(b"nothing")
     with pytest.raises(BrokenModel, match=r"reference\.npz"):

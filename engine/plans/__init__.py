@@ -1,0 +1,1 @@
+"""Built TensorRT engines: what each belongs to, whether it may serve, and which one does."""
