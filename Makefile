@@ -47,7 +47,7 @@ $(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: $(VENV)/.node
 	@echo "Installing the trainer and the judges into $(VENV) ..."
 	$(PIP) install --constraint constraints.txt torch==2.13.0
-	$(PIP) install --constraint constraints.txt --editable '.[trainer,test]'
+	$(PIP) install --constraint constraints.txt --editable '.[trainer,test,tensorrt-rtx]'
 	@touch $@
 
 $(BIN)/python:

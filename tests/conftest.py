@@ -15,7 +15,21 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from engine.devices.cuda import gpus
+from engine.errors import LibraryMissing
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _a_gpu_where_one_is_needed(request: pytest.FixtureRequest) -> None:
+    """Skip tests with the marker `gpu` on a machine without one."""
+    if request.node.get_closest_marker("gpu"):
+        try:
+            gpus()
+        except LibraryMissing as error:
+            pytest.skip(str(error))
+
 
 CtSeries = Callable[..., list[Dataset]]
 

@@ -29,7 +29,9 @@ HOMES = {
     "torch": {"trainer", "engine/devices/torch.py"},
     "monai": {"trainer"},
     "openvino": {"engine/devices/openvino.py"},
-    "tensorrt": {"engine/devices/tensorrt.py"},
+    "tensorrt": {"engine/devices/tensorrt_library.py"},
+    "tensorrt_rtx": {"engine/devices/tensorrt_library.py"},
+    "cuda": {"engine/devices/cuda.py"},
     "onnx": {"trainer"},
 }
 """A library that only one part of the house may know."""

@@ -1,0 +1,168 @@
+"""From a model's graph to a TensorRT engine, written once for TensorRT 10, 11 and RTX.
+
+Networks are strongly typed, as TensorRT 11 wants it: precision is in the network, not in a flag.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.devices.tensorrt_half import to_half
+from engine.devices.tensorrt_library import Library
+from engine.errors import BuildFailed
+from engine.plans.key import Flavour, Options, PlanKey, Precision
+
+Progress = Callable[[str, int, int], None]
+"""Called with what TensorRT is at, its steps done, and how many there are."""
+
+AHEAD = "SM75", "SM80", "SM86", "SM89", "SM120", "SM121"
+"""Architectures that TensorRT for RTX 1.x builds for without having one."""
+
+SMALLEST = 32
+"""Rows and columns of the smallest slice that a plan takes."""
+
+WARNING = 2
+"""TensorRT's severities up to this one are kept for the message of a failure."""
+
+INPUTS, OUTPUTS = {"hu", "spacing"}, {"labels", "agreement"}
+"""What the graph contract calls them."""
+
+
+def build_engine(
+    library: Library, graph: Path, key: PlanKey, progress: Progress | None = None
+) -> bytes:
+    """Return a serialised engine of the graph.
+
+    Args:
+        library: that does the work.
+        graph: the model's ONNX file.
+        key: what the engine is for.
+        progress: told how far it is.
+
+    Raises:
+        BuildFailed: TensorRT cannot; the message holds what it said.
+    """
+    work = _Work(library, _listener(library, progress))
+    network = work.parsed(graph)
+    kept = to_half(work.trt, network) if key.precision is Precision.FLOAT16 else []
+    content = work.builder.build_serialized_network(network, work.configured(key))
+    del kept  # weights that the network pointed to
+    if content is None:
+        raise BuildFailed(f"{library.name} built nothing of {graph}: {work.said()}")
+    return bytes(content)
+
+
+@dataclass
+class _Work:
+    """One build, with all that must outlive it."""
+
+    library: Library
+    monitor: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.trt = self.library.module
+        self.logger = _logger(self.trt, self.complaints)
+        self.builder = self.trt.Builder(self.logger)
+
+    def said(self) -> str:
+        return "; ".join(self.complaints[-3:]) or "it did not say why"
+
+    def parsed(self, graph: Path) -> Any:
+        """Return the graph as a strongly typed network."""
+        flag = getattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        network = self.builder.create_network(0 if flag is None else 1 << int(flag))
+        self.parser = self.trt.OnnxParser(network, self.logger)
+        try:
+            content = graph.read_bytes()
+        except OSError as error:
+            raise BuildFailed(f"cannot read {graph}: {error.strerror}") from error
+        if not self.parser.parse(content):
+            raise BuildFailed(
+                f"{self.library.name} does not understand {graph}: {self._faults()}: export the "
+                "model again, or serve it on another device"
+            )
+        _require_contract(network, graph)
+        return network
+
+    def _faults(self) -> str:
+        faults = [self.parser.get_error(i) for i in range(self.parser.num_errors)]
+        return "; ".join(f"{each.node_name()}: {each.desc()}" for each in faults) or self.said()
+
+    def configured(self, key: PlanKey) -> Any:
+        config = self.builder.create_builder_config()
+        config.builder_optimization_level = key.options.level
+        config.progress_monitor = self.monitor
+        config.add_optimization_profile(self._profile(key.options))
+        if key.flavour is Flavour.RTX:
+            _aim(self.trt, config, key.architecture)
+        return config
+
+    def _profile(self, options: Options) -> Any:
+        profile = self.builder.create_optimization_profile()
+        usual = (options.batch, options.usual, options.usual)
+        most = (options.batch, options.largest, options.largest)
+        profile.set_shape("hu", (1, SMALLEST, SMALLEST), usual, most)
+        return profile
+
+
+def _aim(trt: Any, config: Any, architecture: str) -> None:
+    """Build for an architecture, present or not."""
+    capability = getattr(trt.ComputeCapability, architecture.upper(), None)
+    if capability is None:
+        known = ", ".join(name.lower() for name in AHEAD if hasattr(trt.ComputeCapability, name))
+        raise BuildFailed(
+            f"TensorRT for RTX builds no plan for {architecture}, only for {known}: take NVIDIA's "
+            "`tensorrt` on the machine that has the GPU"
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(capability, 0)
+
+
+def _require_contract(network: Any, graph: Path) -> None:
+    inputs = {network.get_input(i).name for i in range(network.num_inputs)}
+    outputs = {network.get_output(i).name for i in range(network.num_outputs)}
+    if (inputs, outputs) != (INPUTS, OUTPUTS):
+        raise BuildFailed(
+            f"{graph} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, the contract says "
+            f"{sorted(INPUTS)} and {sorted(OUTPUTS)}: export the model again"
+        )
+
+
+def _logger(trt: Any, complaints: list[str]) -> Any:
+    """Return a logger that keeps what is wrong and prints nothing."""
+
+    class Keeper(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) < WARNING:
+                complaints.append(message.strip())
+
+    return Keeper()
+
+
+def _listener(library: Library, progress: Progress | None) -> Any:
+    """Return TensorRT's monitor, which tells `progress` of the phases that have steps."""
+    trt: Any = library.module
+    tell = progress or (lambda phase, done, of: None)
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self.steps[phase] = steps
+            tell(phase, 0, steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            tell(phase, step + 1, self.steps.get(phase, step + 1))
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            tell(phase, self.steps.get(phase, 0), self.steps.pop(phase, 0))
+
+    return Monitor()

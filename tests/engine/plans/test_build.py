@@ -1,0 +1,180 @@
+"""Real plans, built by TensorRT for RTX on a machine that need not have a GPU."""
+
+import os
+import signal
+
+import onnx
+import pytest
+
+from engine.devices.tensorrt_library import load_tensorrt
+from engine.errors import BrokenModel, BuildFailed, BuildInProgress, LibraryMissing
+from engine.model import load_model
+from engine.plans import build
+from engine.plans.build import Request, build_apart, build_plan, why_build
+from engine.plans.key import Flavour, Options, PlanKey, Precision
+from engine.plans.plan import State
+from engine.plans.store import PlanStore
+from tests.engine.plans.conftest import make_check
+from tests.engine.plans.small import write_small_model
+from tests.engine.toy import write_manifest
+
+QUICK = Options(batch=2, usual=64, largest=128, level=0)
+
+
+@pytest.fixture(scope="session")
+def rtx():
+    try:
+        return load_tensorrt(Flavour.RTX)
+    except LibraryMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    return load_model(write_small_model(tmp_path_factory.mktemp("models") / "small"))
+
+
+@pytest.fixture
+def ask(rtx, model, tmp_path):
+    """A request for a plan in a store of its own."""
+
+    def make(model=model, **changes):
+        key = {
+            "architecture": "sm89",
+            "flavour": rtx.flavour,
+            "version": rtx.version,
+            "precision": Precision.FLOAT32,
+            "model": model.digest,
+            "options": QUICK,
+        }
+        return Request(model.folder, tmp_path / "plans", PlanKey(**(key | changes)))
+
+    return make
+
+
+@pytest.mark.parametrize("architecture", ["sm86", "sm89", "sm120"])
+def test_plans_are_built_for_gpus_that_are_not_here(ask, architecture):
+    request = ask(architecture=architecture)
+    told = []
+    plan = build_plan(request, lambda *news: told.append(news))
+    assert (plan.state, plan.key) == (State.BUILT, request.key)
+    content = PlanStore(request.plans).load(plan)
+    assert content[:4] == b"vtrt"
+    assert len(content) == plan.manifest.size > 100_000
+    assert {done <= of for _, done, of in told} == {True}
+
+
+def test_half_precision_is_another_plan(ask):
+    single = build_plan(ask())
+    half = build_plan(ask(precision=Precision.FLOAT16))
+    assert single.key.name != half.key.name
+    assert why_build(PlanStore(ask().plans), half.key) == ""
+
+
+def test_a_plan_is_built_in_a_process_of_its_own_with_progress(ask):
+    told = []
+    plan = build_apart(ask(), lambda *news: told.append(news))
+    assert plan.state is State.BUILT
+    assert told
+
+
+def test_a_build_that_is_killed_leaves_nothing_and_the_next_one_works(ask):
+    request = ask()
+
+    def kill(*_):
+        for child in build.multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    with pytest.raises(BuildFailed, match="ended with -9; nothing was kept"):
+        build_apart(request, kill)
+    assert PlanStore(request.plans).plans() == []
+    assert build_plan(request).state is State.BUILT
+
+
+def test_a_second_build_in_the_same_folder_is_refused_at_once(ask):
+    request = ask()
+    with PlanStore(request.plans).building(), pytest.raises(BuildInProgress):
+        build_apart(request)
+
+
+def test_an_interrupted_caller_ends_its_build(ask):
+    request = ask()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_apart(request, interrupt)
+    with PlanStore(request.plans).building():
+        assert PlanStore(request.plans).plans() == []
+
+
+def test_no_room_for_the_plan_is_told_and_nothing_is_kept(ask, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    request = ask()
+    monkeypatch.setattr("engine.plans.store.write_whole", full)
+    with pytest.raises(BuildFailed, match="No space left on device: make room"):
+        build_plan(request)
+    assert PlanStore(request.plans).plans() == []
+
+
+def test_a_graph_that_tensorrt_cannot_build_is_told_with_its_words(ask, model, tmp_path):
+    graph = onnx.load(model.graph)
+    for node in graph.graph.node:
+        if "labels" in node.output:
+            node.output[0] = "narrow"
+    graph.graph.node.append(onnx.helper.make_node("Add", ["narrow", "narrow"], ["labels"]))
+    folder = write_small_model(tmp_path / "odd")
+    onnx.save(graph, folder / "ensemble.onnx")
+    write_manifest(folder)
+    with pytest.raises(BuildFailed, match=r"UINT8 .*export the model again"):
+        build_plan(ask(load_model(folder)))
+
+
+def test_a_file_that_is_no_graph_is_told(ask, tmp_path):
+    folder = write_small_model(tmp_path / "odd")
+    (folder / "ensemble.onnx").write_bytes(b"no graph")
+    write_manifest(folder)
+    with pytest.raises(BuildFailed, match="does not understand"):
+        build_plan(ask(load_model(folder)))
+
+
+def test_a_model_that_changed_since_it_was_asked_for_is_refused(ask, tmp_path):
+    folder = write_small_model(tmp_path / "changing")
+    request = ask(load_model(folder))
+    write_manifest(folder, version="9")
+    with pytest.raises(BuildFailed, match="the request changed on its way: built for model"):
+        build_plan(request)
+    (folder / "ensemble.onnx").write_bytes(b"")
+    with pytest.raises(BrokenModel):
+        build_plan(request)
+
+
+def test_an_architecture_that_cannot_be_built_ahead_names_those_that_can(ask):
+    with pytest.raises(BuildFailed, match="no plan for sm90, only for sm75, sm80, sm86, sm89"):
+        build_plan(ask(architecture="sm90"))
+
+
+def test_what_is_good_is_not_built_again_and_what_is_not_says_why(ask):
+    request = ask()
+    store = PlanStore(request.plans)
+    assert why_build(store, request.key) == "there is no plan for sm89 yet"
+    plan = build_plan(request)
+    assert why_build(store, request.key) == ""
+    assert why_build(store, ask(architecture="sm86").key) == "there is no plan for sm86 yet"
+    newer = request.key.model_copy(update={"version": "9.9"})
+    assert "here is 9.9" in why_build(store, newer)
+    assert "level 0 != 3" in why_build(store, ask(options=replace_level(QUICK, 3)).key)
+    store.judge(plan, make_check(passed=False))
+    assert why_build(store, request.key) == f"{plan.name} was rejected"
+
+
+def replace_level(options, level):
+    return options.model_copy(update={"level": level})
+
+
+def test_the_default_model_is_built_ahead_of_time(ask, base):
+    plan = build_plan(ask(base, options=Options(batch=2, level=0)))
+    assert plan.manifest.model.startswith("base ")
