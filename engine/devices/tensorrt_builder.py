@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.devices.tensorrt_half import to_half
-from engine.devices.tensorrt_library import Library
+from engine.devices.tensorrt_library import Library, keeper
 from engine.errors import BuildFailed
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 
@@ -21,9 +21,6 @@ AHEAD = "SM75", "SM80", "SM86", "SM89", "SM120", "SM121"
 
 SMALLEST = 32
 """Rows and columns of the smallest slice that a plan takes."""
-
-WARNING = 2
-"""TensorRT's severities up to this one are kept for the message of a failure."""
 
 INPUTS, OUTPUTS = {"hu", "spacing"}, {"labels", "agreement"}
 """What the graph contract calls them."""
@@ -63,7 +60,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.trt = self.library.module
-        self.logger = _logger(self.trt, self.complaints)
+        self.logger = keeper(self.trt, self.complaints)
         self.builder = self.trt.Builder(self.logger)
 
     def said(self) -> str:
@@ -128,20 +125,6 @@ def _require_contract(network: Any, graph: Path) -> None:
             f"{graph} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, the contract says "
             f"{sorted(INPUTS)} and {sorted(OUTPUTS)}: export the model again"
         )
-
-
-def _logger(trt: Any, complaints: list[str]) -> Any:
-    """Return a logger that keeps what is wrong and prints nothing."""
-
-    class Keeper(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if int(severity) < WARNING:
-                complaints.append(message.strip())
-
-    return Keeper()
 
 
 def _listener(library: Library, progress: Progress | None) -> Any:

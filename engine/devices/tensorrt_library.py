@@ -13,6 +13,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from engine.errors import LibraryMissing
 from engine.plans.key import Flavour
@@ -29,6 +30,9 @@ LIBRARIES_OF = "onnxruntime_ep_nv_tensorrt_rtx"
 
 LIBRARIES = ("libcudart.so.*", "libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*")
 """In the order in which they need one another."""
+
+WARNING = 2
+"""TensorRT's severities below this one are kept for the message of a failure."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,20 @@ def load_tensorrt(flavour: Flavour | None = None) -> Library:
         f"no TensorRT here ({'; '.join(tried)}): install Hepar's extra `tensorrt-rtx`, or NVIDIA's "
         "`tensorrt` for a data-centre GPU"
     )
+
+
+def keeper(trt: Any, complaints: list[str]) -> Any:
+    """Return a logger that adds what is wrong to `complaints` and prints nothing."""
+
+    class Keeper(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) < WARNING:
+                complaints.append(message.strip())
+
+    return Keeper()
 
 
 def _load(name: str) -> ModuleType:
