@@ -91,6 +91,8 @@ class EngineSection(Section):
     model: Path | None = None
     """Model folder; the one that ships with the package when absent."""
     threads: int | None = Field(default=None, ge=1)
+    plans: Path | None = None
+    """Folder of TensorRT plans; `plans` in the data folder when absent."""
 
 
 class JobsSection(Section):

@@ -4,6 +4,7 @@ spool/           received instances
 results/         SEGs that were verified, until they are delivered everywhere
 delivered/       the embedded default destination
 cache/           graphs as the device compiled them
+plans/           TensorRT plans, and which of them serve
 jobs.sqlite      the workflow store, unless Postgres is
 node             which node this folder belongs to; locked while it runs
 """
@@ -39,6 +40,11 @@ class DataFolder:
     def cache(self) -> Path:
         """Compiled graphs."""
         return self.folder / "cache"
+
+    @property
+    def plans(self) -> Path:
+        """TensorRT plans, unless the configuration names another folder."""
+        return self.folder / "plans"
 
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""

@@ -7,44 +7,41 @@ from pathlib import Path
 
 from dicom_node.config import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.methods import Methods
 from dicom_node.phantom_series import write_truth
-from dicom_node.pipeline import Method
-from dicom_node.seg import Algorithm
 from dicom_node.selection import Rules
-from engine.devices import Device, open_device
+from engine.devices import Device
+from engine.fleet import Fleet, Opener, openers
 from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
-from engine.reference import check_reference
 
 OpenDevice = Callable[[Model, Settings], Device]
 
 
-def open_checked(model: Model, settings: Settings) -> Device:
-    """Open the device and hold it against the model's reference.
+def to_methods(settings: Settings, open_device: OpenDevice | None = None) -> Methods:
+    """Return how series are segmented: on the first device, in order, that can.
 
-    Raises:
-        DeviceFailed: it cannot run the model, or answers otherwise than it should.
-    """
-    cache = DataFolder(settings.node.data).cache  # there once a node has run
-    device = open_device(
-        model, threads=settings.engine.threads, cache=cache if cache.is_dir() else None
-    )
-    check_reference(model, device)
-    return device
-
-
-def to_method(settings: Settings, open_device: OpenDevice = open_checked) -> Method:
-    """Return how series are segmented, with the device ready to work.
+    Args:
+        settings: of the node.
+        open_device: opens what computes, in place of the devices that Hepar knows.
 
     Raises:
         ModelNotFound, BrokenModel: the model folder is not what it should be.
-        DeviceFailed: no device answers as the model should.
     """
     model = load_model(settings.engine.model or default_model_folder())
-    return Method(
-        open_device(model, settings),
-        Algorithm(model.name, model.version, model.digest),
-        Rules(**settings.select.model_dump()),
+    devices = _devices(model, settings)
+    if open_device is not None:
+        devices = [Opener("device", lambda: open_device(model, settings))]
+    return Methods(model, Rules(**settings.select.model_dump()), Fleet(devices))
+
+
+def _devices(model: Model, settings: Settings) -> list[Opener]:
+    data = DataFolder(settings.node.data)
+    return openers(
+        model,
+        settings.engine.plans or data.plans,
+        threads=settings.engine.threads,
+        cache=data.cache if data.cache.is_dir() else None,  # there once a node has run
     )
 
 

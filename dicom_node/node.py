@@ -17,7 +17,8 @@ from dicom_node.destinations import to_peer
 from dicom_node.housekeeping import kept_tidy
 from dicom_node.jobs.patience import Patience
 from dicom_node.jobs.store import running
-from dicom_node.method import OpenDevice, open_checked, rehearse, to_method
+from dicom_node.method import OpenDevice, rehearse, to_methods
+from dicom_node.methods import Methods
 from dicom_node.pipeline import Method
 from dicom_node.reception import receiving
 from dicom_node.spool import Spool
@@ -38,7 +39,7 @@ class Node:
     """Where it tells the state of jobs, if it is to."""
 
 
-def serve(settings: Settings, open_device: OpenDevice = open_checked) -> None:
+def serve(settings: Settings, open_device: OpenDevice | None = None) -> None:
     """Run the node until it is told to stop by SIGINT or SIGTERM.
 
     Raises:
@@ -61,14 +62,14 @@ def running_node(
     settings: Settings,
     *,
     progress: JobProgress = lambda job, done, of: None,
-    open_device: OpenDevice = open_checked,
+    open_device: OpenDevice | None = None,
 ) -> Iterator[Node]:
     """Run a node while the block lasts; what the last one left undone is taken up at once.
 
     Args:
         settings: what it may be told.
         progress: told how far the device is with which job.
-        open_device: opens what computes.
+        open_device: opens what computes, in place of the devices that Hepar knows.
     """
     begun = time.perf_counter()
     data = DataFolder(settings.node.data)
@@ -76,9 +77,10 @@ def running_node(
     with ExitStack() as stack:
         name = stack.enter_context(data.claimed())
         rehearse()
-        method = to_method(settings, open_device)
+        methods = to_methods(settings, open_device)
+        method = methods.now()  # not in the first job only: who cannot serve should not start
         commitments = Commitments()
-        worker = _worker(method, data, settings, progress, commitments)
+        worker = _worker(methods, data, settings, progress, commitments)
         stack.enter_context(
             running(worker, database_url=url, executor=name, peers=sorted(worker.peers))
         )
@@ -92,7 +94,7 @@ def running_node(
 
 
 def _worker(
-    method: Method,
+    methods: Methods,
     data: DataFolder,
     settings: Settings,
     progress: JobProgress,
@@ -104,7 +106,7 @@ def _worker(
     }
     jobs = settings.jobs
     patience = Patience(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
-    return SeriesWorker(method, data, peers, patience, progress)
+    return SeriesWorker(methods, data, peers, patience, progress)
 
 
 def _say_started(ae_title: str, address: tuple[str, int], method: Method, seconds: float) -> None:

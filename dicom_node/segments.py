@@ -17,6 +17,8 @@ class Algorithm:
     version: str
     digest: str
     """SHA-256 of the model folder's manifest, in hexadecimal."""
+    device: str = ""
+    """What computed it; names the plan, where it was one."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,15 @@ def describe(label: Label, algorithm: Algorithm) -> hd.seg.SegmentDescription:
             version=algorithm.version,
             family=codes.DCM.ArtificialIntelligence,
             source="Hepar",
-            parameters={"model-sha256": algorithm.digest},
+            parameters=_parameters(algorithm),
         ),
         anatomic_regions=[finding.region] if finding.region else None,
         display_color=finding.colour,
     )
     description.SegmentDescription = finding.meaning
     return description
+
+
+def _parameters(algorithm: Algorithm) -> dict[str, str]:
+    said = {"model-sha256": algorithm.digest}
+    return {**said, "device": algorithm.device} if algorithm.device else said

@@ -11,9 +11,10 @@ from typing import Any
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import NodeError, NotKept, PeerRefused
 from dicom_node.jobs.patience import Patience
+from dicom_node.methods import Methods
 from dicom_node.outcome import Verdict
 from dicom_node.peers import Peer
-from dicom_node.pipeline import Method, process
+from dicom_node.pipeline import process
 from engine.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ JobProgress = Callable[[str, int, int], None]
 class SeriesWorker:
     """Segments series and delivers results; answers in JSON's own types."""
 
-    method: Method
+    methods: Methods
     data: DataFolder
     peers: Mapping[str, Peer]
     patience: Patience
@@ -35,12 +36,14 @@ class SeriesWorker:
     def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
         """Segment a series; return its outcome and where the SEG is to go."""
         with _errors_logged("segment", series_uid):
-            outcome = process(
-                [Path(path) for path in paths],
-                self.data.result(job),
-                self.method,
-                series=series_uid,
-                progress=lambda done, of: self.progress(job, done, of),
+            outcome = self.methods.run(
+                lambda method: process(
+                    [Path(path) for path in paths],
+                    self.data.result(job),
+                    method,
+                    series=series_uid,
+                    progress=lambda done, of: self.progress(job, done, of),
+                )
             )
         if outcome.verdict is not Verdict.SEGMENTED:
             logger.info(

@@ -16,7 +16,7 @@ from dicom_node.config import Settings
 from dicom_node.discovery import Discovery, discover
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
-from dicom_node.method import to_method
+from dicom_node.method import to_methods
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
 from dicom_node.selection import Rules
@@ -62,7 +62,7 @@ def segment(
     quieten_libraries()
     chosen = settings(config, model)
     lots = _lots(folder, peer, (study, since), chosen)
-    method = replace(to_method(chosen), derive_frame_of_reference=derive_frame_of_reference)
+    method = replace(to_methods(chosen).now(), derive_frame_of_reference=derive_frame_of_reference)
     output.mkdir(parents=True, exist_ok=True)
     whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
     if not all(whole):

@@ -1,0 +1,49 @@
+"""How the next series is segmented: by one device, from its first slice to its last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_node.outcome import Outcome
+from dicom_node.pipeline import Method
+from dicom_node.seg import Algorithm
+from dicom_node.selection import Rules
+from engine.devices import Device
+from engine.errors import DeviceFailed
+from engine.fleet import Fleet
+from engine.model import Model
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The model and the rules, and the devices that may serve."""
+
+    model: Model
+    rules: Rules
+    fleet: Fleet
+
+    def now(self) -> Method:
+        """Return how a series that begins now is segmented.
+
+        Raises:
+            DeviceFailed: no device can serve.
+        """
+        return to_method(self.model, self.fleet.device(), self.rules)
+
+    def run(self, work: Callable[[Method], Outcome]) -> Outcome:
+        """Do a job; should its device fail, do all of it again on the next device in order.
+
+        Raises:
+            DeviceFailed: no other device can serve either.
+        """
+        while True:
+            method = self.now()
+            try:
+                return work(method)
+            except DeviceFailed as error:
+                self.fleet.leave(method.device, error)
+
+
+def to_method(model: Model, device: Device, rules: Rules) -> Method:
+    """Return how a device segments a series."""
+    algorithm = Algorithm(model.name, model.version, model.digest, device.name)
+    return Method(device, algorithm, rules)
