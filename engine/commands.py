@@ -10,14 +10,23 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from engine.admin import plans
 from engine.model import Model, default_model_folder, load_model
 
 
 def register(app: typer.Typer) -> None:
-    """Add `hepar model …`."""
+    """Add `hepar model …` and `hepar engine …`."""
     model = typer.Typer(help="Look at models.", no_args_is_help=True)
     model.command("show")(show)
     app.add_typer(model, name="model")
+    engine = typer.Typer(help="Plans and devices.", no_args_is_help=True)
+    engine.command("build")(plans.build)
+    engine.command("list")(plans.list_plans)
+    engine.command("verify")(plans.verify)
+    engine.command("activate")(plans.activate)
+    engine.command("rollback")(plans.rollback)
+    engine.command("prune")(plans.prune)
+    app.add_typer(engine, name="engine")
 
 
 def show(

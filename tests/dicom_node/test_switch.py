@@ -19,7 +19,7 @@ from engine.fleet import Opener
 from engine.phantom import make_phantom
 from engine.plans.store import PlanStore
 from tests.dicom_node.node_process import Thresholds
-from tests.engine.plans.conftest import make_check, make_key, make_manifest
+from tests.engine.plans.made import make_check, make_key, make_manifest
 from tests.engine.toy import write_toy_model
 
 KEY = make_key()

@@ -1,4 +1,4 @@
-"""A toy model, and volumes for it."""
+"""A toy model, volumes for it, and plans that nobody built."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,9 @@ import pytest
 from engine.devices import Device
 from engine.devices.openvino import open_openvino
 from engine.model import Model, default_model_folder, load_model
+from engine.plans.store import PlanStore
 from engine.volume import Geometry, Volume
+from tests.engine.plans.made import make_check, make_key, make_manifest
 from tests.engine.toy import write_toy_model
 
 MakeVolume = Callable[..., Volume]
@@ -48,3 +50,20 @@ def base() -> Model:
     if not (default_model_folder() / "model.json").exists():
         pytest.skip(f"no default model in {default_model_folder()}")
     return load_model(default_model_folder())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return PlanStore(tmp_path / "plans")
+
+
+@pytest.fixture
+def keep(store):
+    """Keep a plan of this content; `passed` tells how the gate took it, None that it was not."""
+
+    def make(content, passed=None, **changes):
+        with store.building():
+            plan = store.keep(make_manifest(content, make_key(**changes)), content)
+        return plan if passed is None else store.judge(plan, make_check(passed))
+
+    return make

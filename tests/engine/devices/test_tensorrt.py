@@ -10,7 +10,6 @@ from engine.errors import BrokenPlan, DeviceFailed, StalePlan, UnknownPlan
 from engine.plans.gate import check_device
 from engine.plans.key import Flavour, Options
 from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
-from tests.engine.plans.conftest import keep, store  # noqa: F401
 from tests.engine.toy import toy_answer
 
 SPACING = 0.8, 0.7
@@ -33,12 +32,12 @@ def gpu(monkeypatch):
 
 
 @pytest.fixture
-def plan(keep, toy):  # noqa: F811
+def plan(keep, toy):
     return keep(b"engine", passed=True, model=toy.digest, options=Options(batch=4, largest=512))
 
 
 @pytest.fixture
-def device(gpu, plan, store, toy):  # noqa: F811
+def device(gpu, plan, store, toy):
     return open_plan(plan, store, toy)
 
 
@@ -87,7 +86,7 @@ def test_a_plan_on_the_gpu_passes_the_gate(device, toy, monkeypatch):
     assert check_device(toy, device, range(1, 5)).passed
 
 
-def test_the_active_plan_is_opened(gpu, plan, store, toy):  # noqa: F811
+def test_the_active_plan_is_opened(gpu, plan, store, toy):
     with pytest.raises(UnknownPlan, match=r"no plan is active for Fake \(sm89\) and model toy"):
         open_active(toy, store)
     store.activate(plan.name)
@@ -103,19 +102,19 @@ def test_the_active_plan_is_opened(gpu, plan, store, toy):  # noqa: F811
         ({"model": "b" * 64}, "built for model bbbbbbbbbbbb"),
     ],
 )
-def test_a_plan_of_others_is_refused_before_it_is_loaded(gpu, keep, store, toy, changes, reason):  # noqa: F811
+def test_a_plan_of_others_is_refused_before_it_is_loaded(gpu, keep, store, toy, changes, reason):
     plan = keep(b"engine", passed=True, **({"model": toy.digest} | changes))
     with pytest.raises(StalePlan, match=reason):
         open_plan(plan, store, toy)
 
 
-def test_a_plan_with_one_byte_flipped_is_refused_before_it_is_loaded(gpu, plan, store, toy):  # noqa: F811
+def test_a_plan_with_one_byte_flipped_is_refused_before_it_is_loaded(gpu, plan, store, toy):
     plan.path.write_bytes(b"engins")
     with pytest.raises(BrokenPlan):
         open_plan(plan, store, toy)
 
 
-def test_what_tensorrt_says_of_a_plan_it_refuses_is_told(gpu, keep, store, toy):  # noqa: F811
+def test_what_tensorrt_says_of_a_plan_it_refuses_is_told(gpu, keep, store, toy):
     plan = keep(b"other", passed=True, model=toy.digest)
     with pytest.raises(DeviceFailed, match=r"cannot load .*magic tag does not match"):
         open_plan(plan, store, toy)

@@ -5,7 +5,7 @@ import signal
 
 from engine.plans import files
 from engine.plans.store import PlanStore
-from tests.engine.plans.conftest import make_manifest
+from tests.engine.plans.made import make_manifest
 
 
 def build_and_die(folder, stage):

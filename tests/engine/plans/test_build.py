@@ -14,7 +14,7 @@ from engine.plans.build import Request, build_apart, build_plan, why_build
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from tests.engine.plans.conftest import make_check
+from tests.engine.plans.made import make_check
 from tests.engine.plans.small import write_small_model
 from tests.engine.toy import write_manifest
 

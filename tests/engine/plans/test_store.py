@@ -6,8 +6,8 @@ import pytest
 from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPlan
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from tests.engine.plans.conftest import make_check, make_key, make_manifest
 from tests.engine.plans.dying import build_and_die
+from tests.engine.plans.made import make_check, make_key, make_manifest
 
 
 def states(store):

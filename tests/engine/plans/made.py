@@ -3,11 +3,8 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
-import pytest
-
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 from engine.plans.plan import Check, PlanManifest
-from engine.plans.store import PlanStore
 
 
 def make_key(**changes):
@@ -45,20 +42,3 @@ def make_check(passed=True):
         faults=() if passed else ("batch 1: liver Dice 0.5",),
         when=datetime.now(UTC),
     )
-
-
-@pytest.fixture
-def store(tmp_path):
-    return PlanStore(tmp_path / "plans")
-
-
-@pytest.fixture
-def keep(store):
-    """Keep a plan of this content; `passed` tells how the gate took it, None that it was not."""
-
-    def make(content, passed=None, **changes):
-        with store.building():
-            plan = store.keep(make_manifest(content, make_key(**changes)), content)
-        return plan if passed is None else store.judge(plan, make_check(passed))
-
-    return make

@@ -1,0 +1,27 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", help="Model folder; without it the one that comes with Hepar."),
+]
+PlansFolder = Annotated[
+    Path,
+    typer.Option(
+        "--plans",
+        "-p",
+        envvar="HEPAR_ENGINE__PLANS",
+        help="Folder of the plans; `engine.plans` of the node's configuration.",
+    ),
+]
+DEFAULT_PLANS = platformdirs.user_data_path("hepar") / "plans"
+"""Where a node without a configuration keeps its plans."""
+
+PlanName = Annotated[
+    str, typer.Argument(help="The plan's name, or enough of its beginning or its end.")
+]

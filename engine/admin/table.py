@@ -1,0 +1,60 @@
+"""Plans as a table, and why one is stale."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from rich.table import Table
+from rich.text import Text
+
+from engine.devices.tensorrt_library import load_tensorrt
+from engine.errors import LibraryMissing
+from engine.model import Model
+from engine.plans.key import differences
+from engine.plans.plan import Plan, PlanManifest, State
+
+COLOURS = {
+    State.ACTIVE: "bold green",
+    State.PREVIOUS: "green",
+    State.VERIFIED: "cyan",
+    State.BUILT: "yellow",
+    State.REJECTED: "red",
+}
+
+
+def plans_table(plans: Sequence[Plan], model: Model) -> Table:
+    """Return plans as a table to print, each with the gate's figures."""
+    table = Table("Plan", "State", "Model", "MB", "Gate", expand=True)
+    table.columns[0].overflow = "fold"
+    for plan in plans:
+        notes = Text(_figures(plan.manifest))
+        for why in stale(plan, model.digest):
+            notes.append(f"\nstale: {why}", "red")
+        table.add_row(
+            Text(plan.name),
+            Text(plan.state, COLOURS[plan.state]),
+            Text(plan.manifest.model),
+            f"{plan.manifest.size / (1 << 20):.1f}",
+            notes,
+        )
+    return table
+
+
+def _figures(manifest: PlanManifest) -> str:
+    check = manifest.check
+    if check is None:
+        return "not verified yet"
+    if not check.passed:
+        return "; ".join(check.faults)
+    dice = ", ".join(f"{name} Dice {value:.4f}" for name, value in check.dice.items())
+    return f"{dice}, {check.differing_pixels:.3%} of pixels differ, batch 1 to {check.batches[-1]}"
+
+
+def stale(plan: Plan, digest: str) -> list[str]:
+    """Return why a plan is of no use for a model and the TensorRT that is here.
+
+    A plan for a GPU that is not here is not stale: it may be meant for another machine.
+    """
+    here = {"model": digest}
+    with suppress(LibraryMissing):  # whoever lists plans need not be able to run them
+        here["version"] = load_tensorrt(plan.key.flavour).version
+    return differences(plan.key, plan.key.model_copy(update=here))

@@ -1,0 +1,152 @@
+"""The life of plans, as an administrator sees it; built for real, run on a GPU of plain memory."""
+
+import pytest
+
+from engine.devices import cuda, tensorrt
+from engine.devices.tensorrt_library import Library, load_tensorrt
+from engine.errors import (
+    BrokenPlan,
+    LibraryMissing,
+    ModelNotFound,
+    StalePlan,
+    UnknownPlan,
+    UnverifiedPlan,
+)
+from engine.plans.key import Flavour, Options
+from engine.plans.store import PlanStore
+from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
+from tests.engine.plans.small import write_small_model
+
+QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
+
+
+@pytest.fixture
+def here(store, toy):
+    """The options that name this test's plans and model."""
+    return "--plans", store.folder, "--model", toy.folder
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of plain memory with TensorRT."""
+    runtime = FakeCuda()
+    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
+    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
+    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
+
+
+def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
+    try:
+        load_tensorrt(Flavour.RTX)
+    except LibraryMissing as error:
+        pytest.skip(str(error))
+    model = write_small_model(tmp_path / "small")
+    here = "--plans", tmp_path / "plans", "--model", model
+    build = "build", "-a", "sm86", "-a", "sm120", "--flavour", "tensorrt_rtx", *QUICK, *here
+    built = hepar(*build)
+    assert built.exit_code == 0, built.output
+    assert "there is no plan for sm86 yet" in built.output
+    assert built.output.count("\nbuilt sm") == 2
+    assert hepar(*build).output.count("there is a good one") == 2
+    listed = hepar("list", *here).output
+    assert listed.count("not verified yet") == 2
+    (model / "model.json").write_text((model / "model.json").read_text() + "\n")
+    assert "stale: built for model" in hepar("list", *here).output
+    assert hepar("prune", *here).output.count("removed sm") == 2
+    assert PlanStore(tmp_path / "plans").plans() == []
+
+
+def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, here, store):
+    both = [
+        keep(content, model=toy.digest, options=Options(batch=3))
+        for content in (b"engine 1", b"engine 2")
+    ]
+    for plan in both:
+        assert isinstance(hepar("activate", plan.name, *here[:2]).exception, UnverifiedPlan)
+        verified = hepar("verify", plan.name[-8:], *here)
+        assert "liver Dice 1.0000" in verified.output, verified.exception
+        assert hepar("activate", plan.name[-8:], *here[:2]).output == f"active: {plan.name}\n"
+    listed = hepar("list", *here).output
+    assert "previous" in listed
+    assert f"Fake (sm89) is served by {both[1].name}." in listed
+    assert hepar("rollback", *here[:2]).output == f"active: {both[0].name}\n"
+    assert store.active(both[0].key.slot).name == both[0].name
+
+
+def test_a_plan_that_answers_wrongly_is_rejected_kept_and_never_serves(
+    hepar,
+    gpu,
+    keep,
+    toy,
+    here,
+    store,
+    monkeypatch,
+):
+    plan = keep(b"engine", model=toy.digest, options=Options(batch=3))
+    wrong = tensorrt.TensorRt.run
+    monkeypatch.setattr(
+        tensorrt.TensorRt, "run", lambda self, hu, spacing: wrong(self, hu + 60, spacing)
+    )
+    assert isinstance(hepar("verify", plan.name, *here).exception, UnverifiedPlan)
+    listed = hepar("list", *here).output
+    assert "rejected" in listed
+    assert "Dice" in listed
+    assert isinstance(hepar("activate", plan.name, *here[:2]).exception, UnverifiedPlan)
+    assert hepar("list", *here).output.count("rejected") == 1
+    hepar("prune", *here)
+    assert store.plans() == []
+
+
+def test_plans_of_others_and_broken_ones_are_not_verified(hepar, gpu, keep, toy, here):
+    foreign = keep(b"engine", model=toy.digest, architecture="sm120")
+    broken = keep(b"engine 2", model=toy.digest)
+    broken.path.write_bytes(b"engine 3")
+    assert isinstance(hepar("verify", foreign.name, *here).exception, StalePlan)
+    assert isinstance(hepar("verify", broken.name, *here).exception, BrokenPlan)
+
+
+def test_where_there_is_no_gpu_it_is_said(hepar, keep, toy, here, monkeypatch):
+    def absent():
+        raise LibraryMissing("no NVIDIA GPU can be used here")
+
+    monkeypatch.setattr(cuda, "cuda_runtime", absent)
+    plan = keep(b"engine", model=toy.digest)
+    assert "Plans do not serve here: no NVIDIA GPU" in hepar("list", *here).output
+    assert isinstance(hepar("verify", plan.name, *here).exception, LibraryMissing)
+
+
+def test_nothing_to_go_back_to_and_nothing_to_find_is_said(hepar, here, tmp_path):
+    assert isinstance(hepar("rollback", *here[:2]).exception, UnknownPlan)
+    assert isinstance(hepar("activate", "nonesuch", *here[:2]).exception, UnknownPlan)
+    assert isinstance(hepar("list", "--model", tmp_path).exception, ModelNotFound)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (("-a", "9.0"), "architecture: String should match"),
+        (("-a", "sm89", "--usual", 900, "--largest", 800), "usual 900 is more than largest 800"),
+        (("-a", "sm89", "--precision", "int8"), "'int8' is not one of 'float32', 'float16'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_building(hepar, here, wrong, complaint):
+    try:
+        load_tensorrt(Flavour.RTX)
+    except LibraryMissing as error:
+        pytest.skip(str(error))
+    refused = hepar("build", *wrong, *here)
+    assert refused.exit_code == 2
+    assert complaint in " ".join(refused.output.replace("│", " ").split())
+
+
+def test_a_manifest_that_cannot_be_read_is_shown(hepar, keep, toy, here, store):
+    keep(b"engine", model=toy.digest)
+    (store.folder / "odd.json").write_text("{")
+    assert "cannot be read" in hepar("list", *here).output
+
+
+@pytest.mark.parametrize("command", ["build", "list", "verify", "activate", "rollback", "prune"])
+def test_every_command_explains_itself(hepar, command):
+    assert "--plans" in hepar(command, "--help").output
