@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.admin import plans
+from engine.admin.bench import bench
+from engine.admin.doctor import doctor
 from engine.model import Model, default_model_folder, load_model
 
 
@@ -26,6 +28,8 @@ def register(app: typer.Typer) -> None:
     engine.command("activate")(plans.activate)
     engine.command("rollback")(plans.rollback)
     engine.command("prune")(plans.prune)
+    engine.command("doctor")(doctor)
+    engine.command("bench")(bench)
     app.add_typer(engine, name="engine")
 
 

@@ -28,6 +28,7 @@ HOMES = {
     "highdicom": {"dicom_node"},
     "torch": {"trainer", "engine/devices/torch.py"},
     "monai": {"trainer"},
+    "onnxruntime": {"trainer", "engine/devices/onnxruntime.py"},
     "openvino": {"engine/devices/openvino.py"},
     "tensorrt": {"engine/devices/tensorrt_library.py"},
     "tensorrt_rtx": {"engine/devices/tensorrt_library.py"},

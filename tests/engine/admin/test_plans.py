@@ -147,6 +147,8 @@ def test_a_manifest_that_cannot_be_read_is_shown(hepar, keep, toy, here, store):
     assert "cannot be read" in hepar("list", *here).output
 
 
-@pytest.mark.parametrize("command", ["build", "list", "verify", "activate", "rollback", "prune"])
+@pytest.mark.parametrize(
+    "command", ["build", "list", "verify", "activate", "rollback", "prune", "doctor", "bench"]
+)
 def test_every_command_explains_itself(hepar, command):
     assert "--plans" in hepar(command, "--help").output

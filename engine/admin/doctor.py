@@ -1,0 +1,151 @@
+"""`hepar engine doctor`: what is in order, what is not, and what would do."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
+from engine.admin.table import stale
+from engine.devices import open_device
+from engine.devices.cuda import gpus
+from engine.devices.tensorrt_library import load_tensorrt
+from engine.errors import EngineError, LibraryMissing
+from engine.fleet import Fleet, openers
+from engine.model import Model, default_model_folder, load_model
+from engine.phantom import make_phantom
+from engine.plans.store import PlanStore
+from engine.reference import check_reference
+from engine.segment import segment
+from engine.volume import Label
+
+ROOM_MB = 1000
+"""A few plans, and one more while it is built."""
+
+
+class Health(StrEnum):
+    """What an examination shows."""
+
+    GOOD = "good"
+    UNUSED = "unused"
+    BAD = "bad"
+
+
+COLOURS = {Health.GOOD: "green", Health.UNUSED: "dim", Health.BAD: "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one examination."""
+
+    what: str
+    health: Health
+    said: str
+    """What was seen, or what is wrong and what would do."""
+
+
+def doctor(
+    model: ModelFolder = None,
+    plans: PlansFolder = DEFAULT_PLANS,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the phantom out.")] = False,
+) -> None:
+    """Examine model, devices, plans and disk, and send a phantom through all of it.
+
+    What is only there for GPUs is no fault where no plan is active. The exit status is 1 if
+    anything is bad.
+    """
+    table, bad = Table("", "", "", show_header=False, box=None), False
+    console = Console()
+    with console.status("examining …"):
+        for finding in examine(model or default_model_folder(), plans, quick=quick):
+            bad = bad or finding.health is Health.BAD
+            mark = Text(finding.health, COLOURS[finding.health])
+            table.add_row(finding.what, mark, Text(finding.said))
+    console.print(table)
+    if bad:
+        raise typer.Exit(1)
+
+
+def examine(model: Path, plans: Path, *, quick: bool = False) -> Iterator[Finding]:
+    """Yield what is found, one thing at a time."""
+    try:
+        loaded = load_model(model)
+    except EngineError as error:
+        yield Finding("model", Health.BAD, str(error))
+        return
+    yield Finding("model", Health.GOOD, f"{loaded.name} {loaded.version}, {loaded.digest[:12]}")
+    store = PlanStore(plans)
+    used = plans.is_dir() and bool(store.slots())
+    absent = Health.BAD if used else Health.UNUSED
+    yield _examined("GPU", _gpu, absent)
+    yield _examined("TensorRT", lambda: load_tensorrt().name, absent)
+    yield from _plans(store, loaded) if plans.is_dir() else ()
+    yield _disk(plans)
+    yield _examined("processor", lambda: _processor(loaded))
+    if not quick:
+        yield _examined("phantom", lambda: _phantom(loaded, plans))
+
+
+def _examined(what: str, look: Callable[[], str], absent: Health = Health.BAD) -> Finding:
+    try:
+        return Finding(what, Health.GOOD, look())
+    except LibraryMissing as error:
+        return Finding(what, absent, str(error))
+    except EngineError as error:
+        return Finding(what, Health.BAD, str(error))
+
+
+def _gpu() -> str:
+    return "; ".join(
+        f"{gpu.name} ({gpu.architecture}, {gpu.memory_mb} MB), driver for CUDA {gpu.cuda}"
+        for gpu in gpus()
+    )
+
+
+def _plans(store: PlanStore, model: Model) -> Iterator[Finding]:
+    for path, why in store.unreadable().items():
+        yield Finding("plan", Health.BAD, f"{path} {why}: remove it")
+    serving = store.slots()
+    for plan in store.plans():
+        try:
+            store.load(plan)
+        except EngineError as error:
+            yield Finding("plan", Health.BAD, str(error))
+            continue
+        old = stale(plan, model.digest)
+        serves = any(plan.name == slot.active for slot in serving.values())
+        health = Health.BAD if old and serves else Health.GOOD
+        yield Finding("plan", health, "; ".join([f"{plan.name}: {plan.state}", *old]))
+
+
+def _disk(plans: Path) -> Finding:
+    place = next(each for each in (plans.absolute(), *plans.absolute().parents) if each.exists())
+    free = shutil.disk_usage(place).free >> 20
+    health = Health.GOOD if free >= ROOM_MB else Health.BAD
+    advice = "" if free >= ROOM_MB else f": make room, {ROOM_MB} MB or more, for building plans"
+    return Finding("disk", health, f"{free} MB free in {place}{advice}")
+
+
+def _processor(model: Model) -> str:
+    device = open_device(model)
+    figures = check_reference(model, device)
+    return f"{device.name}, {figures.differing_pixels:.3%} of the reference's pixels differ"
+
+
+def _phantom(model: Model, plans: Path) -> str:
+    """Send a phantom through the device that would serve; its accuracy proves nothing."""
+    made = make_phantom(shape=(40, 256, 256), spacing_mm=(6.0, 1.5, 1.5))
+    device = Fleet(openers(model, plans)).device()
+    result = segment(made.volume, device)
+    found, true = (each.labels >= Label.LIVER for each in (result.label_map, made.truth))
+    both = np.count_nonzero(found) + np.count_nonzero(true)
+    dice = 2 * np.count_nonzero(found & true) / both
+    return f"{device.name}, {sum(result.seconds.values()):.1f} s, liver Dice {dice:.2f}"

@@ -1,0 +1,66 @@
+import pytest
+
+from engine.admin import doctor
+from engine.admin.doctor import Health, examine
+from engine.devices import cuda
+from engine.errors import LibraryMissing
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch):
+    def absent():
+        raise LibraryMissing("no NVIDIA GPU here")
+
+    monkeypatch.setattr(cuda, "cuda_runtime", absent)
+
+
+def found(model, plans):
+    return {each.what: each for each in examine(model, plans, quick=True)}
+
+
+def test_a_node_without_a_gpu_is_in_good_health(toy, store):
+    seen = found(toy.folder, store.folder)
+    assert seen["model"].health is seen["processor"].health is Health.GOOD
+    assert seen["GPU"].health is Health.UNUSED
+    assert "0.000% of the reference's pixels differ" in seen["processor"].said
+
+
+def test_where_a_plan_should_serve_the_missing_gpu_is_bad(toy, store, keep):
+    store.activate(keep(b"engine", passed=True, model=toy.digest).name)
+    assert found(toy.folder, store.folder)["GPU"].health is Health.BAD
+
+
+def test_an_active_plan_for_another_model_is_bad_and_an_idle_one_is_not(toy, store, keep):
+    plan = keep(b"engine", passed=True)
+    assert found(toy.folder, store.folder)["plan"].health is Health.GOOD
+    store.activate(plan.name)
+    seen = found(toy.folder, store.folder)["plan"]
+    assert seen.health is Health.BAD
+    assert "built for model aaaaaaaaaaaa" in seen.said
+
+
+def test_a_broken_plan_is_bad_with_what_would_do(toy, store, keep):
+    keep(b"engine").path.write_bytes(b"engin")
+    seen = found(toy.folder, store.folder)["plan"]
+    assert (seen.health, "build it again" in seen.said) == (Health.BAD, True)
+
+
+def test_a_full_disk_is_bad(toy, store, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOM_MB", 1 << 40)
+    assert found(toy.folder, store.folder)["disk"].health is Health.BAD
+
+
+def test_a_broken_model_ends_the_examination(toy_folder, store):
+    (toy_folder / "ensemble.onnx").unlink()
+    (only,) = examine(toy_folder, store.folder)
+    assert (only.what, only.health) == ("model", Health.BAD)
+
+
+def test_the_command_shows_everything_and_ends_by_what_it_found(hepar, toy, toy_folder, store):
+    good = hepar("doctor", "--model", toy.folder, "--plans", store.folder)
+    assert good.exit_code == 0, good.output
+    assert "OpenVINO CPU" in good.output
+    assert "phantom" in good.output
+    (toy_folder / "reference.npz").unlink()
+    bad = hepar("doctor", "--model", toy_folder, "--plans", store.folder)
+    assert (bad.exit_code, "lacks reference.npz" in bad.output) == (1, True)
