@@ -29,7 +29,7 @@ def clean(label_map: LabelMap, smallest_tumour_mm3: float = SMALLEST_TUMOUR_MM3)
     than `smallest_tumour_mm3` become liver.
     """
     cleaned = np.zeros_like(label_map.labels)
-    box = _box(label_map.labels)
+    box = box_of(label_map.labels)
     if box is not None:
         marked = label_map.labels[box]
         least = math.ceil(smallest_tumour_mm3 / (label_map.geometry.voxel_ml * 1000))
@@ -42,7 +42,7 @@ def clean(label_map: LabelMap, smallest_tumour_mm3: float = SMALLEST_TUMOUR_MM3)
     return LabelMap(cleaned, label_map.geometry)
 
 
-def _box(marked: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
+def box_of(marked: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
     """Return the smallest box around everything that is not 0, if anything is not."""
     slices = np.flatnonzero(marked.any(axis=(1, 2)))
     if not len(slices):
@@ -61,7 +61,7 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _without_specks(mask: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
     """Drop pieces of fewer than `least` voxels."""
-    box = _box(mask.view(np.uint8))
+    box = box_of(mask.view(np.uint8))
     if box is None:
         return mask
     kept = np.zeros_like(mask)
@@ -73,7 +73,7 @@ def _without_specks(mask: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
 def _enclosed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark what lies outside the mask but cannot reach the border of its box."""
     holes = np.zeros_like(mask)
-    box = _box(mask.view(np.uint8))
+    box = box_of(mask.view(np.uint8))
     if box is not None:
         pieces, sizes = _pieces(~mask[box])
         inner = sizes > 0

@@ -32,6 +32,8 @@ class Segmentation:
     """For each stage: search, compute, clean."""
     slices_computed: int
     """How many of the volume's slices went through the ensemble."""
+    dropped_ml: float = 0.0
+    """What was marked away from the liver, in other pieces, before the cleaning."""
 
 
 def segment(
@@ -55,15 +57,24 @@ def segment(
     searched = perf_counter()
     sheet.follow()
     computed = perf_counter()
-    label_map = outvote(LabelMap(sheet.labels, volume.geometry))
-    label_map = clean(label_map, smallest_tumour_mm3)
+    marked = outvote(LabelMap(sheet.labels, volume.geometry))
+    label_map = clean(marked, smallest_tumour_mm3)
+    dropped_ml = _dropped_ml(marked, label_map)
     cleaned = perf_counter()
     return Segmentation(
         label_map,
         pooled_agreement(sheet.agreement),
         {"search": searched - start, "compute": computed - searched, "clean": cleaned - computed},
         int(np.count_nonzero(sheet.done)),
+        dropped_ml,
     )
+
+
+def _dropped_ml(marked: LabelMap, cleaned: LabelMap) -> float:
+    """Return the volume that was marked and is no longer."""
+    planes = zip(marked.labels, cleaned.labels, strict=True)  # one by one, for the memory
+    dropped = sum(np.count_nonzero((before > 0) & (after == 0)) for before, after in planes)
+    return dropped * marked.geometry.voxel_ml
 
 
 class _Sheet:

@@ -57,6 +57,14 @@ def test_the_search_changes_nothing_but_the_work(abdomen, toy_device):
     assert result.label_map.geometry is abdomen.geometry
 
 
+def test_what_was_marked_away_from_the_liver_is_counted(make_volume, toy_device):
+    hu = np.full((40, 24, 30), -50)
+    hu[10:30, 4:20, 4:20] = LIVER_HU
+    hu[12:15, 5:8, 25:28] = LIVER_HU
+    result = segment(make_volume(hu, (2.5, 0.8, 0.7)), toy_device)
+    assert result.dropped_ml == pytest.approx(27 * 2.5 * 0.8 * 0.7 / 1000)
+
+
 @pytest.mark.parametrize("liver", [(0, 50), (110, 160), (0, 160), (70, 78), (1, 2)])
 def test_the_liver_may_lie_anywhere(make_volume, toy_device, liver):
     volume = make_abdomen(make_volume, liver=liver)
