@@ -6,6 +6,7 @@ NodeError
 ├── UnsupportedSeries    the instances do not form one volume that can be segmented
 ├── NothingFound         the series shows no liver, so there is nothing to send
 ├── SegMismatch          the SEG read back differs from its label map or its source
+├── ResultMismatch       another result read back differs from what it was made of
 ├── PeerUnavailable      transient: a peer does not answer now
 │   └── PeerSilent       transient: a peer took the call, and broke off or said nothing
 ├── NotKept              transient: a peer says that it does not have what it was sent
@@ -64,6 +65,10 @@ class NothingFound(NodeError):
 
 class SegMismatch(NodeError):
     """The SEG read back differs from its label map or its source."""
+
+
+class ResultMismatch(NodeError):
+    """A result other than the SEG, read back, differs from what it was made of."""
 
 
 class PeerUnavailable(NodeError):

@@ -35,6 +35,28 @@ EQUIPMENT = (
 )
 
 
+LONG_STRING, SHORT_TEXT = 64, 1024
+"""Characters that the value representations LO and ST hold (PS3.5 6.2)."""
+
+
+def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], algorithm: Algorithm) -> None:
+    """Copy patient and study as the source has them, and tell which machines were at work.
+
+    Nothing that stays in the object tells when it was made, so the same work is the same object.
+    """
+    result.copy_patient_and_study_information(sources[0])
+    if sources[0].get("SpecificCharacterSet"):
+        result.SpecificCharacterSet = sources[0].SpecificCharacterSet
+    del result.InstanceCreationDate, result.InstanceCreationTime
+    for said in (newest_date(sources), equipment(sources[0], algorithm)):
+        result.update(said)
+
+
+def plain(text: str, limit: int) -> str:
+    """Fit `text` into a value that every character set can write."""
+    return text.encode("ascii", "replace").decode()[:limit]
+
+
 def newest_date(sources: Sequence[Dataset]) -> Dataset:
     """Return Content Date and Time (0008,0023 and 0033): those of the newest source."""
     said = Dataset()

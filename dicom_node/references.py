@@ -26,6 +26,8 @@ ABSENT = (
 )
 """What highdicom must find in a source image; it gets them empty."""
 
+IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
 COPIED = (
     "SOPClassUID",
     "StudyInstanceUID",
@@ -118,6 +120,19 @@ def _index(slice_: Dataset, volume: hd.Volume) -> int:
 
 def _decimal(number: float) -> DSfloat:
     return DSfloat(float(number), auto_format=True)
+
+
+def evidence(instances: Sequence[Dataset]) -> list[Dataset]:
+    """Return headers that say which instances these are, and what highdicom must find beside."""
+    headers = []
+    for instance in instances:
+        header = Dataset()
+        for keyword in ABSENT:
+            setattr(header, keyword, "")
+        for keyword in IDENTITY:
+            setattr(header, keyword, instance[keyword].value)
+        headers.append(header)
+    return headers
 
 
 def refer_to_all(seg: Dataset, sources: list[Dataset]) -> None:

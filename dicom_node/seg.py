@@ -19,7 +19,13 @@ from pydicom import Dataset
 
 from dicom_node.errors import NothingFound
 from dicom_node.frames import Frame, frames_of
-from dicom_node.provenance import equipment, lossy_compression, newest_date
+from dicom_node.provenance import (
+    LONG_STRING,
+    SHORT_TEXT,
+    lossy_compression,
+    plain,
+    take_origin,
+)
 from dicom_node.references import refer_to_all, references, take_positions
 from dicom_node.segments import Algorithm, describe
 from dicom_node.uids import ResultUids
@@ -29,8 +35,6 @@ __all__ = ["Algorithm", "encode", "to_seg"]
 
 SERIES_NUMBER_OFFSET = 9000
 """Added to the source's Series Number, so that results lie behind the images."""
-LONG_STRING, SHORT_TEXT = 64, 1024
-"""Characters that the value representations LO and ST hold (PS3.5 6.2)."""
 
 
 def to_seg(
@@ -77,7 +81,7 @@ def to_seg(
         device_serial_number=algorithm.digest[:LONG_STRING],
         series_description=f"Hepar: {title}",
         content_label="LIVER",
-        content_description=_plain(
+        content_description=plain(
             f"{title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
         ),
         omit_empty_frames=True,
@@ -85,10 +89,9 @@ def to_seg(
     refer_to_all(seg, sources)
     _name_dimensions(seg, uids.dimensions)
     take_positions(seg, frames)
-    _take_origin(seg, sources, algorithm)
-    seg.DerivationDescription = _plain(
-        " ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT
-    )
+    take_origin(seg, sources, algorithm)
+    seg.update(lossy_compression(sources))
+    seg.DerivationDescription = plain(" ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT)
     return seg
 
 
@@ -151,27 +154,8 @@ def _name_dimensions(seg: Dataset, uid: str) -> None:
         item.DimensionOrganizationUID = uid
 
 
-def _take_origin(seg: hd.seg.Segmentation, sources: list[Dataset], algorithm: Algorithm) -> None:
-    """Copy patient and study as the source has them, and tell which machines were at work."""
-    seg.copy_patient_and_study_information(sources[0])
-    if sources[0].get("SpecificCharacterSet"):
-        seg.SpecificCharacterSet = sources[0].SpecificCharacterSet
-    del seg.InstanceCreationDate, seg.InstanceCreationTime
-    for said in (
-        newest_date(sources),
-        lossy_compression(sources),
-        equipment(sources[0], algorithm),
-    ):
-        seg.update(said)
-
-
 def _derivation(algorithm: Algorithm, seg: Dataset) -> str:
     made = f"Marked automatically by {algorithm.name} {algorithm.version}."
     if seg.LossyImageCompression == "01":
         return f"{made} Source pixels were lossy compressed."
     return made
-
-
-def _plain(text: str, limit: int) -> str:
-    """Fit `text` into a value that every character set can write."""
-    return text.encode("ascii", "replace").decode()[:limit]

@@ -6,7 +6,6 @@ give the same numbers, and the lesions in the same order.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cc3d
 import numpy as np
@@ -34,16 +33,6 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A straight line in a slice, between outer edges of voxels."""
-
-    start: Point
-    end: Point
-    mm: float
-    """How long it is."""
-
-
-@dataclass(frozen=True)
 class Lesion:
     """One piece of tumour: voxels that share faces."""
 
@@ -54,9 +43,9 @@ class Lesion:
     """Mean of its voxels."""
     slices: tuple[int, int]
     """First and last slice that show it."""
-    longest: Axis
-    """In the slice where it is longest."""
-    perpendicular: Axis
+    longest_mm: float
+    """The longest diameter in any one slice."""
+    perpendicular_mm: float
     """The longest at a right angle to it, in the same slice."""
 
 
@@ -95,7 +84,7 @@ def measure(volume: Volume, label_map: LabelMap) -> Measurements:
     liver = hu[labels == Label.LIVER]
     voxel_ml = volume.geometry.voxel_ml
     return Measurements(
-        liver_ml=np.count_nonzero(labels) * voxel_ml,
+        liver_ml=float(np.count_nonzero(labels) * voxel_ml),
         liver=_region(liver, voxel_ml) if len(liver) else None,
         lesions=tuple(
             _lesion(number, numbers[around] == number, hu[around], _placed(around, corner), volume)
@@ -149,35 +138,28 @@ def _lesion(
 ) -> Lesion:
     """Measure the lesion whose box begins at voxel `corner` of the volume."""
     grid = volume.geometry
-    index, found = _widest(mask, grid.spacing[1:])
-    first = int(corner[0])
-
-    def place(row: float, column: float) -> Point:
-        return _point(grid, np.add(corner, (index, row, column)))
-
-    longest, across = (
-        Axis(place(*line.start), place(*line.end), line.mm)
-        for line in (found.longest, found.perpendicular)
-    )
+    first, found = int(corner[0]), _widest(mask, grid.spacing[1:])
     return Lesion(
         number,
         _region(hu[mask], grid.voxel_ml),
         _point(grid, np.argwhere(mask).mean(axis=0) + corner),
         (first, first + len(mask) - 1),
-        longest,
-        across,
+        found.longest.mm,
+        found.perpendicular.mm,
     )
 
 
-def _point(grid: Geometry, voxel: NDArray[np.floating[Any]]) -> Point:
+def _point(grid: Geometry, voxel: NDArray[np.float64]) -> Point:
     x, y, z = (grid.affine @ [*voxel, 1])[:3]
     return float(x), float(y), float(z)
 
 
-def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[int, Diameters]:
-    """Return the slice with the longest diameter, the first of equals, and its diameters."""
-    found = [(index, diameters(plane, spacing_mm)) for index, plane in enumerate(mask)]
-    return max(found, key=lambda each: (round(each[1].longest.mm, 6), -each[0]))
+def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diameters:
+    """Return the diameters in the slice where the longest is; in the first of equals."""
+    return max(
+        (diameters(plane, spacing_mm) for plane in mask),
+        key=lambda found: round(found.longest.mm, 6),
+    )
 
 
 def _region(hu: NDArray[np.int16], voxel_ml: float) -> Region:

@@ -1,7 +1,9 @@
 """What programs that are not ours say of our objects, and masks compared where the patient is."""
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -26,6 +28,16 @@ def read_by_dcmqi(seg: Path, folder: Path) -> dict[int, SimpleITK.Image]:
         int(path.stem.removeprefix("read-")): SimpleITK.ReadImage(str(path))
         for path in folder.glob("read-*.nrrd")
     }
+
+
+def report_by_dcmqi(report: Path, folder: Path) -> list[dict[str, Any]]:
+    """Return the measurement groups that dcmqi's `tid1500reader` finds in a report."""
+    written = folder / "report.json"
+    command = [BIN / "tid1500reader", "--inputDICOM", report, "--outputMetadata", written]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    groups: list[dict[str, Any]] = json.loads(written.read_text())["Measurements"]
+    return groups
 
 
 def image_grid(image: SimpleITK.Image) -> Geometry:

@@ -1,0 +1,60 @@
+"""Labels drawn on a series made in code, and the objects made of them."""
+
+from dataclasses import dataclass
+
+import highdicom as hd
+import numpy as np
+from pydicom import Dataset
+
+from dicom_node.report import to_report
+from dicom_node.seg import to_seg
+from dicom_node.segments import Algorithm
+from dicom_node.series import to_volume
+from dicom_node.uids import result_uids
+from engine.measure import Measurements, measure
+from engine.quality import Quality
+from engine.volume import Label, LabelMap, Volume
+
+ALGORITHM = Algorithm("base", "1.0", "ab" * 32)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A series, labels on it, and what was measured."""
+
+    sources: list[Dataset]
+    volume: Volume
+    label_map: LabelMap
+    measured: Measurements
+
+    def uids(self, kind=""):
+        return result_uids((each.SOPInstanceUID for each in self.sources), ALGORITHM.digest, kind)
+
+    def seg(self, **options) -> hd.seg.Segmentation:
+        return to_seg(
+            self.label_map, self.sources, algorithm=ALGORITHM, uids=self.uids(), **options
+        )
+
+    def report(self, seg=None, quality=Quality()) -> hd.sr.ComprehensiveSR:  # noqa: B008
+        return to_report(
+            self.measured,
+            quality,
+            seg or self.seg(),
+            self.sources,
+            algorithm=ALGORITHM,
+            uids=self.uids("report"),
+        )
+
+
+def draw_case(sources: list[Dataset], lesions: int = 3) -> Case:
+    """Draw a lopsided liver with lesions of different size in it, none of which is alike."""
+    volume = to_volume(sources)
+    rows, columns = volume.geometry.shape[1:]
+    labels = np.zeros(volume.geometry.shape, np.uint8)
+    labels[2:-1, rows // 4 : rows - 3, columns // 6 : columns - 4] = Label.LIVER
+    labels[2, rows // 4, columns // 6 :] = Label.LIVER
+    for index, (place, size) in enumerate([((3, 6), 4), ((4, 10), 3), ((5, 6), 2)][:lesions]):
+        top, left = place[1], columns // 6 + 1 + 4 * index
+        labels[place[0] : place[0] + 2, top : top + 2, left : left + size - 1] = Label.TUMOUR
+    label_map = LabelMap(labels, volume.geometry)
+    return Case(sources, volume, label_map, measure(volume, label_map))
