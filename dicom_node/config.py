@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dicom_node.complaints import complaints, misplaced_secrets
 from dicom_node.errors import BadConfiguration
 from dicom_node.peer_settings import FolderSettings, PeerSettings
+from dicom_node.profile import Kind
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
 """What is read when no other file is named, if it exists."""
@@ -142,7 +143,9 @@ class Settings(BaseSettings):
     def destinations(self) -> dict[str, PeerSettings]:
         """The peers, or the embedded default: the folder `delivered` in the data folder."""
         return self.peers or {
-            "folder": FolderSettings(kind="folder", folder=self.node.data / "delivered")
+            "folder": FolderSettings(
+                kind="folder", folder=self.node.data / "delivered", objects=(Kind.SEG, Kind.REPORT)
+            )
         }
 
     @property

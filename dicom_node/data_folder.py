@@ -1,7 +1,7 @@
 """The node's data folder: what lies where, and the claim of one node on it.
 
 spool/           received instances
-results/         SEGs that were verified, until they are delivered everywhere
+results/         objects that were verified, until they are delivered everywhere
 delivered/       the embedded default destination
 cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
@@ -33,7 +33,7 @@ class DataFolder:
 
     @property
     def results(self) -> Path:
-        """Verified SEGs."""
+        """Verified objects."""
         return self.folder / "results"
 
     @property
@@ -49,6 +49,11 @@ class DataFolder:
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""
         return self.results / f"{job}.dcm"
+
+    def results_of(self, job: str) -> list[Path]:
+        """Return the objects of a job that are there: the SEG, and those beside it."""
+        seg = self.result(job)
+        return [*filter(Path.exists, [seg]), *sorted(self.results.glob(f"{job}.*.dcm"))]
 
     @contextmanager
     def claimed(self) -> Iterator[str]:

@@ -23,12 +23,12 @@ def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -
     """Remove the received files and the result of each expired job; return how many had any."""
     swept = 0
     for job in expired(ledger.jobs(), keep_for, datetime.now(UTC)):
-        result = data.result(job.id)
-        present = [path for path in (*job.paths, result) if path.exists()]
-        if not present:
+        results = data.results_of(job.id)
+        if not results and not any(path.exists() for path in job.paths):
             continue
         spool.remove(job.paths)
-        result.unlink(missing_ok=True)
+        for result in results:
+            result.unlink(missing_ok=True)
         swept += 1
         logger.info("removed", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
     return swept
@@ -39,7 +39,8 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
     others = [each for each in ledger.jobs() if each.id != job.id]
     shared = {path for each in others if each.series_uid == job.series_uid for path in each.paths}
     spool.remove(path for path in job.paths if path not in shared)
-    data.result(job.id).unlink(missing_ok=True)
+    for result in data.results_of(job.id):
+        result.unlink(missing_ok=True)
     ledger.forget(job)
 
 

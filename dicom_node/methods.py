@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from dicom_node.outcome import Outcome
 from dicom_node.pipeline import Method
-from dicom_node.seg import Algorithm
+from dicom_node.profile import SEG, Item
+from dicom_node.segments import Algorithm
 from dicom_node.selection import Rules
 from engine.devices import Device
 from engine.errors import DeviceFailed
@@ -20,6 +21,8 @@ class Methods:
     model: Model
     rules: Rules
     fleet: Fleet
+    items: frozenset[Item] = frozenset({SEG})
+    """What is made of a series for any destination; the SEG always is."""
 
     def now(self) -> Method:
         """Return how a series that begins now is segmented.
@@ -27,7 +30,7 @@ class Methods:
         Raises:
             DeviceFailed: no device can serve.
         """
-        return to_method(self.model, self.fleet.device(), self.rules)
+        return to_method(self.model, self.fleet.device(), self.rules, self.items)
 
     def run(self, work: Callable[[Method], Outcome]) -> Outcome:
         """Do a job; should its device fail, do all of it again on the next device in order.
@@ -43,7 +46,7 @@ class Methods:
                 self.fleet.leave(method.device, error)
 
 
-def to_method(model: Model, device: Device, rules: Rules) -> Method:
+def to_method(model: Model, device: Device, rules: Rules, items: frozenset[Item]) -> Method:
     """Return how a device segments a series."""
     algorithm = Algorithm(model.name, model.version, model.digest, device.name)
-    return Method(device, algorithm, rules)
+    return Method(device, algorithm, rules, items)

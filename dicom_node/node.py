@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import FrameType
 
@@ -104,9 +104,12 @@ def _worker(
         name: to_peer(name, each, settings.node.ae_title, commitments)
         for name, each in settings.destinations.items()
     }
+    profiles = {name: each.profile for name, each in settings.destinations.items()}
+    wanted = frozenset(item for profile in profiles.values() for item in profile.items)
+    methods = replace(methods, items=methods.items | wanted)
     jobs = settings.jobs
     patience = Patience(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
-    return SeriesWorker(methods, data, peers, patience, progress)
+    return SeriesWorker(methods, data, peers, profiles, patience, progress)
 
 
 def _say_started(ae_title: str, address: tuple[str, int], method: Method, seconds: float) -> None:

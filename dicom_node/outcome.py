@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from dicom_node.uids import ResultUids
+from engine.quality import Quality
 from engine.segment import Segmentation
 from engine.volume import Label
 
@@ -34,11 +35,15 @@ class Outcome:
     """Its SOP Instance UID."""
     seg_series_uid: str = ""
     """Its Series Instance UID, which a viewer is asked for."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The other objects, by the names of their items."""
     slices: int = 0
     millilitres: Mapping[str, float] = field(default_factory=dict)
     """Volume of each label."""
     agreement: Mapping[str, float] = field(default_factory=dict)
     """How far the members agree on each label, 0 to 1."""
+    review: tuple[str, ...] = ()
+    """Why a person should look at the result; empty where nothing is unusual."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage, in order."""
 
@@ -54,18 +59,25 @@ class Outcome:
 
 
 def to_outcome(
-    made: Segmentation, seg: Path, uids: ResultUids, seconds: Mapping[str, float]
+    made: Segmentation,
+    quality: Quality,
+    seg: Path,
+    uids: ResultUids,
+    files: Mapping[str, Path],
+    seconds: Mapping[str, float],
 ) -> Outcome:
-    """Return the record of a series whose SEG is written."""
+    """Return the record of a series whose objects are written."""
     labels = [label for label in Label if label is not Label.BACKGROUND]
     return Outcome(
         Verdict.SEGMENTED,
         seg=seg,
         seg_uid=uids.instance,
         seg_series_uid=uids.series,
+        files=dict(files),
         slices=len(made.label_map.labels),
         millilitres={each.name.lower(): made.label_map.millilitres(each) for each in labels},
         agreement={label.name.lower(): part for label, part in made.agreement.items()},
+        review=tuple(concern.value for concern in quality.concerns),
         seconds=dict(seconds),
     )
 

@@ -1,15 +1,35 @@
 """The tables `[peers.<name>]` of the configuration, one class per kind of peer."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicom_node.peers.confirmation import Means
+from dicom_node.profile import Encoding, Form, Kind, Profile
 
 
 class _Peer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objects: tuple[Kind, ...] = Field(default=(Kind.SEG,), min_length=1)
+    """What the peer gets of each series."""
+
+    seg_encoding: Encoding = Encoding.BINARY
+    """How the SEG keeps its masks; LABELMAP is young, and few archives know it."""
+    segment_per_lesion: bool = False
+    """Whether each lesion is a segment of its own, or all of them are one."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if Kind.REPORT in self.objects and Kind.SEG not in self.objects:
+            raise ValueError('a report refers to the segments of the SEG; add "seg" to objects')
+        return self
+
+    @property
+    def profile(self) -> Profile:
+        """What the peer gets, as a plain value."""
+        return Profile(self.objects, Form(self.seg_encoding, self.segment_per_lesion))
 
 
 class FolderSettings(_Peer):

@@ -11,13 +11,16 @@ from dicom_node.errors import NothingFound
 from dicom_node.frame_of_reference import has_derived_frame_of_reference
 from dicom_node.logs import note, step
 from dicom_node.outcome import Outcome, Verdict, to_outcome
-from dicom_node.seg import Algorithm, encode, to_seg
+from dicom_node.profile import SEG, Item, Kind
+from dicom_node.results import Findings, encode_verified, make_others, make_seg
+from dicom_node.segments import Algorithm
 from dicom_node.selection import Rules, why_not
 from dicom_node.series import read_series, to_volume
 from dicom_node.spool import write_durably
-from dicom_node.uids import result_uids
-from dicom_node.verify import verify_seg
 from engine.devices import Device
+from engine.measure import measure
+from engine.preview import draw_contours
+from engine.quality import judge
 from engine.segment import segment
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ class Method:
     device: Device
     algorithm: Algorithm
     rules: Rules
+    items: frozenset[Item] = frozenset({SEG})
+    """What is made of a series for any destination; the SEG always is."""
     derive_frame_of_reference: bool = False
     """Give a series without a frame of reference one made from its UID; the SEG says so."""
 
@@ -45,7 +50,7 @@ def process(
     series: str,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Segment the series kept in `paths`; only a SEG that was verified appears as `target`.
+    """Segment the series kept in `paths`; only what was verified appears as `target` or beside it.
 
     Args:
         paths: the instances, in any order.
@@ -66,25 +71,28 @@ def process(
         for source in sources:
             source.pop("PixelData", None)  # half of the memory; from here on headers do
     made = segment(volume, method.device, progress)
-    del volume
     note(logger, made.seconds, series, seconds)
+    with step(logger, "measure", series, seconds):
+        measured = measure(volume, made.label_map)
+        quality = judge(made, measured)
+    wanted = {item.kind for item in method.items}
+    picture = draw_contours(volume, made.label_map) if Kind.MONTAGE in wanted else None
+    del volume
+    algorithm, labels = method.algorithm, made.label_map
+    found = Findings(sources, algorithm, labels, measured, quality, picture, _remarks(sources))
     with step(logger, "write", series, seconds):
-        uids = result_uids((str(each.SOPInstanceUID) for each in sources), method.algorithm.digest)
         try:
-            seg = to_seg(
-                made.label_map,
-                sources,
-                algorithm=method.algorithm,
-                uids=uids,
-                remarks=_remarks(sources),
-            )
+            seg = make_seg(found)
         except NothingFound as error:
             return Outcome(Verdict.NOTHING_FOUND, str(error), slices=len(sources), seconds=seconds)
-        file = encode(seg)
     with step(logger, "verify", series, seconds):
-        verify_seg(file, sources, made.label_map)
-        write_durably(target, file)
-    return to_outcome(made, target, uids, seconds)
+        write_durably(target, encode_verified(seg, found))
+    with step(logger, "others", series, seconds):
+        files = {}
+        for item, file in make_others(method.items, found, seg):
+            files[item.name] = item.file_beside(target)
+            write_durably(files[item.name], file)
+    return to_outcome(made, quality, target, found.uids(SEG), files, seconds)
 
 
 def _remarks(sources: Sequence[Dataset]) -> list[str]:

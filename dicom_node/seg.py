@@ -16,9 +16,11 @@ from io import BytesIO
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound
 from dicom_node.frames import Frame, frames_of
+from dicom_node.profile import Encoding
 from dicom_node.provenance import (
     LONG_STRING,
     SHORT_TEXT,
@@ -27,8 +29,10 @@ from dicom_node.provenance import (
     take_origin,
 )
 from dicom_node.references import refer_to_all, references, take_positions
-from dicom_node.segments import Algorithm, describe
+from dicom_node.segments import Algorithm, describe, describe_lesion
+from dicom_node.tracking import Tracking
 from dicom_node.uids import ResultUids
+from engine.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
 __all__ = ["Algorithm", "encode", "to_seg"]
@@ -37,15 +41,23 @@ SERIES_NUMBER_OFFSET = 9000
 """Added to the source's Series Number, so that results lie behind the images."""
 
 
+SYNTAXES = {
+    Encoding.BINARY: ExplicitVRLittleEndian,  # nothing else that viewers are known to read
+    Encoding.LABELMAP: RLELossless,  # a fiftieth of its size
+}
+
+
 def to_seg(
     label_map: LabelMap,
     sources: Sequence[Dataset],
     *,
     algorithm: Algorithm,
     uids: ResultUids,
+    encoding: Encoding = Encoding.BINARY,
+    lesions: Sequence[Tracking] | None = None,
     remarks: Sequence[str] = (),
 ) -> hd.seg.Segmentation:
-    """Wrap `label_map` as a BINARY segmentation of the series it was made from.
+    """Wrap `label_map` as a segmentation of the series it was made from.
 
     The labels travel with their own geometry, so the order of `sources` is free; their pixels
     are not needed. Frames have the rows, columns and positions of the source's own slices.
@@ -55,6 +67,9 @@ def to_seg(
         sources: the single-frame instances, or the one multi-frame instance, of the series.
         algorithm: the model that made the labels.
         uids: of `result_uids`.
+        encoding: BINARY unless whoever reads it knows LABELMAP too.
+        lesions: their names in the order of `engine.measure`, where each is to be a segment of
+            its own instead of one segment for all.
         remarks: sentences a reader of the object should know; they go to Derivation
             Description (0008,2111).
 
@@ -64,13 +79,15 @@ def to_seg(
     labels = _labels_in(label_map)
     sources = _in_order(sources)
     frames = frames_of(sources)
-    volume = _without_empty_ends(_as_source_lies(label_map, frames[0]))
+    shown = label_map if lesions is None else separate_lesions(label_map)
+    volume = _without_empty_ends(_as_source_lies(shown, frames[0]))
     title = " and ".join(["liver", "tumours"][: len(labels)])
     seg = hd.seg.Segmentation(
         source_images=references(sources, volume),
         pixel_array=volume,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[describe(label, algorithm) for label in labels],
+        segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
+        transfer_syntax_uid=SYNTAXES[encoding],
+        segment_descriptions=_segments(labels, lesions, algorithm),
         series_instance_uid=uids.series,
         series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
         sop_instance_uid=uids.instance,
@@ -86,6 +103,7 @@ def to_seg(
         ),
         omit_empty_frames=True,
     )
+    _without_background(seg)
     refer_to_all(seg, sources)
     _name_dimensions(seg, uids.dimensions)
     take_positions(seg, frames)
@@ -107,6 +125,20 @@ def _labels_in(label_map: LabelMap) -> list[Label]:
     if not _has(label_map, Label.LIVER):
         raise NothingFound("no voxel was marked as liver; check that the series shows the abdomen")
     return [Label.LIVER, Label.TUMOUR] if _has(label_map, Label.TUMOUR) else [Label.LIVER]
+
+
+def _segments(
+    labels: Sequence[Label], lesions: Sequence[Tracking] | None, algorithm: Algorithm
+) -> list[hd.seg.SegmentDescription]:
+    if lesions is None:
+        return [describe(label, algorithm) for label in labels]
+    own = [describe_lesion(number, each, algorithm) for number, each in enumerate(lesions, 1)]
+    return [describe(Label.LIVER, algorithm), *own]
+
+
+def _without_background(seg: Dataset) -> None:
+    """Drop the segment 0 that highdicom puts into a LABELMAP: it shifts OHIF's colours by one."""
+    seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
 
 
 def _has(label_map: LabelMap, label: Label) -> bool:

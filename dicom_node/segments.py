@@ -1,11 +1,12 @@
 """What each segment is called: codes, colours and the algorithm that drew it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highdicom as hd
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from dicom_node.tracking import Tracking
 from engine.volume import Label
 
 
@@ -57,11 +58,46 @@ FINDINGS = {
 """What a label means outside."""
 
 
+LESION_COLOURS = tuple(
+    hd.color.CIELabColor.from_rgb(*rgb)
+    for rgb in (
+        (255, 214, 10),
+        (102, 194, 255),
+        (255, 107, 107),
+        (140, 230, 120),
+        (214, 130, 255),
+        (255, 160, 60),
+        (90, 220, 200),
+        (255, 150, 200),
+    )
+)
+"""Of lesions that are segments of their own, in turn."""
+
+
+def describe_lesion(
+    number: int, tracking: Tracking, algorithm: Algorithm
+) -> hd.seg.SegmentDescription:
+    """Return the item for one lesion; its segment follows that of the liver."""
+    colour = LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
+    finding = replace(
+        FINDINGS[Label.TUMOUR],
+        name=tracking.identifier,
+        colour=colour,
+        meaning="One tumour in the liver; no voxel of it is in the segment Liver",
+    )
+    description = _describe(Label.LIVER + number, finding, algorithm)
+    description.TrackingID, description.TrackingUID = tracking.identifier, tracking.uid
+    return description
+
+
 def describe(label: Label, algorithm: Algorithm) -> hd.seg.SegmentDescription:
     """Return the item of the Segment Sequence (0062,0002) for `label`."""
-    finding = FINDINGS[label]
+    return _describe(label.value, FINDINGS[label], algorithm)
+
+
+def _describe(number: int, finding: Finding, algorithm: Algorithm) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
-        segment_number=label.value,
+        segment_number=number,
         segment_label=finding.name,
         segmented_property_category=finding.category,
         segmented_property_type=finding.kind,

@@ -115,7 +115,10 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
         "created": job.created.isoformat(),
         "finished": job.finished.isoformat() if job.finished else None,
         "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
-        "deliveries": [{"peer": each.peer, "state": str(each.state)} for each in job.deliveries],
+        "deliveries": [
+            {"peer": each.peer, "item": each.item, "state": str(each.state)}
+            for each in job.deliveries
+        ],
         "viewer": viewer_link(viewer, job.study_uid, job.outcome),
     }
 

@@ -9,12 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    SegmentationStorage,
+)
 
 from dicom_node.errors import SegMismatch
 from dicom_node.planes import TOLERANCE_MM, Plane, facing, planes_of, slice_at
@@ -22,6 +29,18 @@ from engine.volume import Label, LabelMap
 
 MEANS = {"10200004": Label.LIVER, "108369006": Label.TUMOUR}
 """Segmented Property Type (SNOMED CT) to label."""
+
+NAMES: dict[int | None, str] = {None: "labels", **{label: label.name.lower() for label in Label}}
+
+LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
+"""Younger than pydicom 3.0."""
+
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+SYNTAXES = {
+    (SegmentationStorage, "BINARY"): UNCOMPRESSED,
+    (LABEL_MAP_SEGMENTATION_STORAGE, "LABELMAP"): (*UNCOMPRESSED, RLELossless),
+}
+"""SOP class and Segmentation Type, and how each may be encoded."""
 
 SAME = (
     "StudyInstanceUID",
@@ -39,13 +58,15 @@ class Frame:
     """One frame of the SEG."""
 
     number: int
-    label: Label
+    what: str
+    value: int | None
+    """What its voxels are in the label map; None where the frame shows every value."""
     plane: Plane
     sources: tuple[tuple[str, int | None], ...]
     """Instances, and frames of them, that it says it was derived from."""
 
     def __str__(self) -> str:
-        return f"frame {self.number} ({self.label.name.capitalize()})"
+        return f"frame {self.number} ({self.what})"
 
 
 def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: LabelMap) -> None:
@@ -54,7 +75,7 @@ def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: La
     Args:
         seg_file: the SEG as it will leave, a file or its bytes.
         sources: the instances of the source series, in any order; pixels are not needed.
-        label_map: what the SEG should show.
+        label_map: what the SEG should show; with `separate_lesions`, where they are segments.
 
     Raises:
         SegMismatch: says which frame differs, and in what.
@@ -69,7 +90,8 @@ def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: La
     shown = facing(label_map, frames[0].plane)
     for frame in frames:
         _check_source(frame, slices)
-    _check_complete([(frame.label, _check_mask(frame, seg, shown)) for frame in frames], shown)
+    masks = _Masks(seg)
+    _check_complete([(frame, _check_mask(frame, masks, shown)) for frame in frames], shown)
 
 
 def _read(seg_file: Path | bytes) -> Dataset:
@@ -77,11 +99,10 @@ def _read(seg_file: Path | bytes) -> Dataset:
         seg = dcmread(BytesIO(seg_file) if isinstance(seg_file, bytes) else seg_file)
     except (InvalidDicomError, EOFError) as error:
         raise SegMismatch(f"SEG cannot be read back: {error}") from error
-    if seg.get("SOPClassUID") != SegmentationStorage or seg.get("SegmentationType") != "BINARY":
-        raise SegMismatch(
-            f"not a BINARY segmentation: {seg.get('SOPClassUID')}, {seg.get('SegmentationType')}"
-        )
-    if seg.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+    encoding = seg.get("SOPClassUID"), seg.get("SegmentationType")
+    if encoding not in SYNTAXES:
+        raise SegMismatch(f"not a BINARY segmentation, and no LABELMAP: {encoding}")
+    if seg.file_meta.TransferSyntaxUID not in SYNTAXES[encoding]:
         raise SegMismatch(f"SEG is encoded as {seg.file_meta.TransferSyntaxUID.name}")
     return seg
 
@@ -99,7 +120,7 @@ def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap
 
 def _frames(seg: Dataset) -> Iterator[Frame]:
     shared = seg.SharedFunctionalGroupsSequence[0]
-    labels = {
+    kinds = {
         int(item.SegmentNumber): MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
         for item in seg.SegmentSequence
     }
@@ -107,9 +128,22 @@ def _frames(seg: Dataset) -> Iterator[Frame]:
     if not len(planes) == len(seg.PerFrameFunctionalGroupsSequence) == seg.NumberOfFrames:
         raise SegMismatch(f"{len(planes)} frames are described, {seg.NumberOfFrames} counted")
     for own, plane in zip(seg.PerFrameFunctionalGroupsSequence, planes, strict=True):
+        if seg.SegmentationType == "LABELMAP":
+            _check_numbers(kinds)
+            yield Frame(plane.frame or 1, "Labels", None, plane, _sources(own))
+            continue
         group = own if "SegmentIdentificationSequence" in own else shared
         number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        yield Frame(plane.frame or 1, labels[number], plane, _sources(own))
+        kind = kinds[number]
+        value = int(Label.LIVER) if kind is Label.LIVER else max(number, int(Label.TUMOUR))
+        yield Frame(plane.frame or 1, kind.name.capitalize(), value, plane, _sources(own))
+
+
+def _check_numbers(kinds: Mapping[int, Label]) -> None:
+    """Pixels of a LABELMAP are segment numbers: the first is the liver, the others are tumours."""
+    for number, kind in kinds.items():
+        if (number == Label.LIVER) != (kind is Label.LIVER):
+            raise SegMismatch(f"segment {number} is said to be {kind.name.lower()}")
 
 
 def _sources(frame: Dataset) -> tuple[tuple[str, int | None], ...]:
@@ -132,35 +166,59 @@ def _check_source(frame: Frame, slices: Mapping[tuple[str, int | None], Plane]) 
         raise SegMismatch(f"{frame} lies {distance_mm:.3f} mm from its source {frame.sources[0]}")
 
 
-def _check_mask(frame: Frame, seg: Dataset, shown: LabelMap) -> int:
+def _check_mask(frame: Frame, masks: "_Masks", shown: LabelMap) -> int:
     """Return the slice of the label map that the frame shows."""
     index = slice_at(shown, frame.plane)
-    wrong = np.count_nonzero(_mask(frame, seg) != (shown.labels[index] == frame.label))
-    if wrong:
+    expected = shown.labels[index]
+    if frame.value is not None:
+        expected = expected == frame.value
+    if wrong := np.count_nonzero(masks.read(frame) != expected):
         raise SegMismatch(f"{frame} differs from slice {index} of its label map in {wrong} pixels")
     return index
 
 
-def _mask(frame: Frame, seg: Dataset) -> NDArray[np.bool_]:
-    """Unpack one frame: bits follow one another, the first in the lowest place (PS3.5 8.1.1)."""
-    pixels = seg.Rows * seg.Columns
+class _Masks:
+    """The pixels of a SEG, frame by frame."""
+
+    def __init__(self, seg: Dataset) -> None:
+        self.shape = int(seg.Rows), int(seg.Columns)
+        self.bits = seg.PixelData if seg.SegmentationType == "BINARY" else None
+        self.values = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
+
+    def read(self, frame: Frame) -> NDArray[Any]:
+        """Return the bits of a BINARY frame, or the values of a LABELMAP one."""
+        if self.values is not None:
+            values: NDArray[Any] = self.values[frame.number - 1]
+            return values
+        assert self.bits is not None
+        return _unpack(frame, self.bits, self.shape)
+
+
+def _unpack(frame: Frame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return one frame: bits follow one another, the first in the lowest place (PS3.5 8.1.1)."""
+    pixels = shape[0] * shape[1]
     first, skip = divmod((frame.number - 1) * pixels, 8)
-    packed = np.frombuffer(seg.PixelData, np.uint8)[first : first + (skip + pixels + 7) // 8]
-    bits = np.unpackbits(packed, bitorder="little")[skip : skip + pixels]
+    part = np.frombuffer(packed, np.uint8)[first : first + (skip + pixels + 7) // 8]
+    bits = np.unpackbits(part, bitorder="little")[skip : skip + pixels]
     if bits.size != pixels:
         raise SegMismatch(f"{frame} has {bits.size} of {pixels} pixels")
-    return bits.reshape(seg.Rows, seg.Columns).view(np.bool_)
+    return bits.reshape(shape).view(np.bool_)
 
 
-def _check_complete(seen: list[tuple[Label, int]], shown: LabelMap) -> None:
-    labelled = {
-        (label, int(index))
-        for label in (Label.LIVER, Label.TUMOUR)
-        for index in np.flatnonzero((shown.labels == label).any(axis=(1, 2)))
+def _check_complete(seen: list[tuple[Frame, int]], shown: LabelMap) -> None:
+    """Each labelled plane must be shown once; `None` stands for all of its values."""
+    every_value = all(frame.value is None for frame, _ in seen)
+    found = [(frame.value, index) for frame, index in seen]
+    names = {frame.value: frame.what.lower() for frame, _ in seen} | NAMES
+    labelled: set[tuple[int | None, int]] = {
+        (value, index)
+        for index, plane in enumerate(shown.labels)
+        if plane.any()
+        for value in ([None] if every_value else np.unique(plane[plane > 0]).tolist())
     }
-    if missing := labelled.difference(seen):
-        label, index = min(missing)
-        raise SegMismatch(f"no frame shows {label.name.lower()} in slice {index}")
-    if len(seen) != len(labelled):
-        (label, index), times = Counter(seen).most_common(1)[0]
-        raise SegMismatch(f"{times} frames show {label.name.lower()} in slice {index}")
+    if missing := labelled.difference(found):
+        value, index = min(missing, key=lambda each: (each[0] or 0, each[1]))
+        raise SegMismatch(f"no frame shows {names.get(value, value)} in slice {index}")
+    if len(found) != len(labelled):
+        (value, index), times = Counter(found).most_common(1)[0]
+        raise SegMismatch(f"{times} frames show {names.get(value, value)} in slice {index}")

@@ -12,9 +12,10 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.errors import NodeError, NotKept, PeerRefused
 from dicom_node.jobs.patience import Patience
 from dicom_node.methods import Methods
-from dicom_node.outcome import Verdict
+from dicom_node.outcome import Outcome, Verdict
 from dicom_node.peers import Peer
 from dicom_node.pipeline import process
+from dicom_node.profile import Profile
 from engine.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -30,11 +31,13 @@ class SeriesWorker:
     methods: Methods
     data: DataFolder
     peers: Mapping[str, Peer]
+    profiles: Mapping[str, Profile]
+    """What each of the peers gets."""
     patience: Patience
     progress: JobProgress
 
     def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
-        """Segment a series; return its outcome and where the SEG is to go."""
+        """Segment a series; return its outcome, and each file with the peer it is to go to."""
         with _errors_logged("segment", series_uid):
             outcome = self.methods.run(
                 lambda method: process(
@@ -49,11 +52,10 @@ class SeriesWorker:
             logger.info(
                 "no SEG: %s", outcome.reason, extra={"action": "skip", "series": series_uid}
             )
-        peers = sorted(self.peers) if outcome.verdict is Verdict.SEGMENTED else []
-        return {"outcome": outcome.to_json(), "seg": str(outcome.seg), "peers": peers}
+        return {"outcome": outcome.to_json(), "deliveries": self._deliveries(outcome)}
 
-    def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
-        """Send `seg` once; an answer with "refused" means: not now.
+    def deliver(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
+        """Send `file` once; an answer with "refused" means: not now.
 
         Raises:
             PeerRefused: the peer will never take it, or is no longer configured.
@@ -62,7 +64,7 @@ class SeriesWorker:
         extra = {"action": "deliver", "series": series_uid, "peer": peer}
         with _errors_logged("deliver", series_uid):
             try:
-                self._peer(peer).send(seg)
+                self._peer(peer).send(file)
             except NodeError as error:
                 if not error.transient:
                     raise
@@ -94,6 +96,15 @@ class SeriesWorker:
     def pauses(self) -> Iterator[float]:
         """Yield how long to wait after each failed delivery."""
         return self.patience.pauses()
+
+    def _deliveries(self, outcome: Outcome) -> list[list[str]]:
+        if outcome.seg is None:
+            return []
+        return [
+            [peer, item.name, str(item.file_beside(outcome.seg))]
+            for peer, profile in sorted(self.profiles.items())
+            for item in profile.items
+        ]
 
     def _peer(self, name: str) -> Peer:
         if name not in self.peers:

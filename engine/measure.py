@@ -104,6 +104,17 @@ def number_lesions(label_map: LabelMap) -> NDArray[np.uint16]:
     return numbers
 
 
+def separate_lesions(label_map: LabelMap) -> LabelMap:
+    """Return the same voxels with 1 for the liver, and the number of its lesion plus 1 for tumour.
+
+    There are 254 values for lesions; should there be more, the smallest share the last.
+    """
+    numbers = number_lesions(label_map)
+    own = np.minimum(numbers + np.uint16(Label.LIVER), 255).astype(np.uint8)
+    labels = np.where(numbers > 0, own, label_map.labels)
+    return LabelMap(labels, label_map.geometry)
+
+
 def _number(tumour: NDArray[np.bool_]) -> NDArray[np.uint16]:
     pieces, count = cc3d.connected_components(
         tumour, connectivity=FACES, binary_image=True, return_N=True

@@ -60,6 +60,15 @@ def draw_contours(
     return picture
 
 
+def with_note(picture: Image.Image, note: str) -> Image.Image:
+    """Return the picture with a line of text under it."""
+    noted = Image.new("RGB", (picture.width, picture.height + FOOT))
+    noted.paste(picture)
+    place = noted.width // 2, noted.height - FOOT // 2
+    ImageDraw.Draw(noted).text(place, note, fill=INK, font=_font(15), anchor="mm")
+    return noted
+
+
 def _view(volume: Volume) -> _View:
     """Show the body without the table it lies on, as large as a tile allows."""
     _, *spacing_mm = volume.geometry.spacing

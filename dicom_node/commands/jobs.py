@@ -33,12 +33,17 @@ COLOURS = {
 def list_(
     config: Config = None,
     last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    review: Annotated[
+        bool, typer.Option("--review", help="Of these, only results that a person should look at.")
+    ] = False,
 ) -> None:
     """List the newest jobs, the latest at the bottom."""
     with open_ledger(settings(config).database_url) as ledger:
         jobs = ledger.jobs(last)
-    table = Table("job", "state", "created", "slices", "series", "reason", box=None)
+    table = Table("job", "state", "created", "slices", "series", "reason", "review", box=None)
     for job in jobs:
+        if review and not job.review:
+            continue
         table.add_row(
             job.id,
             _coloured(job.state),
@@ -46,6 +51,7 @@ def list_(
             str(len(job.paths)),
             job.series_uid,
             escape(job.reason),
+            f"[yellow]{'; '.join(job.review)}[/yellow]" if job.review else "",
         )
     Console().print(table)
 
@@ -109,11 +115,13 @@ def _details(job: Job, ledger: Ledger) -> Table:
         table.add_row("SEG", str(job.outcome.seg))
         for label, ml in job.outcome.millilitres.items():
             table.add_row(label, f"{ml:.1f} ml, members agree {job.outcome.agreement[label]:.2f}")
+        if job.review:
+            table.add_row("review", f"[yellow]{'; '.join(job.review)}[/yellow]")
         for stage, seconds in job.outcome.seconds.items():
             table.add_row(stage, f"{seconds:.2f} s")
     for delivery in job.deliveries:
         table.add_row(
-            f"to {delivery.peer}",
+            f"to {delivery.to}",
             f"{_coloured(delivery.state)} {escape(_about(delivery, ledger))}",
         )
     return table

@@ -19,6 +19,7 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.method import to_methods
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
+from dicom_node.profile import Item, Kind
 from dicom_node.selection import Rules
 from dicom_node.sources import FoundSeries, Source, to_source
 from engine.errors import EngineError
@@ -51,6 +52,10 @@ def segment(
             "so, but only some viewers will lay it over the images.",
         ),
     ] = False,
+    also: Annotated[
+        list[Kind] | None,
+        typer.Option("--also", help="What to write beside the SEG; may be given more than once."),
+    ] = None,
     config: Config = None,
     model: Model = None,
 ) -> None:
@@ -62,7 +67,11 @@ def segment(
     quieten_libraries()
     chosen = settings(config, model)
     lots = _lots(folder, peer, (study, since), chosen)
-    method = replace(to_methods(chosen).now(), derive_frame_of_reference=derive_frame_of_reference)
+    method = replace(
+        to_methods(chosen).now(),
+        items=frozenset(map(Item, {Kind.SEG, *(also or ())})),
+        derive_frame_of_reference=derive_frame_of_reference,
+    )
     output.mkdir(parents=True, exist_ok=True)
     whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
     if not all(whole):
@@ -147,4 +156,5 @@ def _said(outcome: Outcome) -> str:
     if outcome.verdict is not Verdict.SEGMENTED:
         return f"{outcome.verdict}: {outcome.reason}"
     volumes = ", ".join(f"{label} {ml:.1f} ml" for label, ml in outcome.millilitres.items())
-    return f"{outcome.seg} ({volumes}, {sum(outcome.seconds.values()):.1f} s)"
+    review = f"; review: {', '.join(outcome.review)}" if outcome.review else ""
+    return f"{outcome.seg} ({volumes}, {sum(outcome.seconds.values()):.1f} s){review}"

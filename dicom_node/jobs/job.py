@@ -10,6 +10,7 @@ from typing import Any
 from dbos import WorkflowStatus
 
 from dicom_node.outcome import Outcome, Verdict
+from dicom_node.profile import SEG, item_name
 
 
 class State(StrEnum):
@@ -41,6 +42,8 @@ class Delivery:
     peer: str
     queue: str
     """Where it waits, or waited, to be done."""
+    item: str
+    """Which object of the series, such as "seg"."""
     state: State
     reason: str
     """Why it failed; empty otherwise."""
@@ -48,6 +51,11 @@ class Delivery:
     seconds: float
     confirmed: str
     """How the peer confirmed that it keeps the result; empty as long as it has not."""
+
+    @property
+    def to(self) -> str:
+        """The peer, and what goes to it unless that is the SEG."""
+        return self.peer if self.item == SEG.name else f"{self.peer} ({self.item})"
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class Job:
     """Why it failed or was skipped; empty otherwise."""
     outcome: Outcome | None
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """Why a person should look at the result; empty where nothing asks for it."""
+        return self.outcome.review if self.outcome else ()
 
 
 def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job:
@@ -100,12 +113,13 @@ def arguments(status: WorkflowStatus) -> tuple[Any, ...]:
 
 def to_delivery(status: WorkflowStatus) -> Delivery:
     """Read a delivery from its workflow."""
-    _, peer, _ = arguments(status)
+    _, peer, file = arguments(status)
     answer = status.output or {"attempts": 0, "seconds": 0.0}
     return Delivery(
         id=status.workflow_id,
         peer=peer,
         queue=status.queue_name or "",
+        item=item_name(Path(file)),
         state=_DELIVERY_STATES.get(status.status, State.FAILED),
         reason=_why(status),
         attempts=answer["attempts"],
@@ -145,7 +159,7 @@ def _reason(
     segment: WorkflowStatus, outcome: Outcome | None, deliveries: Sequence[Delivery]
 ) -> str:
     own = outcome.reason if outcome else _why(segment)
-    refused = [f"{each.peer}: {each.reason}" for each in deliveries if each.reason]
+    refused = [f"{each.to}: {each.reason}" for each in deliveries if each.reason]
     return "; ".join([own, *refused] if own else refused)
 
 

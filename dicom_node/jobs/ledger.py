@@ -54,7 +54,7 @@ class Ledger:
         failed = [each for each in job.deliveries if each.state is State.FAILED]
         for delivery in failed:
             self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
-        return [f"deliver to {each.peer}" for each in failed]
+        return [f"deliver to {each.to}" for each in failed]
 
     def forget(self, job: Job) -> None:
         """Forget a job that has come to its end; its files are the caller's to remove."""

@@ -21,7 +21,7 @@ from dicom_node.jobs.workflows import (
 APPLICATION = "hepar"
 """What DBOS calls us, with the node's name behind it."""
 
-STEPS_VERSION = "1"
+STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
 

@@ -29,7 +29,7 @@ class Worker(Protocol):
     """What the workflows need done. Every method answers in JSON's own types."""
 
     def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
-        """Segment a series; return its `Outcome`, and under "peers" where it is to go."""
+        """Segment a series; return its `Outcome`, and its "deliveries": peer, item and file."""
 
     def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
         """Send `seg` once; return "seconds", and under "refused" why the peer has it not yet."""
@@ -58,10 +58,10 @@ def register(worker: Worker) -> None:
     def segment(study_uid: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
         job = str(DBOS.workflow_id)
         made = DBOS.run_step({"name": "segment"}, worker.segment, job, series_uid, paths)
-        for peer in made["peers"]:
-            with SetWorkflowID(f"{job}-{peer}"):
+        for peer, item, file in made["deliveries"]:
+            with SetWorkflowID(f"{job}-{peer}-{item}"):
                 queue = delivery_queue(peer, DBOS.executor_id)
-                DBOS.enqueue_workflow(queue, deliveries, series_uid, peer, made["seg"])
+                DBOS.enqueue_workflow(queue, deliveries, series_uid, peer, file)
         return made
 
     def deliver(series_uid: str, peer: str, seg: str) -> dict[str, Any]:

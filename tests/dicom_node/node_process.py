@@ -62,6 +62,9 @@ STAGES = {
     "segmenting": Death(Thresholds, "run", after=False, call=2),
     "before the SEG is written": Death(dicom_node.pipeline, "write_durably", after=False),
     "after the SEG is written": Death(dicom_node.pipeline, "write_durably", after=True),
+    "before the report is written": Death(
+        dicom_node.pipeline, "write_durably", after=False, call=2
+    ),
     "before delivery": Death(FolderPeer, "send", after=False),
     "after delivery": Death(FolderPeer, "send", after=True),
 }

@@ -14,6 +14,7 @@ from dicom_node.main import build
 from dicom_node.node import running_node
 from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
+from dicom_node.verify_report import read_groups
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy import write_toy_model
@@ -82,6 +83,16 @@ def test_segment_writes_one_seg_for_an_eligible_series(hepar, write_liver, toy_f
     assert "liver" in said
     assert "notes.txt: no DICOM file" in said
     assert dcmread(seg).ReferencedSeriesSequence[0].SeriesInstanceUID == series
+
+
+def test_segment_writes_what_else_was_asked_for_beside_the_seg(
+    hepar, write_liver, toy_folder, tmp_path
+):
+    said = segment(hepar, write_liver(), tmp_path / "out", toy_folder, "--also", "report")
+    assert "review: liver reaches the first slice, liver reaches the last slice" in said
+    seg, report = sorted(map(dcmread, (tmp_path / "out").iterdir()), key=lambda each: each.Modality)
+    assert (seg.Modality, report.Modality) == ("SEG", "SR")
+    assert read_groups(report)[0].segment == (seg.SOPInstanceUID, 1)
 
 
 def test_segment_says_why_not_and_goes_on(hepar, write_liver, toy_folder, tmp_path):
@@ -191,6 +202,7 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
         peer.send_many(paths[:3])  # known instances: the same series again, whole
         (job,) = ledger.jobs()
         assert "done" in hepar("jobs", "list", "-c", config)
+        assert job.id in hepar("jobs", "list", "--review", "-c", config)
     said = hepar("jobs", "show", job.id[:6], "-c", config)
     for word in (job.id, job.series_uid, "to folder", "liver", "compute"):
         assert word in said

@@ -34,6 +34,17 @@ def test_a_file_says_what_differs(write):
     assert list(settings.destinations) == ["a"]
 
 
+def test_a_peer_gets_what_its_table_says(write):
+    settings = load_settings(
+        write(
+            '[peers.a]\nkind = "folder"\nfolder = "/srv"\nobjects = ["seg", "report"]\n'
+            'seg_encoding = "labelmap"\nsegment_per_lesion = true\n'
+        )
+    )
+    items = settings.peers["a"].profile.items
+    assert [item.name for item in items] == ["seg-labelmap-lesions", "report-labelmap-lesions"]
+
+
 def test_options_win_over_the_file(write):
     settings = load_settings(write("[node]\nport = 4242\n"), node={"port": 1})
     assert settings.node.port == 1
@@ -56,6 +67,14 @@ def test_options_win_over_the_file(write):
         (
             "[peers.a]\nkind = 'stow'\nurl = 'http://h'\ntoken = 'sesame'",
             "peers.a.token is a secret .* set HEPAR_PEERS__A__TOKEN in the environment",
+        ),
+        (
+            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['report']",
+            'peers.a: .*add "seg" to objects',
+        ),
+        (
+            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['segg']",
+            "peers.a.objects.0: Input should be 'seg'",
         ),
         ("[jobs]\ndatabase = 'x'", "jobs.database is a secret"),
         ("port = = 1", "is not TOML"),

@@ -1,4 +1,4 @@
-"""`kill -9` at every stage of a series: after a restart it ends as exactly one SEG."""
+"""`kill -9` at every stage of a series: after a restart it ends as one SEG and one report."""
 
 import pytest
 from pydicom import dcmread
@@ -38,7 +38,9 @@ def test_a_series_whose_node_was_killed_ends_as_exactly_one_seg(stage, series, t
         node.peer.send_many(series)  # as a scanner does that was not answered
     wait_until(lambda: [job.state for job in node.jobs()] == [State.DONE])
     node.stop()
-    (delivered,) = node.delivered.iterdir()
-    referenced = dcmread(delivered).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    delivered = {each.Modality: each for each in map(dcmread, node.delivered.iterdir())}
+    assert set(delivered) == {"SEG", "SR"}
+    assert len(list(node.delivered.iterdir())) == 2
+    referenced = delivered["SEG"].ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert len(referenced) == SLICES
     assert len(list((node.data / "spool").rglob("*.dcm"))) == SLICES

@@ -22,6 +22,7 @@ from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
 from dicom_node.reception import receiving
 from dicom_node.spool import Spool
+from dicom_node.verify_report import read_groups
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy import write_toy_model
@@ -45,7 +46,7 @@ def settings(tmp_path_factory):
         engine={"model": write_toy_model(folder / "model")},
         jobs={"first_pause_s": 0.1, "longest_pause_s": 0.2},
         peers={
-            "shelf": {"kind": "folder", "folder": folder / "shelf"},
+            "shelf": {"kind": "folder", "folder": folder / "shelf", "objects": ["seg", "report"]},
             "archive": {
                 "kind": "store",
                 "ae_title": "ARCHIVE",
@@ -118,8 +119,20 @@ def test_a_series_is_segmented_and_delivered_to_every_peer(node, ledger, phantom
     seg = dcmread(settings.peers["shelf"].folder / f"{job.outcome.seg_uid}.dcm")
     assert seg.Modality == "SEG"
     assert job.outcome.millilitres["liver"] > 500
-    stages = ["read", "search", "compute", "clean", "write", "verify"]
+    stages = ["read", "search", "compute", "clean", "measure", "write", "verify", "others"]
     assert list(job.outcome.seconds) == stages
+
+
+def test_a_peer_gets_the_objects_of_its_profile(node, ledger, phantom, settings):
+    with archive(SegmentationStorage) as got:
+        node.send_many(phantom)
+        job = job_of(ledger, phantom, State.DONE)
+    assert [each.to for each in job.deliveries] == ["archive", "shelf", "shelf (report)"]
+    assert got == [job.outcome.seg_uid]
+    report = dcmread(job.outcome.files["report"])
+    kept = dcmread(settings.peers["shelf"].folder / f"{report.SOPInstanceUID}.dcm")
+    assert kept == report
+    assert read_groups(report)[0].segment == (job.outcome.seg_uid, 1)
 
 
 def test_an_archive_that_was_away_gets_its_seg_later(node, ledger, phantom):
@@ -143,6 +156,7 @@ def test_a_peer_that_refuses_segs_fails_the_job_but_stops_no_other_peer(
     assert "archive: " in job.reason
     assert [(each.peer, each.state) for each in job.deliveries] == [
         ("archive", State.FAILED),
+        ("shelf", State.DONE),
         ("shelf", State.DONE),
     ]
     with archive(SegmentationStorage) as got:
@@ -231,7 +245,7 @@ def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
     assert sweep(ledger, Spool(data.spool), data, timedelta(hours=1)) == 0
     time.sleep(0.1)
     assert sweep(ledger, Spool(data.spool), data, timedelta(0)) > 0
-    assert not any(path.exists() for path in (*done.paths, data.result(done.id)))
+    assert not any(path.exists() for path in (*done.paths, *data.results_of(done.id)))
     assert all(path.exists() for path in failed.paths)
 
 

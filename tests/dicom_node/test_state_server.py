@@ -69,7 +69,7 @@ def test_a_study_is_told_until_its_result_can_be_looked_at(node, tmp_path):
     job = settled(running.http, source.StudyInstanceUID)
     assert (job["state"], job["slices"]) == ("done", 20)
     assert job["series"] == source.SeriesInstanceUID
-    assert job["deliveries"] == [{"peer": "shelf", "state": "done"}]
+    assert job["deliveries"] == [{"peer": "shelf", "item": "seg", "state": "done"}]
     seg = dcmread(next(shelf.glob("*.dcm")))
     assert job["viewer"] == VIEWER.format(study=seg.StudyInstanceUID, series=seg.SeriesInstanceUID)
     assert source.PatientID not in json.dumps(job)
