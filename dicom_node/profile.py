@@ -11,6 +11,7 @@ class Kind(StrEnum):
     SEG = "seg"
     REPORT = "report"
     MONTAGE = "montage"
+    RTSTRUCT = "rtstruct"
 
 
 class Encoding(StrEnum):

@@ -9,12 +9,14 @@ from pydicom import Dataset
 from dicom_node.montage import to_montage, verify_montage
 from dicom_node.profile import SEG, Form, Item, Kind
 from dicom_node.report import to_report
+from dicom_node.rtstruct import to_rtstruct
 from dicom_node.seg import encode, to_seg
 from dicom_node.segments import Algorithm
 from dicom_node.tracking import track
 from dicom_node.uids import ResultUids, result_uids
 from dicom_node.verify import verify_seg
 from dicom_node.verify_report import verify_report
+from dicom_node.verify_rtstruct import verify_rtstruct
 from engine.measure import Measurements, separate_lesions
 from engine.quality import Quality
 from engine.volume import LabelMap
@@ -85,6 +87,8 @@ def make_others(
             yield item, encode_verified(segs[item.form], findings, item.form)
         elif item.kind is Kind.MONTAGE:
             yield item, _montage(item, findings)
+        elif item.kind is Kind.RTSTRUCT:
+            yield item, _rtstruct(item, findings)
         else:
             yield item, _report(item, findings, segs[item.form])
 
@@ -100,6 +104,14 @@ def _montage(item: Item, findings: Findings) -> bytes:
     montage = encode(made)
     verify_montage(montage, findings.picture, algorithm)
     return montage
+
+
+def _rtstruct(item: Item, findings: Findings) -> bytes:
+    labels, sources = findings.label_map, findings.sources
+    uids, algorithm = findings.uids(item), findings.algorithm
+    rtstruct = encode(to_rtstruct(labels, sources, algorithm=algorithm, uids=uids))
+    verify_rtstruct(rtstruct, sources, labels)
+    return rtstruct
 
 
 def _report(item: Item, findings: Findings, seg: Dataset) -> bytes:
