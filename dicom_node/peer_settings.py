@@ -16,7 +16,7 @@ class _Peer(BaseModel):
     """What the peer gets of each series."""
 
     seg_encoding: Encoding = Encoding.BINARY
-    """How the SEG keeps its masks; LABELMAP is young, and few archives know it."""
+    """How the SEG keeps its masks; few archives know LABELMAP, and no report refers to it."""
     segment_per_lesion: bool = False
     """Whether each lesion is a segment of its own, or all of them are one."""
 
@@ -24,6 +24,12 @@ class _Peer(BaseModel):
     def _complete(self) -> Self:
         if Kind.REPORT in self.objects and Kind.SEG not in self.objects:
             raise ValueError('a report refers to the segments of the SEG; add "seg" to objects')
+        if Kind.REPORT in self.objects and self.seg_encoding is Encoding.LABELMAP:
+            # dciodvfy: an SR may refer to segments of Segmentation Storage only, not Label Map
+            raise ValueError(
+                'a report cannot refer to a SEG of seg_encoding "labelmap"; '
+                'set "binary", or take "report" out of objects'
+            )
         return self
 
     @property
