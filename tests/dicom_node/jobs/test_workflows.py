@@ -26,7 +26,7 @@ class Scripted:
 
     def segment(self, job, series_uid, paths):
         outcome = {"verdict": "segmented", "seg": "/seg.dcm"}
-        return {"outcome": outcome, "seg": "/seg.dcm", "peers": ["archive"]}
+        return {"outcome": outcome, "deliveries": [["archive", "seg", "/seg.dcm"]]}
 
     def deliver(self, series_uid, peer, seg):
         return self.answer("send")
