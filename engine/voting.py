@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from engine.cleaning import box_of
 from engine.volume import Label, LabelMap
 
 CLOSE_MM = 4.0
@@ -19,12 +20,14 @@ def outvote(label_map: LabelMap) -> LabelMap:
     another; the first and the last of the volume have one neighbour only and stay as they are.
     """
     labels = label_map.labels
-    rows = np.flatnonzero(labels.any(axis=(1, 2)))
-    if label_map.geometry.spacing[0] > CLOSE_MM or not len(rows):
+    box = box_of(labels)
+    if label_map.geometry.spacing[0] > CLOSE_MM or box is None:
         return label_map
     voted = labels.copy()
-    for index in range(max(rows[0] - 1, 1), min(rows[-1] + 2, len(labels) - 1)):
-        before, own, after = (labels[i] > 0 for i in (index - 1, index, index + 1))
+    slices, rows, columns = box
+    marked = labels[:, rows, columns]
+    for index in range(max(slices.start, 1), min(slices.stop, len(labels) - 1)):
+        before, own, after = (marked[i] > 0 for i in (index - 1, index, index + 1))
         most = (before & own) | (own & after) | (before & after)
-        voted[index] = np.where(most, np.maximum(labels[index], Label.LIVER), Label.BACKGROUND)
+        voted[index, rows, columns] = np.maximum(marked[index], np.uint8(Label.LIVER)) * most
     return LabelMap(voted, label_map.geometry)

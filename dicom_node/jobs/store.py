@@ -25,7 +25,7 @@ STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
 
-LOOK_S = 0.25
+LOOK_S = 0.1
 """How often a queue is looked at."""
 
 ACTIVE = ["ENQUEUED", "PENDING"]
