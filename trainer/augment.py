@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from trainer.datasets.target import Target
 from trainer.recipe import Augmentation
-from trainer.slices import Target
 
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""

@@ -2,6 +2,7 @@
 
 TrainerError
 ├── BadData           the training data is not what its format says
+│   └── BadCase       one case cannot be used; the others can
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
 └── ParityError       the exported graph does not answer as torch does
 """
@@ -18,6 +19,10 @@ class TrainerError(Exception):
 
 class BadData(TrainerError):
     """The training data is not what its format says."""
+
+
+class BadCase(BadData):
+    """One case cannot be used; the others can."""
 
 
 class BadRecipe(TrainerError):

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.datasets.slices import Slices
+from trainer.datasets.target import Target
 from trainer.recipe import Batch
-from trainer.slices import Slices, Target
 
 
 class Sampler:

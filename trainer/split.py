@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.slices import Slices, Target
+from trainer.datasets.slices import Slices
+from trainer.datasets.target import Target
 
 DRAWS = 100
 """How many random splits are drawn to find one that holds out its share of the tumour."""

@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from trainer.augment import augment
+from trainer.datasets.reading import read_slices
+from trainer.datasets.target import Target
 from trainer.recipe import Recipe
 from trainer.sampling import Sampler
-from trainer.slices import Target, read_slices
 
 
 def call(recipe: Recipe, hu: torch.Tensor, target: torch.Tensor, seed: int = 0):

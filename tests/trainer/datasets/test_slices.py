@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from trainer.datasets.npz import read_lits, read_msd
+from trainer.datasets.reading import read_slices
+from trainer.datasets.slices import SIDE
+from trainer.datasets.target import Target
 from trainer.errors import BadData
-from trainer.slices import SIDE, Target, read_lits, read_msd, read_slices
 from trainer.split import split_patients
 
 
