@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.manifest import Data
-from trainer.evaluation import Figures, Overlap
+from trainer.evaluation.overlap import Figures, Overlap
 from trainer.recipe import Recipe
 from trainer.run import Cases
 

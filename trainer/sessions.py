@@ -8,7 +8,9 @@ from rich.table import Table
 
 from engine.devices import open_device
 from engine.model import load_model
-from trainer.evaluation import Figures, compare_fusions, evaluate_device
+from trainer.evaluation.fusions import compare_fusions
+from trainer.evaluation.overlap import Figures
+from trainer.evaluation.slicewise import evaluate_device
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe

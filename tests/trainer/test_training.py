@@ -12,7 +12,7 @@ from engine.volume import Label
 from trainer import export
 from trainer.commands import register
 from trainer.errors import BadRecipe, ParityError
-from trainer.evaluation import compare_fusions
+from trainer.evaluation.fusions import compare_fusions
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
 from trainer.networks import NETWORKS

@@ -1,0 +1,1 @@
+"""How well a model marks what experts drew."""

@@ -1,0 +1,34 @@
+"""Members and fusions side by side, in torch, slice by slice."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from trainer.datasets.slices import Slices
+from trainer.evaluation.overlap import Figures, Tally
+from trainer.evaluation.slicewise import alike
+from trainer.fusion import FUSIONS
+from trainer.graph import EnsembleGraph, labels
+
+
+def compare_fusions(
+    graph: EnsembleGraph, slices: Slices, unknown_pixel_mm: float
+) -> dict[str, Figures]:
+    """Evaluate each member alone and every fusion of them, side by side, in torch."""
+    tallies: dict[str, Tally] = {}
+    for patient, spacing_mm, part in alike(slices, unknown_pixel_mm):
+        with torch.inference_mode():
+            spacing = torch.tensor([spacing_mm, spacing_mm])
+            marks, _ = graph.marks(torch.from_numpy(part.hu).half(), spacing)
+            for name, found in _variants(graph, marks):
+                tally = tallies.setdefault(name, Tally())
+                tally.add(patient, found.numpy(), part.target)
+    return {name: tally.figures() for name, tally in tallies.items()}
+
+
+def _variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
+    for index, member in enumerate(graph.members):
+        yield type(member).__name__.lower(), labels(marks[index : index + 1], FUSIONS["mean"])
+    for name, fuse in FUSIONS.items():
+        yield name, labels(marks, fuse)
