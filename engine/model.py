@@ -12,6 +12,8 @@ from engine.manifest import CONTRACT, Manifest, ModelClass
 
 MANIFEST = "model.json"
 GRAPH = "ensemble.onnx"
+PROGRAM = "ensemble.pt2"
+"""The same graph as a `torch.export` program; it need not be there."""
 REFERENCE = "reference.npz"
 
 

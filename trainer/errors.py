@@ -4,6 +4,7 @@ TrainerError
 ├── BadData           the training data is not what its format says
 │   └── BadCase       one case cannot be used; the others can
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
+├── BadModel          a model folder cannot be turned back into what was trained
 └── ParityError       the exported graph does not answer as torch does
 """
 
@@ -29,6 +30,10 @@ class BadRecipe(TrainerError):
     """The recipe cannot be read, or asks for what there is not."""
 
     exit_code = 2
+
+
+class BadModel(TrainerError):
+    """A model folder cannot be turned back into what was trained."""
 
 
 class ParityError(TrainerError):

@@ -12,13 +12,37 @@ Graph contract 1 (also in `model.json`):
 from collections.abc import Sequence
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from engine.model import Model
 from engine.volume import Label
+from trainer.errors import BadModel
 from trainer.fusion import FUSIONS, LIVER_EXPONENT, TUMOUR_EXPONENT, Fusion
-from trainer.recipe import Working
+from trainer.networks import NETWORKS
+from trainer.recipe import Recipe, Working
 from trainer.resampling import axis_mm, interpolation
+from trainer.weights import load_weights
 from trainer.windows import Windows
+
+CLASSES = len(Label)
+
+
+def open_graph(model: Model) -> "EnsembleGraph":
+    """Return the torch graph of a model folder, ready to answer as the folder's ONNX graph does.
+
+    Raises:
+        BadModel: its recipe or its weights are not those of a graph that this trainer knows.
+    """
+    try:
+        recipe = Recipe.model_validate(model.manifest.recipe)
+    except ValidationError as error:
+        raise BadModel(f"{model.folder} was made by another recipe's trainer: {error}") from error
+    channels = len(recipe.working.windows)
+    members = [NETWORKS[member.network](channels, CLASSES) for member in recipe.members]
+    graph = EnsembleGraph(members, recipe.working)
+    load_weights(graph, model)
+    return graph.eval()
 
 
 class EnsembleGraph(nn.Module):

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.augment import augment
+from trainer.graph import CLASSES
 from trainer.losses import segmentation_loss
 from trainer.networks import NETWORKS
 from trainer.recipe import Member, Recipe
@@ -22,7 +23,6 @@ from trainer.sampling import Sampler
 from trainer.slices import Slices
 from trainer.windows import Windows
 
-CLASSES = 3
 CHECKPOINT_EVERY = 100
 
 
