@@ -1,5 +1,6 @@
 """One training run: from labelled slices to trained members."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from torch import nn
 from trainer.phantoms import phantom_slices
 from trainer.recipe import Recipe
 from trainer.slices import Slices, concatenate, read_slices
-from trainer.split import Split, split_patients
+from trainer.split import Split, hold_out, split_patients
 from trainer.training import Report, train_member
 
 PHANTOM_SEEDS = 1_000_000
@@ -24,14 +25,20 @@ class Cases:
     held_out: Slices
 
 
-def read_cases(recipe: Recipe, data: Path) -> Cases:
+def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Cases:
     """Read the slices in `data` and split them by patient, as the recipe says.
+
+    A model that is there already says whom it has not seen: `held_out` are these patients.
 
     Raises:
         BadData: there are none.
     """
     slices = read_slices(data)
-    split = split_patients(slices, recipe.held_out, recipe.seed)
+    split = (
+        hold_out(slices, held_out)
+        if held_out
+        else split_patients(slices, recipe.held_out, recipe.seed)
+    )
     phantoms = phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)
     train = concatenate([slices.of(split.train), phantoms])
     return Cases(split, train, slices.of(split.held_out))

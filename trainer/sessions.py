@@ -72,7 +72,8 @@ def evaluate_model(model: Path, data: Path, *, trained: bool) -> None:
     """
     opened = load_model(model)
     recipe = Recipe.model_validate(opened.manifest.recipe)
-    cases = read_cases(recipe.model_copy(update={"phantoms": 1}), data)
+    unseen = opened.manifest.evaluation.get("held_out_patients", ())
+    cases = read_cases(recipe.model_copy(update={"phantoms": 1}), data, unseen)
     slices = cases.train if trained else cases.held_out
     unknown_mm = recipe.augmentation.unknown_pixel_mm
     figures = evaluate_device(open_device(opened), slices, unknown_mm)

@@ -1,5 +1,6 @@
 """Who is learnt from and who is not: patients, never slices."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,13 @@ def split_patients(slices: Slices, parts: int, seed: int) -> Split:
     held_out = min(draws, key=lambda draw: abs(float(burden[draw].sum()) - share))
     train = np.setdiff1d(slices.patient, names[held_out])
     return Split(tuple(train.tolist()), tuple(sorted(names[held_out].tolist())))
+
+
+def hold_out(slices: Slices, patients: Iterable[str]) -> Split:
+    """Split off the named patients, as far as they are there; all others are learnt from."""
+    held_out = np.intersect1d(slices.patient, list(patients))
+    train = np.setdiff1d(slices.patient, held_out)
+    return Split(tuple(train.tolist()), tuple(held_out.tolist()))
 
 
 def _one_of_each(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.datasets.names import lits_patient
+from trainer.datasets.names import lits_patient, slices_patient
 from trainer.datasets.slices import SIDE, Slices
 from trainer.datasets.target import Target
 
@@ -16,11 +16,7 @@ def read_msd(path: Path) -> Slices:
     """
     with np.load(path) as file:
         inside = file["mask"] > 0
-        known = file["lits_volume"]
-        names = [
-            lits_patient(volume) if volume >= 0 else f"msd{patient}"
-            for volume, patient in zip(known, file["patient"], strict=True)
-        ]
+        names = list(map(slices_patient, file["patient"].tolist(), file["lits_volume"].tolist()))
         hu = file["image"].astype(np.int16)
     target = np.where(inside, np.uint8(Target.LIVER_OR_TUMOUR), np.uint8(Target.BACKGROUND))
     return Slices(hu, target, np.array(names), np.full(len(names), np.nan, np.float32))

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from trainer.datasets.names import ircad_patient, lits_patient
 from trainer.datasets.npz import read_lits, read_msd
 from trainer.datasets.reading import read_slices
 from trainer.datasets.slices import SIDE
 from trainer.datasets.target import Target
 from trainer.errors import BadData
-from trainer.split import split_patients
+from trainer.split import hold_out, split_patients
 
 
 def test_a_patient_of_two_sources_is_one_patient(data_folder):
@@ -61,5 +62,18 @@ def test_a_patient_seen_in_part_is_never_held_out(data_folder):
 def test_the_real_sources_are_read(shared_data):
     slices = read_slices(shared_data / "train")
     assert slices.hu.shape == (1659, SIDE, SIDE)
-    assert len(set(slices.patient)) == 99
+    assert len(set(slices.patient)) == 95
     assert "lits15" not in slices.patient  # one patient with lits14
+    assert not {"msd10069", "msd10070"} & set(slices.patient)  # lits46 and lits47
+
+
+def test_whom_a_model_has_not_seen_stays_held_out(data_folder):
+    slices = read_slices(data_folder)
+    split = hold_out(slices, ["lits3", "lits999"])
+    assert split.held_out == ("lits3",)
+    assert set(split.train) == set(slices.patient) - {"lits3"}
+
+
+def test_a_patient_of_3d_ircadb_goes_by_the_number_in_lits():
+    assert ircad_patient(1) == lits_patient(28)
+    assert ircad_patient(20) == lits_patient(47)
