@@ -8,8 +8,8 @@ from threading import Lock
 from time import monotonic
 
 from engine.devices import Device, open_device
-from engine.errors import DeviceFailed, EngineError, UnknownPlan
-from engine.model import Model
+from engine.errors import DeviceFailed, EngineError, LibraryMissing, UnknownPlan
+from engine.model import PROGRAM, Model
 from engine.plans.serving import SERVING
 from engine.plans.store import PlanStore
 from engine.reference import check_reference
@@ -48,6 +48,7 @@ def openers(
 
     return [
         Opener("TensorRT", lambda: _open_active(model, plans), lambda: _stamp(plans / SERVING)),
+        Opener("torch", lambda: _open_torch(model)),
         Opener("OpenVINO", processor),
     ]
 
@@ -134,6 +135,17 @@ def _open_active(model: Model, plans: Path) -> Device:
     from engine.devices.tensorrt import open_active  # only who has plans pays for the import
 
     return _held_against(model, open_active(model, store))
+
+
+def _open_torch(model: Model) -> Device:
+    """Open what torch computes on, if the model is there for torch and torch is here."""
+    if model.program is None:
+        raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
+    try:
+        from engine.devices.torch import open_accelerator  # only who has the file pays for it
+    except ImportError as error:
+        raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
+    return open_accelerator(model)
 
 
 def _held_against(model: Model, device: Device) -> Device:

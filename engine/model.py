@@ -62,6 +62,11 @@ class Model:
         return self.folder / GRAPH
 
     @property
+    def program(self) -> Path | None:
+        """The same graph as a `torch.export` program, if the folder has it."""
+        return self.folder / PROGRAM if PROGRAM in self.manifest.files else None
+
+    @property
     def reference(self) -> Path:
         """Inputs and the float32 answers to them."""
         return self.folder / REFERENCE

@@ -45,7 +45,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
             (2, "Tumour", "108369006", [144, 238, 144]),
         )
     )
-    names = ("ensemble.onnx", "reference.npz")
+    names = [path.name for path in folder.iterdir() if path.suffix != ".json"]
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     manifest = {
         "contract": 1,
