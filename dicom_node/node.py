@@ -109,7 +109,8 @@ def _worker(
     methods = replace(methods, items=methods.items | wanted)
     jobs = settings.jobs
     patience = Patience(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
-    return SeriesWorker(methods, data, peers, profiles, patience, progress)
+    viewer = settings.viewer.url
+    return SeriesWorker(methods, data, peers, profiles, patience, progress, viewer)
 
 
 def _say_started(ae_title: str, address: tuple[str, int], method: Method, seconds: float) -> None:

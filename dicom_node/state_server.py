@@ -114,6 +114,7 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
         "slices": len(job.paths),
         "created": job.created.isoformat(),
         "finished": job.finished.isoformat() if job.finished else None,
+        "review": list(job.review),
         "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
         "deliveries": [
             {"peer": each.peer, "item": each.item, "state": str(each.state)}

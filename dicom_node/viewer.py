@@ -11,6 +11,11 @@ def viewer_link(template: str | None, study_uid: str, outcome: Outcome | None) -
         study_uid: Study Instance UID.
         outcome: what came of one of its series; None while nothing has.
     """
-    if template is None or outcome is None or not outcome.seg_series_uid:
+    if outcome is None or not outcome.seg_series_uid:
         return None
-    return template.format(study=study_uid, series=outcome.seg_series_uid)
+    return seg_link(template, study_uid, outcome.seg_series_uid)
+
+
+def seg_link(template: str | None, study_uid: str, series_uid: str) -> str | None:
+    """Return the address that opens a study with one SEG, if there is a viewer."""
+    return template.format(study=study_uid, series=series_uid) if template else None

@@ -14,8 +14,10 @@ from dicom_node.jobs.patience import Patience
 from dicom_node.methods import Methods
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.peers import Peer
+from dicom_node.peers.reference import read_reference
 from dicom_node.pipeline import process
-from dicom_node.profile import Profile
+from dicom_node.profile import SEG, Profile, item_name
+from dicom_node.viewer import seg_link
 from engine.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class SeriesWorker:
     """What each of the peers gets."""
     patience: Patience
     progress: JobProgress
+    viewer: str | None = None
+    """`ViewerSection.url`, if there is a viewer."""
 
     def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
         """Segment a series; return its outcome, and each file with the peer it is to go to."""
@@ -91,6 +95,8 @@ class SeriesWorker:
                 logger.warning("not confirmed yet: %s", error, extra=extra)
                 return {"refused": str(error), "lost": isinstance(error, NotKept)}
         logger.info("by %s", by, extra={**extra, "seconds": time.perf_counter() - begun})
+        if item_name(seg) == SEG.name:
+            self._say_where_to_look(series_uid, seg)
         return {"refused": "", "by": str(by)}
 
     def pauses(self) -> Iterator[float]:
@@ -105,6 +111,11 @@ class SeriesWorker:
             for peer, profile in sorted(self.profiles.items())
             for item in profile.items
         ]
+
+    def _say_where_to_look(self, series_uid: str, seg: Path) -> None:
+        result = read_reference(seg)
+        if link := seg_link(self.viewer, result.study_uid, result.series_uid):
+            logger.info("see %s", link, extra={"action": "view", "series": series_uid})
 
     def _peer(self, name: str) -> Peer:
         if name not in self.peers:

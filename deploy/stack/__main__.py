@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from deploy.stack.errors import StackError
+from deploy.stack.links import Links
 from deploy.stack.places import Ports
-from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
 
 LOOK_S = 1.0
@@ -24,7 +24,10 @@ def main() -> int:
     try:
         with running_stack(options.folder, ports, model=options.model) as stack:
             print(_welcome(stack, options.folder), flush=True)
+            links = Links(stack.log)
             while not told.wait(LOOK_S):
+                for link in links.fresh():
+                    print(f"Segmented: {link}", flush=True)
                 if ended := stack.ended():
                     print(f"{ended.name} ended:\n{ended.tail()}", file=sys.stderr)
                     return 1
@@ -50,8 +53,8 @@ Ready after {stack.seconds:.1f} s.
   Orthanc   {at}/orthanc/app/explorer.html
             upload CT studies here; a study has the button "Segment liver", its state and links
   OHIF      {at}/
-            one result: {at}{VIEWER.format(study="STUDY", series="SEG-SERIES")}
-            `hepar jobs show --config {folder}/hepar.toml JOB` prints it for a job
+            the link to each result is printed here, and by
+            {Path(sys.executable).parent}/hepar jobs show JOB --config {folder}/hepar.toml
   DICOMweb  {at}/dicom-web
   C-STORE   ORTHANC at 127.0.0.1:{ports.archive_dicom}, the node itself HEPAR at :{ports.node_dicom}
 

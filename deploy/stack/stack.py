@@ -28,6 +28,11 @@ class Stack:
         """Address of OHIF; DICOMweb is under `/dicom-web`, Orthanc's page under `/orthanc/`."""
         return f"http://localhost:{self.ports.web}"
 
+    @property
+    def log(self) -> Path:
+        """The node's log, which tells where each result can be seen."""
+        return next(each.log for each in self.processes if each.name == "node")
+
     def ended(self) -> Process | None:
         """Return a part that has ended by itself."""
         return next((each for each in self.processes if not each.running), None)
@@ -40,7 +45,7 @@ def running_stack(
     *,
     model: Path | None = None,
     stable_s: int = 5,
-    quiet_s: float = 2.0,
+    quiet_s: float = 0.5,
 ) -> Iterator[Stack]:
     """Run archive, node and viewer while the block lasts.
 
@@ -49,7 +54,7 @@ def running_stack(
         ports: where to listen.
         model: model folder; the one that comes with Hepar without it.
         stable_s: Orthanc calls a series stable after this long without a new instance.
-        quiet_s: the node calls it complete after this long.
+        quiet_s: the node calls it complete after this long; the archive sends it in one go.
 
     Raises:
         StackError: something is missing or did not start.

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from dicom_node.commands.options import Config, settings
 from dicom_node.data_folder import DataFolder
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 Name = Annotated[str, typer.Argument(metavar="JOB", help="Job, or the beginning of its name.")]
 
+COLUMNS = ("state", "created", "slices", "series", "reason", "review")
 COLOURS = {
     State.DONE: "green",
     State.FAILED: "red",
@@ -40,7 +41,7 @@ def list_(
     """List the newest jobs, the latest at the bottom."""
     with open_ledger(settings(config).database_url) as ledger:
         jobs = ledger.jobs(last)
-    table = Table("job", "state", "created", "slices", "series", "reason", "review", box=None)
+    table = Table(Column("job", no_wrap=True), *COLUMNS, box=None)
     for job in jobs:
         if review and not job.review:
             continue
@@ -63,9 +64,10 @@ def show(job: Name, config: Config = None) -> None:
     with open_ledger(chosen.database_url) as ledger:
         found = ledger.find(job)
         details = _details(found, ledger)
+    console = Console()
+    console.print(details)
     if link := viewer_link(chosen.viewer.url, found.study_uid, found.outcome):
-        details.add_row("viewer", link)
-    Console().print(details)
+        console.print(link, soft_wrap=True, markup=False)  # whole, to be clicked or copied
 
 
 @app.command()

@@ -268,13 +268,16 @@ def test_the_node_s_own_word_counts_once_the_series_is_there(routed):
         "reason": "gaps",
         "viewer": None,
         "millilitres": {},
+        "review": ["liver smaller than expected"],
     }
     with node_telling([job]) as url:
         orthanc.configuration["Hepar"] = {"StateUrl": url}
         register(orthanc, Archive(orthanc), handover, read_settings(orthanc.configuration))
         said = call(orthanc, "GET", f"/hepar/studies/{STUDY}").said
     assert said["trouble"] == ""
-    assert (said["series"][0]["state"], said["series"][0]["reason"]) == ("failed", "gaps")
+    (series,) = said["series"]
+    assert (series["state"], series["reason"]) == ("failed", "gaps")
+    assert series["review"] == ["liver smaller than expected"]
 
 
 def test_a_node_that_does_not_answer_is_said_so(routed):

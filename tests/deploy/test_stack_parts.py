@@ -15,6 +15,7 @@ import pytest
 
 from deploy.stack import ohif, places
 from deploy.stack.errors import DidNotStart, Missing
+from deploy.stack.links import Links
 from deploy.stack.places import Ports
 from deploy.stack.process import Process
 from deploy.stack.settings import write_archive, write_node, write_web
@@ -120,6 +121,19 @@ def test_a_program_that_does_not_want_to_end_is_ended(tmp_path, monkeypatch):
         pass
     process.stop()
     assert not process.running
+
+
+def test_links_to_results_are_found_in_a_log_that_grows(tmp_path):
+    log = tmp_path / "node.log"
+    log.write_text("2026-01-01 12:00:00,000 INFO see http://old action=view series=1.1\n")
+    links = Links(log)
+    with log.open("a") as more:
+        more.write("2026-01-01 12:00:01,000 INFO see http://v/1?a=b action=view series=1.2\nand ")
+    assert links.fresh() == ["http://v/1?a=b"]
+    with log.open("a") as more:
+        more.write(" INFO see http://v/2 action=view series=1.3\n")
+    assert links.fresh() == ["http://v/2"]
+    assert links.fresh() == []
 
 
 def test_the_command_explains_itself():

@@ -59,7 +59,8 @@ def test_health_says_who_answers(node):
     assert said == {"ae_title": "HEPAR", "model": "toy", "model_version": "0.1"}
 
 
-def test_a_study_is_told_until_its_result_can_be_looked_at(node, tmp_path):
+def test_a_study_is_told_until_its_result_can_be_looked_at(node, tmp_path, caplog):
+    caplog.set_level("INFO", "dicom_node")
     running, shelf = node
     made = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
     paths = write_series(made, generate_uid(), tmp_path)
@@ -72,6 +73,8 @@ def test_a_study_is_told_until_its_result_can_be_looked_at(node, tmp_path):
     assert job["deliveries"] == [{"peer": "shelf", "item": "seg", "state": "done"}]
     seg = dcmread(next(shelf.glob("*.dcm")))
     assert job["viewer"] == VIEWER.format(study=seg.StudyInstanceUID, series=seg.SeriesInstanceUID)
+    assert f"see {job['viewer']}" in caplog.messages
+    assert isinstance(job["review"], list)
     assert source.PatientID not in json.dumps(job)
     assert str(tmp_path) not in json.dumps(job)
 

@@ -61,6 +61,29 @@ SHOW = """number => {
 }"""
 """Scroll to the middle of a segment."""
 
+IMAGE = """() => {
+  const { viewportGridService, cornerstoneViewportService } = window.services;
+  const viewport = cornerstoneViewportService
+    .getCornerstoneViewport(viewportGridService.getActiveViewportId());
+  const [image] = viewport.getRenderer().getViewProps();
+  const drawn = image.getMapper().getInputData().getPointData().getScalars().getData();
+  const shown = viewport.getCurrentImageId();
+  const wanted = window.cornerstone.cache.getImage(shown).getPixelData();
+  return {
+    instance: shown.match(/instances\\/([0-9.]+)/)[1],
+    drawn: drawn.length === wanted.length && drawn.every((value, i) => value === wanted[i]),
+  };
+}"""
+"""Which instance the viewport is at, and whether that is the image in its scene."""
+
+LOSE = """() => {
+  const { viewportGridService, cornerstoneViewportService } = window.services;
+  const viewport = cornerstoneViewportService
+    .getCornerstoneViewport(viewportGridService.getActiveViewportId());
+  viewport.getRenderer().removeViewProp(viewport.getDefaultActor().actor);
+}"""
+"""Take the image out of the scene, as a viewport that is replaced while it loads does."""
+
 
 @contextmanager
 def browser_page(profile: Path) -> Iterator[Any]:
@@ -81,3 +104,10 @@ def browser_page(profile: Path) -> Iterator[Any]:
             yield browser.pages[0]
         finally:
             browser.close()
+
+
+def open_result(page: Any, link: str) -> None:
+    """Open a link to a SEG, and return once its overlay is on."""
+    page.goto(link, wait_until="commit")
+    page.wait_for_function(SEGMENTS)
+    page.wait_for_function(DRAWN)

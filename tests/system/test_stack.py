@@ -20,13 +20,14 @@ from deploy.stack.places import Ports, missing_packages
 from deploy.stack.stack import Stack, running_stack
 from dicom_node.phantom_series import write_series
 from dicom_node.series import read_series, to_volume
+from dicom_node.verify_report import LESIONS, VOLUME, read_groups
 from engine.devices import open_device
 from engine.model import load_model
 from engine.phantom import Phantom, make_phantom
 from engine.segment import segment
 from engine.volume import Label, LabelMap, Volume
 from tests.engine.toy import LIVER_HU, TUMOUR_HU, write_toy_model
-from tests.system.browser import CHROMIUM, DECODED, DRAWN, SEGMENTS, SHOW, browser_page
+from tests.system.browser import CHROMIUM, DECODED, IMAGE, LOSE, SHOW, browser_page, open_result
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 
@@ -113,9 +114,7 @@ def page(segmented: Segmented, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
     segmented: Segmented, page: Any
 ):
-    page.goto(segmented.state["viewer"], wait_until="commit")
-    page.wait_for_function(SEGMENTS)
-    page.wait_for_function(DRAWN)
+    open_result(page, segmented.state["viewer"])
     labels = segmented.expected.labels
     assert page.evaluate(DECODED) == [
         [
@@ -131,30 +130,46 @@ def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
             )
         ]
     ]
-    keep_screenshot(page)
 
 
-def keep_screenshot(page: Any) -> None:
-    """Leave a picture of the viewer, at the tumours, in the folder of artefacts."""
-    ARTEFACTS.mkdir(exist_ok=True)
+def test_scrolling_moves_the_image_with_the_overlay(segmented: Segmented, page: Any):
+    """Also where OHIF has lost the image out of its scene, as it often does (`app-config.js`)."""
+    open_result(page, segmented.state["viewer"])
     page.get_by_text("Confirm and hide").click()
+    first = page.evaluate(IMAGE)
+    page.evaluate(LOSE)
     page.evaluate(SHOW, int(Label.TUMOUR))
     page.locator("[data-cy='panelSegmentation-btn']").click()
+    page.wait_for_function(f"({IMAGE})().instance !== '{first['instance']}'")
     page.wait_for_timeout(1500)
-    page.screenshot(path=ARTEFACTS / "ohif.png")
+    assert page.evaluate(IMAGE)["drawn"]
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "ohif.png")  # the README shows it
+
+
+def test_the_report_beside_the_seg_has_the_numbers_of_the_label_map(segmented: Segmented):
+    report = dcmread(io.BytesIO(the_object(segmented, "SR")))
+    liver, *lesions, whole = read_groups(report)
+    expected, seg = segmented.expected, dcmread(io.BytesIO(the_object(segmented, "SEG")))
+    assert liver.numbers[VOLUME,] == pytest.approx(expected.millilitres(Label.LIVER), abs=1e-3)
+    in_lesions = sum(each.numbers[VOLUME,] for each in lesions)
+    assert in_lesions == pytest.approx(expected.millilitres(Label.TUMOUR), abs=1e-2)
+    assert whole.numbers[LESIONS,] == len(lesions) > 0
+    assert {each.segment for each in lesions} == {(seg.SOPInstanceUID, Label.TUMOUR)}
 
 
 def test_the_seg_lies_in_the_frame_of_reference_of_its_source(segmented: Segmented):
-    source, seg = dcmread(segmented.source), dcmread(io.BytesIO(the_seg(segmented)))
+    source, seg = dcmread(segmented.source), dcmread(io.BytesIO(the_object(segmented, "SEG")))
     assert seg.FrameOfReferenceUID == source.FrameOfReferenceUID
     assert seg.SeriesInstanceUID in segmented.state["viewer"]
 
 
-def the_seg(segmented: Segmented) -> bytes:
-    """The only SEG of the study, as the archive has it."""
+def the_object(segmented: Segmented, modality: str) -> bytes:
+    """The only object of a modality in the study, as the archive has it."""
     series = segmented.get(f"studies/{segmented.study}/series")
-    (seg,) = [each for each in series if each["MainDicomTags"]["Modality"] == "SEG"]
-    return fetch(f"{segmented.stack.viewer}/orthanc/instances/{seg['Instances'][0]}/file")
+    (found,) = [each for each in series if each["MainDicomTags"]["Modality"] == modality]
+    (instance,) = found["Instances"]
+    return fetch(f"{segmented.stack.viewer}/orthanc/instances/{instance}/file")
 
 
 def test_a_list_of_fields_that_the_viewer_encodes_is_understood(segmented: Segmented):
@@ -188,4 +203,4 @@ def test_asked_again_and_with_its_own_seg_about_the_node_makes_nothing_new(segme
     study = dcmread(segmented.source, stop_before_pixels=True).StudyInstanceUID
     node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"
     assert len(json.loads(fetch(f"{node}/jobs?study={study}"))) == 1
-    assert the_seg(segmented)
+    assert the_object(segmented, "SEG")

@@ -32,9 +32,15 @@ function heparShow() {
 }
 
 function heparLine(series) {
-  var line = $('<p>').text((series.description || series.series) + ': ');
+  var name = series.description || 'Series ' + (series.number || series.series);
+  var line = $('<p>').css('overflow-wrap', 'anywhere').text(name + ': ');
   line.append($('<strong>').text(series.state));
   if (series.reason) { line.append(document.createTextNode(' (' + series.reason + ')')); }
+  var volumes = $.map(series.millilitres, function (ml, label) { return label + ' ' + ml.toFixed(1) + ' ml'; });
+  if (volumes.length) { line.append(document.createTextNode(', ' + volumes.join(', '))); }
+  if (series.review.length) {
+    line.append(document.createTextNode('; please review: ' + series.review.join('; ')));
+  }
   if (series.viewer) {
     line.append(' ').append($('<a>').attr('href', series.viewer).attr('target', '_blank').text('view'));
   }

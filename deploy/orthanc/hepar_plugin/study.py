@@ -7,6 +7,9 @@ from hepar_plugin.handover import Handover
 from hepar_plugin.node import ask_node
 from hepar_plugin.settings import Settings
 
+TOLD = ("state", "reason", "viewer", "millilitres", "review")
+"""What the node says of a job, and is said of its series; an older node says less."""
+
 
 def describe_study(
     study: str, archive: Archive, handover: Handover, settings: Settings
@@ -38,14 +41,17 @@ def _describe_series(
         "id": series,
         "series": tags["SeriesInstanceUID"],
         "description": tags.get("SeriesDescription", ""),
+        "number": tags.get("SeriesNumber", ""),
         "state": "not sent",
         "reason": "",
         "viewer": None,
+        "millilitres": {},
+        "review": [],
     }
     if waiting:
         return said | {"state": "waiting for the node", "reason": waiting.reason}
     if job:
-        return said | {key: job[key] for key in ("state", "reason", "viewer", "millilitres")}
+        return said | {key: job[key] for key in TOLD if key in job}
     return said | ({"state": "sent"} if archive.handed_over(series) else {})
 
 
