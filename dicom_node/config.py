@@ -24,7 +24,7 @@ CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
 class Section(BaseModel):
     """A table of the file: frozen, and without keys that nobody reads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class NodeSection(Section):

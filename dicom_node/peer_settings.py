@@ -10,7 +10,7 @@ from dicom_node.profile import Encoding, Form, Kind, Profile
 
 
 class _Peer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     objects: tuple[Kind, ...] = Field(default=(Kind.SEG,), min_length=1)
     """What the peer gets of each series."""

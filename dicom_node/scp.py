@@ -93,17 +93,7 @@ def listen(
         aborts what is open and ends it.
     """
     listener = listener or Deaf()
-    ae = AE(ae_title)
-    ae.maximum_associations = limits.associations
-    ae.maximum_pdu_size = limits.pdu_bytes
-    ae.acse_timeout = limits.acse_s
-    ae.dimse_timeout = limits.dimse_s
-    ae.network_timeout = limits.network_s
-    ae.add_supported_context(VERIFICATION)
-    ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
-    for storage in (CTImageStorage, EnhancedCTImageStorage):
-        ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
-    server = ae.start_server(
+    server = receiver(ae_title, limits).start_server(
         address,
         block=False,
         evt_handlers=[
@@ -116,6 +106,21 @@ def listen(
         ],
     )
     return cast(ThreadedAssociationServer, server)  # as it is when it does not block
+
+
+def receiver(ae_title: str, limits: Limits = Limits()) -> AE:
+    """Return the application entity that receives, with all that it accepts."""
+    ae = AE(ae_title)
+    ae.maximum_associations = limits.associations
+    ae.maximum_pdu_size = limits.pdu_bytes
+    ae.acse_timeout = limits.acse_s
+    ae.dimse_timeout = limits.dimse_s
+    ae.network_timeout = limits.network_s
+    ae.add_supported_context(VERIFICATION)
+    ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
+    for storage in (CTImageStorage, EnhancedCTImageStorage):
+        ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
+    return ae
 
 
 def on_message(event: Event) -> None:
