@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,15 @@ class Device(Protocol):
             DeviceFailed: the device could not compute it.
         """
         ...
+
+
+@runtime_checkable
+class SaysMemory(Protocol):
+    """A device with memory of its own."""
+
+    @property
+    def memory_mb(self) -> int | None:
+        """The most of that memory that was in use so far; None where nobody can tell."""
 
 
 def open_device(model: Model, *, threads: int | None = None, cache: Path | None = None) -> Device:

@@ -95,6 +95,12 @@ class TensorRt:
         if self._engine is None:
             raise DeviceFailed(f"{library.name} cannot load {plan}: {self._said()}")
 
+    @property
+    def memory_mb(self) -> int | None:
+        """What is in use of the GPU, by whomever; a plan keeps all that it ever took."""
+        free, total = self._call(self._runtime.cudaMemGetInfo())
+        return (int(total) - int(free)) >> 20
+
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
         self._require_size(hu.shape)

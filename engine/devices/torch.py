@@ -99,10 +99,36 @@ def open_torch(
     return Torch(model.program, torch.device(place), precision)
 
 
+def open_plain(model: Model, *, half: bool, threads: int | None = None) -> "Torch":
+    """Return the model as torch runs it without further ado, to compare with; it serves nobody.
+
+    Args:
+        model: whose `ensemble.pt2` to run, on the accelerator if there is one.
+        half: whether autocast may halve the precision, as it would by itself.
+        threads: of the processor; all of them if None.
+
+    Raises:
+        DeviceFailed: as `open_torch`.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    place = "cpu" if found is None else found.type
+    short = TorchPrecision.BFLOAT16 if place == "cpu" else TorchPrecision.FLOAT16
+    device = open_torch(
+        model,
+        place=place,
+        precision=short if half else TorchPrecision.FLOAT32,
+        threads=threads,
+    )
+    device.captures = False
+    return device
+
+
 class Torch:
     """The exported graph. On CUDA, a CUDA graph of it is kept for the shape that came last."""
 
     batch = BATCH
+    captures = True
+    """Whether shapes that come again are computed by a CUDA graph."""
 
     def __init__(self, program: Path, place: torch.device, precision: TorchPrecision) -> None:
         self.name = f"torch {place} {precision}"
@@ -157,7 +183,7 @@ class Torch:
         if self._place.type == "cpu":
             return self._compute(part, spacing)
         there = part.pin_memory().to(self._place, non_blocking=True)
-        if self._place.type != "cuda":
+        if self._place.type != "cuda" or not self.captures:
             return self._compute(there, spacing)
         full = torch.cat([there, there[-1:].expand(self.room - len(part), -1, -1)])
         labels, agreement = self._graph_for(full, spacing)(full, spacing)

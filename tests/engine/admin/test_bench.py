@@ -2,24 +2,49 @@ import json
 
 import pytest
 
+from tests.engine.toy import write_toy_model
+
+ALL = {"TensorRT", "torch", "OpenVINO", "torch eager", "torch AMP", "ONNX Runtime"}
+QUICK = "--slices", 20, "--size", 64, "--rounds", 1
+
 
 def test_devices_are_measured_and_those_that_cannot_be_say_why(hepar, toy, store, tmp_path):
     file = tmp_path / "bench.json"
     here = "--model", toy.folder, "--plans", store.folder
-    measured = hepar("bench", "--slices", 20, "--size", 64, "--json", file, *here)
+    measured = hepar("bench", *QUICK, "--json", file, *here)
     assert measured.exit_code == 0, measured.exception
-    figures = json.loads(file.read_text())
-    assert set(figures) == {"TensorRT", "OpenVINO", "ONNX Runtime"}
+    report = json.loads(file.read_text())
+    figures = report["devices"]
+    assert set(figures) == ALL
+    assert report["machine"]["cores"] > 0
     assert "no plan is active" in figures["TensorRT"]
+    assert "no ensemble.pt2" in figures["torch"]
     for name in ("OpenVINO", "ONNX Runtime"):
         if isinstance(figures[name], str):
             pytest.skip(figures[name])
         assert figures[name]["slices_per_s"] > 0
+        assert figures[name]["job_computed"] <= figures[name]["job_slices"] == 20
         assert 0 <= figures[name]["outside"] < 1
         assert figures[name]["device"] in measured.output
 
 
-def test_an_unknown_device_names_those_that_there_are(hepar, toy):
-    refused = hepar("bench", "--device", "abacus", "--model", toy.folder)
+def test_torch_is_compared_where_the_model_has_a_program(hepar, store, tmp_path):
+    pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
+    from tests.engine.torch_toy import write_torch_toy
+
+    file, folder = tmp_path / "bench.json", write_torch_toy(tmp_path / "toy", convolved=True)
+    here = "--model", folder, "--plans", store.folder
+    names = "--device", "torch eager", "--device", "torch AMP"
+    measured = hepar("bench", *QUICK, *names, "--json", file, *here)
+    assert measured.exit_code == 0, measured.exception
+    figures = json.loads(file.read_text())["devices"]
+    assert figures["torch eager"]["device"].endswith("float32")
+    assert not figures["torch AMP"]["device"].endswith("float32")
+    assert figures["torch eager"]["of_peak"] >= 0
+
+
+def test_an_unknown_device_names_those_that_there_are(hepar, tmp_path):
+    model = write_toy_model(tmp_path / "toy")
+    refused = hepar("bench", "--device", "abacus", "--model", model)
     assert refused.exit_code == 2
     assert "OpenVINO" in refused.output

@@ -60,6 +60,10 @@ class FakeCuda:
         self.blocks[ctypes.addressof(block)] = block
         return self.cudaError_t.cudaSuccess, ctypes.addressof(block)
 
+    def cudaMemGetInfo(self):  # noqa: N802
+        taken = sum(len(block) for block in self.blocks.values())
+        return self.cudaError_t.cudaSuccess, self.limit - taken, self.limit
+
     def cudaHostAlloc(self, size, flags):  # noqa: N802
         return self.cudaMalloc(size)
 

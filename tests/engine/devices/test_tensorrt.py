@@ -77,6 +77,12 @@ def test_slices_that_the_plan_does_not_take_are_refused_with_what_would_do(devic
         device.run(slices(1, *size), SPACING)
 
 
+def test_the_memory_that_is_in_use_is_told(device):
+    before = device.memory_mb
+    device.run(slices(8, 400, 400), SPACING)
+    assert device.memory_mb > before
+
+
 def test_the_device_is_named_by_its_plan(device, plan):
     assert device.name == f"TensorRT {plan.name}"
 

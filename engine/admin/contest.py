@@ -1,0 +1,228 @@
+"""What one device makes of a phantom, measured in a process of its own."""
+
+import multiprocessing
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.devices import Answer, Device, SaysMemory
+from engine.errors import EngineError, LibraryMissing
+from engine.fleet import openers
+from engine.model import Model, load_model
+from engine.phantom import make_phantom
+from engine.segment import HU_BOUNDS, segment
+from engine.volume import Geometry, Volume
+
+DRAWN = 75
+"""Planes of the phantom that are drawn; more are these again, as many times as thin."""
+HEIGHT_MM, WIDTH_MM = 420.0, 400.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure."""
+
+    device: str
+    model: Path
+    plans: Path
+    volume: Path
+    """Hounsfield units, as NumPy keeps them."""
+    threads: int | None
+    rounds: int
+    """Each figure is the median of this many."""
+    cache: Path | None = None
+    """Where compiled graphs are kept."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a device did."""
+
+    device: str
+    open_s: float
+    """Until it was ready, held against the reference where a node would do that."""
+    slices_per_s: float
+    """Of the model alone, a full batch at a time."""
+    latency_ms: float
+    """Of one slice alone."""
+    job_s: float
+    """From the volume to its label map."""
+    job_slices: int
+    """Slices of the volume."""
+    job_computed: int
+    """Those of them near the liver; the others are not computed."""
+    outside: float
+    """Part of the job's time that was not the device's."""
+    host_mb: int
+    """The most main memory of the process, volume and libraries included."""
+    device_mb: int | None
+    """The most memory of a GPU that was in use."""
+    of_peak: float | None
+    """The model's arithmetic per second, as part of what the device does of large products."""
+
+    @property
+    def job_slices_per_s(self) -> float:
+        """Slices of the volume by seconds of the job."""
+        return self.job_slices / self.job_s
+
+
+def draw_volume(slices: int, size: int, folder: Path) -> Path:
+    """Write a phantom's voxels, and return their file: every device is given the same."""
+    times = -(-slices // DRAWN)
+    planes = -(-slices // times)
+    drawn = make_phantom(
+        shape=(planes, size, size),
+        spacing_mm=(HEIGHT_MM / planes, WIDTH_MM / size, WIDTH_MM / size),
+    )
+    file = folder / f"{slices}.npy"
+    np.save(file, np.repeat(drawn.volume.hu, times, axis=0)[:slices])
+    return file
+
+
+def measured_apart(task: Task) -> Speed | str:
+    """Measure in a fresh process, so that its peak of memory is the device's own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (task,))
+
+
+def measure(task: Task) -> Speed | str:
+    """Return what a device does, or why it is not measured."""
+    model = load_model(task.model)
+    try:
+        begun = perf_counter()
+        device = DEVICES[task.device](model, task)
+        return _speed(task, model, device, perf_counter() - begun)
+    except EngineError as error:
+        return str(error)
+
+
+def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
+    volume = _read_volume(task.volume)
+    _, rows_mm, columns_mm = volume.geometry.spacing
+    middle = len(volume.hu) // 2
+    some = np.resize(
+        volume.hu[middle : middle + device.batch], (device.batch, *volume.hu.shape[1:])
+    )
+    batch = np.clip(some, *HU_BOUNDS).astype(np.float16)
+    timed = _Timed(device)
+    timed.seconds_of(batch, (rows_mm, columns_mm))  # compiles
+    full = median(timed.seconds_of(batch, (rows_mm, columns_mm)) for _ in range(task.rounds))
+    timed.seconds_of(batch[:1], (rows_mm, columns_mm))
+    one = median(timed.seconds_of(batch[:1], (rows_mm, columns_mm)) for _ in range(task.rounds))
+    jobs = [_job(volume, timed) for _ in range(task.rounds)]
+    seconds, outside, computed = sorted(jobs)[len(jobs) // 2]
+    return Speed(
+        device=device.name,
+        open_s=round(open_s, 2),
+        slices_per_s=round(len(batch) / full, 2),
+        latency_ms=round(one * 1000, 1),
+        job_s=round(seconds, 3),
+        job_slices=len(volume.hu),
+        job_computed=computed,
+        outside=round(outside, 3),
+        host_mb=peak_mb(),
+        device_mb=device.memory_mb if isinstance(device, SaysMemory) else None,
+        of_peak=_part_of_peak(model, device, batch, len(batch) / full),
+    )
+
+
+def _job(volume: Volume, timed: "_Timed") -> tuple[float, float, int]:
+    """Return seconds of the whole job, the part of it outside of the device, slices computed."""
+    timed.total = 0.0
+    begun = perf_counter()
+    made = segment(volume, timed)
+    seconds = perf_counter() - begun
+    return seconds, 1 - timed.total / seconds, made.slices_computed
+
+
+def _read_volume(file: Path) -> Volume:
+    hu = np.load(file)
+    slices, rows, columns = hu.shape
+    affine = np.diag([HEIGHT_MM / slices, WIDTH_MM / rows, WIDTH_MM / columns, 1.0])
+    return Volume(hu, Geometry(hu.shape, affine, "1.2.3"))
+
+
+def peak_mb() -> int:
+    """Return the most main memory that this process ever held."""
+    said = Path("/proc/self/status").read_text()
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", said)
+    return int(kilobytes) >> 10
+
+
+def _part_of_peak(
+    model: Model, device: Device, batch: NDArray[np.float16], slices_per_s: float
+) -> float | None:
+    """Return how much of what the device can do the model makes it do, where torch can tell."""
+    try:
+        from engine.devices.torch_peak import operations, peak_of
+    except ImportError:
+        return None
+    work, peak = operations(model, batch.shape[1:]), peak_of(device.name)
+    return round(work * slices_per_s / peak, 3) if work and peak else None
+
+
+class _Timed:
+    """A device that counts its seconds."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.name, self.batch = device, device.name, device.batch
+        self.total = 0.0
+
+    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+        """Return what the device answers."""
+        begun = perf_counter()
+        answer = self.device.run(hu, spacing_mm)
+        self.total += perf_counter() - begun
+        return answer
+
+    def seconds_of(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> float:
+        """Return how long one call takes."""
+        begun = perf_counter()
+        self.run(hu, spacing_mm)
+        return perf_counter() - begun
+
+
+def _serving(name: str) -> Callable[[Model, Task], Device]:
+    """Open a device as a node would."""
+
+    def opened(model: Model, task: Task) -> Device:
+        serving = openers(model, task.plans, threads=task.threads, cache=task.cache)
+        return next(each for each in serving if each.name == name).open()
+
+    return opened
+
+
+def _onnxruntime(model: Model, task: Task) -> Device:
+    from engine.devices.onnxruntime import open_onnxruntime  # only measured, never serving
+
+    return open_onnxruntime(model, threads=task.threads)
+
+
+def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
+    """Open torch plainly: no CUDA graph, precision as asked for, passing the gate or not."""
+
+    def opened(model: Model, task: Task) -> Device:
+        try:
+            from engine.devices.torch import open_plain
+        except ImportError as error:
+            raise LibraryMissing(f"no torch here ({error}): install it to compare") from error
+        return open_plain(model, half=half, threads=task.threads)
+
+    return opened
+
+
+DEVICES: dict[str, Callable[[Model, Task], Device]] = {
+    "TensorRT": _serving("TensorRT"),
+    "torch": _serving("torch"),
+    "OpenVINO": _serving("OpenVINO"),
+    "torch eager": _torch(half=False),
+    "torch AMP": _torch(half=True),
+    "ONNX Runtime": _onnxruntime,
+}
+"""What is measured, where it is here: first those that serve, then those to compare with."""

@@ -1,0 +1,51 @@
+"""How much a model asks of a device, and how much the device can do, both counted by torch."""
+
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine.devices.torch_program import read_program
+from engine.model import Model
+
+WIDE, WIDE_THERE = 2048, 8192
+"""Rows and columns of the square matrices whose product shows what a processor, or a GPU, can."""
+ROUNDS = 5
+
+
+def operations(model: Model, size: Sequence[int]) -> int | None:
+    """Return additions and multiplications for one slice; None without `ensemble.pt2`."""
+    if model.program is None:
+        return None
+    module = read_program(model.program).module()
+    hu = torch.zeros(1, *size, dtype=torch.float16)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        module(hu, torch.ones(2))
+    return int(counter.get_total_flops())
+
+
+def peak_of(device: str) -> float | None:
+    """Return the operations per second of a large product where a device computes.
+
+    On a GPU in half precision, whatever the device's own is; on the processor in float32.
+
+    Args:
+        device: its name, as results have it.
+    """
+    there = device.startswith("TensorRT") or "cuda" in device
+    if there and not torch.cuda.is_available():
+        return None
+    place, kind = ("cuda", torch.float16) if there else ("cpu", torch.float32)
+    wide = WIDE_THERE if there else WIDE
+    one = torch.ones(wide, wide, device=place, dtype=kind)
+    return 2 * wide**3 / median(_seconds(one) for _ in range(ROUNDS))
+
+
+def _seconds(one: torch.Tensor) -> float:
+    begun = perf_counter()
+    product = one @ one
+    if product.is_cuda:
+        torch.cuda.synchronize()
+    return perf_counter() - begun
