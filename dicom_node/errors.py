@@ -4,6 +4,7 @@ NodeError
 ├── BadConfiguration     the configuration cannot be read, or has an unknown key
 ├── RejectedInstance     an instance is not kept; carries the status for the sender
 ├── UnsupportedSeries    the instances do not form one volume that can be segmented
+├── UnreadableDrawing    a SEG that someone else made cannot be put on its series
 ├── NothingFound         the series shows no liver, so there is nothing to send
 ├── SegMismatch          the SEG read back differs from its label map or its source
 ├── ResultMismatch       another result read back differs from what it was made of
@@ -57,6 +58,10 @@ class RejectedInstance(NodeError):
 
 class UnsupportedSeries(NodeError):
     """The instances do not form one volume that can be segmented."""
+
+
+class UnreadableDrawing(NodeError):
+    """A SEG that someone else made cannot be put on the series it was drawn on."""
 
 
 class NothingFound(NodeError):

@@ -1,22 +1,46 @@
-"""From the files of one CT series to one volume."""
+"""From the files of one CT series to one volume, and to what others drew on it.
+
+This is the one door through which the trainer reads DICOM.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.errors import UnsupportedSeries
+from dicom_node.drawings import Author, Drawing, describe_drawing, drawn_masks
+from dicom_node.errors import UnreadableDrawing, UnsupportedSeries
 from dicom_node.frame_of_reference import derived_frame_of_reference, lacks_frame_of_reference
 from dicom_node.frames import Frame, frames_of
 from dicom_node.geometry import Answer, classify_frames
 from dicom_node.header import NO_DATA_SET
+from dicom_node.labelled import LabelledSeries, find_labelled
 from dicom_node.pixels import hounsfield
 from dicom_node.stack import axes_of, places_of
 from engine.volume import Geometry, Volume
+
+__all__ = [
+    "Author",
+    "Drawing",
+    "LabelledSeries",
+    "UnreadableDrawing",
+    "UnsupportedSeries",
+    "describe_drawing",
+    "drawn_masks",
+    "find_labelled",
+    "read_series",
+    "stack_drawn",
+    "to_volume",
+    "volume_frames",
+]
+
+
+Pixel = TypeVar("Pixel", np.int16, np.uint8)
 
 
 def read_series(paths: Iterable[Path], *, derive_frame_of_reference: bool = False) -> list[Dataset]:
@@ -65,6 +89,32 @@ def volume_frames(instances: Sequence[Dataset]) -> tuple[Frame, ...]:
     return _grid(instances).frames
 
 
+def stack_drawn(
+    instances: Sequence[Dataset], pictures: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Stack what was drawn on the pixels of each instance, so that it lies on `to_volume`'s grid.
+
+    Args:
+        instances: single-frame instances of one series, in any order.
+        pictures: (rows, columns) of each, in the same order.
+
+    Raises:
+        UnsupportedSeries: as `to_volume`, but for the pixels; or a picture has another shape.
+    """
+    grid = _grid(instances)
+    drawn = {id(one): picture for one, picture in zip(instances, pictures, strict=True)}
+    stacked = np.empty(grid.geometry.shape, np.uint8)
+    for plane, frame in zip(stacked, grid.frames, strict=True):
+        picture = grid.turned(drawn[id(frame.instance)])
+        if picture.shape != plane.shape:
+            raise UnsupportedSeries(
+                f"what was drawn on {frame.name} has {picture.shape} pixels, "
+                f"the slice {plane.shape}"
+            )
+        plane[...] = picture
+    return stacked
+
+
 @dataclass(frozen=True, eq=False)
 class _Grid:
     frames: tuple[Frame, ...]
@@ -74,7 +124,7 @@ class _Grid:
     flips: tuple[int, int]
     """Steps, 1 or -1, along the rows and columns of the volume."""
 
-    def turned(self, stored: NDArray[np.int16]) -> NDArray[np.int16]:
+    def turned(self, stored: NDArray[Pixel]) -> NDArray[Pixel]:
         upright = stored.T if self.crossed else stored
         return upright[:: self.flips[0], :: self.flips[1]]
 

@@ -26,6 +26,8 @@ class Case:
     volume: Volume
     target: NDArray[np.uint8]
     """(slices, rows, columns) on the volume's grid, values of `Target`."""
+    spacing_lost: bool = False
+    """The source lost the size of its voxels, and the geometry says something else."""
 
     def __post_init__(self) -> None:
         if self.target.shape != self.volume.hu.shape:
@@ -76,7 +78,7 @@ def _slices(case: Case, side: int, step_mm: float) -> Slices:
         hu,
         target,
         np.full(count, case.patient),
-        np.full(count, pixel_mm, np.float32),
+        np.full(count, np.nan if case.spacing_lost else pixel_mm, np.float32),
         np.full(count, case.series),
-        position,
+        np.full(count, np.nan, np.float32) if case.spacing_lost else position,
     )

@@ -1,11 +1,16 @@
 """Whatever labelled data a folder holds."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from trainer.datasets.beside import find_beside
 from trainer.datasets.case import Case, to_slices
+from trainer.datasets.chaos import find_chaos
+from trainer.datasets.drawn import find_drawn
+from trainer.datasets.found import Found
+from trainer.datasets.ircad import find_ircad
+from trainer.datasets.nifti import find_decathlon, find_lits
 from trainer.datasets.npz import READERS
 from trainer.datasets.resizing import resized
 from trainer.datasets.slices import SIDE, Slices, concatenate
@@ -14,26 +19,22 @@ from trainer.errors import BadCase, BadData
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A case that lies in a folder and has not been read yet."""
-
-    source: str
-    """The data set it belongs to."""
-    place: Path
-    """Folder, file or archive that a person would look at."""
-    read: Callable[[], Case]
-    """Reads it, or raises `BadCase` and says why it cannot be used."""
-
-
-FINDERS: tuple[Callable[[Path], Iterator[Found]], ...] = ()
-"""Each knows one layout, and finds nothing in a folder that has another."""
+FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
+    find_lits,
+    find_decathlon,
+    find_ircad,
+    find_chaos,
+    find_beside,
+    find_drawn,
+)
+"""Each knows one layout, and finds nothing among files that have another."""
 
 
 def find_cases(folder: Path) -> Iterator[Found]:
     """Yield every case in `folder`, whatever the layout, without reading its voxels."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     for find in FINDERS:
-        yield from find(folder)
+        yield from find(files)
 
 
 def read_cases(

@@ -6,7 +6,8 @@ import pytest
 from engine.volume import Geometry, Label, Volume
 from trainer.datasets import reading
 from trainer.datasets.case import Case, to_slices
-from trainer.datasets.reading import Found, read_cases, read_slices
+from trainer.datasets.found import Found
+from trainer.datasets.reading import read_cases, read_slices
 from trainer.datasets.resizing import AIR_HU, fit_square
 from trainer.datasets.target import Target
 from trainer.errors import BadCase
@@ -71,8 +72,8 @@ def test_a_broken_case_is_named_and_left_out(tmp_path, monkeypatch, caplog):
     def broken() -> Case:
         raise BadCase("bert: the file breaks off")
 
-    found = [Found("made", tmp_path, broken), Found("made", tmp_path, make_case)]
-    monkeypatch.setattr(reading, "FINDERS", (lambda folder: iter(found),))
+    found = [Found("made", "bert", tmp_path, broken), Found("made", "anna", tmp_path, make_case)]
+    monkeypatch.setattr(reading, "FINDERS", (lambda files: iter(found),))
     with caplog.at_level(logging.WARNING):
         cases = list(read_cases(tmp_path))
     assert [case.patient for case in cases] == ["anna"]

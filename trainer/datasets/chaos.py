@@ -1,0 +1,54 @@
+"""CHAOS, the part in CT: `N/DICOM_anon` and `N/Ground`, healthy livers drawn by experts.
+
+The pictures in Ground are in the order of the instances' file names. The patients were to give a
+part of their livers, and have no tumours.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dicom_node.series import UnsupportedSeries, read_series, stack_drawn, to_volume
+from trainer.datasets.case import Case
+from trainer.datasets.found import Found
+from trainer.datasets.target import Target
+from trainer.errors import BadCase
+
+CHAOS = "CHAOS"
+IMAGES, MASKS = "DICOM_anon", "Ground"
+
+
+def find_chaos(files: Sequence[Path]) -> Iterator[Found]:
+    """Yield every CT case; the magnetic resonance images beside them are none."""
+    folders = {path.parent.parent for path in files if path.parent.name == IMAGES}
+    for folder in sorted(folders):
+        if "MR" not in folder.parts:
+            yield Found(CHAOS, f"set {folder.name}", folder, partial(_read, folder))
+
+
+def _read(folder: Path) -> Case:
+    name = f"{CHAOS} set {folder.name}"
+    images = sorted(path for path in (folder / IMAGES).iterdir() if path.is_file())
+    masks = sorted((folder / MASKS).glob("*.png"))
+    if len(images) != len(masks):
+        raise BadCase(f"{name}: {len(masks)} masks for {len(images)} images; each needs one")
+    try:
+        instances = read_series(images, derive_frame_of_reference=True)
+        volume = to_volume(instances)
+        liver = stack_drawn(instances, [_mask(path, name) for path in masks])
+    except UnsupportedSeries as error:
+        raise BadCase(f"{name}: {error}") from error
+    target = liver * np.uint8(Target.LIVER)
+    return Case(f"chaos{folder.name}", CHAOS, name, volume, target)
+
+
+def _mask(path: Path, name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(np.asarray(image.convert("L")) > 0, np.uint8)
+    except (UnidentifiedImageError, OSError) as error:
+        raise BadCase(f"{name}: mask {path.name} cannot be read: {error}") from error
