@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.errors import EngineError
 from engine.model import default_model_folder
 from trainer.errors import TrainerError
@@ -48,20 +49,61 @@ def train(
 
 
 def evaluate(
-    data: DataFolder,
-    model: Annotated[Path | None, typer.Option(help="Model folder; the default model.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of labelled data, as downloaded.")
+    ] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="Folder of one DICOM series instead; with --truth.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Its liver (1) and tumours (2) as NIfTI, or a DICOM SEG of them."),
+    ] = None,
+    healthy: Annotated[
+        bool,
+        typer.Option("--healthy", help="No volume has a tumour: every mark is false."),
+    ] = False,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(help="Model folder; several are compared. The default model if none."),
+    ] = None,
+    segs: Annotated[
+        Path | None, typer.Option(help="Judge the DICOM SEG objects in this folder instead.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="openvino, onnxruntime, torch or tensorrt.")
+    ] = "openvino",
+    plans: PlansFolder = DEFAULT_PLANS,
+    fusions: Annotated[
+        bool, typer.Option("--fusions", help="Each member alone and every fusion, in torch.")
+    ] = False,
     trained: Annotated[
         bool, typer.Option("--trained", help="The patients it has learnt from instead.")
     ] = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="All patients: for data that no model has learnt from.")
+    ] = False,
+    tolerance_mm: Annotated[float, typer.Option(min=0.1, help="Of the surface Dice.")] = 2.0,
+    record: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Compare a model with what experts drew in patients it has never seen.
+    """Compare models, or SEG objects, with what experts drew in patients that none has seen.
 
-    The model folder runs as the node runs it, slice by slice and without the cleaning in 3-D.
+    Whole volumes are marked as the node marks them, cleaning included; slices without neighbours
+    one by one. Every figure comes with the number of patients it rests on.
     """
     with _errors_said():
-        from trainer.sessions import evaluate_model
+        from trainer.evaluation.command import Data, Marking, Output, evaluate_command
+        from trainer.evaluation.devices import DeviceName
+        from trainer.evaluation.subjects import Whom
 
-        evaluate_model(model or default_model_folder(), data, trained=trained)
+        models = tuple(model or ([] if segs else [default_model_folder()]))
+        whom = Whom.EVERYONE if everyone else Whom.TRAINED if trained else Whom.UNSEEN
+        evaluate_command(
+            Data(data, series, truth, healthy, whom),
+            Marking(models, segs, DeviceName(device), plans, fusions),
+            Output(record),
+            tolerance_mm,
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What `hepar train` and `hepar evaluate` do, with what they show meanwhile."""
+"""What `hepar train` does, with what it shows meanwhile."""
 
 from pathlib import Path
 
@@ -6,11 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engine.devices import open_device
-from engine.model import load_model
 from trainer.evaluation.fusions import compare_fusions
 from trainer.evaluation.overlap import Figures
-from trainer.evaluation.slicewise import evaluate_device
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe
@@ -63,24 +60,6 @@ def _describe(recipe: Recipe, cases: Cases, figures: dict[str, Figures]) -> Desc
     )
 
 
-def evaluate_model(model: Path, data: Path, *, trained: bool) -> None:
-    """Run a model folder on slices that experts drew on, and show how well the two agree.
-
-    Raises:
-        EngineError: the model cannot be read or run.
-        BadData: there is nothing to compare with in `data`.
-    """
-    opened = load_model(model)
-    recipe = Recipe.model_validate(opened.manifest.recipe)
-    unseen = opened.manifest.evaluation.get("held_out_patients", ())
-    cases = read_cases(recipe.model_copy(update={"phantoms": 1}), data, unseen)
-    slices = cases.train if trained else cases.held_out
-    unknown_mm = recipe.augmentation.unknown_pixel_mm
-    figures = evaluate_device(open_device(opened), slices, unknown_mm)
-    _show({f"{opened.name} {opened.version}": figures}, f"{len(figures.liver)} patients")
-    _show_patients(figures)
-
-
 def _show(figures: dict[str, Figures], title: str) -> None:
     table = Table("", "liver Dice", "tumour Dice", "tumour patients", title=title)
     for name, each in figures.items():
@@ -90,15 +69,4 @@ def _show(figures: dict[str, Figures], title: str) -> None:
             f"{each.pooled_tumour:.3f}",
             str(each.tumour_patients),
         )
-    console.print(table)
-
-
-def _show_patients(figures: Figures) -> None:
-    table = Table("patient", "liver Dice", "tumour Dice", "tumour pixels drawn", "marked")
-    for name, liver in figures.liver.items():
-        tumour = figures.tumour.get(name)
-        shown = ("not drawn", "", "")
-        if tumour is not None:
-            shown = (f"{tumour.dice:.3f}", str(tumour.true), str(tumour.predicted))
-        table.add_row(name, f"{liver.dice:.3f}", *shown)
     console.print(table)

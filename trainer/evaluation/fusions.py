@@ -21,13 +21,14 @@ def compare_fusions(
         with torch.inference_mode():
             spacing = torch.tensor([spacing_mm, spacing_mm])
             marks, _ = graph.marks(torch.from_numpy(part.hu).half(), spacing)
-            for name, found in _variants(graph, marks):
+            for name, found in variants(graph, marks):
                 tally = tallies.setdefault(name, Tally())
                 tally.add(patient, found.numpy(), part.target)
     return {name: tally.figures() for name, tally in tallies.items()}
 
 
-def _variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
+def variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield the labels of each member alone and of every fusion, with their names."""
     for index, member in enumerate(graph.members):
         yield type(member).__name__.lower(), labels(marks[index : index + 1], FUSIONS["mean"])
     for name, fuse in FUSIONS.items():

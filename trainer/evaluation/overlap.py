@@ -12,25 +12,64 @@ from trainer.datasets.target import Target
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels marked by both, by the prediction, by the expert."""
+    """Pixels marked by both, by the prediction, by the expert; and all that were looked at."""
 
     both: int
     predicted: int
     true: int
+    pixels: int
 
     def __add__(self, other: "Overlap") -> "Overlap":
         return Overlap(
-            self.both + other.both, self.predicted + other.predicted, self.true + other.true
+            self.both + other.both,
+            self.predicted + other.predicted,
+            self.true + other.true,
+            self.pixels + other.pixels,
         )
 
     @property
     def dice(self) -> float:
         """Dice similarity coefficient; nan where neither marks anything."""
-        whole = self.predicted + self.true
-        return 2 * self.both / whole if whole else float("nan")
+        return _part(2 * self.both, self.predicted + self.true)
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; nan where neither marks anything."""
+        return _part(self.both, self.predicted + self.true - self.both)
+
+    @property
+    def precision(self) -> float:
+        """Positive predictive value; nan where nothing is predicted."""
+        return _part(self.both, self.predicted)
+
+    @property
+    def recall(self) -> float:
+        """Sensitivity; nan where the expert marks nothing."""
+        return _part(self.both, self.true)
+
+    @property
+    def accuracy(self) -> float:
+        """Part of all pixels on which both agree; near 1 wherever the structure is small."""
+        return 1 - _part(self.predicted + self.true - 2 * self.both, self.pixels)
 
 
-NOTHING = Overlap(0, 0, 0)
+NOTHING = Overlap(0, 0, 0, 0)
+
+
+def overlap(
+    predicted: NDArray[np.bool_], true: NDArray[np.bool_], known: NDArray[np.bool_] | None = None
+) -> Overlap:
+    """Count two masks; `known` says which pixels were looked at, all of them if None."""
+    return Overlap(
+        int(np.count_nonzero(predicted & true)),
+        int(np.count_nonzero(predicted)),
+        int(np.count_nonzero(true)),
+        int(true.size if known is None else np.count_nonzero(known)),
+    )
+
+
+def _part(some: int, whole: int) -> float:
+    return some / whole if whole else float("nan")
 
 
 @dataclass(frozen=True)
@@ -68,21 +107,13 @@ class Tally:
     def add(self, patient: str, found: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
         """Count slices of one patient; where tumours were not drawn, the liver alone."""
         inside = (target > 0) & (target != Target.UNKNOWN)
-        overlap = _overlap(found > 0, inside)
-        self.liver[patient] = self.liver.get(patient, NOTHING) + overlap
+        counted = overlap(found > 0, inside)
+        self.liver[patient] = self.liver.get(patient, NOTHING) + counted
         drawn = ~np.any(target == Target.LIVER_OR_TUMOUR, axis=(1, 2))
         if drawn.any():
-            overlap = _overlap(found[drawn] == Label.TUMOUR, target[drawn] == Target.TUMOUR)
-            self.tumour[patient] = self.tumour.get(patient, NOTHING) + overlap
+            counted = overlap(found[drawn] == Label.TUMOUR, target[drawn] == Target.TUMOUR)
+            self.tumour[patient] = self.tumour.get(patient, NOTHING) + counted
 
     def figures(self) -> Figures:
         """Return what was counted so far."""
         return Figures(self.liver, self.tumour)
-
-
-def _overlap(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> Overlap:
-    return Overlap(
-        int(np.count_nonzero(predicted & true)),
-        int(np.count_nonzero(predicted)),
-        int(np.count_nonzero(true)),
-    )

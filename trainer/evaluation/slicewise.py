@@ -1,23 +1,12 @@
-"""A device on slices that are no volume, uncleaned."""
+"""Slices that can be marked at once: one patient, one spacing."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from engine.devices import Device
 from trainer.datasets.slices import Slices
-from trainer.evaluation.overlap import Figures, Tally
 
 BATCH = 8
-
-
-def evaluate_device(device: Device, slices: Slices, unknown_pixel_mm: float) -> Figures:
-    """Compare what a device answers with what experts drew, slice by slice, uncleaned."""
-    tally = Tally()
-    for patient, spacing_mm, part in alike(slices, unknown_pixel_mm):
-        answer = device.run(part.hu.astype(np.float16), (spacing_mm, spacing_mm))
-        tally.add(patient, answer.labels, part.target)
-    return tally.figures()
 
 
 def alike(slices: Slices, unknown_pixel_mm: float) -> Iterator[tuple[str, float, Slices]]:

@@ -1,0 +1,150 @@
+"""What `hepar evaluate` does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from engine.model import Model, load_model
+from trainer.datasets.case import Case
+from trainer.errors import BadData
+from trainer.evaluation.devices import DeviceName, open_named
+from trainer.evaluation.evaluation import Evaluation, evaluate
+from trainer.evaluation.methods import Method, by_others, on_device, side_by_side
+from trainer.evaluation.record import to_json
+from trainer.evaluation.references import read_reference, without_tumours
+from trainer.evaluation.seg_objects import find_segs
+from trainer.evaluation.subjects import Choice, Subject, Whom, read_subjects
+from trainer.evaluation.tables import show
+from trainer.graph import open_graph
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled data: a folder, or one series with what was drawn on it."""
+
+    folder: Path | None
+    series: Path | None = None
+    truth: Path | None = None
+    healthy: bool = False
+    whom: Whom = Whom.UNSEEN
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Who marks, and by what."""
+
+    models: tuple[Path, ...]
+    segs: Path | None = None
+    device: DeviceName = DeviceName.OPENVINO
+    plans: Path = Path()
+    fusions: bool = False
+    """Every member alone and every fusion, in torch, instead of the model as it is."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the figures go besides the terminal."""
+
+    record: Path | None = None
+
+
+def evaluate_command(data: Data, marking: Marking, output: Output, tolerance_mm: float) -> None:
+    """Evaluate, show the figures, and write what is asked for.
+
+    Raises:
+        EngineError: a model cannot be read or run.
+        BadData: there is nothing to compare with.
+    """
+    console = Console()
+    models = [load_model(each) for each in marking.models]
+    methods, names = _methods(marking, models)
+    with Console(stderr=True).status("") as status:
+        result = evaluate(
+            _subjects(data, models),
+            methods,
+            about=_about(data, names, tolerance_mm),
+            tolerance_mm=tolerance_mm,
+            progress=lambda patient: status.update(f"judging {patient} …"),
+        )
+    show(result, console)
+    _write(result, output, console)
+
+
+def _methods(marking: Marking, models: Sequence[Model]) -> tuple[list[Method], list[str]]:
+    methods, names = [], []
+    for model, name in zip(models, _names(models), strict=True):
+        if marking.fusions:
+            methods.append(side_by_side(name, open_graph(model)))
+            names.append(f"{name} in torch, members and fusions side by side")
+        else:
+            device = open_named(marking.device, model, marking.plans)
+            methods.append(on_device(name, device))
+            names.append(f"{name} on {device.name}")
+    if marking.segs is not None:
+        found = find_segs(marking.segs)
+        methods.append(by_others("SEG objects", found))
+        names.append(f"{len(found)} SEG objects in {marking.segs}")
+    return methods, names
+
+
+def _names(models: Sequence[Model]) -> list[str]:
+    """Return what models are called; with their folders where that does not tell them apart."""
+    short = [f"{each.name} {each.version}" for each in models]
+    if len(set(short)) == len(short):
+        return short
+    return [f"{name} ({each.folder})" for name, each in zip(short, models, strict=True)]
+
+
+def _subjects(data: Data, models: Sequence[Model]) -> Iterator[Subject]:
+    if data.series is not None and data.truth is not None:
+        case = read_reference(data.series, data.truth)
+        return _healthy(iter([Subject(case.patient, case)]), data.healthy)
+    if data.folder is None:
+        raise BadData("name labelled data: --data FOLDER, or --series FOLDER with --truth FILE")
+    choice = Choice(data.whom, _held_out(data.whom, models))
+    return _healthy(read_subjects(data.folder, choice), data.healthy)
+
+
+def _healthy(subjects: Iterator[Subject], healthy: bool) -> Iterator[Subject]:
+    """Yield the subjects, volumes without tumours where nobody has any."""
+    for subject in subjects:
+        if healthy and isinstance(subject.images, Case):
+            yield Subject(subject.patient, without_tumours(subject.images))
+        else:
+            yield subject
+
+
+def _held_out(whom: Whom, models: Sequence[Model]) -> frozenset[str]:
+    """Return the patients that no model has learnt from.
+
+    Raises:
+        BadData: a model does not say.
+    """
+    if whom is Whom.EVERYONE:
+        return frozenset()
+    if not models:
+        raise BadData("nobody knows whom the writer of the SEG objects has seen: take --all")
+    said = [each.manifest.evaluation.get("held_out_patients") for each in models]
+    for model, patients in zip(models, said, strict=True):
+        if not patients:
+            raise BadData(f"{model.folder} does not say whom it has not seen: take --all")
+    return frozenset.intersection(*(frozenset(each or ()) for each in said))
+
+
+def _about(data: Data, names: Sequence[str], tolerance_mm: float) -> dict[str, str]:
+    folder = data.folder or data.series
+    whom = f"{data.whom if data.folder else 'one series'}{', healthy livers' * data.healthy}"
+    return {
+        "Marked by": "; ".join(names),
+        "Compared with": f"{folder if data.folder else data.truth}: {whom}",
+        "Interval": "95 % percentile bootstrap over patients, 9,999 draws",
+        "Surface Dice": f"NSD at a tolerance of {tolerance_mm:g} mm",
+    }
+
+
+def _write(result: Evaluation, output: Output, console: Console) -> None:
+    if output.record is not None:
+        output.record.write_text(to_json(result))
+        console.print(f"figures: {output.record}")

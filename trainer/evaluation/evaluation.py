@@ -1,0 +1,83 @@
+"""Methods on patients: every patient is looked at once, marked by each, judged, and let go."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trainer.errors import BadData
+from trainer.evaluation.exam import Exam, Structure
+from trainer.evaluation.methods import Method
+from trainer.evaluation.scores import PatientScores, judge
+from trainer.evaluation.sketches import Sketch, sketch
+from trainer.evaluation.subjects import Subject
+from trainer.evaluation.summary import Summary, summarise
+
+TOLERANCE_MM = 2.0
+"""Of the NSD: about what two people who draw the same liver differ by."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One method on every patient."""
+
+    name: str
+    patients: tuple[PatientScores, ...]
+    """By name."""
+    summary: Summary
+    sketches: Mapping[tuple[str, Structure], Sketch]
+    """Patient and structure to the slice that shows most of it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found out."""
+
+    methods: tuple[Judged, ...]
+    tolerance_mm: float
+    about: Mapping[str, str]
+    """What was looked at and how; for people."""
+
+
+@dataclass
+class _Tray:
+    """What is known of one method so far."""
+
+    scores: dict[str, PatientScores] = field(default_factory=dict)
+    sketches: dict[tuple[str, Structure], Sketch] = field(default_factory=dict)
+
+    def add(self, exam: Exam, tolerance_mm: float) -> None:
+        judged = judge(exam, tolerance_mm)
+        before = self.scores.get(exam.patient)
+        self.scores[exam.patient] = before + judged if before else judged
+        for structure in Structure:
+            if (drawn := sketch(exam, structure)) is not None:
+                self.sketches[exam.patient, structure] = drawn
+
+
+def evaluate(
+    subjects: Iterable[Subject],
+    methods: Sequence[Method],
+    *,
+    about: Mapping[str, str],
+    tolerance_mm: float = TOLERANCE_MM,
+    progress: Callable[[str], None] = lambda patient: None,
+) -> Evaluation:
+    """Let every method mark every subject, and judge the marks.
+
+    Raises:
+        BadData: no method has marked anyone.
+    """
+    trays: dict[str, _Tray] = {}
+    for subject in subjects:
+        progress(subject.patient)
+        for method in methods:
+            for name, exam in method(subject).items():
+                trays.setdefault(name, _Tray()).add(exam, tolerance_mm)
+    if not trays:
+        raise BadData("nobody was marked: no SEG object refers to a series of the data")
+    judged = tuple(_judged(name, tray) for name, tray in trays.items())
+    return Evaluation(judged, tolerance_mm, about)
+
+
+def _judged(name: str, tray: _Tray) -> Judged:
+    patients = tuple(tray.scores[each] for each in sorted(tray.scores))
+    return Judged(name, patients, summarise(patients), tray.sketches)
