@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicom_node.header import SeriesKey
-from dicom_node.scp import Association
+from dicom_node.listener import Association
 from dicom_node.spool import Spool
 
 logger = logging.getLogger(__name__)

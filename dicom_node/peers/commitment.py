@@ -1,8 +1,13 @@
 """Asking a peer to commit itself to an object (Storage Commitment Push Model, PS3.4 J.3)."""
 
+import threading
+from collections.abc import Sequence
+
 from pydicom import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import evt
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu import P_DATA_TF
 
 from dicom_node.commitments import COMMITTED, Commitments, Question, on_n_event_report
 from dicom_node.errors import NotKept, PeerRefused, PeerUnavailable
@@ -58,8 +63,9 @@ def require_committed(
 def _ask(
     peer: Entity, wanted: Reference, commitments: Commitments, question: Question, report_s: float
 ) -> int | None:
-    handlers = [(evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments])]
-    with peer.associated([(PUSH_MODEL, ImplicitVRLittleEndian)], handlers) as association:
+    report = _ReportHere(commitments)
+    context = PUSH_MODEL, ImplicitVRLittleEndian
+    with peer.associated([context], report.handlers()) as association:
         request = _request(commitments.ask(question), wanted)
         status, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, WELL_KNOWN_INSTANCE)
         if "Status" not in status:
@@ -70,9 +76,42 @@ def _ask(
                 f" 0x{status.Status:04X}; set its confirm to another way"
             )
         reason = commitments.answer(question, min(SAME_ASSOCIATION_S, report_s))
+        report.wait_until_answered(peer.answer_s)
     if reason is None:
         reason = commitments.answer(question, max(report_s - SAME_ASSOCIATION_S, 0))
     return reason
+
+
+class _ReportHere:
+    """The report on the association that asked, which stays open until the answer has left.
+
+    pynetdicom lets an association be released while it handles a request: the answer would follow
+    the release, and the peer would never see it.
+    """
+
+    def __init__(self, commitments: Commitments) -> None:
+        self._commitments = commitments
+        self._came = False
+        self._answered = threading.Event()
+
+    def handlers(self) -> Sequence[EventHandlerType]:
+        """Return what the association must call."""
+        return (evt.EVT_N_EVENT_REPORT, self._take), (evt.EVT_PDU_SENT, self._note_sent)
+
+    def wait_until_answered(self, at_most_s: float) -> None:
+        """Return once a report that came has been answered; at once if none came."""
+        if self._came:
+            self._answered.wait(at_most_s)
+
+    def _take(self, event: evt.Event) -> tuple[int, None]:
+        """Note what the peer reports."""
+        self._came = True
+        return on_n_event_report(event, self._commitments)
+
+    def _note_sent(self, event: evt.Event) -> None:
+        """See the answer leave: the first message after the report came."""
+        if self._came and isinstance(event.pdu, P_DATA_TF):
+            self._answered.set()
 
 
 def _request(transaction: str, wanted: Reference) -> Dataset:

@@ -1,6 +1,5 @@
 """A DICOM application entity that this node calls: who it is, and how an association is opened."""
 
-import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,13 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiat
 from pynetdicom.presentation import build_context
 
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
-from dicom_node.wire import Connection
+from dicom_node.wire import on_connection
 
 Context = tuple[UID, UID]
 """SOP class and transfer syntax."""
+
+ANSWER_BYTES = 1 << 24
+"""No answer of a peer comes in a longer piece."""
 
 TRANSIENT_REJECTION = 2
 """Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
@@ -62,7 +64,10 @@ class Entity:
             contexts=[build_context(*context) for context in contexts],
             ae_title=self.ae_title,
             ext_neg=list(roles),
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), *handlers],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, on_connection, [self.answer_s, ANSWER_BYTES]),
+                *handlers,
+            ],
         )
         try:
             self._require_established(association, contexts)
@@ -117,11 +122,3 @@ def accepted(association: Association) -> set[Context]:
         for context in association.accepted_contexts
         if context.abstract_syntax
     }
-
-
-def _send_at_once(event: evt.Event) -> None:
-    """Turn off Nagle's algorithm, which holds back the tail of each object for 40 ms."""
-    wire = event.assoc.dul.socket
-    if wire and wire.socket:
-        wire.socket = Connection(fileno=wire.socket.detach())
-        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

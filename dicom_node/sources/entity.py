@@ -6,14 +6,15 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ImplicitVRLittleEndian
-from pynetdicom import ALL_TRANSFER_SYNTAXES, build_role, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, build_role
 
 from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
 from dicom_node.header import SeriesKey
+from dicom_node.intake import Intake
+from dicom_node.listener import Association
 from dicom_node.peers.answers import failure
 from dicom_node.peers.entity import Entity, accepted
 from dicom_node.peers.query import find
-from dicom_node.scp import Association, on_c_store
 from dicom_node.sources.wanted import FoundSeries, Wanted
 from dicom_node.spool import Spool
 
@@ -64,7 +65,7 @@ class EntitySource:
             PeerRefused: it has no C-GET; `hepar pull` does without.
         """
         contexts = [(kind, UID(each)) for kind in IMAGES for each in ALL_TRANSFER_SYNTAXES]
-        handlers = [(evt.EVT_C_STORE, on_c_store, [Spool(folder), Counter(progress)])]
+        handlers = Intake(Spool(folder), Counter(progress)).handlers()
         roles = [build_role(kind, scp_role=True) for kind in IMAGES]
         get = (STUDY_ROOT_GET, ImplicitVRLittleEndian)
         with self.entity.associated([get, *contexts], handlers, roles) as association:

@@ -345,7 +345,7 @@ def test_a_refusal_is_logged_without_the_patient(node, ct_series, caplog):
     (instance,) = ct_series(slices=1)
     instance.SeriesInstanceUID = ""
     send([instance], node[0])
-    (record,) = [record for record in caplog.records if record.name == "dicom_node.scp"]
+    (record,) = [record for record in caplog.records if record.name == "dicom_node.intake"]
     assert record.action == "store_refused"
     assert record.sop_instance == instance.SOPInstanceUID
     assert "Doe" not in caplog.text

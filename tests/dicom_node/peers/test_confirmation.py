@@ -1,6 +1,5 @@
 """A delivery counts once the archive has said that it keeps the object."""
 
-import os
 import time
 
 import pytest
@@ -13,11 +12,6 @@ from dicom_node.peers.confirmation import Confirmation, Means
 from dicom_node.scp import listen
 from dicom_node.spool import Spool
 from tests.dicom_node.peers.commitment_archive import COMMIT, FIND, Archive
-
-pytestmark = pytest.mark.skipif(
-    "CI" in os.environ,
-    reason="a report on the same association can lose a race in pynetdicom; to be mended",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -107,10 +101,6 @@ def test_a_report_that_nobody_waits_for_is_answered_so(peer_of, receiver):
     assert archive.answers == [ReportStatus.INVALID_ARGUMENT_VALUE]
 
 
-# pynetdicom's state machine can lose a race between a late message and the release it answers.
-@pytest.mark.filterwarnings(
-    "ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning"
-)
 @pytest.mark.parametrize(
     ("archive", "says"),
     [
