@@ -16,6 +16,7 @@ from io import BytesIO
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
+from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound
@@ -40,6 +41,11 @@ __all__ = ["Algorithm", "encode", "to_seg"]
 SERIES_NUMBER_OFFSET = 9000
 """Added to the source's Series Number, so that results lie behind the images."""
 
+
+if "gdcm" in RLELosslessEncoder.available_plugins:
+    # pydicom would ask it first, where it is installed; it (3.2.6) ends the process, without a
+    # Python exception, over a frame with odd numbers of rows and of columns.
+    RLELosslessEncoder.remove_plugin("gdcm")
 
 SYNTAXES = {
     Encoding.BINARY: ExplicitVRLittleEndian,  # nothing else that viewers are known to read

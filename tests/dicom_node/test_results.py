@@ -97,6 +97,15 @@ def test_a_labelmap_has_no_background_segment(make):
     assert set(np.unique(seg.pixel_array)) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("sides", [(40, 48), (41, 48), (41, 49)])
+def test_a_labelmap_has_any_number_of_rows_and_columns(ct_series, sides):
+    """gdcm, where pydicom finds it, takes the process down over odd numbers of both."""
+    case = draw_case(ct_series(slices=9, rows=sides[0], columns=sides[1]))
+    findings = Findings(case.sources, ALGORITHM, case.label_map, case.measured, Quality())
+    form = Form(Encoding.LABELMAP)
+    assert encode_verified(make_seg(findings, form), findings, form)
+
+
 @pytest.mark.parametrize("encoding", Encoding)
 def test_report_and_seg_know_a_lesion_by_the_same_name(make, findings, encoding):
     form = Form(encoding, per_lesion=True)
