@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test lint bench soak clean debian
+.PHONY: help demo stack test lint docs bench soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.node  ## Write docs/conformance.md from the code's own tables
+	@$(BIN)/hepar conformance > docs/.conformance.md && mv docs/.conformance.md docs/conformance.md
 
 bench: $(VENV)/.test debian  ## Measure the marks of the README and print them as a table
 	$(BIN)/python -m tests.benchmarks.bench

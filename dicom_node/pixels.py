@@ -15,6 +15,19 @@ AIR_HU, HIGHEST_HU = -1024, 3071
 """What 12-bit CT can say. Padding (-2000, -3024) lies below and becomes air; only metal lies
 above. All of it is a whole number in int16, and float16 is exact up to 2048."""
 
+PLUGIN = "pylibjpeg"
+"""Decodes what is compressed, whatever else is installed."""
+
+
+def decodes(syntax: UID) -> bool:
+    """Tell whether pixels in a transfer syntax can be read here."""
+    if not syntax.is_encapsulated:
+        return True
+    try:
+        return PLUGIN in get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        return False
+
 
 def hounsfield(frame: Frame) -> NDArray[np.int16]:
     """(rows, columns) Hounsfield units of one slice, from -1024 to 3071, as it is stored.
@@ -79,7 +92,7 @@ def _stored(frame: Frame) -> NDArray[Any]:
             "send the instance with the one it is written in"
         )
     _require_pixels(frame, syntax)
-    plugin = "pylibjpeg" if syntax.is_encapsulated else ""  # whatever else is installed
+    plugin = PLUGIN if syntax.is_encapsulated else ""
     try:
         array, _ = get_decoder(syntax).as_array(
             instance, raw=True, index=frame.number - 1, decoding_plugin=plugin

@@ -16,7 +16,7 @@ from io import BytesIO
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
-from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound

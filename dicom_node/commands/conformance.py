@@ -1,0 +1,12 @@
+"""`hepar conformance`: what the node can be connected to."""
+
+import sys
+
+
+def conformance() -> None:
+    """Print the DICOM conformance statement (PS3.2) as Markdown."""
+    from dicom_node.conformance.statement import (
+        statement,
+    )  # makes objects: half a second for the others
+
+    sys.stdout.write(statement())

@@ -1,0 +1,59 @@
+"""The keys of the configuration, with their defaults."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from dicom_node.config import Settings
+from dicom_node.conformance.markdown import code, table
+from dicom_node.peer_settings import FolderSettings, StoreSettings, StowSettings
+
+PEERS = (FolderSettings, StoreSettings, StowSettings)
+SHARED = set.intersection(*(set(each.model_fields) for each in PEERS)) - {"kind"}
+"""Keys of a peer of any kind."""
+
+
+def configuration_table() -> str:
+    """Return every key, section by section, and then kind by kind of a peer."""
+    return table(("Key", "Default", "Meaning"), [*_sections(), *_peers()])
+
+
+def _sections() -> Iterator[tuple[str, ...]]:
+    for name, section in Settings.model_fields.items():
+        if isinstance(section.default, BaseModel):
+            yield from _keys(name, type(section.default))
+
+
+def _peers() -> Iterator[tuple[str, ...]]:
+    yield from _keys("peers.NAME", PEERS[0], SHARED)
+    for settings in PEERS:
+        (kind,) = settings.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
+        yield code("peers.NAME.kind"), "none: must be given", f"{code(_toml(kind))}, with:"
+        yield from _keys("peers.NAME", settings, set(settings.model_fields) - SHARED - {"kind"})
+
+
+def _keys(
+    section: str, model: type[BaseModel], names: Collection[str] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        if names is None or name in names:
+            yield code(f"{section}.{name}"), _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "one of the user's own"
+    if field.default is PydanticUndefined:
+        return "none: must be given"
+    return code(_toml(field.default)) if field.default is not None else ""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,149 @@
+"""Objects made of drawn series, so that the statement tells of them what they have.
+
+The series differ in all that a scanner decides: one is as complete as a scanner writes, one as bare
+as the standard allows and without tumours, one went through lossy compression.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
+
+from pydicom import Dataset, dcmread
+
+from dicom_node.phantom_series import to_instances
+from dicom_node.profile import Encoding, Form, Item, Kind
+from dicom_node.results import Findings, encode_verified, make_others, make_seg
+from dicom_node.segments import Algorithm
+from dicom_node.series import to_volume
+from engine.measure import measure
+from engine.phantom import make_phantom
+from engine.preview import draw_contours
+from engine.quality import Concern, Quality
+
+COMPLETE = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": "Müller^Änne",
+    "PatientID": "P1",
+    "PatientBirthDate": "19500102",
+    "PatientSex": "F",
+    "StudyID": "7",
+    "AccessionNumber": "A1",
+    "ReferringPhysicianName": "Doe^J",
+    "StudyDate": "20260203",
+    "StudyTime": "101112",
+    "ContentDate": "20260203",
+    "ContentTime": "111213",
+    "StudyDescription": "Abdomen",
+    "SeriesNumber": 4,
+    "DeviceSerialNumber": "S1",
+    "InstitutionName": "Hospital",
+    "StationName": "CT1",
+}
+"""What a scanner may write beside what the phantom has."""
+
+SIZE, SPACING_MM = (12, 40, 48), (20.0, 9.0, 8.0)
+"""Of the first series; each further one has one more of each."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How one of the series is drawn."""
+
+    name: str
+    attributes: dict[str, object]
+    tumours: int
+    absent: tuple[str, ...] = ()
+    quality: Quality = field(default_factory=Quality)
+    per_lesion: bool = False
+
+
+DRAWN = (
+    Drawn("complete", COMPLETE, 3, per_lesion=True),
+    Drawn(
+        "bare",
+        dict.fromkeys(("PatientName", "PatientID", "StudyID", "StudyDate", "StudyTime"), ""),
+        0,
+        (
+            *("Manufacturer", "StudyDescription", "SeriesNumber"),
+            *("PatientIdentityRemoved", "DeidentificationMethod"),
+        ),
+        Quality((Concern.SMALL,)),
+    ),
+    Drawn(
+        "lossy",
+        {
+            "PatientName": "Roe^J",
+            "PatientID": "P2",
+            "PatientBirthDate": "19600304",
+            "PatientSex": "M",
+            "DeidentificationMethod": "Another",
+            "InstitutionName": "Practice",
+            "StationName": "CT2",
+            "LossyImageCompression": "01",
+            "LossyImageCompressionMethod": "ISO_10918_1",
+            "LossyImageCompressionRatio": "8.5",
+        },
+        2,
+        quality=Quality((Concern.LAST_SLICE, Concern.TUMOUR_DISPUTED)),
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A series and one object that was made of it."""
+
+    source: Dataset
+    made: Dataset
+
+
+def examples(kind: Kind, encoding: Encoding = Encoding.BINARY) -> list[Example]:
+    """Return one example of an object from each of the series."""
+    return [_example(number, kind, encoding) for number in range(len(DRAWN))]
+
+
+def _example(number: int, kind: Kind, encoding: Encoding) -> Example:
+    findings, form = _findings(number), Form(encoding, DRAWN[number].per_lesion)
+    seg = make_seg(findings)
+    if kind is Kind.SEG and form == Form():
+        return Example(findings.sources[0], _read(encode_verified(seg, findings)))
+    wanted = Item(kind, form)
+    made = dict(make_others({wanted, Item(Kind.SEG, form)}, findings, seg))
+    return Example(findings.sources[0], _read(made[wanted]))
+
+
+def _read(file: bytes) -> Dataset:
+    return dcmread(BytesIO(file))
+
+
+@cache
+def _findings(number: int) -> Findings:
+    drawn = DRAWN[number]
+    (slices, rows, columns), (slices_mm, rows_mm, columns_mm) = SIZE, SPACING_MM
+    phantom = make_phantom(
+        number,
+        shape=(slices + number, rows + number, columns + number),
+        spacing_mm=(slices_mm + number, rows_mm + number, columns_mm + number),
+        tumours=drawn.tumours,
+    )
+    sources = list(_sources(to_instances(phantom, drawn.name), drawn))
+    volume = to_volume(sources)
+    return Findings(
+        sources,
+        Algorithm(f"model {number}", f"{number}.0", f"{number}f" * 32, f"device {number}"),
+        phantom.truth,
+        measure(volume, phantom.truth),
+        drawn.quality,
+        draw_contours(volume, phantom.truth),
+        ["A remark."] if number else [],
+    )
+
+
+def _sources(instances: Iterator[Dataset], drawn: Drawn) -> Iterator[Dataset]:
+    for instance in instances:
+        for keyword, value in drawn.attributes.items():
+            setattr(instance, keyword, value)
+        for keyword in drawn.absent:
+            delattr(instance, keyword)
+        yield instance

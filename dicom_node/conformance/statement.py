@@ -1,0 +1,83 @@
+"""The statement as a whole: its prose with the tables in their places."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from string import Template
+
+from dicom_node.codes import SCHEME
+from dicom_node.config import NodeSection
+from dicom_node.conformance import intake, network, terms
+from dicom_node.conformance.attributes import attribute_table, difference_table
+from dicom_node.conformance.configuration import configuration_table
+from dicom_node.conformance.content import content_table
+from dicom_node.conformance.examples import Example, examples
+from dicom_node.conformance.notes import notes_on
+from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
+from dicom_node.peers.commitment import SAME_ASSOCIATION_S
+from dicom_node.peers.confirmation import REPORT_S
+from dicom_node.peers.entity import Entity
+from dicom_node.peers.stow import TRY_LATER
+from dicom_node.profile import Encoding, Kind
+from dicom_node.scp import Limits, receiver
+
+Made = Mapping[Kind, list[list[Example]]]
+"""Examples of each kind of object, in each of its encodings."""
+
+
+def statement() -> str:
+    """Return the conformance statement as Markdown."""
+    prose = Template((files(__package__) / "statement.md").read_text("utf-8"))
+    made = {kind: [examples(kind)] for kind in Kind}
+    made[Kind.SEG].append(examples(Kind.SEG, Encoding.LABELMAP))
+    return prose.substitute(**_words(), **_network(made), **_objects(made))
+
+
+def _words() -> dict[str, str]:
+    entity, caller, node = receiver("HEPAR"), Entity("", "", "", 0), NodeSection()
+    numbers = {
+        **vars(Limits()),
+        **{key: value for key, value in vars(caller).items() if key.endswith("_s")},
+        "port": node.port,
+        "deliveries": DELIVERIES_AT_ONCE,
+        "same_association_s": SAME_ASSOCIATION_S,
+        "report_s": REPORT_S,
+    }
+    return {
+        **{key: f"{number:g}" for key, number in numbers.items()},
+        "pdu_bytes": str(Limits().pdu_bytes),
+        "version": version("hepar"),
+        "ae_title": node.ae_title,
+        "host": node.host,
+        "class_uid": str(entity.implementation_class_uid),
+        "version_name": str(entity.implementation_version_name),
+        "try_later": ", ".join(map(str, sorted(TRY_LATER))),
+        "scheme": SCHEME,
+    }
+
+
+def _network(made: Made) -> dict[str, str]:
+    return {
+        "accepted": network.accepted_table(),
+        "syntaxes": network.syntax_table(),
+        "store_answers": network.store_answer_table(),
+        "report_answers": network.report_answer_table(),
+        "proposed": network.proposed_table(made),
+        "store_statuses": network.store_status_table(),
+        "commitment": network.commitment_table(),
+        "queries": intake.query_table(),
+        "geometry": intake.geometry_table(),
+        "configuration": configuration_table(),
+    }
+
+
+def _objects(made: Made) -> dict[str, str]:
+    tables = {str(kind): attribute_table(each, notes_on(kind)) for kind, (each, *_) in made.items()}
+    binary, labelmap = made[Kind.SEG]
+    return {
+        **tables,
+        "labelmap": difference_table(labelmap, binary, notes_on(Kind.SEG)),
+        "content": content_table(made[Kind.REPORT][0]),
+        "segments": terms.segment_table(),
+        "codes": terms.code_table(),
+    }
