@@ -43,13 +43,10 @@ def openers(
         cache: where the processor's compiled graphs are kept.
     """
 
-    def processor() -> Device:
-        return _held_against(model, open_device(model, threads=threads, cache=cache))
-
     return [
         Opener("TensorRT", lambda: _open_active(model, plans), lambda: _stamp(plans / SERVING)),
         Opener("torch", lambda: _open_torch(model)),
-        Opener("OpenVINO", processor),
+        Opener("OpenVINO", lambda: open_device(model, threads=threads, cache=cache)),
     ]
 
 

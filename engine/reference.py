@@ -1,6 +1,7 @@
 """Whether a device answers as the float32 graph did when the model was written."""
 
 import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,25 @@ def check_reference(model: Model, device: Device) -> Figures:
             f"{'; '.join(faults)}: use another device"
         )
     return figures
+
+
+def first_near(model: Model, candidates: Iterable[Callable[[], Device]]) -> Device:
+    """Return the first device that can be opened and comes near enough to the reference.
+
+    Raises:
+        DeviceFailed: none does; the message says why each does not.
+        BrokenModel: the reference cannot be read.
+    """
+    reasons = []
+    for opened in candidates:
+        try:
+            device = opened()
+            check_reference(model, device)
+        except DeviceFailed as error:
+            reasons.append(str(error))
+        else:
+            return device
+    raise DeviceFailed("; ".join(reasons))
 
 
 def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answer]:

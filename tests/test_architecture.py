@@ -34,7 +34,7 @@ HOMES = {
     },
     "monai": {"trainer"},
     "onnxruntime": {"trainer", "engine/devices/onnxruntime.py"},
-    "openvino": {"engine/devices/openvino.py"},
+    "openvino": {"engine/devices/openvino.py", "engine/devices/openvino_parts.py"},
     "tensorrt": {"engine/devices/tensorrt_library.py"},
     "tensorrt_rtx": {"engine/devices/tensorrt_library.py"},
     "cuda": {"engine/devices/cuda.py"},

@@ -32,8 +32,9 @@ def bench(
 ) -> None:
     """Measure every device that is here on a phantom, each in a process of its own.
 
-    torch eager, torch AMP and ONNX Runtime never serve; they are there to compare. torch needs a
-    model folder with `ensemble.pt2`.
+    OpenVINO float32 serves where half precision is not there or not near enough; torch eager, torch
+    AMP and ONNX Runtime never serve, they are there to compare. torch needs a model folder with
+    `ensemble.pt2`.
     """
     if unknown := set(device or ()) - set(DEVICES):
         raise typer.BadParameter(f"no device {unknown.pop()!r}, only {', '.join(DEVICES)}")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.devices import Answer, Device, SaysMemory
-from engine.errors import EngineError, LibraryMissing
+from engine.errors import DeviceFailed, EngineError, LibraryMissing
 from engine.fleet import openers
-from engine.model import Model, load_model
+from engine.model import PROGRAM, Model, load_model
 from engine.phantom import make_phantom
 from engine.segment import HU_BOUNDS, segment
 from engine.volume import Geometry, Volume
@@ -159,6 +159,8 @@ def _part_of_peak(
     model: Model, device: Device, batch: NDArray[np.float16], slices_per_s: float
 ) -> float | None:
     """Return how much of what the device can do the model makes it do, where torch can tell."""
+    if model.program is None:
+        return None
     try:
         from engine.devices.torch_peak import operations, peak_of
     except ImportError:
@@ -198,6 +200,12 @@ def _serving(name: str) -> Callable[[Model, Task], Device]:
     return opened
 
 
+def _openvino_float32(model: Model, task: Task) -> Device:
+    from engine.devices.openvino import open_openvino
+
+    return open_openvino(model, threads=task.threads, cache=task.cache)
+
+
 def _onnxruntime(model: Model, task: Task) -> Device:
     from engine.devices.onnxruntime import open_onnxruntime  # only measured, never serving
 
@@ -208,6 +216,8 @@ def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
     """Open torch plainly: no CUDA graph, precision as asked for, passing the gate or not."""
 
     def opened(model: Model, task: Task) -> Device:
+        if model.program is None:
+            raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
         try:
             from engine.devices.torch import open_plain
         except ImportError as error:
@@ -221,6 +231,7 @@ DEVICES: dict[str, Callable[[Model, Task], Device]] = {
     "TensorRT": _serving("TensorRT"),
     "torch": _serving("torch"),
     "OpenVINO": _serving("OpenVINO"),
+    "OpenVINO float32": _openvino_float32,
     "torch eager": _torch(half=False),
     "torch AMP": _torch(half=True),
     "ONNX Runtime": _onnxruntime,

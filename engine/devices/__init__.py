@@ -1,5 +1,6 @@
 """What runs a model's graph. Each device is one module; its library is imported only there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -51,13 +52,17 @@ class SaysMemory(Protocol):
 
 
 def open_device(model: Model, *, threads: int | None = None, cache: Path | None = None) -> Device:
-    """Return the first device, in order of speed, that can run the model here.
+    """Return the device that is always there: OpenVINO on the processor.
 
-    OpenVINO on the processor is the only one so far, and it is always there.
+    It computes in half precision where the processor can and the model's reference allows.
 
     Raises:
-        DeviceFailed: no device can run the model.
+        DeviceFailed: it cannot run the model, or strays from the reference in any precision.
     """
     from engine.devices.openvino import open_openvino  # only who opens it pays for the import
+    from engine.reference import first_near
 
-    return open_openvino(model, threads=threads, cache=cache)
+    def opened(half: bool) -> Callable[[], Device]:
+        return lambda: open_openvino(model, threads=threads, cache=cache, half=half)
+
+    return first_near(model, [opened(half=True), opened(half=False)])

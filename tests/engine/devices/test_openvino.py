@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from engine.devices import open_device
-from engine.devices.openvino import open_openvino, settings
+from engine.devices.openvino import OpenVino, open_openvino, settings
 from engine.errors import DeviceFailed
+from engine.plans.gate import check_device
+from engine.reference import read_reference
 from tests.engine.toy import toy_answer
 
 
@@ -64,3 +66,38 @@ def test_what_openvino_cannot_run_is_a_failed_device_and_the_next_call_works(toy
 
 def test_the_first_device_that_works_is_openvino(toy):
     assert open_device(toy, threads=1).name == "OpenVINO CPU"
+
+
+def test_a_graph_cut_where_its_members_begin_and_end_answers_as_the_whole(base, monkeypatch):
+    monkeypatch.setattr(OpenVino, "_require_half", lambda self: None)
+    monkeypatch.setattr(OpenVino, "_hint", lambda self: {})
+    hu, spacing_mm, _ = read_reference(base)
+    whole, parts = (open_openvino(base, half=half).run(hu[:3], spacing_mm) for half in (0, 1))
+    np.testing.assert_array_equal(parts.labels, whole.labels)
+    np.testing.assert_array_equal(parts.agreement, whole.agreement)
+
+
+def test_members_in_half_precision_pass_the_gate_where_the_processor_has_it(base):
+    try:
+        device = open_openvino(base, half=True)
+    except DeviceFailed as error:
+        pytest.skip(str(error))
+    assert check_device(base, device, [1, 5]).passed
+    assert open_device(base).name == device.name == "OpenVINO CPU bfloat16"
+
+
+def test_a_processor_without_half_precision_or_a_graph_without_members_has_none(toy, monkeypatch):
+    with pytest.raises(DeviceFailed, match=r"not in bfloat16|no members that could"):
+        open_openvino(toy, threads=1, half=True).run(slices(2).astype(np.float16), (1.0, 1.0))
+    monkeypatch.setattr("openvino.Core.get_property", lambda self, *_: ["FP32"])
+    with pytest.raises(DeviceFailed, match="computes in FP32, not in bfloat16"):
+        open_openvino(toy, threads=1, half=True)
+
+
+def test_half_precision_that_strays_too_far_does_not_serve(base, monkeypatch):
+    run = OpenVino.run
+    monkeypatch.setattr(OpenVino, "_require_half", lambda self: None)
+    monkeypatch.setattr(
+        OpenVino, "run", lambda self, hu, mm: run(self, hu + 60 if self._half else hu, mm)
+    )
+    assert open_device(base).name == "OpenVINO CPU"
