@@ -12,6 +12,9 @@ from trainer.recipe import Augmentation
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""
 
+GRID_LINES = 6
+"""Lines of the distorted grid along each axis."""
+
 
 def augment(
     hu: Tensor,
@@ -21,6 +24,7 @@ def augment(
     *,
     size: int,
     spacing_mm: float,
+    floor_hu: float = 0.0,
     random: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Resample slices to the working grid, turned, scaled, shifted and bent at random.
@@ -32,17 +36,27 @@ def augment(
         recipe: how far to go.
         size: rows and columns of what comes back.
         spacing_mm: its pixels' distance.
+        floor_hu: what the HU were clipped to below, as it is outside of the slice.
         random: the source of all chance.
 
     Returns:
         (n, size, size) float32 HU and uint8 targets.
     """
-    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, random)
-    image = grid_sample(hu[:, None], grid, padding_mode="zeros", align_corners=False)[:, 0]
+    free = _free(target, recipe)
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
+    above = hu[:, None] - floor_hu
+    image = grid_sample(above, grid, padding_mode="zeros", align_corners=False)[:, 0] + floor_hu
     classes = target[:, None].float() + 1  # so that what lies outside can be told from background
     nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
     labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
-    return _rescan(image, recipe, random), labels
+    return _rescan(image, recipe, floor_hu, free, random), labels
+
+
+def _free(target: Tensor, recipe: Augmentation) -> Tensor:
+    """Return (n,) 1 where a slice may be changed, 0 where it stays as it was scanned."""
+    if not recipe.tumour_only:
+        return torch.ones(len(target))
+    return (target == Target.TUMOUR).any(dim=2).any(dim=1).float()
 
 
 def _grid(
@@ -51,6 +65,7 @@ def _grid(
     recipe: Augmentation,
     size: int,
     spacing_mm: float,
+    free: Tensor,
     random: torch.Generator,
 ) -> Tensor:
     """Return where each pixel comes from: (n, size, size, 2) in grid_sample's (x, y)."""
@@ -58,8 +73,11 @@ def _grid(
     known = ~pixel_mm.isnan()
     pixel = torch.where(known, pixel_mm, recipe.unknown_pixel_mm)
     bound = torch.where(known, recipe.scale, recipe.scale_unknown)
-    zoom = torch.exp(_uniform((n,), random) * bound)
-    angle = _uniform((n,), random) * math.radians(recipe.rotation_deg)
+    zoom = torch.exp(_uniform((n,), random) * bound * free)
+    angle = _uniform((n,), random) * math.radians(recipe.rotation_deg) * free
+    if recipe.rotation_step_deg:
+        step = math.radians(recipe.rotation_step_deg)
+        angle = (angle / step).round() * step
     axis = (torch.arange(size) - (size - 1) / 2) * spacing_mm
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     place = torch.stack([x, y], dim=-1)[None] / zoom[:, None, None, None]
@@ -71,27 +89,46 @@ def _grid(
         dim=1,
     )
     place = torch.einsum("nhwi,nij->nhwj", place, turn)
-    place = place + _uniform((n, 1, 1, 2), random) * recipe.shift_mm
+    each = free[:, None, None, None]
+    if recipe.reflections:
+        flip = (torch.rand((n, 1, 1, 2), generator=random) < 0.5).float() * each
+        place = place * (1 - 2 * flip)
+    place = place + _uniform((n, 1, 1, 2), random) * recipe.shift_mm * each
     knots = torch.randn((n, 2, ELASTIC_KNOTS, ELASTIC_KNOTS), generator=random)
-    strength = torch.rand((n, 1, 1, 1), generator=random) * recipe.elastic_mm
+    strength = torch.rand((n, 1, 1, 1), generator=random) * recipe.elastic_mm * each
     bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)
     place = place + bend.permute(0, 2, 3, 1)
+    if recipe.grid_mm:
+        place = place + _grid_lines(n, size, random) * recipe.grid_mm * each
     return place / (pixel[:, None, None, None] * source / 2)
 
 
-def _rescan(hu: Tensor, recipe: Augmentation, random: torch.Generator) -> Tensor:
+def _grid_lines(n: int, size: int, random: torch.Generator) -> Tensor:
+    """Return how far (n, size, size, 2) a grid with moved lines is off, within -1 and 1."""
+    moves = _uniform((n, 2, GRID_LINES), random)
+    lines = interpolate(moves, size=size, mode="linear", align_corners=True)
+    rows = lines[:, 1, :, None].expand(n, size, size)
+    columns = lines[:, 0, None, :].expand(n, size, size)
+    return torch.stack([columns, rows], dim=-1)
+
+
+def _rescan(
+    hu: Tensor, recipe: Augmentation, floor_hu: float, free: Tensor, random: torch.Generator
+) -> Tensor:
     """Change contrast, level, sharpness and noise, slice by slice.
 
-    What was clipped at 0 HU, air and fat, stays there: its own noise lies far below.
+    What was clipped below, air and fat, stays there: its own noise lies far below.
     """
     each = (len(hu), 1, 1)
-    soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
-    hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0)
-    gain = torch.exp(_uniform(each, random) * recipe.gain)
-    changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu
-    level = torch.rand(each, generator=random).square() * recipe.noise_hu
+    free = free[:, None, None]
+    if recipe.soften:
+        soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
+        hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0) * free
+    gain = torch.exp(_uniform(each, random) * recipe.gain * free)
+    changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu * free
+    level = torch.rand(each, generator=random).square() * recipe.noise_hu * free
     changed = changed + torch.randn(hu.shape, generator=random) * level
-    return torch.where(hu > 2, changed, hu)
+    return torch.where(hu > floor_hu + 2, changed, hu)
 
 
 def _uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:

@@ -34,18 +34,41 @@ def register(app: typer.Typer) -> None:
 def train(
     recipe: RecipeName,
     data: DataFolder,
-    run: Annotated[Path, typer.Option(help="Folder for checkpoints; an old run goes on.")],
-    model: Annotated[Path, typer.Option(help="Model folder to write; replaced when it is there.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checkpoints; an old run goes on. runs/RECIPE if left out."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model folder to write; replaced when it is there. RUN/model."),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the recipe: share=0.25, working.size=512, …"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
+    devices: Annotated[str, typer.Option(help="How many GPUs, or auto.")] = "auto",
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines; see the README.")] = 1,
+    precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
 ) -> None:
     """Learn a recipe's members from labelled slices and write a model folder.
 
     Patients are split by the recipe; the held-out ones are only looked at in the end. Stopped and
-    called again with the same --run, it goes on at the last checkpoint.
+    called again with the same --run, it goes on at the last epoch.
     """
     with _errors_said():
-        from trainer.sessions import train_model
+        from trainer.making import Run, train_model
+        from trainer.training import Machine
 
-        train_model(load_recipe(recipe), data, run, model)
+        wanted = load_recipe(recipe, change or ())
+        folder = run or Path("runs") / wanted.name
+        machine = Machine(
+            devices=int(devices) if devices.isdigit() else devices,
+            nodes=nodes,
+            workers=workers,
+            precision=precision,
+        )
+        train_model(wanted, Run(data, folder, model or folder / "model", machine))
 
 
 def evaluate(

@@ -2,24 +2,26 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from engine.devices import open_device
+from engine.devices import Answer, Device, open_device
+from engine.devices.onnxruntime import open_onnxruntime
 from engine.errors import DeviceFailed
-from engine.manifest import Data, Graph, Manifest
+from engine.manifest import Data, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
-from engine.model import GRAPH, MANIFEST, REFERENCE, load_model
+from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
 from engine.phantom import make_phantom
-from engine.reference import check_reference
+from engine.reference import check_reference, compare, faults_of
 from trainer.classes import CLASSES
 from trainer.errors import ParityError
 from trainer.graph import EnsembleGraph
@@ -28,8 +30,6 @@ from trainer.recipe import Recipe
 OPSET = 20
 CARD = "MODEL_CARD.md"
 LICENCE = "LICENSE"
-TOLERATED_PIXELS = 0.001
-"""Part of the reference's pixels that ONNX Runtime may label otherwise than torch."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Description:
     """The model card, Markdown."""
     licence: str
     """The licence of the weights, with attribution."""
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    """How far a device may stray from what torch answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +63,30 @@ def export_model(
     """Write a model folder that answers as the members do in torch, or write nothing.
 
     Raises:
-        ParityError: ONNX Runtime or OpenVINO answers otherwise.
+        ParityError: the program, ONNX Runtime or OpenVINO answers otherwise than the description
+            tolerates.
     """
+    with whole_or_not_at_all(folder) as part:
+        graph = EnsembleGraph(members, recipe).float().eval()
+        reference = answer(graph)
+        program = to_program(graph, reference)
+        if recipe.program:
+            torch.export.save(program, part / PROGRAM)
+            _require_same_as_program(part / PROGRAM, reference, description.tolerances)
+        write_onnx(program, part / GRAPH)
+        write_reference(reference, part / REFERENCE)
+        write_words(recipe, description, part)
+        require_same_on_devices(part)
+
+
+@contextmanager
+def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes the place of `folder` if nothing goes wrong."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        graph = EnsembleGraph(members, recipe.working).float().eval()
-        reference = _answer(graph)
-        _write_onnx(graph, reference, part / GRAPH)
-        _require_same_in_onnx_runtime(reference, part / GRAPH)
-        _write_reference(reference, part / REFERENCE)
-        _write_words(recipe, description, part)
-        _require_same_on_device(part)
+        yield part
     except BaseException:
         shutil.rmtree(part)
         raise
@@ -81,7 +94,7 @@ def export_model(
     part.rename(folder)
 
 
-def _answer(graph: EnsembleGraph) -> Reference:
+def answer(graph: EnsembleGraph) -> Reference:
     """Answer slices of a phantom, so that no patient's image travels with a model."""
     phantom = make_phantom(7, shape=(8, 288, 320), spacing_mm=(25.0, 1.3, 1.25))
     hu = torch.from_numpy(phantom.volume.hu[2:7]).half()
@@ -91,18 +104,26 @@ def _answer(graph: EnsembleGraph) -> Reference:
     return Reference(hu, spacing, labels.numpy(), agreement.numpy())
 
 
-def _write_onnx(graph: EnsembleGraph, reference: Reference, path: Path) -> None:
+def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
+    """Return the graph for any number of slices of any size."""
     free = {0: "n", 1: "rows", 2: "columns"}
-    torch.onnx.export(
+    return torch.export.export(
         graph,
         (reference.hu, reference.spacing),
-        path,
-        input_names=["hu", "spacing"],
-        output_names=["labels", "agreement"],
         dynamic_shapes={
             "hu": {axis: torch.export.Dim(name) for axis, name in free.items()},
             "spacing": None,
         },
+    )
+
+
+def write_onnx(program: ExportedProgram, path: Path) -> None:
+    """Write the same graph as ONNX, its weights within."""
+    torch.onnx.export(
+        program,
+        f=path,
+        input_names=["hu", "spacing"],
+        output_names=["labels", "agreement"],
         opset_version=OPSET,
         dynamo=True,
         external_data=False,
@@ -110,27 +131,33 @@ def _write_onnx(graph: EnsembleGraph, reference: Reference, path: Path) -> None:
     )
 
 
-def _require_same_in_onnx_runtime(reference: Reference, path: Path) -> None:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feed = {"hu": reference.hu.numpy(), "spacing": reference.spacing.numpy()}
-    labels, _ = session.run(None, feed)
-    differing = float(np.mean(np.asarray(labels) != reference.labels))
-    if differing > TOLERATED_PIXELS:
-        raise ParityError(
-            f"ONNX Runtime labels {differing:.3%} of the reference's pixels otherwise than torch "
-            f"(more than {TOLERATED_PIXELS:.3%}): nothing was written"
-        )
+def _require_same_as_program(path: Path, reference: Reference, allowed: Tolerances) -> None:
+    program = torch.export.load(path).module()
+    with torch.inference_mode():
+        labels, agreement = program(reference.hu, reference.spacing)
+    expected = Answer(reference.labels, reference.agreement)
+    faults = faults_of(compare(Answer(labels.numpy(), agreement.numpy()), expected), allowed)
+    if faults:
+        raise ParityError(f"{path.name} answers otherwise: {'; '.join(faults)}: nothing written")
 
 
-def _require_same_on_device(folder: Path) -> None:
+def require_same_on_devices(folder: Path) -> None:
+    """Run a model folder on ONNX Runtime and on OpenVINO.
+
+    Raises:
+        ParityError: one of them strays further from the reference than the manifest allows.
+    """
     model = load_model(folder)
-    try:
-        check_reference(model, open_device(model))
-    except DeviceFailed as error:
-        raise ParityError(f"{error}: nothing was written") from error
+    devices: list[Device] = [open_onnxruntime(model), open_device(model)]
+    for device in devices:
+        try:
+            check_reference(model, device)
+        except DeviceFailed as error:
+            raise ParityError(f"{error}: nothing was written") from error
 
 
-def _write_reference(reference: Reference, path: Path) -> None:
+def write_reference(reference: Reference, path: Path) -> None:
+    """Keep the slices and the answers that every device is measured by."""
     np.savez_compressed(
         path,
         hu=reference.hu.numpy(),
@@ -140,7 +167,9 @@ def _write_reference(reference: Reference, path: Path) -> None:
     )
 
 
-def _write_words(recipe: Recipe, description: Description, folder: Path) -> None:
+def write_words(
+    recipe: Recipe, description: Description, folder: Path, precision: str = "float32"
+) -> None:
     """Write the card, the licence and, last, the manifest that names every other file."""
     (folder / CARD).write_text(description.card)
     (folder / LICENCE).write_text(description.licence)
@@ -152,7 +181,8 @@ def _write_words(recipe: Recipe, description: Description, folder: Path) -> None
         members=tuple(member.network for member in recipe.members),
         classes=CLASSES,
         working=WorkingGrid(spacing_mm=recipe.working.spacing_mm, size=(size, size)),
-        graph=Graph(opset=OPSET, precision="float32"),
+        graph=Graph.model_validate({"opset": OPSET, "precision": precision}),
+        tolerances=description.tolerances,
         recipe=description.recipe,
         data=description.data,
         evaluation=description.evaluation,

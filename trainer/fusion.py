@@ -4,16 +4,38 @@ Every fusion takes one class's foreground probabilities (members, …) and tells
 whether the class is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from trainer.settings import Fusing, FusionKind
+
 Fusion = Callable[[Tensor, float], Tensor]
 """Probabilities (members, …) and the class's exponent to a boolean tensor (…)."""
 
-LIVER_EXPONENT, TUMOUR_EXPONENT = 1.0, 0.0001
-"""The Blumberg fusion's exponents, as BLUE-Net's authors chose them."""
+
+def fuse(marks: Tensor, fusing: Fusing) -> tuple[Tensor, Tensor]:
+    """Return where the liver with its tumours is, and where tumours are: (…) each.
+
+    Args:
+        marks: (members, n, 2, rows, columns) probabilities of the two.
+        fusing: by which fusion; not `best`, which is none yet.
+    """
+    liver, tumour = marks[:, :, 0], marks[:, :, 1]
+    if fusing.kind == "weighted":
+        of_liver, of_tumour = zip(*fusing.weights, strict=True)
+        return weighted(liver, of_liver), weighted(tumour, of_tumour)
+    rule = FUSIONS[fusing.kind]
+    return rule(liver, fusing.liver_exponent), rule(tumour, fusing.tumour_exponent)
+
+
+def rivals(fusing: Fusing) -> list[Fusing]:
+    """Return every fusion that may be compared: the weighted mean where its weights are known."""
+    kinds: list[FusionKind] = ["blumberg", "mean", "majority"]
+    if fusing.weights:
+        kinds.append("weighted")
+    return [fusing.model_copy(update={"kind": kind}) for kind in kinds]
 
 
 def blumberg(probability: Tensor, exponent: float) -> Tensor:
@@ -48,5 +70,11 @@ def majority(probability: Tensor, exponent: float) -> Tensor:
     return (probability > 0.5).float().mean(dim=0) > 0.5
 
 
+def weighted(probability: Tensor, weights: Sequence[float]) -> Tensor:
+    """Fuse by an average in which each member has its own say; the weights sum to 1."""
+    say = torch.tensor(weights).reshape(-1, *[1] * (probability.dim() - 1))
+    return (probability * say).sum(dim=0) > 0.5
+
+
 FUSIONS: dict[str, Fusion] = {"blumberg": blumberg, "mean": mean, "majority": majority}
-"""Name to fusion."""
+"""Name to fusion, of those that have nothing to learn."""

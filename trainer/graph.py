@@ -16,16 +16,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine.model import Model
-from engine.volume import Label
 from trainer.errors import BadModel
-from trainer.fusion import FUSIONS, LIVER_EXPONENT, TUMOUR_EXPONENT, Fusion
-from trainer.networks import NETWORKS
-from trainer.recipe import Recipe, Working
+from trainer.fusion import fuse
+from trainer.members import make_member, to_marks
+from trainer.recipe import Recipe
 from trainer.resampling import axis_mm, interpolation
+from trainer.settings import Fusing
 from trainer.weights import load_weights
-from trainer.windows import Windows
-
-CLASSES = len(Label)
+from trainer.windows import Windows, clip
 
 
 def open_graph(model: Model) -> "EnsembleGraph":
@@ -38,9 +36,7 @@ def open_graph(model: Model) -> "EnsembleGraph":
         recipe = Recipe.model_validate(model.manifest.recipe)
     except ValidationError as error:
         raise BadModel(f"{model.folder} was made by another recipe's trainer: {error}") from error
-    channels = len(recipe.working.windows)
-    members = [NETWORKS[member.network](channels, CLASSES) for member in recipe.members]
-    graph = EnsembleGraph(members, recipe.working)
+    graph = EnsembleGraph([make_member(recipe, member) for member in recipe.members], recipe)
     load_weights(graph, model)
     return graph.eval()
 
@@ -48,18 +44,17 @@ def open_graph(model: Model) -> "EnsembleGraph":
 class EnsembleGraph(nn.Module):
     """Windowing, resampling, members, fusion and the way back to the slice's own pixels."""
 
-    def __init__(
-        self, members: Sequence[nn.Module], working: Working, fusion: str = "blumberg"
-    ) -> None:
+    def __init__(self, members: Sequence[nn.Module], recipe: Recipe) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.windows = Windows(working.windows)
-        self.working = working
-        self.fuse = FUSIONS[fusion]
+        self.names = tuple(member.network for member in recipe.members)
+        self.windows = Windows(recipe.working)
+        self.working = recipe.working
+        self.fusing = recipe.fusion
 
     def forward(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         native, working = self.marks(hu, spacing)
-        return labels(native, self.fuse), _agreement(working)
+        return labels(native, self.fusing), _agreement(working)
 
     def marks(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each member thinks, on the slices' own pixels and on the working grid.
@@ -69,9 +64,9 @@ class EnsembleGraph(nn.Module):
         step = self._step(hu, spacing)
         down_rows, up_rows = self._matrices(hu.shape[1], spacing[0], step)
         down_columns, up_columns = self._matrices(hu.shape[2], spacing[1], step)
-        clipped = hu.float().clamp(*self.working.clip_hu)
-        seen = self.windows(down_rows @ clipped @ down_columns.T)
-        working = torch.stack([_mark(member, seen) for member in self.members])
+        above = clip(hu.float(), self.working) - self.working.clip_hu[0]  # outside there is air
+        seen = self.windows(down_rows @ above @ down_columns.T + self.working.clip_hu[0])
+        working = torch.stack([to_marks(member(seen)) for member in self.members])
         return up_rows @ working @ up_columns.T, working
 
     def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
@@ -88,18 +83,12 @@ class EnsembleGraph(nn.Module):
         return down, up
 
 
-def labels(marks: Tensor, fuse: Fusion) -> Tensor:
+def labels(marks: Tensor, fusing: Fusing) -> Tensor:
     """Fuse (members, n, 2, rows, columns) probabilities to (n, rows, columns) uint8 labels."""
-    liver = fuse(marks[:, :, 0], LIVER_EXPONENT)
-    tumour = fuse(marks[:, :, 1], TUMOUR_EXPONENT) & liver
+    liver, tumour = fuse(marks, fusing)
+    tumour = tumour & liver
     # Summed before the cast: TensorRT has 8-bit unsigned integers at a graph's ends only.
     return (liver.to(torch.int32) + tumour.to(torch.int32)).to(torch.uint8)
-
-
-def _mark(member: nn.Module, seen: Tensor) -> Tensor:
-    """Return a member's probabilities of the liver with its tumours, and of tumour."""
-    p = member(seen).softmax(dim=1)
-    return torch.stack([1 - p[:, Label.BACKGROUND], p[:, Label.TUMOUR]], dim=1)
 
 
 def _agreement(marks: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """A recipe: everything that decides what is learnt, as one TOML file."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from trainer.errors import BadRecipe
+from trainer.settings import Fusing, Loss, Origin, Part, Schedule
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -14,11 +16,7 @@ Window = tuple[float, float]
 """Lower and upper bound in Hounsfield units."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Working(_Part):
+class Working(Part):
     """The grid that members see."""
 
     spacing_mm: float = Field(gt=0)
@@ -27,11 +25,28 @@ class Working(_Part):
     """Rows and columns."""
     clip_hu: Window
     """Bounds that voxels are clipped to before anything else."""
-    windows: tuple[Window, ...]
+    drop_above_hu: float | None = None
+    """Voxels above this count as the lower bound: metal and contrast in the gut."""
+    windows: tuple[Window, ...] = ()
     """One input channel each, its bounds brought to 0 and 1."""
+    equalised: tuple[Window, ...] = ()
+    """One more channel each, its slice's histogram flattened between the bounds."""
+    neighbours: int = Field(default=0, ge=0, le=3)
+    """Slices to either side that a member sees too (2.5-D)."""
+
+    @property
+    def channels(self) -> int:
+        """Channels that a member sees."""
+        return (len(self.windows) + len(self.equalised)) * (1 + 2 * self.neighbours)
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> "Working":
+        if not self.channels:
+            raise ValueError("neither windows nor equalised: members would see nothing")
+        return self
 
 
-class Augmentation(_Part):
+class Augmentation(Part):
     """How far a training slice may be from the one that was scanned."""
 
     rotation_deg: float
@@ -48,29 +63,53 @@ class Augmentation(_Part):
     shift_hu: float
     noise_hu: float
     """Largest standard deviation of the added noise."""
+    soften: bool = True
+    """Blur some slices a little."""
+    rotation_step_deg: float = Field(default=0.0, ge=0)
+    """Where above 0, rotations are multiples of this."""
+    reflections: bool = False
+    """Mirror rows and columns at random."""
+    grid_mm: float = Field(default=0.0, ge=0)
+    """How far the lines of a coarse grid are moved."""
+    tumour_only: bool = False
+    """Leave slices without tumour as they were scanned."""
 
 
-class Batch(_Part):
+class Batch(Part):
     """What one training step sees, in slices."""
 
     tumour: int
     """Slices with tumour, patients drawn alike."""
-    other: int
+    other: int = 0
     """Slices of patients without tumour in them, patients drawn alike."""
-    phantom: int
+    phantom: int = 0
+    liver: int = 0
+    """Slices with liver and no tumour in them."""
+    nothing: int = 0
+    """Slices without liver."""
 
     @property
     def size(self) -> int:
         """Slices in all."""
-        return self.tumour + self.other + self.phantom
+        return self.tumour + self.other + self.phantom + self.liver + self.nothing
 
 
-class Member(_Part):
+class Member(Part):
     """One network and how long it learns."""
 
-    network: Literal["unet", "linknet", "fpn"]
+    network: Literal[
+        "unet",
+        "linknet",
+        "fpn",
+        "unet-dropout",
+        "resunet",
+        "mobilenet-unet",
+        "mobilenet-linknet",
+        "mobilenet-fpn",
+    ]
     cycles: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
-    """Steps of each cycle of the learning rate; each peaks at half of the one before."""
+    """Steps of each cycle of the learning rate, which peaks at half of the one before; their sum
+    is the most that a member learns."""
     seed: int
 
     @property
@@ -79,7 +118,7 @@ class Member(_Part):
         return sum(self.cycles)
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """What is learnt, from whom, and how."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -91,6 +130,11 @@ class Recipe(_Part):
     """Seed of the split and of the phantoms."""
     held_out: Annotated[int, Field(ge=2)]
     """One patient in so many is never trained on."""
+    validation: int = Field(default=0, ge=0)
+    """Of the others, one in so many is learnt from by nobody but steers: it stops members and
+    chooses the fusion. 0: none."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Part of the remaining patients that is learnt from."""
     phantoms: int
     crop: int = Field(multiple_of=32)
     """Rows and columns of a training slice on the working grid."""
@@ -99,23 +143,52 @@ class Recipe(_Part):
     weight_decay: float
     average: float
     """Decay of the running average of the weights, which is what is kept."""
+    targets: Literal["classes", "each", "cascade"] = "classes"
+    """What a member learns: three classes at once; liver and tumour by a network each; or the
+    liver, then the tumour on the image without what is not liver."""
+    loss: tuple[Loss, ...] = (Loss(kind="cross-entropy"), Loss(kind="dice"))
+    schedule: Schedule = Schedule()
+    fusion: Fusing = Fusing()
+    origin: Origin | None = None
+    program: bool = True
+    """Write `ensemble.pt2` beside the ONNX graph."""
     working: Working
     augmentation: Augmentation
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe that ships with the trainer by its name, or any other by its path.
+
+    Args:
+        name: a recipe's name, or the path of a TOML file.
+        changes: `key=value` each, such as `share=0.25` or `working.size=512`, values as in TOML.
 
     Raises:
         BadRecipe: there is no such file, or it is not a recipe.
     """
     path = RECIPES / f"{name}.toml" if "." not in name and "/" not in name else Path(name)
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text()))
+        table = tomllib.loads(path.read_text())
+        for change in changes:
+            _change(table, change)
+        return Recipe.model_validate(table)
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise BadRecipe(f"no recipe {name!r}: name a TOML file or one of {known}") from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise BadRecipe(f"recipe {path} cannot be used: {error}") from error
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    """Set one key of a recipe's table, such as `members.0.cycles=[100]`."""
+    key, _, value = change.partition("=")
+    *path, last = key.strip().split(".")
+    try:
+        place: Any = table
+        for step in path:
+            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        place[last] = tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, LookupError, TypeError, ValueError) as error:
+        raise BadRecipe(f"{change!r} is no change of a recipe, such as share=0.5") from error

@@ -8,18 +8,15 @@ from trainer.evaluation.overlap import Figures, Overlap
 from trainer.recipe import Recipe
 from trainer.run import Cases
 
-CHOSEN = "blumberg"
-"""The fusion that is built into the graph."""
 
-
-def to_evaluation(figures: Mapping[str, Figures], cases: Cases) -> dict[str, Any]:
+def to_evaluation(figures: Mapping[str, Figures], cases: Cases, fusion: str) -> dict[str, Any]:
     """Return what the manifest says of the evaluation: every variant, and the chosen one whole."""
-    chosen = figures[CHOSEN]
+    chosen = figures[fusion]
     return {
         "held_out_patients": list(cases.split.held_out),
         "slices": len(cases.held_out),
         "tumour_patients": chosen.tumour_patients,
-        "fusion": CHOSEN,
+        "fusion": fusion,
         "pooled_dice": {name: _pooled(each) for name, each in figures.items()},
         "patient_dice": {
             "liver": _dice(chosen.liver),
@@ -30,7 +27,7 @@ def to_evaluation(figures: Mapping[str, Figures], cases: Cases) -> dict[str, Any
 
 def to_card(recipe: Recipe, figures: Mapping[str, Figures], cases: Cases) -> str:
     """Write the model card."""
-    chosen = figures[CHOSEN]
+    chosen = figures[recipe.fusion.kind]
     return CARD.format(
         recipe=recipe,
         members=", ".join(

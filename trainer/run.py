@@ -1,28 +1,34 @@
 """One training run: from labelled slices to trained members."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from trainer.datasets.slices import Slices, concatenate
 from trainer.phantoms import phantom_slices
-from trainer.recipe import Recipe
-from trainer.slices import Slices, concatenate, read_slices
-from trainer.split import Split, hold_out, split_patients
-from trainer.training import Report, train_member
+from trainer.recipe import Recipe, Window
+from trainer.slices import read_slices
+from trainer.split import Split, hold_out, split_patients, take_share
+from trainer.training import Machine, train_member
 
 PHANTOM_SEEDS = 1_000_000
 """Phantoms for training have seeds from here on, so that smaller ones are never trained on."""
 
+NEARLY_ALL = 0.9
+"""Part of the slices that must have kept a Hounsfield value for it to count as kept."""
+
 
 @dataclass(frozen=True)
 class Cases:
-    """What a run learns from, and what it never sees."""
+    """What a run learns from, what it never sees, and what only steers it."""
 
     split: Split
     train: Slices
     held_out: Slices
+    validation: Slices
 
 
 def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Cases:
@@ -39,11 +45,58 @@ def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Case
         if held_out
         else split_patients(slices, recipe.held_out, recipe.seed)
     )
-    phantoms = phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)
-    train = concatenate([slices.of(split.train), phantoms])
-    return Cases(split, train, slices.of(split.held_out))
+    rest = slices.of(split.train)
+    steering: Sequence[str] = ()
+    if recipe.validation:
+        steering = split_patients(rest, recipe.validation, recipe.seed).held_out
+    train = rest[~np.isin(rest.patient, list(steering))]
+    train = take_share(train, recipe.share, recipe.seed)
+    split = replace(split, train=tuple(np.unique(train.patient).tolist()))
+    if recipe.phantoms:
+        train = concatenate([train, phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)])
+    return Cases(split, train, slices.of(split.held_out), rest.of(steering))
 
 
-def train_ensemble(recipe: Recipe, train: Slices, folder: Path, report: Report) -> list[nn.Module]:
-    """Train every member in turn; members whose checkpoints are complete are only loaded."""
-    return [train_member(recipe, member, train, folder, report) for member in recipe.members]
+def narrow(recipe: Recipe, slices: Slices) -> Recipe:
+    """Return the recipe with its bounds no wider than what nearly every slice has kept.
+
+    A member that learnt from slices whose fat was clipped to 0 HU must not meet fat in use.
+    """
+    low, high = kept_hu(slices)
+    own_low, own_high = recipe.working.clip_hu
+    bounds = max(low, own_low), min(high, own_high)
+    if bounds == recipe.working.clip_hu:
+        return recipe
+
+    def within(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        return tuple((max(one, bounds[0]), min(other, bounds[1])) for one, other in windows)
+
+    working = recipe.working
+    narrowed = {
+        "clip_hu": bounds,
+        "windows": within(working.windows),
+        "equalised": within(working.equalised),
+    }
+    return recipe.model_copy(update={"working": working.model_copy(update=narrowed)})
+
+
+def kept_hu(slices: Slices) -> Window:
+    """Return the Hounsfield units between which nearly every slice was not clipped."""
+    low = np.quantile(slices.hu.min(axis=(1, 2)), NEARLY_ALL)
+    high = np.quantile(slices.hu.max(axis=(1, 2)), 1 - NEARLY_ALL)
+    return float(round(low)), float(round(high))
+
+
+def train_ensemble(recipe: Recipe, cases: Cases, folder: Path, machine: Machine) -> list[nn.Module]:
+    """Train every member in turn; members that are done are only loaded."""
+    return [
+        train_member(
+            recipe,
+            member,
+            cases.train,
+            cases.validation,
+            folder / f"{index}-{member.network}",
+            machine,
+        )
+        for index, member in enumerate(recipe.members, start=1)
+    ]

@@ -15,14 +15,17 @@ class Sampler:
         phantom = np.char.startswith(slices.patient, "phantom")
         tumour = (slices.tumour_pixels > 0) & ~phantom
         other = ~tumour & ~phantom
+        nothing = other & (slices.liver_pixels == 0)
         self._pools = [
             (_by_patient(slices, where), count)
             for where, count in (
                 (tumour, batch.tumour),
+                (nothing, batch.nothing),
+                (other & ~nothing, batch.liver),
                 (other, batch.other),
                 (phantom, batch.phantom),
             )
-            if where.any()
+            if count and where.any()
         ]
         spare = batch.size - sum(count for _, count in self._pools)
         groups, count = self._pools[-1]

@@ -1,5 +1,6 @@
 """Who is learnt from and who is not: patients, never slices."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -46,6 +47,20 @@ def hold_out(slices: Slices, patients: Iterable[str]) -> Split:
     held_out = np.intersect1d(slices.patient, list(patients))
     train = np.setdiff1d(slices.patient, held_out)
     return Split(tuple(train.tolist()), tuple(held_out.tolist()))
+
+
+def take_share(slices: Slices, share: float, seed: int) -> Slices:
+    """Return the slices of part of the patients, of those with tumour and of those without alike.
+
+    A smaller share is part of a larger one, so that a learning curve adds patients only.
+    """
+    patients = np.unique(slices.patient)
+    ill = np.isin(patients, slices.patient[slices.tumour_pixels > 0])
+    chosen: list[str] = []
+    for group in (patients[ill], patients[~ill]):
+        order = np.random.default_rng(seed).permutation(len(group))
+        chosen += group[order[: math.ceil(share * len(group))]].tolist()
+    return slices.of(chosen)
 
 
 def _one_of_each(

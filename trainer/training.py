@@ -1,168 +1,192 @@
-"""The one training loop."""
+"""The one training loop, on Lightning."""
 
-import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import accumulate
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import lightning.pytorch as lightning
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from trainer.augment import augment
-from trainer.graph import CLASSES
-from trainer.losses import segmentation_loss
-from trainer.networks import NETWORKS
+from trainer.batches import Batches, Looks, Steps, loader
+from trainer.datasets.slices import Slices
+from trainer.learner import Learner
+from trainer.members import make_member
 from trainer.recipe import Member, Recipe
-from trainer.sampling import Sampler
-from trainer.slices import Slices
-from trainer.windows import Windows
+from trainer.schedule import WATCHED
+from trainer.watching import Curve, Pace, Stopwatch
 
-CHECKPOINT_EVERY = 100
+WEIGHTS = "weights.pt"
+"""A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
+LAST, BEST = "last", "best"
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a member has come."""
+class Machine:
+    """What to train on, in Lightning's words."""
 
-    member: str
-    step: int
-    steps: int
-    loss: float
-    """Mean over the steps since the last report."""
-    seconds: float
-    """The same, per step."""
-
-
-Report = Callable[[Progress], None]
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: int = 1
+    precision: str = "bf16-mixed"
+    """On a processor too: 4 times as fast as float32 where bfloat16 is in its instructions."""
+    workers: int = 1
+    """Processes that make batches."""
+    quiet: bool = False
+    """No progress bar."""
 
 
 def train_member(
-    recipe: Recipe, member: Member, slices: Slices, folder: Path, report: Report
+    recipe: Recipe,
+    member: Member,
+    slices: Slices,
+    validation: Slices,
+    folder: Path,
+    machine: Machine = Machine(),
 ) -> nn.Module:
-    """Train one member, or go on where a run that was stopped had come to.
+    """Train one member, or go on at the epoch where a run that was stopped had come to.
 
     Args:
         recipe: how to train.
         member: what to train.
-        slices: all that it may see.
-        folder: where its checkpoint lies.
-        report: called every now and then.
+        slices: all that it may learn from.
+        validation: all that may stop it; may be empty.
+        folder: where its checkpoints lie.
+        machine: what to train on.
 
     Returns:
-        The network with the running average of its weights, ready to be used.
+        The network, ready to be used.
     """
-    run = _Run(recipe, member, folder / f"{member.network}.pt")
-    batches = _batches(recipe, member, slices, run.step)
-    losses: list[float] = []
-    start = time.perf_counter()
-    while run.step < member.steps:
-        hu, target = next(batches)
-        losses.append(run.learn(hu, target))
-        if run.step % CHECKPOINT_EVERY == 0 or run.step == member.steps:
-            run.save()
-            seconds = (time.perf_counter() - start) / len(losses)
-            report(
-                Progress(member.network, run.step, member.steps, float(np.mean(losses)), seconds)
-            )
-            losses, start = [], time.perf_counter()
-    network = run.average.module
+    if not (folder / WEIGHTS).is_file():
+        _fit(recipe, member, slices, validation, folder, machine)
+    network = make_member(recipe, member)
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     return network.eval()
 
 
-class _Run:
-    """A member's weights, its optimiser and the step it is at."""
+def read_pace(folder: Path) -> Pace:
+    """Return how fast the member in `folder` has learnt."""
+    return Pace(**json.loads((folder / "pace.json").read_text()))
 
-    def __init__(self, recipe: Recipe, member: Member, checkpoint: Path) -> None:
-        torch.manual_seed(member.seed)
-        self.checkpoint = checkpoint
-        self.cycles = member.cycles
-        self.peak = recipe.learning_rate
-        self.windows = Windows(recipe.working.windows)
-        network = NETWORKS[member.network](len(recipe.working.windows), CLASSES)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = AveragedModel(
-            self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(recipe.average),  # type: ignore[no-untyped-call]
-            use_buffers=True,
+
+def _fit(
+    recipe: Recipe,
+    member: Member,
+    slices: Slices,
+    validation: Slices,
+    folder: Path,
+    machine: Machine,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = Looks(recipe, validation)
+    learner = Learner(recipe, member, len(looks.patients))
+    watch = Stopwatch(recipe.batch.size)
+    seen = len(looks) > 0
+    last = folder / f"{LAST}.ckpt"
+    with _calm():
+        trainer = lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.nodes,
+            precision=machine.precision,  # type: ignore[arg-type]
+            max_steps=member.steps,
+            max_epochs=-1,
+            logger=TensorBoardLogger(folder, name="", version=""),
+            callbacks=[*_callbacks(recipe, folder, seen), watch, *_bar(machine)],
+            enable_progress_bar=not machine.quiet,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if seen else 0,
+            use_distributed_sampler=False,
+            log_every_n_steps=min(20, recipe.schedule.epoch_steps),
         )
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        place = trainer.global_rank, trainer.world_size
+        steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, place)
+        batches = loader(Batches(recipe, member.seed, slices), machine.workers, steps)
+        trainer.fit(
+            learner,
+            batches,
+            loader(looks, 0) if seen else None,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=False,
         )
-        self.step = 0
-        self.schedule = self._cycle()
-        if checkpoint.is_file():
-            self._load(torch.load(checkpoint, weights_only=True))
-
-    def learn(self, hu: Tensor, target: Tensor) -> float:
-        """Take one step and return its loss."""
-        self.network.train()
-        channels = self.windows(hu).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = self.network(channels)
-        loss = segmentation_loss(scores, target)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.schedule.step()
-        self.average.update_parameters(self.network)
-        self.step += 1
-        if self.step in accumulate(self.cycles):
-            self.schedule = self._cycle()
-        return loss.item()
-
-    def save(self) -> None:
-        """Write all that is needed to go on, whole or not at all."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        part = self.checkpoint.with_suffix(".part")
-        state = {name: part_.state_dict() for name, part_ in self._parts().items()}
-        torch.save({"step": self.step, **state}, part)
-        part.replace(self.checkpoint)
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.schedule = self._cycle()
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def _cycle(self) -> OneCycleLR:
-        """Return the schedule of the cycle that the next step belongs to."""
-        ends = list(accumulate(self.cycles))
-        index = min(bisect_right(ends, self.step), len(ends) - 1)
-        steps = self.cycles[index] + 1
-        return OneCycleLR(self.optimiser, self.peak / 2**index, total_steps=steps, pct_start=0.05)
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "average": self.average,
-            "optimiser": self.optimiser,
-            "schedule": self.schedule,
-        }
+    if trainer.is_global_zero:
+        _keep(learner, recipe, folder, watch.pace)
 
 
-def _batches(
-    recipe: Recipe, member: Member, slices: Slices, start: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented batches; step `i` sees the same one in every run of the same recipe."""
-    sampler = Sampler(slices, recipe.batch)
-    low, high = recipe.working.clip_hu
-    step = start
-    while True:
-        chosen = sampler.draw(np.random.default_rng((member.seed, step)))
-        hu, target = augment(
-            torch.from_numpy(slices.hu[chosen]).float().clamp(low, high),
-            torch.from_numpy(slices.target[chosen]),
-            torch.from_numpy(slices.pixel_mm[chosen]),
-            recipe.augmentation,
-            size=recipe.crop,
-            spacing_mm=recipe.working.spacing_mm,
-            random=torch.Generator().manual_seed(member.seed * 1_000_003 + step),
-        )
-        yield hu, target
-        step += 1
+def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
+    """Return what watches a run: averages, curves, stops and checkpoints, in this order."""
+    schedule = recipe.schedule
+    callbacks: list[Callback] = [Curve(folder / "curve.png")]
+    if recipe.average:
+        average = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+        callbacks.append(WeightAveraging(multi_avg_fn=average))
+    if seen and schedule.stop_patience:
+        callbacks += [
+            EarlyStopping(
+                WATCHED,
+                schedule.stop_gain,
+                schedule.stop_patience,
+                mode="max",
+                check_on_train_epoch_end=True,
+            ),
+            _checkpoint(folder, BEST, WATCHED),
+        ]
+    return [*callbacks, _checkpoint(folder, LAST, None)]
+
+
+def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        name,
+        monitor=monitor,
+        mode="max",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
+def _bar(machine: Machine) -> list[Callback]:
+    return [] if machine.quiet else [RichProgressBar(leave=True)]
+
+
+def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Pace) -> None:
+    """Write the network that is to be used: the best epoch's where a run may stop early."""
+    best = folder / f"{BEST}.ckpt"
+    weights = learner.network.state_dict()
+    if best.is_file():
+        state = torch.load(best, weights_only=False, map_location="cpu")["state_dict"]
+        weights = {name: state[f"network.{name}"] for name in weights}
+    (folder / "pace.json").write_text(json.dumps(asdict(pace)) + "\n")
+    part = folder / f"{WEIGHTS}.part"
+    torch.save(weights, part)
+    part.replace(folder / WEIGHTS)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Keep Lightning from advice that does not fit, and from naming every device that is absent."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

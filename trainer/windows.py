@@ -1,23 +1,70 @@
-"""Hounsfield units to the channels that members see."""
+"""Hounsfield units to the channels that members see, as part of the graph."""
 
 import torch
 from torch import Tensor, nn
 
-from trainer.recipe import Window
+from trainer.recipe import Working
+
+BINS = 32
+"""Steps of a flattened histogram."""
+
+
+def clip(hu: Tensor, working: Working) -> Tensor:
+    """Return HU within the recipe's bounds, what is to be dropped at the lower one."""
+    low, high = working.clip_hu
+    if working.drop_above_hu is not None:
+        hu = torch.where(hu > working.drop_above_hu, low, hu)
+    return hu.clamp(low, high)
 
 
 class Windows(nn.Module):
-    """(n, rows, columns) HU to (n, windows, rows, columns), each window's bounds at 0 and 1."""
+    """(n, rows, columns) HU to (n, channels, rows, columns), each between 0 and 1.
+
+    First come the windows, then the equalised channels; the neighbouring slices' follow the
+    slice's own: one below, one above, two below and so on.
+    """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, windows: tuple[Window, ...]) -> None:
+    def __init__(self, working: Working) -> None:
         super().__init__()
-        low, high = torch.tensor(windows, dtype=torch.float32).T[:, None, :, None, None]
-        self.register_buffer("low", low.contiguous())
-        self.register_buffer("high", high.contiguous())
+        bounds = torch.tensor(working.windows + working.equalised, dtype=torch.float32)
+        low, high = bounds.T[:, None, :, None, None]
+        self.register_buffer("low", low.contiguous(), persistent=False)
+        self.register_buffer("high", high.contiguous(), persistent=False)
+        self.plain = len(working.windows)
+        self.neighbours = working.neighbours
 
     def forward(self, hu: Tensor) -> Tensor:  # noqa: D102
-        scaled: Tensor = (hu[:, None] - self.low) / (self.high - self.low)
-        return scaled.clamp(0, 1)
+        seen: Tensor = ((hu[:, None] - self.low) / (self.high - self.low)).clamp(0, 1)
+        if self.plain < seen.shape[1]:
+            flat = equalise(seen[:, self.plain :])
+            seen = torch.cat([seen[:, : self.plain], flat], dim=1)
+        return beside(seen, self.neighbours) if self.neighbours else seen
+
+
+def equalise(x: Tensor) -> Tensor:
+    """Return values in [0, 1] with the histogram of each slice and channel flattened.
+
+    Every value is mapped to the share of the pixels that lie below it, by straight lines between
+    `BINS` bins. Pixels at 0, outside of the window and of the slice, have no say: there would be
+    little left to tell the rest apart. Written without sorting or scattering, which not every
+    device has.
+    """
+    bins = torch.arange(BINS, dtype=x.dtype, device=x.device)
+    height = (x * BINS)[..., None] - bins  # over the lower edge of each bin
+    above = (height > 0).float().mean(dim=(-3, -2), keepdim=True)
+    share = above - torch.nn.functional.pad(above[..., 1:], (0, 1))
+    inside = above[..., :1].clamp(min=1e-6)
+    return (height.clamp(0, 1) * (share / inside)).sum(dim=-1)
+
+
+def beside(seen: Tensor, neighbours: int) -> Tensor:
+    """Return each slice's channels with those of its neighbours; the ends repeat themselves."""
+    first = seen[:1].expand(neighbours, -1, -1, -1)
+    last = seen[-1:].expand(neighbours, -1, -1, -1)
+    padded = torch.cat([first, seen, last])
+    steps = [0, *(s for k in range(1, neighbours + 1) for s in (-k, k))]
+    count = seen.shape[0]
+    return torch.cat([padded[neighbours + s : neighbours + s + count] for s in steps], dim=1)

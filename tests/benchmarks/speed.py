@@ -49,7 +49,7 @@ def eager_run(hu: NDArray[np.float16]) -> Callable[[], object]:
     recipe = load_recipe("base")
     channels = len(recipe.working.windows)
     members = [NETWORKS[member.network](channels, len(Label)) for member in recipe.members]
-    graph = EnsembleGraph(members, recipe.working).eval()
+    graph = EnsembleGraph(members, recipe).eval()
     slices, spacing = torch.from_numpy(hu), torch.tensor([0.75, 0.75])
 
     def run() -> None:

@@ -46,5 +46,6 @@ def tiny_recipe() -> Recipe:
     recipe |= {"name": "tiny", "phantoms": 1, "crop": 64, "held_out": 3}
     recipe["working"] |= {"size": 64, "spacing_mm": 7.0}
     recipe["batch"] = {"tumour": 1, "other": 1, "phantom": 1}
+    recipe["schedule"] |= {"epoch_steps": 2}
     recipe["members"] = [m | {"cycles": [2, 2]} for m in recipe["members"]]
     return Recipe.model_validate(recipe)

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.fusion import FUSIONS, LIVER_EXPONENT, TUMOUR_EXPONENT, blumberg
+from trainer.fusion import FUSIONS, blumberg, fuse, rivals, weighted
+from trainer.settings import Fusing
+
+LIVER_EXPONENT, TUMOUR_EXPONENT = Fusing().liver_exponent, Fusing().tumour_exponent
 
 
 def blumberg_one_pixel(probability: list[float], exponent: float) -> bool:
@@ -41,3 +44,21 @@ def test_a_tie_is_background(exponent):
 def test_members_of_one_mind_are_followed(name, exponent):
     sure = torch.tensor([[0.99, 0.01, 1.0, 0.0], [0.9, 0.2, 1.0, 0.0], [0.8, 0.1, 1.0, 0.0]])
     assert FUSIONS[name](sure, exponent).tolist() == [True, False, True, False]
+
+
+def test_equal_weights_are_the_mean():
+    probability = torch.rand((3, 100), generator=torch.Generator().manual_seed(0))
+    expected = FUSIONS["mean"](probability, 1.0)
+    assert torch.equal(weighted(probability, (1 / 3, 1 / 3, 1 / 3)), expected)
+
+
+def test_each_class_is_fused_by_its_own_weights():
+    marks = torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]])[..., None, None]
+    liver, tumour = fuse(marks, Fusing(kind="weighted", weights=((1.0, 0.0), (0.0, 1.0))))
+    assert liver.all()
+    assert tumour.all()
+
+
+def test_a_weighted_mean_is_compared_only_once_its_weights_are_known():
+    assert [each.kind for each in rivals(Fusing())] == ["blumberg", "mean", "majority"]
+    assert rivals(Fusing(weights=((1.0, 1.0),)))[-1].kind == "weighted"

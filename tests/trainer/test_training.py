@@ -1,96 +1,118 @@
 import json
 
-import numpy as np
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
-from engine.devices import open_device
-from engine.model import load_model
-from engine.volume import Label
-from trainer import export
-from trainer.commands import register
-from trainer.errors import BadRecipe, ParityError
-from trainer.evaluation.fusions import compare_fusions
-from trainer.export import Description, export_model
-from trainer.graph import EnsembleGraph
-from trainer.networks import NETWORKS
-from trainer.recipe import load_recipe
-from trainer.run import read_cases
-from trainer.training import train_member
+from trainer.batches import Batches, Steps
+from trainer.errors import BadRecipe
+from trainer.learner import Learner
+from trainer.recipe import Recipe, load_recipe
+from trainer.run import Cases, kept_hu, narrow, read_cases
+from trainer.schedule import one_cycle
+from trainer.training import BEST, WEIGHTS, Machine, read_pace, train_member
 
-WORDS = Description(recipe={}, data=(), evaluation={}, card="card", licence="licence")
+QUICK = Machine(accelerator="cpu", workers=0, quiet=True)
 
 
 @pytest.fixture(scope="module")
-def members(tiny_recipe):
-    torch.manual_seed(0)
-    return [NETWORKS[m.network](2, 3).eval() for m in tiny_recipe.members]
+def cases(tiny_recipe, data_folder) -> Cases:
+    return read_cases(tiny_recipe.model_copy(update={"validation": 3}), data_folder)
 
 
-def test_a_stopped_run_goes_on_where_it_was(tiny_recipe, data_folder, tmp_path):
-    cases = read_cases(tiny_recipe, data_folder)
-    member = tiny_recipe.members[1]
-    steps = []
-    first = train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
-    again = train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
-    assert [step.step for step in steps] == [4]  # the second call had nothing left to do
-    for one, other in zip(first.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
+def learn(recipe: Recipe, cases: Cases, folder, steps=None):
+    member = recipe.members[1]
+    if steps:
+        member = member.model_copy(update={"cycles": (steps,)})
+    return train_member(recipe, member, cases.train, cases.validation, folder, QUICK)
 
 
-def test_training_makes_the_loss_smaller(tiny_recipe, data_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.training.CHECKPOINT_EVERY", 10)
-    cases = read_cases(tiny_recipe, data_folder)
-    member = tiny_recipe.members[1].model_copy(update={"cycles": (30,)})
-    steps = []
-    train_member(tiny_recipe, member, cases.train, tmp_path, steps.append)
-    assert steps[-1].loss < steps[0].loss
+def crash_at_step_3(self, batch, number, step=Learner.training_step):
+    if self.global_step == 3:
+        raise RuntimeError("power cut")
+    return step(self, batch, number)
 
 
-def test_a_model_folder_answers_in_the_engine_as_its_members_do(members, tiny_recipe, tmp_path):
-    export_model(members, tiny_recipe, WORDS, tmp_path / "model")
-    model = load_model(tmp_path / "model")
-    assert model.members == ("unet", "linknet", "fpn")
-    hu = np.random.default_rng(1).integers(-200, 300, (3, 80, 100)).astype(np.float16)
-    answer = open_device(model).run(hu, (2.0, 1.5))
-    with torch.inference_mode():
-        graph = EnsembleGraph(members, tiny_recipe.working)
-        labels, agreement = graph(torch.from_numpy(hu), torch.tensor([2.0, 1.5]))
-    assert np.mean(answer.labels != labels.numpy()) < 0.001
-    np.testing.assert_allclose(answer.agreement, agreement.numpy(), atol=5)
+def same(one, other) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_graph_that_answers_otherwise_is_not_written(members, tiny_recipe, tmp_path, monkeypatch):
-    answer = export._answer
-
-    def another(graph):
-        reference = answer(graph)
-        return export.Reference(
-            reference.hu, reference.spacing, 1 - (reference.labels > 0), reference.agreement
-        )
-
-    monkeypatch.setattr("trainer.export._answer", another)
-    with pytest.raises(ParityError, match="nothing was written"):
-        export_model(members, tiny_recipe, WORDS, tmp_path / "model")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_large_field_of_view_is_seen_whole(members, tiny_recipe):
-    graph = EnsembleGraph(members, tiny_recipe.working)
-    hu = torch.zeros((1, 64, 64)).half()
-    native, working = graph.marks(hu, torch.tensor([9.0, 9.0]))
-    assert native.shape == (3, 1, 2, 64, 64)
-    torch.testing.assert_close(native, working, atol=1e-4, rtol=1e-3)
+def test_a_stopped_run_ends_as_one_that_was_never_stopped(
+    tiny_recipe, cases, tmp_path, monkeypatch
+):
+    whole = learn(tiny_recipe, cases, tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "training_step", crash_at_step_3)
+        with pytest.raises(RuntimeError, match="power cut"):
+            learn(tiny_recipe, cases, stopped)
+    assert not (stopped / WEIGHTS).exists()
+    assert same(whole, learn(tiny_recipe, cases, stopped))
+    assert read_pace(stopped).steps == 2
 
 
-def test_every_fusion_is_measured_on_the_held_out_patients(members, tiny_recipe, data_folder):
-    cases = read_cases(tiny_recipe, data_folder)
-    graph = EnsembleGraph(members, tiny_recipe.working)
-    figures = compare_fusions(graph, cases.held_out, 1.5)
-    assert list(figures) == ["unet", "linknet", "fpn", "blumberg", "mean", "majority"]
-    assert set(figures["mean"].liver) == set(cases.split.held_out)
+def test_a_member_that_is_done_is_only_loaded(tiny_recipe, cases, tmp_path, monkeypatch):
+    first = learn(tiny_recipe, cases, tmp_path)
+    monkeypatch.setattr("trainer.training._fit", lambda *_: pytest.fail("trained again"))
+    assert same(first, learn(tiny_recipe, cases, tmp_path))
+
+
+def test_a_run_leaves_a_curve_its_pace_and_files_for_tensorboard(tiny_recipe, cases, tmp_path):
+    learn(tiny_recipe, cases, tmp_path)
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    pace = read_pace(tmp_path)
+    assert (pace.steps, pace.slices) == (4, 12)
+    assert 0 < pace.waiting < 1
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_a_run_without_gain_stops_and_keeps_the_best_epoch(tiny_recipe, cases, tmp_path):
+    stop = {"stop_patience": 1, "stop_gain": 1.0, "epoch_steps": 1}
+    schedule = tiny_recipe.schedule.model_copy(update=stop)
+    learn(tiny_recipe.model_copy(update={"schedule": schedule}), cases, tmp_path, steps=50)
+    assert read_pace(tmp_path).steps == 2
+    assert (tmp_path / f"{BEST}.ckpt").is_file()
+
+
+def test_a_batch_is_the_same_whoever_makes_it(tiny_recipe, cases):
+    one, other = (Batches(tiny_recipe, 3, cases.train) for _ in range(2))
+    assert torch.equal(one[7][0], other[7][0])
+    assert not torch.equal(one[7][0], one[8][0])
+
+
+def test_machines_share_the_batches_out():
+    first, second = (list(Steps(3, lambda: 10, (rank, 2))) for rank in (0, 1))
+    assert first == [20, 22, 24]
+    assert second == [21, 23, 25]
+
+
+def test_the_rate_rises_and_falls_and_peaks_at_half_in_the_next_cycle():
+    rates = [one_cycle(step, (100, 60)) for step in range(160)]
+    assert max(rates[:100]) == rates[5] == 1
+    assert max(rates[100:]) == pytest.approx(0.5)
+    assert rates[99] < 0.01 > rates[159]
+
+
+def test_bounds_narrow_to_what_the_slices_have_kept(cases):
+    recipe = load_recipe("bluenet")
+    kept = kept_hu(cases.train)
+    narrowed = narrow(recipe, cases.train).working
+    assert narrowed.clip_hu == narrowed.windows[0] == (kept[0], min(kept[1], 200))
+    assert kept[0] > -200
+
+
+def test_validation_patients_are_neither_learnt_from_nor_held_out(cases):
+    groups = [set(each.patient) for each in (cases.train, cases.validation, cases.held_out)]
+    assert all(groups)
+    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+
+
+def test_a_share_of_the_patients_is_part_of_a_larger_one(tiny_recipe, data_folder):
+    few, more = (
+        set(read_cases(tiny_recipe.model_copy(update={"share": share}), data_folder).split.train)
+        for share in (0.3, 0.6)
+    )
+    assert few < more
 
 
 def test_an_unknown_recipe_names_those_that_there_are():
@@ -104,33 +126,30 @@ def test_an_unknown_key_of_a_recipe_is_named(tmp_path):
         load_recipe(str(tmp_path / "mine.toml"))
 
 
-def test_the_command_trains_exports_and_evaluates(data_folder, tiny_recipe, tmp_path):
-    recipe = tmp_path / "tiny.toml"
-    recipe.write_text(_toml(tiny_recipe.model_dump(mode="json")))
-    model = tmp_path / "model"
-    app = typer.Typer()
-    register(app)
-    arguments = ["train", str(recipe), "--data", str(data_folder)]
-    result = CliRunner().invoke(app, [*arguments, "--run", str(tmp_path), "--model", str(model)])
-    assert result.exit_code == 0, result.output
-    manifest = json.loads((model / "model.json").read_text())
-    assert manifest["evaluation"]["held_out_patients"]
-    assert "Model card: tiny" in (model / "MODEL_CARD.md").read_text()
-    result = CliRunner().invoke(
-        app, ["evaluate", "--data", str(data_folder), "--model", str(model)]
-    )
-    assert result.exit_code == 0, result.output
-    for patient in manifest["evaluation"]["held_out_patients"]:
-        assert patient in result.output
-    assert Label.TUMOUR.name.lower() in result.output
+def test_a_recipe_can_be_changed_from_outside():
+    recipe = load_recipe("bluenet", ["share=0.25", "members.0.cycles=[7]", "working.size=512"])
+    assert (recipe.share, recipe.members[0].cycles, recipe.working.size) == (0.25, (7,), 512)
 
 
-def _toml(table: dict) -> str:
-    """Write a recipe as TOML: plain values first, then tables, then the members."""
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict) and k != "members"}
-    lines = [f"{k} = {json.dumps(v)}" for k, v in plain.items()]
-    parts = {f"[{k}]": v for k, v in table.items() if isinstance(v, dict)}
-    blocks = [*parts.items(), *(("[[members]]", member) for member in table["members"])]
-    for head, block in blocks:
-        lines += [head, *(f"{k} = {json.dumps(v)}" for k, v in block.items())]
-    return "\n".join(lines)
+@pytest.mark.parametrize("change", ["share=two", "members.9.seed=1", "share", "colour=1"])
+def test_a_change_that_makes_no_sense_is_refused(change):
+    with pytest.raises(BadRecipe):
+        load_recipe("bluenet", [change])
+
+
+@pytest.mark.parametrize(
+    "name", ["bluenet", "resunet-cascade", "unet-slices", "multiclass-windows", "unet-nifti"]
+)
+def test_a_published_recipe_says_where_it_departs_and_how_its_figures_came_about(name):
+    origin = load_recipe(name).origin
+    assert origin is not None
+    assert origin.departures
+    assert origin.dice
+    assert origin.split
+
+
+def test_the_recipe_in_the_default_models_manifest_can_still_be_read():
+    from engine.model import default_model_folder
+
+    manifest = json.loads((default_model_folder() / "model.json").read_text())
+    assert Recipe.model_validate(manifest["recipe"]).fusion.kind == "blumberg"

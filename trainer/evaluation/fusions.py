@@ -8,8 +8,9 @@ from torch import Tensor
 from trainer.datasets.slices import Slices
 from trainer.evaluation.overlap import Figures, Tally
 from trainer.evaluation.slicewise import alike
-from trainer.fusion import FUSIONS
+from trainer.fusion import rivals
 from trainer.graph import EnsembleGraph, labels
+from trainer.settings import Fusing
 
 
 def compare_fusions(
@@ -29,7 +30,7 @@ def compare_fusions(
 
 def variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield the labels of each member alone and of every fusion, with their names."""
-    for index, member in enumerate(graph.members):
-        yield type(member).__name__.lower(), labels(marks[index : index + 1], FUSIONS["mean"])
-    for name, fuse in FUSIONS.items():
-        yield name, labels(marks, fuse)
+    for index, name in enumerate(graph.names):
+        yield name, labels(marks[index : index + 1], Fusing(kind="mean"))
+    for fusing in rivals(graph.fusing):
+        yield fusing.kind, labels(marks, fusing)

@@ -1,4 +1,6 @@
-"""The residual encoder that LinkNet and FPN share."""
+"""The residual encoder that LinkNet and FPN share where no other is asked for."""
+
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -7,6 +9,17 @@ from trainer.networks.blocks import ConvNormAct, ResidualBlock
 STEM = 24
 WIDTHS = (32, 64, 112, 160)
 """Channels at 1/4, 1/8, 1/16 and 1/32 of the input's size."""
+
+
+class AnyEncoder(Protocol):
+    """What a decoder asks of its encoder, a module: (N, C, H, W) to maps that halve each time."""
+
+    channels: tuple[int, ...]
+    """Of every map; the first is at half the input's size."""
+
+    def __call__(self, x: Tensor) -> list[Tensor]:
+        """Return the maps, from fine to coarse."""
+        ...
 
 
 class Encoder(nn.Module):

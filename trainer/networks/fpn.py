@@ -1,10 +1,10 @@
-"""Panoptic FPN's semantic branch (Kirillov et al. 2019, arXiv:1901.02446) on the shared encoder."""
+"""Panoptic FPN's semantic branch (Kirillov et al. 2019, arXiv:1901.02446) on any encoder."""
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from trainer.networks.blocks import ConvNormAct
-from trainer.networks.encoder import Encoder
+from trainer.networks.encoder import AnyEncoder, Encoder
 
 PYRAMID = 48
 """Channels of every level of the pyramid."""
@@ -13,11 +13,11 @@ PYRAMID = 48
 class Fpn(nn.Module):
     """Sum what each level of a feature pyramid sees: (N, C, H, W) to (N, classes, H, W)."""
 
-    def __init__(self, inputs: int, classes: int) -> None:
+    def __init__(self, inputs: int, classes: int, encoder: AnyEncoder | None = None) -> None:
         super().__init__()
-        self.encoder = Encoder(inputs)
-        self.laterals = nn.ModuleList(nn.Conv2d(c, PYRAMID, 1) for c in Encoder.channels)
-        self.smooths = nn.ModuleList(ConvNormAct(PYRAMID, PYRAMID) for _ in Encoder.channels)
+        self.encoder = encoder or Encoder(inputs)
+        self.laterals = nn.ModuleList(nn.Conv2d(c, PYRAMID, 1) for c in self.encoder.channels)
+        self.smooths = nn.ModuleList(ConvNormAct(PYRAMID, PYRAMID) for _ in self.encoder.channels)
         self.head = nn.Sequential(ConvNormAct(PYRAMID, PYRAMID), nn.Conv2d(PYRAMID, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102

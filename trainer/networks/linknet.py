@@ -1,23 +1,23 @@
-"""LinkNet (Chaurasia & Culurciello 2017, arXiv:1707.03718) on the shared encoder."""
+"""LinkNet (Chaurasia & Culurciello 2017, arXiv:1707.03718) on any encoder."""
 
 from torch import Tensor, nn
 
 from trainer.networks.blocks import ConvNormAct
-from trainer.networks.encoder import Encoder
+from trainer.networks.encoder import AnyEncoder, Encoder
 
 
 class LinkNet(nn.Module):
     """Add each encoder map to the upsampled one: (N, C, H, W) to (N, classes, H, W)."""
 
-    def __init__(self, inputs: int, classes: int) -> None:
+    def __init__(self, inputs: int, classes: int, encoder: AnyEncoder | None = None) -> None:
         super().__init__()
-        self.encoder = Encoder(inputs)
-        fine, coarse = Encoder.channels[:-1], Encoder.channels[1:]
+        self.encoder = encoder or Encoder(inputs)
+        fine, coarse = self.encoder.channels[:-1], self.encoder.channels[1:]
         self.ups = nn.ModuleList(
             UpBlock(c, f) for c, f in zip(reversed(coarse), reversed(fine), strict=True)
         )
         self.head = nn.Sequential(
-            nn.ConvTranspose2d(Encoder.channels[0], 24, 2, stride=2, bias=False),
+            nn.ConvTranspose2d(self.encoder.channels[0], 24, 2, stride=2, bias=False),
             nn.BatchNorm2d(24),
             nn.ReLU(inplace=True),
             nn.Conv2d(24, classes, 3, padding=1),

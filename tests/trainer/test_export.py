@@ -1,0 +1,106 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from engine.devices import open_device
+from engine.model import load_model
+from trainer import export
+from trainer.errors import ParityError
+from trainer.evaluation.fusions import compare_fusions
+from trainer.export import Description, export_model
+from trainer.graph import EnsembleGraph, open_graph
+from trainer.members import make_member
+from trainer.run import read_cases
+
+WORDS = Description(recipe={}, data=(), evaluation={}, card="card", licence="licence")
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_recipe):
+    """One small member is enough to see whether a graph travels."""
+    return tiny_recipe.model_copy(update={"members": tiny_recipe.members[:1]})
+
+
+@pytest.fixture(scope="module")
+def members(recipe):
+    torch.manual_seed(0)
+    return [make_member(recipe, each).eval() for each in recipe.members]
+
+
+@pytest.fixture(scope="module")
+def model(members, recipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "model"
+    words = Description(
+        recipe=recipe.model_dump(mode="json"), data=(), evaluation={}, card="", licence=""
+    )
+    export_model(members, recipe.model_copy(update={"program": True}), words, folder)
+    return load_model(folder)
+
+
+def test_a_model_folder_answers_in_the_engine_as_its_members_do(members, recipe, model):
+    hu = np.random.default_rng(1).integers(-200, 300, (3, 80, 100)).astype(np.float16)
+    answer = open_device(model).run(hu, (2.0, 1.5))
+    with torch.inference_mode():
+        graph = EnsembleGraph(members, recipe)
+        labels, agreement = graph(torch.from_numpy(hu), torch.tensor([2.0, 1.5]))
+    assert np.mean(answer.labels != labels.numpy()) < 0.001
+    np.testing.assert_allclose(answer.agreement, agreement.numpy(), atol=5)
+
+
+def test_a_program_beside_the_graph_gives_the_members_back(members, model):
+    found = open_graph(model).state_dict()
+    for name, weight in members[0].state_dict().items():
+        assert torch.equal(found[f"members.0.{name}"], weight)
+
+
+def test_no_8_bit_integers_live_inside_a_graph(model):
+    graph = onnx.shape_inference.infer_shapes(onnx.load(model.graph)).graph
+    kinds = {each.type.tensor_type.elem_type for each in graph.value_info}
+    assert onnx.TensorProto.UINT8 not in kinds
+
+
+def test_a_graph_that_answers_otherwise_is_not_written(members, recipe, tmp_path, monkeypatch):
+    answer = export.answer
+
+    def another(graph):
+        reference = answer(graph)
+        labels = 1 - (reference.labels > 0).astype(np.uint8)
+        return export.Reference(reference.hu, reference.spacing, labels, reference.agreement)
+
+    monkeypatch.setattr("trainer.export.answer", another)
+    with pytest.raises(ParityError, match="nothing was written"):
+        export_model(members, recipe, WORDS, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_field_of_view_is_seen_whole(members, recipe):
+    graph = EnsembleGraph(members, recipe)
+    hu = torch.zeros((1, 64, 64)).half()
+    native, working = graph.marks(hu, torch.tensor([9.0, 9.0]))
+    assert native.shape == (1, 1, 2, 64, 64)
+    torch.testing.assert_close(native, working, atol=1e-4, rtol=1e-3)
+
+
+def test_outside_of_a_small_slice_there_is_air(recipe):
+    wide = recipe.working.model_copy(update={"clip_hu": (-200, 200), "windows": ((-200, 200),)})
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return torch.zeros(len(x), 3, *x.shape[2:])
+
+    EnsembleGraph([Spy()], recipe.model_copy(update={"working": wide})).marks(
+        torch.zeros((1, 8, 8)).half(), torch.tensor([7.0, 7.0])
+    )
+    assert seen[0][0, 0, 0, 0] == 0
+    assert seen[0][0, 0, 32, 32] == 0.5
+
+
+def test_every_fusion_is_measured_on_the_held_out_patients(tiny_recipe, data_folder):
+    members = [make_member(tiny_recipe, each).eval() for each in tiny_recipe.members]
+    cases = read_cases(tiny_recipe, data_folder)
+    figures = compare_fusions(EnsembleGraph(members, tiny_recipe), cases.held_out, 1.5)
+    assert list(figures) == ["unet", "linknet", "fpn", "blumberg", "mean", "majority"]
+    assert set(figures["mean"].liver) == set(cases.split.held_out)

@@ -1,0 +1,71 @@
+"""Every recipe, small, from the command to the engine."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from engine.devices import open_device
+from engine.model import load_model
+from trainer.commands import register
+from trainer.recipe import RECIPES
+
+SMALL = (
+    "crop=64",
+    "working.size=64",
+    "working.spacing_mm=7.0",
+    "held_out=3",
+    "validation=3",
+    "schedule.epoch_steps=2",
+    "program=false",
+)
+
+
+def hepar(*arguments: str):
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def train(recipe: str, data: Path, folder: Path, *changes: str) -> Path:
+    """Train for two steps; return the model folder."""
+    options = [each for change in (*SMALL, *changes) for each in ("--set", change)]
+    result = hepar(
+        *("train", recipe, "--data", str(data), "--run", str(folder), "--workers", "0", *options)
+    )
+    assert result.exit_code == 0, result.output
+    return folder / "model"
+
+
+def shortened(recipe: str) -> list[str]:
+    """Leave the first member, for two steps."""
+    member = tomllib.loads((RECIPES / f"{recipe}.toml").read_text())["members"][0]
+    return [f'members=[{{network="{member["network"]}", cycles=[2], seed=1}}]']
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_every_recipe_trains_exports_and_runs_in_the_engine(recipe, data_folder, tmp_path):
+    model = load_model(train(recipe, data_folder, tmp_path, *shortened(recipe)))
+    hu = np.random.default_rng(0).integers(-200, 300, (3, 40, 50)).astype(np.float16)
+    answer = open_device(model).run(hu, (6.0, 7.0))
+    assert answer.labels.shape == hu.shape
+    evaluation = model.manifest.evaluation
+    assert evaluation["held_out_patients"]
+    assert f"Model card: {recipe}" in (model.folder / "MODEL_CARD.md").read_text()
+
+
+def test_the_command_trains_an_ensemble_chooses_its_fusion_and_evaluates_it(data_folder, tmp_path):
+    members = ", ".join(f'{{network="linknet", cycles=[2], seed={seed}}}' for seed in (1, 2))
+    model = train(
+        "unet-slices", data_folder, tmp_path, f"members=[{members}]", 'fusion.kind="best"'
+    )
+    manifest = json.loads((model / "model.json").read_text())
+    assert manifest["recipe"]["fusion"]["kind"] in {"blumberg", "mean", "majority", "weighted"}
+    result = hepar("evaluate", "--data", str(data_folder), "--model", str(model))
+    assert result.exit_code == 0, result.output
+    for patient in manifest["evaluation"]["held_out_patients"]:
+        assert patient in result.output

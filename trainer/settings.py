@@ -1,0 +1,66 @@
+"""Parts of a recipe that say how to learn: loss, schedule, fusion, and whose system it follows."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """A table of a recipe; a key that is not here is refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Loss(Part):
+    """One term of the sum that a member is to make small."""
+
+    kind: Literal["cross-entropy", "dice", "focal"]
+    weight: float = Field(default=1.0, gt=0)
+    gamma: float = Field(default=2.0, ge=0)
+    """How far the focal loss looks away from what is sure already."""
+
+
+class Schedule(Part):
+    """How the weights move, and when that ends."""
+
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    rate: Literal["one-cycle", "plateau", "constant"] = "one-cycle"
+    """How the learning rate runs: up and down in cycles; down where nothing is gained; level."""
+    epoch_steps: int = Field(default=100, ge=1)
+    """Steps between two looks at the validation patients; a run goes on at the last of them."""
+    plateau_patience: int = Field(default=2, ge=0)
+    """Epochs without gain after which `plateau` lowers the rate."""
+    plateau_factor: float = Field(default=0.3, gt=0, lt=1)
+    """What the rate is then multiplied by."""
+    stop_patience: int | None = Field(default=None, ge=1)
+    """Epochs without gain after which a member is done, the best epoch's weights kept; never."""
+    stop_gain: float = Field(default=0.001, ge=0)
+    """What counts as a gain of the validation patients' mean Dice."""
+
+
+FusionKind = Literal["blumberg", "mean", "majority", "weighted"]
+
+
+class Fusing(Part):
+    """How the members' probabilities become one decision."""
+
+    kind: FusionKind | Literal["best"] = "blumberg"
+    """`best` is whichever does best on the validation patients, patient by patient."""
+    liver_exponent: float = Field(default=1.0, gt=0)
+    """Of the Blumberg fusion, as BLUE-Net's authors chose it."""
+    tumour_exponent: float = Field(default=0.0001, gt=0)
+    """Likewise."""
+    weights: tuple[tuple[float, float], ...] = ()
+    """Of the weighted mean: each member's say on liver and on tumour, learnt."""
+
+
+class Origin(Part):
+    """The published system that a recipe follows."""
+
+    system: str
+    dice: str
+    """The figure that its authors state."""
+    split: str
+    """How they parted what they learnt from and what they measured on."""
+    departures: tuple[str, ...]
+    """Where the recipe does otherwise, and why."""

@@ -1,0 +1,109 @@
+"""What a training run shows of itself: a curve per epoch, its pace, and what it waits for."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+
+SHOWN = ("loss_epoch", "liver_dice", "tumour_dice")
+
+
+class Curve(Callback):
+    """Loss and Dice per epoch, kept with the checkpoint and drawn as `curve.png`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Note what the epoch came to, and draw all of them."""
+        said = trainer.callback_metrics
+        self.epochs.append({name: float(said[name]) for name in SHOWN if name in said})
+        if trainer.is_global_zero:
+            draw(self.epochs, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was."""
+        self.epochs = state["epochs"]
+
+
+def draw(epochs: list[dict[str, float]], path: Path) -> None:
+    """Draw the loss, and the Dice of the validation patients, over the epochs."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    loss = figure.subplots()
+    dice = loss.twinx()
+    x = range(1, len(epochs) + 1)
+    loss.plot(x, [e.get("loss_epoch", float("nan")) for e in epochs], "k-", label="loss")
+    for name, colour in (("liver", "tab:red"), ("tumour", "tab:olive")):
+        values = [epoch.get(f"{name}_dice", float("nan")) for epoch in epochs]
+        dice.plot(x, values, ".-", color=colour, label=f"{name} Dice, validation")
+    loss.set(xlabel="epoch", ylabel="loss")
+    dice.set(ylabel="Dice", ylim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=3)
+    figure.savefig(path, dpi=120)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a member has learnt."""
+
+    steps: int
+    slices: int
+    seconds: float
+    """Of the steps and of waiting for their batches; not of looks at validation patients."""
+    waiting_s: float
+    """Of these, what went by until the batch was there."""
+
+    @property
+    def slices_per_s(self) -> float:
+        """Training slices per second."""
+        return self.slices / self.seconds if self.seconds else 0.0
+
+    @property
+    def waiting(self) -> float:
+        """The loader's share of the time."""
+        return self.waiting_s / self.seconds if self.seconds else 0.0
+
+
+class Stopwatch(Callback):
+    """Measures the pace; the first batch of an epoch, which workers start with, counts too."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._ready = self._began = 0.0
+        self._steps, self._busy_s, self._waiting_s = 0, 0.0, 0.0
+
+    @property
+    def pace(self) -> Pace:
+        """What was measured so far."""
+        slices = self._steps * self._batch
+        return Pace(self._steps, slices, self._busy_s + self._waiting_s, self._waiting_s)
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Wait for the first batch."""
+        self._ready = time.perf_counter()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """A batch is there."""
+        self._began = time.perf_counter()
+        self._waiting_s += self._began - self._ready
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """A step is done; wait for the next batch."""
+        self._ready = time.perf_counter()
+        self._busy_s += self._ready - self._began
+        self._steps += 1
+
+    def on_train_epoch_end(self, _: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Log what was measured so far."""
+        module.log_dict(
+            {"slices_per_s": self.pace.slices_per_s, "waiting": self.pace.waiting}, prog_bar=True
+        )
