@@ -3,19 +3,16 @@
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from engine.admin.options import DEFAULT_PLANS, PlansFolder
-from engine.errors import EngineError
 from engine.model import default_model_folder
-from trainer.errors import TrainerError
+from trainer.complaints import errors_said as _errors_said
+from trainer.datasets.commands import app as dataset
 from trainer.recipe import load_recipe
 
 RecipeName = Annotated[
@@ -29,6 +26,7 @@ def register(app: typer.Typer) -> None:
     if find_spec("torch") is not None:
         app.command(rich_help_panel="Models")(train)
         app.command(rich_help_panel="Models")(evaluate)
+        app.add_typer(dataset, name="dataset", rich_help_panel="Models")
 
 
 def train(
@@ -127,13 +125,3 @@ def evaluate(
             Output(record),
             tolerance_mm,
         )
-
-
-@contextmanager
-def _errors_said() -> Iterator[None]:
-    """End the command with an error's message and its exit status."""
-    try:
-        yield
-    except (TrainerError, EngineError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(error.exit_code) from error
