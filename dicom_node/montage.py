@@ -1,7 +1,6 @@
 """From a picture of contours to a DICOM secondary capture, for viewers that know no SEG."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -11,14 +10,13 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from dicom_node.errors import ResultMismatch
-from dicom_node.provenance import LONG_STRING, SHORT_TEXT, lossy_compression, plain, take_origin
+from dicom_node.identity import identify
+from dicom_node.profile import Kind
+from dicom_node.provenance import SHORT_TEXT, lossy_compression, plain, take_origin
 from dicom_node.references import refer_to_all
 from dicom_node.segments import Algorithm
 from dicom_node.uids import ResultUids
 from engine.preview import with_note
-
-SERIES_NUMBER_OFFSET = 9200
-"""Added to the source's Series Number; the SEG has 9000."""
 
 
 def to_montage(
@@ -40,15 +38,7 @@ def to_montage(
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=sources[0].StudyInstanceUID,
-        series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
-        sop_instance_uid=uids.instance,
-        instance_number=1,
-        manufacturer="Hepar",
-        manufacturer_model_name="Hepar",
-        software_versions=version("hepar"),
-        device_serial_number=algorithm.digest[:LONG_STRING],
-        series_description="Hepar: montage",
+        **identify(Kind.MONTAGE, "montage", sources[0], algorithm, uids),
     )
     take_origin(montage, sources, algorithm)
     montage.update(lossy_compression(sources))

@@ -16,8 +16,8 @@ from dicom_node.results import Findings, encode_verified, make_others, make_seg
 from dicom_node.segments import Algorithm
 from dicom_node.selection import Rules, why_not
 from dicom_node.series import read_series, to_volume
-from dicom_node.spool import write_durably
 from engine.devices import Device
+from engine.files import write_durably
 from engine.measure import measure
 from engine.preview import draw_contours
 from engine.quality import judge

@@ -5,7 +5,6 @@ one for the liver as a whole, with the number of lesions, the burden and the qua
 """
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from itertools import starmap
 
 import highdicom as hd
@@ -14,6 +13,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from dicom_node import codes as ours
+from dicom_node.identity import identify
+from dicom_node.profile import Kind
 from dicom_node.provenance import LONG_STRING, take_origin
 from dicom_node.references import evidence
 from dicom_node.segments import Algorithm
@@ -22,8 +23,6 @@ from dicom_node.uids import ResultUids, derived_uid
 from engine.measure import Lesion, Measurements, Region
 from engine.quality import Quality
 
-SERIES_NUMBER_OFFSET = 9100
-"""Added to the source's Series Number; the SEG has 9000."""
 DECIMALS = 3
 """Of every number; a microlitre, a micrometre."""
 LIVER, NEOPLASM = codes.SCT.Liver, codes.SCT.Neoplasm
@@ -61,15 +60,7 @@ def to_report(
             ],
             title=codes.DCM.ImagingMeasurementReport,
         )[0],
-        series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
-        sop_instance_uid=uids.instance,
-        instance_number=1,
-        manufacturer="Hepar",
-        manufacturer_model_name="Hepar",
-        software_versions=version("hepar"),
-        device_serial_number=algorithm.digest[:LONG_STRING],
-        series_description="Hepar: measurements",
+        **identify(Kind.REPORT, "measurements", sources[0], algorithm, uids),
         is_complete=True,
     )
     take_origin(report, sources, algorithm)

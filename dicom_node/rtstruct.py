@@ -7,7 +7,6 @@ an outline in an outline.
 """
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 
 import contourpy
 import highdicom as hd
@@ -16,16 +15,15 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
+from dicom_node.identity import identify
 from dicom_node.planes import Plane, facing, planes_of, slice_at
-from dicom_node.provenance import LONG_STRING, plain, take_origin
+from dicom_node.profile import Kind
+from dicom_node.provenance import plain, take_origin
 from dicom_node.segments import Algorithm
 from dicom_node.uids import ResultUids
 from engine.measure import separate_lesions
 from engine.preview import COLOURS
 from engine.volume import Label, LabelMap
-
-SERIES_NUMBER_OFFSET = 9300
-"""Added to the source's Series Number; the SEG has 9000."""
 
 
 def to_rtstruct(
@@ -42,18 +40,10 @@ def to_rtstruct(
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     made = hd.SOPClass(
         study_instance_uid=sources[0].StudyInstanceUID,
-        series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
-        sop_instance_uid=uids.instance,
         sop_class_uid=RTStructureSetStorage,
-        instance_number=1,
         modality="RTSTRUCT",
         transfer_syntax_uid=ImplicitVRLittleEndian,  # an explicit VR ends an outline at 64 KiB
-        manufacturer="Hepar",
-        manufacturer_model_name="Hepar",
-        software_versions=version("hepar"),
-        device_serial_number=algorithm.digest[:LONG_STRING],
-        series_description="Hepar: outlines",
+        **identify(Kind.RTSTRUCT, "outlines", sources[0], algorithm, uids),
     )
     take_origin(made, sources, algorithm)
     made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime

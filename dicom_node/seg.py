@@ -10,7 +10,6 @@ or how often, it was made. Its dates are the newest that the sources have.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from io import BytesIO
 
 import highdicom as hd
@@ -21,7 +20,8 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound
 from dicom_node.frames import Frame, frames_of
-from dicom_node.profile import Encoding
+from dicom_node.identity import identify
+from dicom_node.profile import Encoding, Kind
 from dicom_node.provenance import (
     LONG_STRING,
     SHORT_TEXT,
@@ -37,9 +37,6 @@ from engine.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
 __all__ = ["Algorithm", "encode", "to_seg"]
-
-SERIES_NUMBER_OFFSET = 9000
-"""Added to the source's Series Number, so that results lie behind the images."""
 
 
 if "gdcm" in RLELosslessEncoder.available_plugins:
@@ -94,15 +91,7 @@ def to_seg(
         segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
         transfer_syntax_uid=SYNTAXES[encoding],
         segment_descriptions=_segments(labels, lesions, algorithm),
-        series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSET + int(sources[0].get("SeriesNumber") or 0),
-        sop_instance_uid=uids.instance,
-        instance_number=1,
-        manufacturer="Hepar",
-        manufacturer_model_name="Hepar",
-        software_versions=version("hepar"),
-        device_serial_number=algorithm.digest[:LONG_STRING],
-        series_description=f"Hepar: {title}",
+        **identify(Kind.SEG, title, sources[0], algorithm, uids),
         content_label="LIVER",
         content_description=plain(
             f"{title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING

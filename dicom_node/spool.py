@@ -7,15 +7,14 @@ file is an instance whose sender was never told "success"; `recover` removes wha
 """
 
 import errno
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.header import SeriesKey, is_uid
+from engine.files import PART, sync_folder, write_durably
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -38,7 +37,7 @@ class Spool:
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
     def put(self, series: SeriesKey, instance_uid: str, part10: bytes) -> Path:
         """Write one instance; once this returns, the file outlives a crash.
@@ -84,7 +83,7 @@ class Spool:
     def recover(self) -> None:
         """Remove what a crash left half-written; to be called before anything is received."""
         for folder in self._series_folders():
-            for part in folder.glob("*.part"):
+            for part in folder.glob(f"*{PART}"):
                 part.unlink()
             self._drop_if_empty(folder)
 
@@ -117,7 +116,7 @@ class Spool:
                 return
             for path in (folder.parent, folder):
                 path.mkdir(exist_ok=True)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
             self._durable.add(folder)
 
     def _drop_if_empty(self, folder: Path) -> None:
@@ -129,32 +128,6 @@ class Spool:
                     if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                         raise
                 self._durable.discard(path)  # at worst it is synced once more
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds all of it or none.
-
-    The folder is synced too: a rename lives in the folder, not in the file.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _require_uid(name: str, uid: str, status: StoreStatus) -> None:

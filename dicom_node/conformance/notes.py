@@ -1,14 +1,7 @@
 """What is said of values that Hepar makes."""
 
-from dicom_node import montage, report, rtstruct, seg
+from dicom_node.identity import SERIES_NUMBER_OFFSETS
 from dicom_node.profile import Kind
-
-OFFSETS = {
-    Kind.SEG: seg.SERIES_NUMBER_OFFSET,
-    Kind.REPORT: report.SERIES_NUMBER_OFFSET,
-    Kind.MONTAGE: montage.SERIES_NUMBER_OFFSET,
-    Kind.RTSTRUCT: rtstruct.SERIES_NUMBER_OFFSET,
-}
 
 NOTES = {
     "SOPInstanceUID": "derived by name",
@@ -37,4 +30,4 @@ NOTES = {
 
 def notes_on(kind: Kind) -> dict[str, str]:
     """Return keyword to note, for one kind of object."""
-    return {**NOTES, "SeriesNumber": f"the source's plus {OFFSETS[kind]}"}
+    return {**NOTES, "SeriesNumber": f"the source's plus {SERIES_NUMBER_OFFSETS[kind]}"}

@@ -9,7 +9,7 @@ from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.peers.confirmation import Confirmation
-from dicom_node.spool import write_durably
+from engine.files import write_durably
 
 
 @dataclass(frozen=True)

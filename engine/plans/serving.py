@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.errors import BrokenPlan
-from engine.plans.files import write_whole
+from engine.files import write_durably
 from engine.plans.key import Part
 
 SERVING = "serving.json"
@@ -58,4 +58,4 @@ def read_serving(folder: Path) -> Serving:
 
 def write_serving(folder: Path, serving: Serving) -> None:
     """Let another set of plans serve, from one moment to the next."""
-    write_whole(folder / SERVING, serving.model_dump_json(indent=2).encode() + b"\n")
+    write_durably(folder / SERVING, serving.model_dump_json(indent=2).encode() + b"\n")

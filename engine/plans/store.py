@@ -15,7 +15,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPlan
-from engine.plans.files import PART, locked, write_whole
+from engine.files import PART, write_durably
+from engine.plans.files import locked
 from engine.plans.key import PlanKey
 from engine.plans.plan import Check, Plan, PlanManifest, State
 from engine.plans.serving import SERVING, Serving, Slot, read_serving, write_serving
@@ -107,7 +108,7 @@ class PlanStore:
     def keep(self, manifest: PlanManifest, content: bytes) -> Plan:
         """Keep a built plan; it is there once this returns, and not at all before."""
         if not (self.folder / f"{manifest.name}.json").exists():  # the same bytes may come twice
-            write_whole(self.folder / f"{manifest.name}.plan", content)
+            write_durably(self.folder / f"{manifest.name}.plan", content)
             self._write(manifest)
         return self.find(manifest.name)
 
@@ -188,7 +189,7 @@ class PlanStore:
 
     def _write(self, manifest: PlanManifest) -> None:
         path = self.folder / f"{manifest.name}.json"
-        write_whole(path, manifest.model_dump_json(indent=2).encode() + b"\n")
+        write_durably(path, manifest.model_dump_json(indent=2).encode() + b"\n")
 
     def _switching(self) -> AbstractContextManager[None]:
         return locked(self.folder / "switch.lock", wait=True)

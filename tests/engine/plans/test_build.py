@@ -114,7 +114,7 @@ def test_no_room_for_the_plan_is_told_and_nothing_is_kept(ask, monkeypatch):
         raise OSError(28, "No space left on device")
 
     request = ask()
-    monkeypatch.setattr("engine.plans.store.write_whole", full)
+    monkeypatch.setattr("engine.plans.store.write_durably", full)
     with pytest.raises(BuildFailed, match="No space left on device: make room"):
         build_plan(request)
     assert PlanStore(request.plans).plans() == []

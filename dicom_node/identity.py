@@ -1,0 +1,50 @@
+"""Under what numbers and names a result stands beside its source."""
+
+from importlib.metadata import version
+from typing import TypedDict
+
+from pydicom import Dataset
+
+from dicom_node.profile import Kind
+from dicom_node.provenance import LONG_STRING
+from dicom_node.segments import Algorithm
+from dicom_node.uids import ResultUids
+
+SERIES_NUMBER_OFFSETS = {
+    Kind.SEG: 9000,
+    Kind.REPORT: 9100,
+    Kind.MONTAGE: 9200,
+    Kind.RTSTRUCT: 9300,
+}
+"""Added to the source's Series Number, so that results lie behind the images."""
+
+
+class Identity(TypedDict):
+    """What highdicom asks of every object that it makes."""
+
+    series_instance_uid: str
+    series_number: int
+    sop_instance_uid: str
+    instance_number: int
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+    series_description: str
+
+
+def identify(
+    kind: Kind, what: str, source: Dataset, algorithm: Algorithm, uids: ResultUids
+) -> Identity:
+    """Return the identity of the one object of its series, which shows `what` of `source`."""
+    return Identity(
+        series_instance_uid=uids.series,
+        series_number=SERIES_NUMBER_OFFSETS[kind] + int(source.get("SeriesNumber") or 0),
+        sop_instance_uid=uids.instance,
+        instance_number=1,
+        manufacturer="Hepar",
+        manufacturer_model_name="Hepar",
+        software_versions=version("hepar"),
+        device_serial_number=algorithm.digest[:LONG_STRING],
+        series_description=f"Hepar: {what}",
+    )

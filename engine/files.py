@@ -1,0 +1,35 @@
+"""Files that are whole or absent, whenever the machine stops."""
+
+import os
+import tempfile
+from pathlib import Path
+
+PART = ".part"
+"""Ends the name of what is not whole yet."""
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old one or all of the new.
+
+    The folder is synced too: a rename lives in the folder, not in the file.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=PART)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let what was made, renamed or removed in a folder outlive a crash."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
