@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -35,6 +35,8 @@ class Node:
     ae_title: str
     address: tuple[str, int]
     """Where it listens."""
+    expect: Callable[[str, int], None]
+    """Tells it how many instances a series will have, so that it need not wait for quiet."""
     http: tuple[str, int] | None = None
     """Where it tells the state of jobs, if it is to."""
 
@@ -92,11 +94,12 @@ def running_node(
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = method.algorithm.digest
-        address = stack.enter_context(receiving(spool, digest, settings, commitments))
+        reception = stack.enter_context(receiving(spool, digest, settings, commitments))
         http = stack.enter_context(state_told(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
-        _say_started(settings.node.ae_title, address, method, time.perf_counter() - begun)
-        yield Node(settings.node.ae_title, address, http)
+        address, seconds = reception.address, time.perf_counter() - begun
+        _say_started(settings.node.ae_title, address, method, seconds)
+        yield Node(settings.node.ae_title, address, reception.expect, http)
 
 
 def _worker(

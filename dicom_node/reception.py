@@ -1,8 +1,9 @@
 """From the wire to the queue: receiving, and making a job of each series that is complete."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from dicom_node.assembly import Assembler, ReceivedSeries
 from dicom_node.commitments import Commitments
@@ -16,14 +17,23 @@ from dicom_node.urgency import Urgency
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Reception:
+    """Where series come in."""
+
+    address: tuple[str, int]
+    expect: Callable[[str, int], None]
+    """`Assembler.expect`, for whoever knows how many instances a series has."""
+
+
 @contextmanager
 def receiving(
     spool: Spool,
     model_digest: str,
     settings: Settings,
     commitments: Commitments | None = None,
-) -> Iterator[tuple[str, int]]:
-    """Receive series and queue each as a job while the block lasts; yields where.
+) -> Iterator[Reception]:
+    """Receive series and queue each as a job while the block lasts.
 
     Reports of storage commitment that come in are noted in `commitments`.
 
@@ -40,7 +50,7 @@ def receiving(
     assembler.start()
     try:
         with _listening(spool, assembler, settings, commitments) as address:
-            yield address
+            yield Reception(address, assembler.expect)
     finally:
         assembler.stop()
 

@@ -157,6 +157,13 @@ def test_demo_leaves_a_seg_and_a_picture_and_says_where(hepar, write_liver, toy_
         assert re.search(rf"^ *{word} ", said, re.MULTILINE), word
 
 
+def test_demo_knows_how_many_come_and_does_not_wait_for_quiet(
+    hepar, write_liver, toy_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dicom_node.demo.QUIET_S", 3600)
+    assert "SEG" in hepar("demo", write_liver(), "-o", tmp_path / "out", "-m", toy_folder)
+
+
 def test_demo_of_a_series_that_is_not_eligible_says_why(hepar, write_liver, toy_folder, tmp_path):
     folder = write_liver(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     said = hepar("demo", folder, "-o", tmp_path / "out", "-m", toy_folder, status=1)
