@@ -8,6 +8,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from trainer.datasets.target import Target
 from trainer.recipe import Augmentation
+from trainer.synthetic.planting import plant_some
 
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""
@@ -29,6 +30,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Resample slices to the working grid, turned, scaled, shifted and bent at random.
 
+    Some get synthetic tumours first, where the recipe says so.
+
     Args:
         hu: (n, rows, columns) float32, clipped.
         target: (n, rows, columns) uint8, values of `Target`.
@@ -42,6 +45,9 @@ def augment(
     Returns:
         (n, size, size) float32 HU and uint8 targets.
     """
+    if recipe.synthetic_tumour:
+        known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
+        hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random)
     free = _free(target, recipe)
     grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
     above = hu[:, None] - floor_hu

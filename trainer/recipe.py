@@ -73,6 +73,8 @@ class Augmentation(Part):
     """How far the lines of a coarse grid are moved."""
     tumour_only: bool = False
     """Leave slices without tumour as they were scanned."""
+    synthetic_tumour: float = Field(default=0.0, ge=0, le=1)
+    """Part of the slices with liver that get synthetic tumours besides what they have."""
 
 
 class Batch(Part):

@@ -14,7 +14,6 @@ def to_evaluation(figures: Mapping[str, Figures], cases: Cases, fusion: str) -> 
     chosen = figures[fusion]
     return {
         "held_out_patients": list(cases.split.held_out),
-        "trained_patients": len(cases.split.train),
         "slices": len(cases.held_out),
         "tumour_patients": chosen.tumour_patients,
         "fusion": fusion,

@@ -1,0 +1,93 @@
+"""What a tumour is like, before it has a place: size, shape, contrast, texture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+DIAMETER_MM, SPREAD = 16.0, 0.72
+"""Median of the diameter of a disc of the same area, and the deviation of its logarithm: a little
+more than those of the real ones (14.1, 0.68), for large ones find no room as often."""
+SMALLEST_MM, LARGEST_MM = 4.0, 70.0
+CONTRAST_HU = (9.0, 14.0, 22.0, 33.0, 50.0, 70.0, 80.0)
+"""How much darker than the liver, before the edge is blurred (which leaves 7, 11, 18, 28, 44, 63
+and 70, as in real ones), at these parts of all:"""
+CONTRAST_AT = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+ASPECT = 0.1
+"""Deviation of the logarithm of one axis over the root of both: with the bending, half are longer
+than 1.35 : 1."""
+CAPSULES = 0.2
+"""Part of the tumours that have a bright rim."""
+
+Plane = NDArray[np.float32]
+Window = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One tumour before it has a place."""
+
+    diameter_mm: float
+    aspect: float
+    """One axis over the root of the product of both."""
+    angle: float
+    contrast_hu: float
+    """How much darker than the liver it is."""
+    texture_hu: float
+    """Deviation of its own texture, beside the noise of the scan."""
+    bend: float
+    """Deviation of the outline, in parts of the radius."""
+    push: float
+    """How far the liver around is pushed aside, in parts of the radius."""
+    capsule_hu: float
+    """How much brighter its rim is."""
+
+    @property
+    def radius_mm(self) -> float:
+        """Half of the diameter."""
+        return self.diameter_mm / 2
+
+
+def draw_lesion(random: np.random.Generator) -> Lesion:
+    """Return a tumour as real ones are."""
+    diameter_mm = DIAMETER_MM * np.exp(random.normal(0, SPREAD))
+    return Lesion(
+        diameter_mm=float(np.clip(diameter_mm, SMALLEST_MM, LARGEST_MM)),
+        aspect=float(np.exp(random.normal(0, ASPECT))),
+        angle=float(random.uniform(0, np.pi)),
+        contrast_hu=float(np.interp(random.random(), CONTRAST_AT, CONTRAST_HU)),
+        texture_hu=float(random.uniform(3, 14)),
+        bend=float(random.uniform(0.05, 0.25)),
+        push=float(random.uniform(0, 0.3)),
+        capsule_hu=float(random.uniform(5, 20)) if random.random() < CAPSULES else 0.0,
+    )
+
+
+def inward_mm(
+    lesion: Lesion,
+    centre: tuple[int, int],
+    window: Window,
+    pixel_mm: float,
+    random: np.random.Generator,
+) -> Plane:
+    """Return how deep each pixel of `window` lies in the tumour; outside of it, below 0."""
+    smooth = max(1.0, 0.6 * lesion.radius_mm / pixel_mm)
+    rows, columns = (
+        (np.arange(part.start, part.stop) - middle) * pixel_mm
+        for part, middle in zip(window, centre, strict=True)
+    )
+    y, x = (
+        axis + cloud((len(rows), len(columns)), smooth, random) * lesion.bend * lesion.radius_mm
+        for axis in np.meshgrid(rows, columns, indexing="ij")
+    )
+    cos, sin = np.cos(lesion.angle), np.sin(lesion.angle)
+    along, across = cos * x + sin * y, cos * y - sin * x
+    distance = np.hypot(along / lesion.aspect, across * lesion.aspect)
+    return np.asarray(lesion.radius_mm - distance, np.float32)
+
+
+def cloud(shape: tuple[int, ...], smooth: float, random: np.random.Generator) -> Plane:
+    """Return smooth noise of mean 0 and deviation 1; `smooth` in pixels."""
+    noise = ndimage.gaussian_filter(random.standard_normal(shape), smooth, mode="wrap")
+    return np.asarray((noise - noise.mean()) / max(float(noise.std()), 1e-6), np.float32)
