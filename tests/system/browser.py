@@ -1,10 +1,14 @@
 """A real browser in front of the real viewer, and what the viewer says it has decoded."""
 
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 CHROMIUM = shutil.which("chromium")
 
@@ -52,6 +56,16 @@ DECODED = """() => {
   });
 }"""
 """Of each segmentation, each segment's name, colour, voxels and number."""
+
+VOXELS = """() => {
+  const [{ representationData }] = window.services.segmentationService.getSegmentations();
+  return Object.fromEntries(representationData.Labelmap.imageIds.map(id => {
+    const image = window.cornerstone.cache.getImage(id);
+    const text = Array.from(image.voxelManager.getScalarData(), v => String.fromCharCode(v));
+    return [image.referencedImageId.match(/instances\\/([0-9.]+)/)[1], btoa(text.join(''))];
+  }));
+}"""
+"""Of the only segmentation, the instance that each of its images lies over, and its voxels."""
 
 SHOW = """number => {
   const { segmentationService, viewportGridService } = window.services;
@@ -104,6 +118,12 @@ def browser_page(profile: Path) -> Iterator[Any]:
             yield browser.pages[0]
         finally:
             browser.close()
+
+
+def decoded_voxels(page: Any) -> dict[str, NDArray[np.uint8]]:
+    """What the viewer decoded over each instance, row by row."""
+    decoded = page.evaluate(VOXELS).items()
+    return {uid: np.frombuffer(b64decode(voxels), np.uint8) for uid, voxels in decoded}
 
 
 def open_result(page: Any, link: str) -> None:

@@ -3,63 +3,51 @@
 import io
 import json
 import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
-from deploy.stack.errors import Missing
-from deploy.stack.ohif import find_ohif
-from deploy.stack.places import Ports, missing_packages
+from deploy.stack.places import Ports
+from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
 from dicom_node.phantom_series import write_series
+from dicom_node.planes import facing, planes_of, slice_at
+from dicom_node.profile import Encoding, Form
+from dicom_node.results import Findings, encode_verified, make_seg
 from dicom_node.series import read_series, to_volume
 from dicom_node.verify_report import LESIONS, VOLUME, read_groups
 from engine.devices import open_device
+from engine.measure import measure, separate_lesions
 from engine.model import load_model
-from engine.phantom import Phantom, make_phantom
+from engine.phantom import make_phantom
+from engine.quality import Quality
 from engine.segment import segment
-from engine.volume import Label, LabelMap, Volume
-from tests.engine.toy import LIVER_HU, TUMOUR_HU, write_toy_model
-from tests.system.browser import CHROMIUM, DECODED, IMAGE, LOSE, SHOW, browser_page, open_result
+from engine.volume import Label, LabelMap
+from tests.dicom_node.drawing import ALGORITHM
+from tests.engine.toy import write_toy_model
+from tests.system.browser import (
+    DECODED,
+    IMAGE,
+    LOSE,
+    SHOW,
+    browser_page,
+    decoded_voxels,
+    open_result,
+)
+from tests.system.segmented import (
+    Segmented,
+    fetch,
+    paint,
+    require_browser,
+    upload,
+    wait_until_done,
+)
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """A study that went all the way."""
-
-    stack: Stack
-    study: str
-    """Orthanc's name of it."""
-    state: dict[str, Any]
-    """What the plugin says of its only series."""
-    source: Path
-    expected: LabelMap
-
-    def get(self, path: str) -> Any:
-        """What Orthanc answers through the proxy."""
-        return json.loads(fetch(f"{self.stack.viewer}/orthanc/{path}"))
-
-
-def fetch(url: str, body: bytes | None = None) -> bytes:
-    with urllib.request.urlopen(url, body, timeout=60) as reply:
-        return bytes(reply.read())
-
-
-def paint(phantom: Phantom) -> Phantom:
-    """The phantom with liver and tumours as the toy model looks for them, and nothing else so."""
-    hu, labels = phantom.volume.hu.copy(), phantom.truth.labels
-    hu[(hu >= 95) & (hu < 300)] = 90
-    hu[labels == Label.LIVER], hu[labels == Label.TUMOUR] = LIVER_HU, TUMOUR_HU
-    return replace(phantom, volume=Volume(hu, phantom.volume.geometry))
 
 
 @pytest.fixture(scope="module")
@@ -75,33 +63,9 @@ def segmented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmented]:
         folder / "stack", Ports.free(), model=model.folder, stable_s=1, quiet_s=0.5
     ) as stack:
         for file in files:
-            kept = json.loads(fetch(f"{stack.viewer}/orthanc/instances", file.read_bytes()))
+            kept = upload(stack, file.read_bytes())
         state = wait_until_done(stack, kept["ParentStudy"])
-        yield Segmented(stack, kept["ParentStudy"], state, files[0], expected)
-
-
-def require_browser() -> None:
-    """Skip, with the reason, where something of the stack or the browser is missing."""
-    missing = missing_packages() + ([] if CHROMIUM else ["chromium"])
-    if missing:
-        pytest.skip(f"needs Debian's {', '.join(missing)}")
-    if find_spec("playwright") is None:
-        pytest.skip("needs the Python package playwright")
-    try:
-        find_ohif()
-    except Missing as error:
-        pytest.skip(str(error))
-
-
-def wait_until_done(stack: Stack, study: str, seconds: float = 180) -> dict[str, Any]:
-    """Return what the plugin says of the study's only series once it is done."""
-    deadline = time.monotonic() + seconds
-    while True:
-        said = json.loads(fetch(f"{stack.viewer}/orthanc/hepar/studies/{study}"))
-        if [each["state"] for each in said["series"]] == ["done"]:
-            return dict(said["series"][0])
-        assert time.monotonic() < deadline, said
-        time.sleep(0.2)
+        yield Segmented(stack, kept["ParentStudy"], state, files, expected)
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +75,18 @@ def page(segmented: Segmented, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield page
 
 
-def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
-    segmented: Segmented, page: Any
-):
+@pytest.fixture(scope="module")
+def result(segmented: Segmented, page: Any) -> Any:
+    """The browser after it has opened the link to the result."""
     open_result(page, segmented.state["viewer"])
+    return page
+
+
+def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
+    segmented: Segmented, result: Any
+):
     labels = segmented.expected.labels
-    assert page.evaluate(DECODED) == [
+    assert result.evaluate(DECODED) == [
         [
             {
                 "label": name,
@@ -132,25 +102,65 @@ def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
     ]
 
 
-def test_scrolling_moves_the_image_with_the_overlay(segmented: Segmented, page: Any):
+def test_every_voxel_that_the_viewer_decoded_is_the_label_map_s(segmented: Segmented, result: Any):
+    assert differences(result, segmented, segmented.expected) == 0
+
+
+def differences(page: Any, segmented: Segmented, expected: LabelMap) -> int:
+    """Count the voxels that the viewer has otherwise than the label map, slice by slice."""
+    decoded = decoded_voxels(page)
+    planes = planes_of(read_series(segmented.files))
+    shown = facing(expected, planes[0])
+    assert {plane.instance_uid for plane in planes} == set(decoded)
+    return sum(
+        np.count_nonzero(
+            decoded[plane.instance_uid] != shown.labels[slice_at(shown, plane)].ravel()
+        )
+        for plane in planes
+    )
+
+
+def test_scrolling_moves_the_image_with_the_overlay(result: Any):
     """Also where OHIF has lost the image out of its scene, as it often does (`app-config.js`)."""
-    open_result(page, segmented.state["viewer"])
-    page.get_by_text("Confirm and hide").click()
-    first = page.evaluate(IMAGE)
-    page.evaluate(LOSE)
-    page.evaluate(SHOW, int(Label.TUMOUR))
-    page.locator("[data-cy='panelSegmentation-btn']").click()
-    page.wait_for_function(f"({IMAGE})().instance !== '{first['instance']}'")
-    page.wait_for_timeout(1500)
-    assert page.evaluate(IMAGE)["drawn"]
+    result.get_by_text("Confirm and hide").click()
+    first = result.evaluate(IMAGE)
+    result.evaluate(LOSE)
+    result.evaluate(SHOW, int(Label.TUMOUR))
+    result.locator("[data-cy='panelSegmentation-btn']").click()
+    result.wait_for_function(f"({IMAGE})().instance !== '{first['instance']}'")
+    result.wait_for_timeout(1500)
+    assert result.evaluate(IMAGE)["drawn"]
     ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / "ohif.png")  # the README shows it
+    result.screenshot(path=ARTEFACTS / "ohif.png")  # the README shows it
+
+
+@pytest.mark.parametrize("form", [Form(Encoding.LABELMAP), Form(Encoding.LABELMAP, True)], ids=str)
+def test_the_viewer_decodes_a_labelmap_as_well(segmented: Segmented, page: Any, form: Form):
+    """Colours beside voxels: highdicom's background segment would shift them by one."""
+    sources = read_series(segmented.files)
+    volume = to_volume(sources)
+    drawn = segmented.expected
+    findings = Findings(sources, ALGORITHM, drawn, measure(volume, drawn), Quality())
+    seg = make_seg(findings, form)
+    with segmented.with_object(encode_verified(seg, findings, form)):
+        open_result(page, viewer_address(segmented.stack, seg))
+        shown = separate_lesions(drawn) if form.per_lesion else drawn
+        assert differences(page, segmented, shown) == 0
+        (segments,) = page.evaluate(DECODED)
+    assert [each["label"] for each in segments] == [s.SegmentLabel for s in seg.SegmentSequence]
+    assert segments[0]["rgb"] == pytest.approx((221, 130, 101), abs=2)
+
+
+def viewer_address(stack: Stack, seg: Dataset) -> str:
+    """The link to a SEG, as the node would print it."""
+    uids = {"study": seg.StudyInstanceUID, "series": seg.SeriesInstanceUID}
+    return stack.viewer + VIEWER.format(**uids)
 
 
 def test_the_report_beside_the_seg_has_the_numbers_of_the_label_map(segmented: Segmented):
-    report = dcmread(io.BytesIO(the_object(segmented, "SR")))
+    report = dcmread(io.BytesIO(segmented.only("SR")))
     liver, *lesions, whole = read_groups(report)
-    expected, seg = segmented.expected, dcmread(io.BytesIO(the_object(segmented, "SEG")))
+    expected, seg = segmented.expected, dcmread(io.BytesIO(segmented.only("SEG")))
     assert liver.numbers[VOLUME,] == pytest.approx(expected.millilitres(Label.LIVER), abs=1e-3)
     in_lesions = sum(each.numbers[VOLUME,] for each in lesions)
     assert in_lesions == pytest.approx(expected.millilitres(Label.TUMOUR), abs=1e-2)
@@ -159,21 +169,13 @@ def test_the_report_beside_the_seg_has_the_numbers_of_the_label_map(segmented: S
 
 
 def test_the_seg_lies_in_the_frame_of_reference_of_its_source(segmented: Segmented):
-    source, seg = dcmread(segmented.source), dcmread(io.BytesIO(the_object(segmented, "SEG")))
+    source, seg = dcmread(segmented.files[0]), dcmread(io.BytesIO(segmented.only("SEG")))
     assert seg.FrameOfReferenceUID == source.FrameOfReferenceUID
     assert seg.SeriesInstanceUID in segmented.state["viewer"]
 
 
-def the_object(segmented: Segmented, modality: str) -> bytes:
-    """The only object of a modality in the study, as the archive has it."""
-    series = segmented.get(f"studies/{segmented.study}/series")
-    (found,) = [each for each in series if each["MainDicomTags"]["Modality"] == modality]
-    (instance,) = found["Instances"]
-    return fetch(f"{segmented.stack.viewer}/orthanc/instances/{instance}/file")
-
-
 def test_a_list_of_fields_that_the_viewer_encodes_is_understood(segmented: Segmented):
-    study = dcmread(segmented.source, stop_before_pixels=True).StudyInstanceUID
+    study = dcmread(segmented.files[0], stop_before_pixels=True).StudyInstanceUID
     fields = "%2C".join(["00080080", "0008103E", "00181030", "00080070", "00081090", "00180015"])
     url = f"{segmented.stack.viewer}/dicom-web/studies/{study}/series?includefield={fields}"
     (ct,) = [each for each in json.loads(fetch(url)) if each["00080060"]["Value"] == ["CT"]]
@@ -200,7 +202,7 @@ def test_asked_again_and_with_its_own_seg_about_the_node_makes_nothing_new(segme
     while segmented.get("hepar")["waiting"]:
         time.sleep(0.2)
     time.sleep(3)  # longer than the archive's stable age and the node's quiet time
-    study = dcmread(segmented.source, stop_before_pixels=True).StudyInstanceUID
+    study = dcmread(segmented.files[0], stop_before_pixels=True).StudyInstanceUID
     node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"
     assert len(json.loads(fetch(f"{node}/jobs?study={study}"))) == 1
-    assert the_object(segmented, "SEG")
+    assert segmented.only("SEG")

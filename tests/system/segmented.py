@@ -1,0 +1,104 @@
+"""A study that went through the whole stack, and what it takes to send one."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.stack.errors import Missing
+from deploy.stack.ohif import find_ohif
+from deploy.stack.places import missing_packages
+from deploy.stack.stack import Stack
+from engine.phantom import Phantom
+from engine.volume import Label, LabelMap, Volume
+from tests.engine.toy import LIVER_HU, TUMOUR_HU
+from tests.system.browser import CHROMIUM
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A study that went all the way."""
+
+    stack: Stack
+    study: str
+    """Orthanc's name of it."""
+    state: dict[str, Any]
+    """What the plugin says of its only series."""
+    files: Sequence[Path]
+    """The source series."""
+    expected: LabelMap
+
+    def get(self, path: str) -> Any:
+        """What Orthanc answers through the proxy."""
+        return json.loads(fetch(f"{self.stack.viewer}/orthanc/{path}"))
+
+    def only(self, modality: str) -> bytes:
+        """The only object of a modality in the study, as the archive has it."""
+        series = self.get(f"studies/{self.study}/series")
+        (found,) = [each for each in series if each["MainDicomTags"]["Modality"] == modality]
+        (instance,) = found["Instances"]
+        return fetch(f"{self.stack.viewer}/orthanc/instances/{instance}/file")
+
+    @contextmanager
+    def with_object(self, part10: bytes) -> Iterator[None]:
+        """Keep one object more in the archive while the block lasts."""
+        kept = upload(self.stack, part10)
+        yield
+        at = f"{self.stack.viewer}/orthanc/instances/{kept['ID']}"
+        urllib.request.urlopen(urllib.request.Request(at, method="DELETE"), timeout=60).close()
+
+
+def fetch(url: str, body: bytes | None = None) -> bytes:
+    with urllib.request.urlopen(url, body, timeout=60) as reply:
+        return bytes(reply.read())
+
+
+def upload(stack: Stack, part10: bytes) -> dict[str, str]:
+    """Keep an instance as Orthanc's page does; return what Orthanc calls it and its study."""
+    return dict(json.loads(fetch(f"{stack.viewer}/orthanc/instances", part10)))
+
+
+def wait_until_done(stack: Stack, study: str, seconds: float = 180) -> dict[str, Any]:
+    """Return what the plugin says of the study's only series once it is done."""
+    deadline = time.monotonic() + seconds
+    while True:
+        said = json.loads(fetch(f"{stack.viewer}/orthanc/hepar/studies/{study}"))
+        if [each["state"] for each in said["series"]] == ["done"]:
+            return dict(said["series"][0])
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+
+
+def paint(phantom: Phantom) -> Phantom:
+    """The phantom with liver and tumours as the toy model looks for them, and nothing else so."""
+    hu, labels = phantom.volume.hu.copy(), phantom.truth.labels
+    hu[(hu >= 95) & (hu < 300)] = 90
+    hu[labels == Label.LIVER], hu[labels == Label.TUMOUR] = LIVER_HU, TUMOUR_HU
+    return replace(phantom, volume=Volume(hu, phantom.volume.geometry))
+
+
+def missing_for_the_browser() -> str:
+    """What of the stack or the browser is missing, as a reason to skip; empty if nothing is."""
+    missing = missing_packages() + ([] if CHROMIUM else ["chromium"])
+    if missing:
+        return f"needs Debian's {', '.join(missing)}"
+    if find_spec("playwright") is None:
+        return "needs the Python package playwright"
+    try:
+        find_ohif()
+    except Missing as error:
+        return str(error)
+    return ""
+
+
+def require_browser() -> None:
+    """Skip, with the reason, where something of the stack or the browser is missing."""
+    if reason := missing_for_the_browser():
+        pytest.skip(reason)
