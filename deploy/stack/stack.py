@@ -45,7 +45,7 @@ def running_stack(
     *,
     model: Path | None = None,
     stable_s: int = 5,
-    quiet_s: float = 0.5,
+    quiet_s: float = 0.2,
 ) -> Iterator[Stack]:
     """Run archive, node and viewer while the block lasts.
 

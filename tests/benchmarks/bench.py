@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import accuracy, receive, speed, whole_way
+from tests.benchmarks import accuracy, receive, speed, viewer, whole_way
 from tests.benchmarks.marks import Mark, keep, show
 from tests.system.servers import missing_programs
 
@@ -16,6 +16,7 @@ RESULTS = Path("bench") / "marks.json"
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Mark]]] = {
     "receive": receive.measure,
     "whole_way": whole_way.measure,
+    "viewer": viewer.measure,
     "speed": speed.measure,
     "accuracy": accuracy.measure,
 }

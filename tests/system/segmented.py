@@ -33,11 +33,16 @@ class Segmented:
     """What the plugin says of its only series."""
     files: Sequence[Path]
     """The source series."""
-    expected: LabelMap
+    expected: LabelMap | None = None
 
     def get(self, path: str) -> Any:
         """What Orthanc answers through the proxy."""
         return json.loads(fetch(f"{self.stack.viewer}/orthanc/{path}"))
+
+    def modalities(self) -> set[str]:
+        """What the archive has in the study."""
+        series = self.get(f"studies/{self.study}/series")
+        return {each["MainDicomTags"]["Modality"] for each in series}
 
     def only(self, modality: str) -> bytes:
         """The only object of a modality in the study, as the archive has it."""
