@@ -280,6 +280,28 @@ class Dcmqrscp(Server):
         )
 
 
+class Storescp(Server):
+    """DCMTK's receiver: it takes objects, and can be asked for nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "storescp")
+        self.dicom_port = free_port()
+
+    def command(self) -> list[str]:
+        program = system_program("storescp") or "storescp"
+        return [program, "-od", str(self.folder), str(self.dicom_port)]
+
+    def answers(self) -> bool:
+        return echoes(self.dicom_port)
+
+    def peer(self) -> str:
+        """The table of a node's configuration that names this receiver as a peer."""
+        return (
+            '[peers.archive]\nkind = "store"\nae_title = "STORESCP"\n'
+            f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
+        )
+
+
 class HeparNode(Server):
     """`hepar serve` with the peers it is given; its state and its log live in `folder`."""
 

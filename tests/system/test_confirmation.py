@@ -1,14 +1,17 @@
 """Deliveries confirmed by real archives, in the way that each of them has."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from dicom_node.jobs.job import Delivery, State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.profile import Kind
 from tests.conftest import make_ct_series
 from tests.engine.toy import write_toy_model
-from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, storescu, wait_until
+from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until
 
 LIVER_HU = 150
 """What the toy model marks."""
@@ -40,10 +43,15 @@ def node_at(folder: Path, peers: str, port: int | None = None) -> HeparNode:
 
 def delivery_of(node: HeparNode) -> Delivery:
     """Wait for the end of the node's only delivery, and return it."""
+    (delivery,) = deliveries_of(node)
+    return delivery
+
+
+def deliveries_of(node: HeparNode) -> Sequence[Delivery]:
+    """Wait for the end of the node's only job, and return its deliveries."""
     with open_ledger(f"sqlite:///{node.data / 'jobs.sqlite'}") as ledger:
         wait_until("a job that is done", lambda: [j.state for j in ledger.jobs()] == [State.DONE])
-        (delivery,) = ledger.jobs()[0].deliveries
-        return delivery
+        return ledger.jobs()[0].deliveries
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,17 @@ def test_orthanc_confirms_what_it_took_by_c_store(
         assert len(archive.segmentations()) == 1
 
 
+def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_path: Path):
+    archive = Orthanc(tmp_path / "archive")
+    kinds = ", ".join(f'"{kind}"' for kind in Kind)
+    node = node_at(tmp_path / "node", f"{archive.peer('store')}objects = [{kinds}]\n")
+    archive.know(hepar=("HEPAR", node.port))
+    with archive, node:
+        storescu(node.port, series, called="HEPAR")
+        confirmed = {each.item: each.confirmed for each in deliveries_of(node)}
+        assert confirmed == {str(kind): "storage commitment" for kind in Kind}
+
+
 def test_orthanc_confirms_by_qido_what_it_took_by_stow(series: list[Path], tmp_path: Path):
     archive = Orthanc(tmp_path / "archive")
     with archive, node_at(tmp_path / "node", archive.peer("stow")) as node:
@@ -80,6 +99,19 @@ def test_an_orthanc_that_does_not_know_the_node_is_taken_at_its_word(
     with archive, node_at(tmp_path / "node", archive.peer("store")) as node:
         storescu(node.port, series, called="HEPAR")
         assert delivery_of(node).confirmed == "its word alone"
+
+
+def test_storescp_can_be_asked_for_nothing_and_is_taken_at_its_word(
+    series: list[Path], tmp_path: Path
+):
+    with (
+        Storescp(tmp_path / "receiver") as receiver,
+        node_at(tmp_path / "node", receiver.peer()) as node,
+    ):
+        storescu(node.port, series, called="HEPAR")
+        assert delivery_of(node).confirmed == "its word alone"
+        (seg,) = receiver.folder.glob("S*.*")
+        assert dcmread(seg).Modality == "SEG"
 
 
 def test_dcmqrscp_has_no_storage_commitment_and_is_searched(series: list[Path], tmp_path: Path):
