@@ -9,10 +9,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test lint docs bench soak clean debian
+.PHONY: help demo stack test lint docs screenshot bench soak clean debian
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, through a running node; results lie in demo/
 	@$(BIN)/hepar demo $(if $(SERIES),"$(SERIES)")
@@ -27,6 +27,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+screenshot: $(VENV)/.test debian  ## Leave a picture of the viewer in artefacts/ohif.png, where the README shows it
+	$(BIN)/python -m pytest -q tests/system/test_stack.py -k scrolling
 
 docs: $(VENV)/.node  ## Write docs/conformance.md from the code's own tables
 	@$(BIN)/hepar conformance > docs/.conformance.md && mv docs/.conformance.md docs/conformance.md
