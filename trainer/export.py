@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from engine.devices import Answer, Device, open_device
+from engine.devices import Answer, open_device
 from engine.devices.onnxruntime import open_onnxruntime
 from engine.errors import DeviceFailed
 from engine.manifest import Data, Graph, Manifest, Tolerances
@@ -24,6 +25,7 @@ from engine.phantom import make_phantom
 from engine.reference import check_reference, compare, faults_of
 from trainer.classes import CLASSES
 from trainer.errors import ParityError
+from trainer.folding import fold
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe
 
@@ -108,7 +110,7 @@ def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
     """Return the graph for any number of slices of any size."""
     free = {0: "n", 1: "rows", 2: "columns"}
     return torch.export.export(
-        graph,
+        fold(deepcopy(graph)),
         (reference.hu, reference.spacing),
         dynamic_shapes={
             "hu": {axis: torch.export.Dim(name) for axis, name in free.items()},
@@ -138,7 +140,9 @@ def _require_same_as_program(path: Path, reference: Reference, allowed: Toleranc
     expected = Answer(reference.labels, reference.agreement)
     faults = faults_of(compare(Answer(labels.numpy(), agreement.numpy()), expected), allowed)
     if faults:
-        raise ParityError(f"{path.name} answers otherwise: {'; '.join(faults)}: nothing written")
+        raise ParityError(
+            f"{path.name} answers otherwise: {'; '.join(faults)}: nothing was written"
+        )
 
 
 def require_same_on_devices(folder: Path) -> None:
@@ -148,10 +152,9 @@ def require_same_on_devices(folder: Path) -> None:
         ParityError: one of them strays further from the reference than the manifest allows.
     """
     model = load_model(folder)
-    devices: list[Device] = [open_onnxruntime(model), open_device(model)]
-    for device in devices:
+    for open_ in (open_onnxruntime, open_device):
         try:
-            check_reference(model, device)
+            check_reference(model, open_(model))
         except DeviceFailed as error:
             raise ParityError(f"{error}: nothing was written") from error
 

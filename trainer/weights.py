@@ -1,17 +1,12 @@
 """The members' weights that a model folder holds, as the torch graph wants them."""
 
-from collections.abc import Mapping
-from itertools import pairwise
-
 import onnx
 import torch
 from torch import Tensor, nn
 
 from engine.model import PROGRAM, Model
 from trainer.errors import BadModel
-
-Weights = Mapping[str, Tensor]
-"""Name in the graph's state to its value."""
+from trainer.folding import unfold
 
 COUNTER = "num_batches_tracked"
 """What a batch norm keeps besides, and needs in training only."""
@@ -25,10 +20,10 @@ def load_weights(graph: nn.Module, model: Model) -> None:
     """
     program = model.folder / PROGRAM
     if PROGRAM in model.manifest.files:
-        weights: Weights = torch.export.load(program).state_dict
+        weights = torch.export.load(program).state_dict
     else:
-        weights = _unfold(graph, _initialisers(model))
-    missing, _ = graph.load_state_dict(dict(weights), strict=False)
+        weights = _initialisers(model)
+    missing, _ = graph.load_state_dict(unfold(graph, weights), strict=False)
     lost = [name for name in missing if name.startswith("members.") and not name.endswith(COUNTER)]
     if lost:
         raise BadModel(
@@ -38,37 +33,21 @@ def load_weights(graph: nn.Module, model: Model) -> None:
 
 
 def _initialisers(model: Model) -> dict[str, Tensor]:
-    """Return the constants of the ONNX graph; the exporter keeps the parameters' names."""
+    """Return the constants of the ONNX graph; the exporter keeps the parameters' names.
+
+    Of constants that are equal it keeps one, and none of a bias that is 0; so a convolution's bias
+    is found by its weight.
+    """
     graph = onnx.load(model.graph).graph
-    return {
+    weights = {
         each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
         for each in graph.initializer
         if each.data_type == onnx.TensorProto.FLOAT
     }
-
-
-def _unfold(graph: nn.Module, kept: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give batch norms that were folded into the convolution before them back as mere biases.
-
-    The exporter multiplies the norm's scale into the convolution's weight and calls what is left
-    to add `weight_bias`. So the norm has nothing to scale, and adds that.
-    """
-    weights = dict(kept)
-    for path, part in graph.named_modules():
-        if not isinstance(part, nn.Sequential):
-            continue
-        for (before, _), (after, norm) in pairwise(part.named_children()):
-            bias = kept.get(f"{path}.{before}.weight_bias")
-            if isinstance(norm, nn.BatchNorm2d) and bias is not None:
-                weights |= _adding(bias, norm.eps, f"{path}.{after}")
+    for node in graph.node:
+        if node.op_type in {"Conv", "ConvTranspose"} and node.input[1] in weights:
+            weight = weights[node.input[1]]
+            outputs = weight.shape[0 if node.op_type == "Conv" else 1]
+            bias = weights[node.input[2]] if len(node.input) > 2 else torch.zeros(outputs)
+            weights[f"{node.input[1].removesuffix('.weight')}.bias"] = bias
     return weights
-
-
-def _adding(bias: Tensor, eps: float, norm: str) -> dict[str, Tensor]:
-    """Return the state of a batch norm that adds `bias` and does nothing else."""
-    return {
-        f"{norm}.weight": torch.ones_like(bias),
-        f"{norm}.bias": bias,
-        f"{norm}.running_mean": torch.zeros_like(bias),
-        f"{norm}.running_var": torch.ones_like(bias) - eps,
-    }

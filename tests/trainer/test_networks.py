@@ -1,6 +1,9 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
+from trainer.folding import fold, unfold
 from trainer.members import Cascade, to_marks
 from trainer.networks import NETWORKS
 
@@ -47,3 +50,21 @@ def test_marks_are_probabilities_of_liver_and_tumour(classes):
     marks = to_marks(torch.randn(2, classes, 8, 8))
     assert marks.shape == (2, 2, 8, 8)
     assert 0 <= marks.min() <= marks.max() <= 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folded_network_scores_as_before_and_can_be_unfolded(name):
+    torch.manual_seed(0)
+    network = NETWORKS[name](1, 2).eval()
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(part.running_var, 0.5, 2.0)
+    x = torch.rand(1, 1, 64, 64)
+    folded = fold(deepcopy(network))
+    again = NETWORKS[name](1, 2).eval()
+    again.load_state_dict(unfold(again, folded.state_dict()), strict=False)
+    assert len(folded.state_dict()) < len(network.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), network(x), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(again(x), network(x), atol=1e-4, rtol=1e-3)
