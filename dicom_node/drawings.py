@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -34,6 +35,8 @@ TUMOUR = (
 )
 """Segmented Property Types; the older SRT codes are equal to theirs in SNOMED CT."""
 
+MARKED = {Label.LIVER: LIVER, Label.TUMOUR: TUMOUR}
+
 
 class Author(StrEnum):
     """Who drew."""
@@ -53,6 +56,8 @@ class Drawing:
     """A person as soon as one segment is MANUAL or SEMIAUTOMATIC (0062,0008)."""
     after_hepar: bool
     """Hepar stands among the equipment that contributed."""
+    marks: frozenset[Label]
+    """What it has segments of, empty or not."""
     content_label: str
     written: str
     """Content Date and Time, so that the newest sorts last."""
@@ -70,9 +75,15 @@ def describe_drawing(seg: Dataset) -> Drawing:
         series_uid=drawn_on(seg),
         author=Author.PERSON if types & {"MANUAL", "SEMIAUTOMATIC"} else machine,
         after_hepar=by_hepar or "Hepar" in contributors,
+        marks=frozenset(label for label in MARKED if _segments(seg, label)),
         content_label=str(seg.get("ContentLabel") or ""),
         written=f"{seg.get('ContentDate') or ''}{seg.get('ContentTime') or ''}",
     )
+
+
+def describe_metadata(metadata: Mapping[str, Any]) -> Drawing:
+    """Return the same of a SEG's metadata in JSON (PS3.18 F), as WADO-RS gives it."""
+    return describe_drawing(Dataset.from_json(dict(metadata)))
 
 
 def drawn_on(seg: Dataset) -> str:
@@ -97,7 +108,7 @@ def drawn_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_
         )
     try:
         opened = hd.seg.Segmentation.from_dataset(seg, copy=False)
-        numbers = {label: _segments(opened, label) for label in (Label.LIVER, Label.TUMOUR)}
+        numbers = {label: _segments(opened, label) for label in MARKED}
         return MappingProxyType(
             {label: _mask(opened, each, grid) for label, each in numbers.items() if each}
         )
@@ -105,12 +116,12 @@ def drawn_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_
         raise UnreadableDrawing(f"SEG cannot be read: {error}") from error
 
 
-def _segments(seg: hd.seg.Segmentation, label: Label) -> list[int]:
-    types = LIVER if label is Label.LIVER else TUMOUR
+def _segments(seg: Dataset, label: Label) -> list[int]:
     return [
         int(item.SegmentNumber)
-        for item in seg.SegmentSequence
-        if _code(item.SegmentedPropertyTypeCodeSequence[0]) in types and _in_liver(item)
+        for item in seg.get("SegmentSequence") or ()
+        for kind in item.get("SegmentedPropertyTypeCodeSequence") or ()
+        if _code(kind) in MARKED[label] and _in_liver(item)
     ]
 
 
@@ -122,7 +133,7 @@ def _in_liver(item: Dataset) -> bool:
 def _code(item: Dataset) -> Code:
     return Code(
         str(item.get("CodeValue") or item.get("LongCodeValue")),
-        str(item.CodingSchemeDesignator),
+        str(item.get("CodingSchemeDesignator") or ""),
         str(item.get("CodeMeaning") or ""),
     )
 

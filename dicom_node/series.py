@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.drawings import Author, Drawing, describe_drawing, drawn_masks
+from dicom_node.drawings import (
+    Author,
+    Drawing,
+    describe_drawing,
+    describe_metadata,
+    drawn_masks,
+)
 from dicom_node.errors import UnreadableDrawing, UnsupportedSeries
 from dicom_node.frame_of_reference import derived_frame_of_reference, lacks_frame_of_reference
 from dicom_node.frames import Frame, frames_of
@@ -31,6 +37,7 @@ __all__ = [
     "UnreadableDrawing",
     "UnsupportedSeries",
     "describe_drawing",
+    "describe_metadata",
     "drawn_masks",
     "find_labelled",
     "read_series",

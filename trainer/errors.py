@@ -3,6 +3,7 @@
 TrainerError
 ├── BadData           the training data is not what its format says
 │   └── BadCase       one case cannot be used; the others can
+├── ArchiveFailed     an archive does not answer, or refuses
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
 ├── BadModel          a model folder cannot be turned back into what was trained
 └── ParityError       the exported graph does not answer as torch does
@@ -24,6 +25,10 @@ class BadData(TrainerError):
 
 class BadCase(BadData):
     """One case cannot be used; the others can."""
+
+
+class ArchiveFailed(TrainerError):
+    """An archive does not answer, refuses, or sends what cannot be kept."""
 
 
 class BadRecipe(TrainerError):

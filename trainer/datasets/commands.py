@@ -1,5 +1,7 @@
 """`hepar dataset check` and `hepar dataset pull`."""
 
+import os
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -33,3 +35,50 @@ def check(
         checked = check_it(folder, sheet, Console())
     if checked.broken:
         raise typer.Exit(1)
+
+
+@app.command()
+def pull(
+    url: Annotated[str, typer.Argument(help="DICOMweb root of the archive; /studies is added.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to pull into.")],
+    since: Annotated[
+        str | None, typer.Option(help="Studies from this day on, such as 2026-01-31.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="This study alone, by its UID.")] = None,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Only where Hepar had drawn before.")
+    ] = False,
+    label: Annotated[
+        str | None, typer.Option(help="Take SEGs with this content label too, whoever drew.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User; the password is HEPAR_ARCHIVE_PASSWORD.")
+    ] = None,
+) -> None:
+    """Pull CT series on which a person has drawn or corrected the liver, with what was drawn.
+
+    A SEG counts where a segment is MANUAL or SEMIAUTOMATIC; what Hepar or another machine drew by
+    itself does not. Called again, it goes on where it was and takes what is new. The environment
+    has the secrets: HEPAR_ARCHIVE_PASSWORD, or HEPAR_ARCHIVE_TOKEN for a bearer token.
+    """
+    from trainer.datasets.archive import Archive
+    from trainer.datasets.pull_session import pull as pull_it
+    from trainer.datasets.pulling import Choice
+
+    password, token = (os.environ.get(f"HEPAR_ARCHIVE_{each}") for each in ("PASSWORD", "TOKEN"))
+    filters = {"StudyInstanceUID": study} if study else {}
+    if since:
+        filters["StudyDate"] = _from_day(since)
+    with errors_said():
+        archive = Archive(url, user, password, token)
+        useless = pull_it(archive, filters, Choice(label, corrections), output, Console())
+    if useless:
+        raise typer.Exit(1)
+
+
+def _from_day(text: str) -> str:
+    """Return the range of days from `text` on, as DICOM writes it (PS3.4 C.2.2.2.5)."""
+    try:
+        return f"{date.fromisoformat(text):%Y%m%d}-"
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no day such as 2026-01-31") from error

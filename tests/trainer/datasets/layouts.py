@@ -123,6 +123,7 @@ def drawn_seg(phantom: Phantom, instances: Sequence[Dataset], author: str) -> Da
     seg = to_seg(phantom.truth, instances, algorithm=drawing, uids=uids)
     if author != "HEPAR":
         seg.Manufacturer = "Somebody"
+        seg.pop("ContributingEquipmentSequence", None)
         for segment in seg.SegmentSequence:
             segment.SegmentAlgorithmType = author
     return seg
