@@ -1,5 +1,6 @@
 """What the commands that read from an archive share: which series, and why not the others."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -56,5 +57,8 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
 
 
 def say(text: str) -> None:
-    """Print a line that no terminal width breaks."""
-    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+    """Print a line that no terminal width breaks, above a progress bar if one runs."""
+    if sys.stdout.isatty():  # a bar puts something in its place that lifts lines above it
+        sys.stdout.write(f"{text}\n")
+    else:
+        Console(soft_wrap=True).print(text, markup=False, highlight=False)

@@ -119,7 +119,7 @@ def _fetch(source: Source, series: FoundSeries, folder: Path, said: str) -> None
 
 def _segment_all(found: Discovery, output: Path, method: Method) -> bool:
     """Segment what is eligible; return whether nothing failed."""
-    console, errors = Console(soft_wrap=True), 0
+    errors = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for uid, paths in found.series.items():
             task = progress.add_task(f"…{uid[-24:]}", total=None)
@@ -132,9 +132,9 @@ def _segment_all(found: Discovery, output: Path, method: Method) -> bool:
                 errors += 1
                 said = f"failed: {error}"
             progress.remove_task(task)
-            console.print(f"{uid}: {said}", markup=False, highlight=False)
+            say(f"{uid}: {said}")
     for path, reason in found.others.items():
-        console.print(f"{path}: {reason}", markup=False, highlight=False)
+        say(f"{path}: {reason}")
     return errors == 0
 
 

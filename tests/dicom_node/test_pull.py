@@ -1,8 +1,13 @@
 """`hepar pull` and `hepar segment --from`, against archives in this process."""
 
+import io
+
 import pytest
 from pydicom import dcmread
+from rich.console import Console
+from rich.progress import Progress
 
+from dicom_node.commands.archive import say
 from dicom_node.config import Settings
 from dicom_node.errors import BadConfiguration, PeerUnavailable
 from dicom_node.jobs.job import State
@@ -83,6 +88,30 @@ def test_pull_without_a_running_node_says_what_would_do(start, hepar, write_live
     config.write_text(f"[node]\nport = 1\n{table}")
     with pytest.raises(PeerUnavailable, match="start it with `hepar serve`"):
         hepar("pull", "archive", "--since", "2026-01-02", "-c", config)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_what_is_said_while_a_bar_runs_stays_above_it(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    with Progress(console=Console(file=screen, width=60), transient=True) as bar:
+        bar.add_task("series", total=2)
+        bar.refresh()
+        say("1.2.3: pulled")
+    *_, above = screen.getvalue().partition("1.2.3: pulled\n")
+    assert "series" in above  # the bar is drawn again, below
+
+
+def test_what_is_said_goes_into_a_file_though_a_bar_runs(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr("sys.stdout", log)
+    with Progress(console=Console(file=Terminal(), force_terminal=True)):
+        say("1.2.3: pulled")
+    assert log.getvalue() == "1.2.3: pulled\n"
 
 
 def test_which_studies_must_be_said(start, hepar, write_liver, tmp_path):
