@@ -1,5 +1,7 @@
 # Orthanc with DICOMweb and the plugin, from Debian as `make stack` has it. Context: the repository.
 FROM debian:bookworm-slim
+# Debian keeps one version of each, and mends it: a pin would break the build with every mend.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends orthanc orthanc-dicomweb orthanc-python curl \
  && rm -rf /var/lib/apt/lists/* /etc/orthanc/* \

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 from deploy.stack import ohif
 from dicom_node.config import load_settings
 from hepar_plugin.settings import read_settings
+from tests.system.servers import BIN
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml"]
@@ -53,6 +55,16 @@ def test_an_image_runs_as_its_service_does_and_says_whether_it_is_well(name):
     assert "HEALTHCHECK" in dockerfile
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE):
         assert all((DEPLOY.parent / each).exists() for each in source.split()), source
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_hadolint_finds_nothing_in_a_dockerfile(name):
+    hadolint = shutil.which("hadolint", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if hadolint is None:
+        pytest.skip("needs hadolint")
+    dockerfile = DEPLOY.parent / SERVICES[name]["build"]["dockerfile"]
+    done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", SERVICES)
