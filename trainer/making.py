@@ -6,15 +6,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from trainer.card import to_card
 from trainer.choosing import choose_fusion, mean_dice
-from trainer.datasets.reading import read_slices
 from trainer.evaluation.fusions import compare_fusions
-from trainer.evaluation.overlap import Figures
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe
-from trainer.report import DATA, LICENCE, to_card, to_evaluation
-from trainer.run import Cases, narrow, read_cases, train_ensemble
+from trainer.report import Compared, to_evaluation
+from trainer.run import Cases, narrow, slices_for, split_cases, train_ensemble
+from trainer.sources import licence_of, sources_of
 from trainer.training import Machine
 
 console = Console()
@@ -43,51 +43,49 @@ def train_model(recipe: Recipe, run: Run) -> None:
     recipe, cases = _ready(recipe, run.data)
     members = train_ensemble(recipe, cases, run.folder, run.machine)
     graph = EnsembleGraph(members, recipe).eval()
-    recipe = _with_fusion(recipe, graph, cases)
+    recipe, steered = _with_fusion(recipe, graph, cases)
     (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
-    unknown_mm = recipe.augmentation.unknown_pixel_mm
-    figures = compare_fusions(graph, cases.held_out, unknown_mm)
-    export_model(members, recipe, _describe(recipe, cases, figures), run.model)
+    figures = compare_fusions(graph, cases.held_out, recipe.augmentation.unknown_pixel_mm)
+    data = sources_of(run.data)
+    description = Description(
+        recipe=recipe.model_dump(mode="json"),
+        data=data,
+        evaluation=to_evaluation(figures, cases, recipe.fusion.kind),
+        card=to_card(recipe, figures, steered, cases, data),
+        licence=licence_of(data),
+    )
+    export_model(members, recipe, description, run.model)
     _show(figures, f"Held-out patients ({len(cases.split.held_out)})")
     console.print(f"model folder: {run.model}")
 
 
 def _ready(recipe: Recipe, data: Path) -> tuple[Recipe, Cases]:
     """Return the recipe as this data allows it, and the data as the recipe splits it."""
-    narrowed = narrow(recipe, read_slices(data))
+    slices = slices_for(recipe, data)
+    narrowed = narrow(recipe, slices)
     if narrowed != recipe:
         console.print(
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
-    return narrowed, read_cases(narrowed, data)
+    return narrowed, split_cases(narrowed, slices)
 
 
-def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> Recipe:
-    """Return the recipe with the fusion that it is to have, chosen where it asks for the best."""
-    if recipe.fusion.kind != "best":
-        return recipe
-    fallback = recipe.fusion.model_copy(update={"kind": "mean"})
-    chosen = fallback
-    if len(recipe.members) > 1 and len(cases.validation):
-        chosen, figures = choose_fusion(graph, recipe, cases.validation)
-        _show(figures, f"Validation patients ({len(set(cases.validation.patient))})")
-        console.print(f"fusion: {chosen.kind}")
+def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Recipe, Compared]:
+    """Return the recipe with the fusion that it is to have, and how it was chosen, if it was."""
+    chosen = recipe.fusion
+    figures: Compared = {}
+    if chosen.kind == "best":
+        chosen = chosen.model_copy(update={"kind": "mean"})
+        if len(recipe.members) > 1 and len(cases.validation):
+            chosen, figures = choose_fusion(graph, recipe, cases.validation)
+            _show(figures, f"Validation patients ({len(set(cases.validation.patient))})")
+            console.print(f"fusion: {chosen.kind}")
     graph.fusing = chosen
-    return recipe.model_copy(update={"fusion": chosen})
+    return recipe.model_copy(update={"fusion": chosen}), figures
 
 
-def _describe(recipe: Recipe, cases: Cases, figures: dict[str, Figures]) -> Description:
-    return Description(
-        recipe=recipe.model_dump(mode="json"),
-        data=DATA,
-        evaluation=to_evaluation(figures, cases, recipe.fusion.kind),
-        card=to_card(recipe, figures, cases),
-        licence=LICENCE,
-    )
-
-
-def _show(figures: dict[str, Figures], title: str) -> None:
+def _show(figures: Compared, title: str) -> None:
     columns = ("liver Dice", "tumour Dice", "per patient", "per patient", "tumour patients")
     table = Table("", *columns, title=title)
     for name, each in figures.items():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.phantom import make_phantom
-from trainer.slices import SIDE, Slices, concatenate
+from trainer.datasets.slices import SIDE, Slices, concatenate
 
 PIXEL_MM = 1.5
 

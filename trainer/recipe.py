@@ -137,6 +137,8 @@ class Recipe(Part):
     chooses the fusion. 0: none."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Part of the remaining patients that is learnt from."""
+    slice_step_mm: float = Field(default=0.0, ge=0)
+    """Least distance between two slices of a volume; 0 takes every slice."""
     phantoms: int
     crop: int = Field(multiple_of=32)
     """Rows and columns of a training slice on the working grid."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from trainer.datasets.slices import Slices, concatenate
+from trainer.datasets.reading import read_slices
+from trainer.datasets.resizing import resized
+from trainer.datasets.slices import SIDE, Slices, concatenate
 from trainer.phantoms import phantom_slices
 from trainer.recipe import Recipe, Window
-from trainer.slices import read_slices
 from trainer.split import Split, hold_out, split_patients, take_share
 from trainer.training import Machine, train_member
 
@@ -39,7 +40,20 @@ def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Case
     Raises:
         BadData: there are none.
     """
-    slices = read_slices(data)
+    return split_cases(recipe, slices_for(recipe, data), held_out)
+
+
+def slices_for(recipe: Recipe, data: Path) -> Slices:
+    """Return all slices in `data`, as fine as the recipe looks at them.
+
+    Raises:
+        BadData: there are none.
+    """
+    return read_slices(data, max(recipe.crop, SIDE), step_mm=recipe.slice_step_mm)
+
+
+def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:
+    """Split slices by patient, as the recipe says, or as `held_out` names the patients."""
     split = (
         hold_out(slices, held_out)
         if held_out
@@ -53,7 +67,8 @@ def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Case
     train = take_share(train, recipe.share, recipe.seed)
     split = replace(split, train=tuple(np.unique(train.patient).tolist()))
     if recipe.phantoms:
-        train = concatenate([train, phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)])
+        drawn = phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)
+        train = concatenate([train, resized(drawn, train.side)])
     return Cases(split, train, slices.of(split.held_out), rest.of(steering))
 
 

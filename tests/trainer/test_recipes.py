@@ -65,9 +65,11 @@ def test_every_recipe_trains_exports_and_runs_in_the_engine(recipe, data_folder,
     hu = np.random.default_rng(0).integers(-200, 300, (3, 40, 50)).astype(np.float16)
     answer = open_device(model).run(hu, (6.0, 7.0))
     assert answer.labels.shape == hu.shape
-    evaluation = model.manifest.evaluation
-    assert evaluation["held_out_patients"]
-    assert f"Model card: {recipe}" in (model.folder / "MODEL_CARD.md").read_text()
+    assert model.manifest.evaluation["held_out_patients"]
+    card = (model.folder / "MODEL_CARD.md").read_text()
+    assert card.startswith(f"# Model card: {recipe} 1.0.0\n")
+    assert "departs from it" in card
+    assert "CC BY-SA 4.0" in (model.folder / "LICENSE").read_text()
 
 
 def test_the_command_trains_an_ensemble_chooses_its_fusion_and_evaluates_it(data_folder, tmp_path):
@@ -76,6 +78,7 @@ def test_the_command_trains_an_ensemble_chooses_its_fusion_and_evaluates_it(data
         "unet-slices", data_folder, tmp_path, f"members=[{members}]", 'fusion.kind="best"'
     )
     manifest = json.loads((model / "model.json").read_text())
+    assert "The fusion was chosen by the mean of" in (model / "MODEL_CARD.md").read_text()
     assert manifest["recipe"]["fusion"]["kind"] in {"blumberg", "mean", "majority", "weighted"}
     result = hepar("evaluate", "--data", str(data_folder), "--model", str(model))
     assert result.exit_code == 0, result.output
