@@ -33,12 +33,16 @@ HOMES = {
         "engine/devices/torch_program.py",
     },
     "monai": {"trainer"},
-    "onnxruntime": {"trainer", "engine/devices/onnxruntime.py"},
+    "onnxruntime": {
+        "trainer",
+        "engine/devices/onnxruntime.py",
+        "engine/devices/quantized.py",
+    },
     "openvino": {"engine/devices/openvino.py", "engine/devices/openvino_parts.py"},
     "tensorrt": {"engine/devices/tensorrt_library.py"},
     "tensorrt_rtx": {"engine/devices/tensorrt_library.py"},
     "cuda": {"engine/devices/cuda.py"},
-    "onnx": {"trainer"},
+    "onnx": {"trainer", "engine/devices/quantized.py"},
 }
 """A library that only one part of the house may know."""
 

@@ -103,7 +103,7 @@ def measure(task: Task) -> Speed | str:
 
 
 def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
-    volume = _read_volume(task.volume)
+    volume = read_volume(task.volume)
     _, rows_mm, columns_mm = volume.geometry.spacing
     middle = len(volume.hu) // 2
     some = np.resize(
@@ -141,7 +141,8 @@ def _job(volume: Volume, timed: "_Timed") -> tuple[float, float, int]:
     return seconds, 1 - timed.total / seconds, made.slices_computed
 
 
-def _read_volume(file: Path) -> Volume:
+def read_volume(file: Path) -> Volume:
+    """Return what `draw_volume` wrote."""
     hu = np.load(file)
     slices, rows, columns = hu.shape
     affine = np.diag([HEIGHT_MM / slices, WIDTH_MM / rows, WIDTH_MM / columns, 1.0])

@@ -11,6 +11,7 @@ from typing import Any
 from engine.devices.tensorrt_half import to_half
 from engine.devices.tensorrt_library import Library, keeper
 from engine.errors import BuildFailed
+from engine.files import write_durably
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 
 Progress = Callable[[str, int, int], None]
@@ -27,7 +28,12 @@ INPUTS, OUTPUTS = {"hu", "spacing"}, {"labels", "agreement"}
 
 
 def build_engine(
-    library: Library, graph: Path, key: PlanKey, progress: Progress | None = None
+    library: Library,
+    graph: Path,
+    key: PlanKey,
+    progress: Progress | None = None,
+    *,
+    timing: Path | None = None,
 ) -> bytes:
     """Return a serialised engine of the graph.
 
@@ -36,6 +42,8 @@ def build_engine(
         graph: the model's ONNX file.
         key: what the engine is for.
         progress: told how far it is.
+        timing: file of what earlier builds measured, which the next one need not measure again;
+            written anew. One of another GPU or TensorRT, or a broken one, counts as none.
 
     Raises:
         BuildFailed: TensorRT cannot; the message holds what it said.
@@ -43,10 +51,14 @@ def build_engine(
     work = _Work(library, _listener(library, progress))
     network = work.parsed(graph)
     kept = to_half(work.trt, network) if key.precision is Precision.FLOAT16 else []
-    content = work.builder.build_serialized_network(network, work.configured(key))
+    config = work.configured(key)
+    measured = work.remembering(config, timing)
+    content = work.builder.build_serialized_network(network, config)
     del kept  # weights that the network pointed to
     if content is None:
         raise BuildFailed(f"{library.name} built nothing of {graph}: {work.said()}")
+    if timing is not None and measured is not None:
+        write_durably(timing, bytes(measured.serialize()))
     return bytes(content)
 
 
@@ -95,6 +107,20 @@ class _Work:
         if key.flavour is Flavour.RTX:
             _aim(self.trt, config, key.architecture)
         return config
+
+    def remembering(self, config: Any, timing: Path | None) -> Any:
+        """Let a build know what earlier ones measured; return what it will have measured.
+
+        TensorRT for RTX measures nothing when it builds, and refuses what others have measured.
+        """
+        if self.library.flavour is Flavour.RTX:
+            return None
+        kept = timing.read_bytes() if timing is not None and timing.exists() else b""
+        for content in (kept, b""):
+            cache = config.create_timing_cache(content)
+            if cache is not None and config.set_timing_cache(cache, False):
+                return cache
+        return None  # TensorRT then measures all, as it would without
 
     def _profile(self, options: Options) -> Any:
         profile = self.builder.create_optimization_profile()

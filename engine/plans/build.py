@@ -3,8 +3,10 @@ the process, only the build is lost."""
 
 import multiprocessing
 import os
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,11 +15,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 
+from engine.devices.quantized import quantized_graph
 from engine.devices.tensorrt_builder import build_engine
 from engine.devices.tensorrt_library import Library, load_tensorrt
 from engine.errors import BuildFailed, EngineError
 from engine.model import Model, load_model
-from engine.plans.key import PlanKey, differences
+from engine.plans.key import PlanKey, Precision, differences
 from engine.plans.plan import Plan, PlanManifest
 from engine.plans.store import PlanStore
 
@@ -63,7 +66,9 @@ def build_plan(request: Request, progress: Progress | None = None) -> Plan:
     store = PlanStore(request.plans)
     with store.building():
         begun = perf_counter()
-        content = build_engine(library, model.graph, request.key, progress)
+        with _graph(model, request.key.precision) as graph:
+            timing = store.timing_file(request.key)
+            content = build_engine(library, graph, request.key, progress, timing=timing)
         manifest = PlanManifest(
             key=request.key,
             model=f"{model.name} {model.version}",
@@ -80,6 +85,18 @@ def build_plan(request: Request, progress: Progress | None = None) -> Plan:
                 f"cannot keep a plan of {len(content) >> 20} MB in {request.plans}: "
                 f"{error.strerror}: make room there, or name another folder"
             ) from error
+
+
+@contextmanager
+def _graph(model: Model, precision: Precision) -> Iterator[Path]:
+    """Yield the graph to parse: integers must be in it, half precision comes later."""
+    if precision is not Precision.INT8:
+        yield model.graph
+        return
+    with tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder:
+        graph = Path(folder) / model.graph.name
+        graph.write_bytes(quantized_graph(model, symmetric=True))
+        yield graph
 
 
 def build_apart(request: Request, progress: Progress | None = None) -> Plan:

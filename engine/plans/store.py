@@ -3,6 +3,7 @@
 <name>.plan      a built engine
 <name>.json      its manifest, written after it: without one there is no plan
 serving.json     which plans serve
+*.timing         what builds for one GPU architecture and TensorRT measured
 build.lock       held by who builds
 switch.lock      held for the moment of a switch
 """
@@ -104,6 +105,10 @@ class PlanStore:
             raise BuildInProgress(
                 f"another process builds in {self.folder}: wait for it, or stop it"
             ) from error
+
+    def timing_file(self, key: PlanKey) -> Path:
+        """Return where builds like this one keep what they measured."""
+        return self.folder / f"{key.architecture}-{key.flavour}-{key.version}.timing"
 
     def keep(self, manifest: PlanManifest, content: bytes) -> Plan:
         """Keep a built plan; it is there once this returns, and not at all before."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import accuracy, receive, speed, viewer, whole_way
+from tests.benchmarks import accuracy, engine_job, receive, speed, start, viewer, whole_way
 from tests.benchmarks.marks import Mark, keep, show
 from tests.system.servers import missing_programs
 
@@ -18,9 +18,11 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Mark]]] = {
     "whole_way": whole_way.measure,
     "viewer": viewer.measure,
     "speed": speed.measure,
+    "engine_job": engine_job.measure,
+    "start": start.measure,
     "accuracy": accuracy.measure,
 }
-NEEDS_DEBIAN = {"receive", "whole_way"}
+NEEDS_DEBIAN = {"receive", "whole_way", "start"}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from tests.benchmarks import engine_job
 from tests.benchmarks.phantoms import phantom_files
 from tests.system.servers import HeparNode, Orthanc, storescu, system_program, wait_until
 
@@ -42,6 +43,11 @@ def main() -> None:
         with archive, node:
             for number in track(range(asked.rounds), "rounds"):
                 one_round(Path(folder), node, archive, number, chance)
+        growth = engine_job.growth(Path(folder))
+    Console().print(
+        f"{engine_job.JOBS} jobs in a row: at most {growth.settled_mb} MB after the first "
+        f"{engine_job.SETTLED}, {growth.end_mb} MB after all of them"
+    )
     Console().print(
         f"{asked.rounds} rounds, {asked.rounds * SERIES} series, "
         f"{asked.rounds * KILLS} kills: each series ended as exactly one SEG"

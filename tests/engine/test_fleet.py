@@ -1,8 +1,17 @@
+import numpy as np
+import onnx
 import pytest
 
 from engine import fleet
+from engine.devices import cuda, tensorrt
+from engine.devices.tensorrt_library import Library
 from engine.errors import DeviceFailed, StalePlan
 from engine.fleet import Fleet, Opener, openers
+from engine.model import load_model
+from engine.plans.key import Flavour
+from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
+from tests.engine.plans.small import write_small_model
+from tests.engine.toy import write_manifest
 
 
 class Named:
@@ -106,3 +115,94 @@ def test_where_none_can_serve_each_says_why(devices, fast, slow):
 
 def test_without_plans_the_processor_serves(toy, tmp_path):
     assert Fleet(openers(toy, tmp_path / "absent", threads=1)).device().name == "OpenVINO CPU"
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of plain memory with TensorRT."""
+    runtime = FakeCuda()
+    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
+    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
+    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
+    return runtime
+
+
+def spoil(plan, how):
+    content = plan.path.read_bytes()
+    if how == "cut in half":
+        plan.path.write_bytes(content[: len(content) // 2])
+    elif how == "one bit flipped":
+        plan.path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    else:
+        plan.path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ("cut in half", "its manifest says"),
+        ("one bit flipped", "is not what was built"),
+        ("gone", "cannot read"),
+    ],
+)
+def test_an_active_plan_that_broke_leaves_the_node_serving(
+    gpu, toy, keep, store, caplog, how, complaint
+):
+    plan = keep(b"engine", passed=True, model=toy.digest)
+    store.activate(plan.name)
+    serving = Fleet(openers(toy, store.folder, threads=1))
+    assert serving.device().name == f"TensorRT {plan.name}"
+    spoil(plan, how)
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert complaint in caplog.text
+    assert serving.device().name == f"TensorRT {plan.name}"  # what is loaded already goes on
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"version": "1.6"}, "built by tensorrt_rtx 1.6, here is 1.7"),
+        ({"model": "b" * 64}, "no plan is active for Fake"),
+        ({"architecture": "sm120"}, "no plan is active for Fake"),
+    ],
+)
+def test_an_active_plan_of_others_leaves_the_node_serving(
+    gpu, toy, keep, store, caplog, changes, complaint
+):
+    store.activate(keep(b"engine", passed=True, **({"model": toy.digest} | changes)).name)
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert complaint in caplog.text
+
+
+def test_a_driver_that_is_too_old_leaves_the_node_serving(gpu, toy, keep, store, caplog):
+    store.activate(keep(b"engine", passed=True, model=toy.digest).name)
+    gpu.cudaGetDeviceCount = lambda: (gpu.cudaError_t.cudaErrorInsufficientDriver, None)
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert "install a newer driver" in caplog.text
+
+
+def test_a_serving_file_that_makes_no_sense_leaves_the_node_serving(toy, store, keep, caplog):
+    keep(b"engine")
+    (store.folder / "serving.json").write_text("{")
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert "serving.json" in caplog.text
+
+
+def test_weights_that_are_no_numbers_serve_on_no_device(tmp_path):
+    folder = write_small_model(tmp_path / "small", labelled=True)
+    healthy = Fleet(openers(load_model(folder), tmp_path, threads=1))
+    assert healthy.device().name == "OpenVINO CPU"
+    graph = onnx.load(folder / "ensemble.onnx")
+    (weights,) = (each for each in graph.graph.initializer if each.name == "w2")
+    nothing = np.full(weights.dims, np.nan, np.float32)
+    weights.CopyFrom(onnx.numpy_helper.from_array(nothing, "w2"))
+    onnx.save(graph, folder / "ensemble.onnx")
+    write_manifest(folder)
+    with pytest.raises(DeviceFailed, match="OpenVINO CPU does not answer as model toy"):
+        Fleet(openers(load_model(folder), tmp_path, threads=1)).device()

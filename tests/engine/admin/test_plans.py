@@ -128,7 +128,10 @@ def test_nothing_to_go_back_to_and_nothing_to_find_is_said(hepar, here, tmp_path
     [
         (("-a", "9.0"), "architecture: String should match"),
         (("-a", "sm89", "--usual", 900, "--largest", 800), "usual 900 is more than largest 800"),
-        (("-a", "sm89", "--precision", "int8"), "'int8' is not one of 'float32', 'float16'"),
+        (
+            ("-a", "sm89", "--precision", "int4"),
+            "'int4' is not one of 'float32', 'float16', 'int8'",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_building(hepar, here, wrong, complaint):

@@ -8,22 +8,31 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from engine.devices.openvino import open_openvino
+from engine.model import load_model
 from tests.engine.toy import write_manifest
 
+SPACING = 0.8, 0.7
 
-def write_small_model(folder, seed=0):
+
+def write_small_model(folder, seed=0, *, labelled=False):
+    """Write the model; `labelled`, its reference is what it answers, otherwise nothing at all."""
     folder.mkdir(parents=True)
     onnx.save(small_graph(seed), folder / "ensemble.onnx")
     hu = np.zeros((3, 64, 64), np.float16)
-    np.savez(
-        folder / "reference.npz",
-        hu=hu,
-        spacing=np.array([0.8, 0.7], np.float32),
-        labels=np.zeros(hu.shape, np.uint8),
-        agreement=np.zeros((3, 2, 2), np.float32),
-    )
+    hu[:, ::2] = 100
+    write_reference(folder, hu, np.zeros(hu.shape, np.uint8), np.zeros((3, 2, 2), np.float32))
     write_manifest(folder, name="small")
+    if labelled:
+        answer = open_openvino(load_model(folder), threads=1).run(hu, SPACING)
+        write_reference(folder, hu, answer.labels, answer.agreement)
+        write_manifest(folder)
     return folder
+
+
+def write_reference(folder, hu, labels, agreement):
+    spacing = np.array(SPACING, np.float32)
+    np.savez(folder / "reference.npz", hu=hu, spacing=spacing, labels=labels, agreement=agreement)
 
 
 def small_graph(seed):
@@ -39,7 +48,10 @@ def small_graph(seed):
         "w2": random.standard_normal((64, 64, 3, 3)).astype(np.float32),
         "w3": random.standard_normal((2, 64, 1, 1)).astype(np.float32),
     }
-    node = helper.make_node
+
+    def node(kind, inputs, outputs, **said):
+        return helper.make_node(kind, inputs, outputs, name=f"make_{outputs[0]}", **said)
+
     nodes = [
         node("Cast", ["hu"], ["x"], to=TensorProto.FLOAT),
         node("Div", ["x", "width"], ["seen"]),

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import onnx
 import pytest
 
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices import quantized, tensorrt_builder
+from engine.devices.tensorrt_library import Library, load_tensorrt
 from engine.errors import BrokenModel, BuildFailed, BuildInProgress, LibraryMissing
 from engine.model import load_model
 from engine.plans import build
@@ -64,11 +66,48 @@ def test_plans_are_built_for_gpus_that_are_not_here(ask, architecture):
     assert {done <= of for _, done, of in told} == {True}
 
 
+class Measuring:
+    """A TensorRT's configuration that takes the measurements of its own kind only."""
+
+    def create_timing_cache(self, content):
+        return SimpleNamespace(content=content) if content in (b"", b"own") else None
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        return not ignore_mismatch
+
+
+@pytest.mark.parametrize(
+    ("kept", "taken"),
+    [(None, b""), (b"own", b"own"), (b"other", b"")],
+    ids=["none", "own", "other"],
+)
+def test_what_an_earlier_build_measured_is_taken_unless_it_is_of_others(tmp_path, kept, taken):
+    timing = tmp_path / "sm89.timing"
+    if kept is not None:
+        timing.write_bytes(kept)
+    library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
+    work = SimpleNamespace(library=library)
+    assert tensorrt_builder._Work.remembering(work, Measuring(), timing).content == taken
+
+
 def test_half_precision_is_another_plan(ask):
     single = build_plan(ask())
     half = build_plan(ask(precision=Precision.FLOAT16))
     assert single.key.name != half.key.name
     assert why_build(PlanStore(ask().plans), half.key) == ""
+
+
+def test_integers_are_put_into_the_graph_and_built(ask, monkeypatch):
+    monkeypatch.setattr(quantized, "KEPT_AT_END", 1)
+    plan = build_plan(ask(precision=Precision.INT8))
+    assert "-int8-" in plan.name
+    assert PlanStore(ask().plans).load(plan)[:4] == b"vtrt"
+
+
+def test_a_graph_without_a_convolution_to_quantise_is_told(ask):
+    with pytest.raises(BuildFailed, match="no convolution that may be quantised: use float16"):
+        build_plan(ask(precision=Precision.INT8))
+    assert PlanStore(ask().plans).plans() == []
 
 
 def test_a_plan_is_built_in_a_process_of_its_own_with_progress(ask):

@@ -1,0 +1,126 @@
+"""A model's graph with most convolutions in 8-bit integers, as ONNX with quantise/dequantise pairs.
+
+Ranges come from the model's own reference slices. The first and the last convolutions of each
+member stay in float32. Even so the default model does not pass its gate in integers: 0.02 % of the
+reference's pixels differ, or 0.06 % with symmetric ranges, but the tumours' Dice falls to 0.96, or
+0.63 (by OpenVINO). On a processor that has bfloat16 integers gain nothing over it (73 : 67 ms).
+"""
+
+import logging
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.errors import BuildFailed, LibraryMissing
+from engine.model import Model
+from engine.reference import read_reference
+
+KEPT_AT_END = 3
+"""Convolutions up to the output, counted along the shortest way, that stay as they are."""
+CONVOLUTIONS = {"Conv", "ConvTranspose"}
+
+
+def quantized_graph(model: Model, *, symmetric: bool) -> bytes:
+    """Return the ONNX file of the quantised graph.
+
+    Args:
+        model: whose graph to quantise.
+        symmetric: whether activations, too, have their zero in the middle, as TensorRT wants it;
+            otherwise they use all 8 bits for what lies above zero.
+
+    Raises:
+        LibraryMissing: it takes `onnx` and `onnxruntime`.
+        BuildFailed: there is nothing to quantise.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    except ImportError as error:
+        raise LibraryMissing(f"int8 needs Hepar's extra `int8` ({error}): install it") from error
+    graph = onnx.load(model.graph).graph
+    chosen = _quantizable(graph)
+    if not chosen:
+        raise BuildFailed(f"{model.graph} has no convolution that may be quantised: use float16")
+    with tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder, _hushed():
+        target = Path(folder) / "quantized.onnx"
+        quantize_static(
+            model.graph,
+            target,
+            _Slices(model),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": False},
+        )
+        return target.read_bytes()
+
+
+def _quantizable(graph: Any) -> list[str]:
+    """Return the names of the convolutions between the first and the last ones."""
+    from_end = _convolutions_to_end(graph)
+    first = _first_convolutions(graph)
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv" and from_end[node.name] >= KEPT_AT_END and node.name not in first
+    ]
+
+
+def _convolutions_to_end(graph: Any) -> dict[str, int]:
+    """Return, for each convolution, how few others lie between it and the graph's end."""
+    few: dict[str, int] = defaultdict(lambda: len(graph.node))  # by tensor: convolutions behind it
+    few |= {output.name: 0 for output in graph.output}
+    found = {}
+    for node in reversed(graph.node):
+        behind = min(few[output] for output in node.output)
+        if node.op_type in CONVOLUTIONS:
+            found[node.name] = behind
+            behind += 1
+        for name in node.input:
+            few[name] = min(few[name], behind)
+    return found
+
+
+def _first_convolutions(graph: Any) -> set[str]:
+    """Return the convolutions that no other convolution comes before."""
+    behind: set[str] = set()
+    first = set()
+    for node in graph.node:
+        after = any(name in behind for name in node.input)
+        if node.op_type in CONVOLUTIONS and not after:
+            first.add(node.name)
+        if after or node.op_type in CONVOLUTIONS:
+            behind.update(node.output)
+    return first
+
+
+class _Slices:
+    """The reference's slices, one at a time, as the calibration asks for them."""
+
+    def __init__(self, model: Model) -> None:
+        hu, spacing_mm, _ = read_reference(model)
+        spacing = np.array(spacing_mm, np.float32)
+        self._left = iter([{"hu": each[None], "spacing": spacing} for each in hu])
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Return the next input, None after the last."""
+        return next(self._left, None)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep off the log what ONNX Runtime advises of graphs in general."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
