@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmread
 
 from deploy.stack.places import Ports
@@ -38,6 +39,7 @@ from tests.system.browser import (
     decoded_voxels,
     open_result,
 )
+from tests.system.judges import dciodvfy
 from tests.system.segmented import (
     Segmented,
     fetch,
@@ -131,7 +133,16 @@ def test_scrolling_moves_the_image_with_the_overlay(result: Any):
     result.wait_for_timeout(1500)
     assert result.evaluate(IMAGE)["drawn"]
     ARTEFACTS.mkdir(exist_ok=True)
-    result.screenshot(path=ARTEFACTS / "ohif.png")  # the README shows it
+    picture = result.screenshot(path=ARTEFACTS / "ohif.png")  # the README shows it
+    assert coloured(picture) > 0.1
+
+
+def coloured(picture: bytes) -> float:
+    """The part of the viewport that the overlay colours; a CT is grey."""
+    red, _, blue = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int).transpose(
+        2, 0, 1
+    )
+    return float(np.mean((red - blue)[100:700, 300:980] > 20))
 
 
 @pytest.mark.parametrize("form", [Form(Encoding.LABELMAP), Form(Encoding.LABELMAP, True)], ids=str)
@@ -166,6 +177,15 @@ def test_the_report_beside_the_seg_has_the_numbers_of_the_label_map(segmented: S
     assert in_lesions == pytest.approx(expected.millilitres(Label.TUMOUR), abs=1e-2)
     assert whole.numbers[LESIONS,] == len(lesions) > 0
     assert {each.segment for each in lesions} == {(seg.SOPInstanceUID, Label.TUMOUR)}
+
+
+@pytest.mark.parametrize("modality", ["SEG", "SR"])
+def test_the_validator_finds_no_error_in_what_the_archive_has(
+    segmented: Segmented, modality: str, tmp_path: Path
+):
+    (tmp_path / "object.dcm").write_bytes(segmented.only(modality))
+    status, words = dciodvfy(tmp_path / "object.dcm")
+    assert status == 0, words
 
 
 def test_the_seg_lies_in_the_frame_of_reference_of_its_source(segmented: Segmented):
