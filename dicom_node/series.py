@@ -18,8 +18,8 @@ from dicom_node.drawings import (
     Drawing,
     describe_drawing,
     describe_metadata,
-    drawn_masks,
 )
+from dicom_node.drawn import drawn_masks
 from dicom_node.errors import UnreadableDrawing, UnsupportedSeries
 from dicom_node.frame_of_reference import derived_frame_of_reference, lacks_frame_of_reference
 from dicom_node.frames import Frame, frames_of

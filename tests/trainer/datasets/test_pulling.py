@@ -73,6 +73,22 @@ def test_a_tumour_of_another_organ_is_none_of_the_liver(seg):
     assert Label.TUMOUR not in describe_drawing(other).marks
 
 
+@pytest.mark.parametrize(
+    ("words", "marks"),
+    [("Liver", Label.LIVER), ("Tumour", Label.TUMOUR), ("liver lesion 2", Label.TUMOUR)],
+)
+def test_what_was_edited_in_ohif_is_known_by_its_words(words, marks, seg):
+    edited = seg("MANUAL")
+    del edited.SegmentSequence[1]
+    (segment,) = edited.SegmentSequence
+    kind = segment.SegmentedPropertyTypeCodeSequence[0]
+    kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "T-D0050", "SRT", "Tissue"
+    segment.SegmentLabel = words
+    assert describe_drawing(edited).marks == {marks}
+    segment.SegmentLabel = "Segment 1"
+    assert not describe_drawing(edited).marks
+
+
 def test_a_name_that_is_no_uid_never_becomes_a_file(tmp_path: Path):
     with pytest.raises(ArchiveFailed, match="which is no UID"):
         Series("1.2", "../3").file(tmp_path, "1.4")
