@@ -19,6 +19,8 @@ from engine.plans.store import PlanStore
 
 LANES = 2
 """While one lane computes, the other copies."""
+PARTS = 4
+"""How often a call fills the plan: only within a call do lanes work side by side."""
 
 
 def open_active(model: Model, store: PlanStore) -> "TensorRt":
@@ -79,7 +81,7 @@ class TensorRt:
         self, library: Library, content: bytes, plan: str, options: Options, gpu: int
     ) -> None:
         self.name = f"TensorRT {plan}"
-        self.batch = options.batch
+        self.batch = PARTS * options.batch
         self._options = options
         self._gpu = gpu
         self._lock = Lock()
@@ -137,14 +139,14 @@ class TensorRt:
         if not self._lanes or self._lanes[0].size != size:
             self._close()
             for _ in range(LANES):
-                lane = Lane(self._runtime, (self._room, *size))
+                lane = Lane(self._runtime, (self._room, *size), captures=not self._self_capturing)
                 self._lanes.append(lane)
                 lane.open(self._context())
         return self._lanes
 
     def _context(self) -> Any:
         """Return an execution context; TensorRT for RTX captures a CUDA graph per shape itself."""
-        if hasattr(self._trt, "CudaGraphStrategy"):
+        if self._self_capturing:
             config = self._engine.create_runtime_config()
             config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             context = self._engine.create_execution_context(config)
@@ -153,6 +155,10 @@ class TensorRt:
         if context is None:
             raise CudaFailed(f"no execution context: {self._said()}", out_of_memory=True)
         return context
+
+    @property
+    def _self_capturing(self) -> bool:
+        return hasattr(self._trt, "CudaGraphStrategy")
 
     def _close(self) -> None:
         for lane in self._lanes:

@@ -15,12 +15,15 @@ Array = NDArray[Any]
 class Lane:
     """Pinned memory here, memory there, and a stream that carries slices from one to the other.
 
-    `start` returns at once; `wait` gives the answer, which lasts until the next `start`.
+    `start` returns at once; `wait` gives the answer, which lasts until the next `start`. Where
+    `captures`, as many slices as the last time, and the time before, are computed by a CUDA graph.
     """
 
-    def __init__(self, runtime: Any, shape: tuple[int, int, int]) -> None:
+    def __init__(self, runtime: Any, shape: tuple[int, int, int], *, captures: bool) -> None:
         self.size = shape[1], shape[2]
         self._runtime = runtime
+        self._captures = captures
+        self._graph: Any = None
         self._shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
             "hu": (shape, np.float16),
             "spacing": ((2,), np.float32),
@@ -54,16 +57,48 @@ class Lane:
 
     def start(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> None:
         """Send slices off; as many as the lane was made for, or fewer."""
+        again = self._count == len(hu)
         self._count = len(hu)
         self._here["hu"][: len(hu)] = hu
         self._here["spacing"][:] = spacing
         self._copy("hu", "spacing", kind="cudaMemcpyHostToDevice")
+        if not again:
+            self._forget_graph()
+        if again and self._captures and self._graph is None:
+            self._capture()
+        if self._graph is not None:
+            self._call(self._runtime.cudaGraphLaunch(self._graph, self._stream))
+        else:
+            self._execute(hu.shape)
+        self._copy("labels", "agreement", kind="cudaMemcpyDeviceToHost")
+
+    def _execute(self, shape: tuple[int, ...]) -> None:
         if not (
-            self._context.set_input_shape("hu", hu.shape)
+            self._context.set_input_shape("hu", shape)
             and self._context.execute_async_v3(int(self._stream))
         ):
             raise CudaFailed("TensorRT did not start", out_of_memory=False)
-        self._copy("labels", "agreement", kind="cudaMemcpyDeviceToHost")
+
+    def _capture(self) -> None:
+        """Record what the context does for the shape that it has; do without if it cannot be.
+
+        TensorRT does what it puts off with the first execution of a shape, so that one counts.
+        """
+        runtime = self._runtime
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call(runtime.cudaStreamBeginCapture(self._stream, mode))
+        started = self._context.execute_async_v3(int(self._stream))
+        status, graph = runtime.cudaStreamEndCapture(self._stream)
+        if not started or status != runtime.cudaError_t.cudaSuccess:
+            self._captures = False
+            return
+        self._graph = self._call(runtime.cudaGraphInstantiate(graph, 0))
+        self._call(runtime.cudaGraphDestroy(graph))
+
+    def _forget_graph(self) -> None:
+        if self._graph is not None:
+            self._runtime.cudaGraphExecDestroy(self._graph)
+            self._graph = None
 
     def wait(self) -> tuple[Array, Array]:
         """Return labels and agreement of what was started last."""
@@ -79,6 +114,7 @@ class Lane:
         self._here = {}
         if self._stream is not None:
             self._runtime.cudaStreamSynchronize(self._stream)
+            self._forget_graph()
             self._runtime.cudaStreamDestroy(self._stream)
             self._stream = None
         for there in self._there.values():

@@ -27,15 +27,45 @@ class FakeCuda:
         cudaErrorInsufficientDriver = Status(35, "cudaErrorInsufficientDriver")  # noqa: N815
         cudaErrorNoDevice = Status(100, "cudaErrorNoDevice")  # noqa: N815
 
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
 
     def __init__(self, limit=1 << 30):
         self.limit, self.blocks = limit, {}
+        self.graphs, self.launched, self.capturable = [], 0, True
 
     def __getattr__(self, name):
         if name in ("cudaSetDevice", "cudaStreamSynchronize", "cudaStreamDestroy"):
             return lambda *_: (self.cudaError_t.cudaSuccess,)
         raise AttributeError(name)
+
+    def cudaStreamBeginCapture(self, stream, mode):  # noqa: N802
+        FakeContext.recorded = []
+        return (self.cudaError_t.cudaSuccess,)
+
+    def cudaStreamEndCapture(self, stream):  # noqa: N802
+        recorded, FakeContext.recorded = FakeContext.recorded, None
+        if not self.capturable:
+            return self.cudaError_t.cudaErrorMemoryAllocation, None
+        self.graphs.append(recorded)
+        return self.cudaError_t.cudaSuccess, recorded
+
+    def cudaGraphInstantiate(self, graph, flags):  # noqa: N802
+        return self.cudaError_t.cudaSuccess, graph
+
+    def cudaGraphDestroy(self, graph):  # noqa: N802
+        return (self.cudaError_t.cudaSuccess,)
+
+    def cudaGraphExecDestroy(self, graph):  # noqa: N802
+        self.graphs.remove(graph)
+        return (self.cudaError_t.cudaSuccess,)
+
+    def cudaGraphLaunch(self, graph, stream):  # noqa: N802
+        self.launched += 1
+        for context, shape in graph:
+            assert context.shape == shape
+            context.compute()
+        return (self.cudaError_t.cudaSuccess,)
 
     def cudaGetDeviceCount(self):  # noqa: N802
         return self.cudaError_t.cudaSuccess, 1
@@ -79,6 +109,9 @@ class FakeCuda:
 
 
 class FakeContext:
+    recorded = None
+    """What is captured instead of being done, while something is."""
+
     def __init__(self):
         self.addresses, self.shape, self.spoil = {}, None, None
 
@@ -91,12 +124,18 @@ class FakeContext:
         return True
 
     def execute_async_v3(self, stream):
+        if FakeContext.recorded is None:
+            self.compute()
+        else:
+            FakeContext.recorded.append((self, self.shape))
+        return True
+
+    def compute(self):
         count = self.shape[0]
         hu = self.at("hu", self.shape, np.float16)
         labels, agreement = toy_answer(hu, self.at("spacing", (2,), np.float32))
         self.at("labels", self.shape, np.uint8)[:] = labels
         self.at("agreement", (count, 2, 2), np.float32)[:] = agreement
-        return True
 
     def at(self, name, shape, kind):
         size = int(np.prod(shape)) * np.dtype(kind).itemsize

@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_cut_smaller(device, gpu):
     gpu.limit = 2 * 2 * (2 * 40 * 50 * 3 + 100)  # two slices a lane
     hu = slices(9)
     np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
-    assert device.batch == 4  # the caller's step stays
+    assert device.batch == 16  # the caller's step stays
 
 
 def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(device, gpu):
@@ -75,6 +75,23 @@ def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(devic
 def test_slices_that_the_plan_does_not_take_are_refused_with_what_would_do(device, size):
     with pytest.raises(DeviceFailed, match=r"takes slices of 32 to 512.*--largest"):
         device.run(slices(1, *size), SPACING)
+
+
+def test_what_comes_again_is_computed_by_a_cuda_graph(device, gpu):
+    for count in (16, 16, 16, 3, 16, 16):
+        hu = slices(count)
+        np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
+    assert gpu.launched > 4
+    device.run(slices(1, 64, 64), SPACING)
+    assert gpu.graphs == []  # given back with the lanes
+
+
+def test_what_cannot_be_captured_is_computed_all_the_same(device, gpu):
+    gpu.capturable = False
+    for _ in range(3):
+        hu = slices(16)
+        np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
+    assert gpu.launched == 0
 
 
 def test_the_memory_that_is_in_use_is_told(device):
