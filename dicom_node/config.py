@@ -69,6 +69,15 @@ class SelectSection(Section):
     """The same, of which none may be found."""
 
 
+class UrgentSection(Section):
+    """`[urgent]`: which series come before all others, as `urgency.Urgency` has it."""
+
+    calling: tuple[str, ...] = ()
+    """AE titles, such as that of the emergency room's scanner."""
+    include: dict[str, str] = {}
+    """Attribute, such as StudyDescription, to a regular expression that must be found in it."""
+
+
 class HttpSection(Section):
     """`[http]`: telling the state of jobs to an archive's page and to health checks."""
 
@@ -101,6 +110,9 @@ class JobsSection(Section):
 
     database: SecretStr | None = None
     """`postgresql://…` when several machines share it; SQLite in the data folder otherwise."""
+    at_once: int = Field(default=2, ge=1)
+    """Series worked on at the same time, beside an urgent one: one is read or written while the
+    other is computed. Each takes the memory of its volume."""
     keep_hours: float = Field(default=24.0, ge=0)
     """Received files and results of a finished series stay this long; failed ones stay."""
     first_pause_s: float = Field(default=5.0, gt=0)
@@ -122,6 +134,7 @@ class Settings(BaseSettings):
     select: SelectSection = SelectSection()
     engine: EngineSection = EngineSection()
     jobs: JobsSection = JobsSection()
+    urgent: UrgentSection = UrgentSection()
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     peers: dict[str, Annotated[PeerSettings, Field(discriminator="kind")]] = {}

@@ -38,6 +38,8 @@ class Instance:
     agreed_class_uid: str
     """SOP class of the presentation context."""
     transfer_syntax: UID
+    sender: str
+    """AE title of who sent it."""
 
     def checked_header(self) -> Header:
         """Return what the data set says it is.
@@ -61,7 +63,9 @@ class Instance:
 
     def to_part10(self) -> bytes:
         """Return it as a file."""
-        return to_part10(self.data_set, self.sop_class_uid, self.uid, self.transfer_syntax)
+        return to_part10(
+            self.data_set, self.sop_class_uid, self.uid, self.transfer_syntax, self.sender
+        )
 
 
 class Intake:
@@ -90,7 +94,8 @@ class Intake:
         sender, number = event.assoc, message.command_set.MessageID
         for context in sender.accepted_contexts:
             if context.context_id == message.context_id:
-                kept = self._threads.submit(self._keep, sender, _instance(message, context))
+                instance = _instance(message, context, str(sender.requestor.ae_title))
+                kept = self._threads.submit(self._keep, sender, instance)
                 self._begun.setdefault(sender, {})[number] = kept
 
     def _finish(self, event: Event) -> StoreStatus:
@@ -109,7 +114,7 @@ class Intake:
         return StoreStatus.SUCCESS
 
 
-def _instance(message: C_STORE_RQ, context: PresentationContext) -> Instance:
+def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) -> Instance:
     command = message.command_set
     return Instance(
         data_set=cast(BytesIO, message.data_set).getvalue(),
@@ -117,6 +122,7 @@ def _instance(message: C_STORE_RQ, context: PresentationContext) -> Instance:
         uid=str(command.AffectedSOPInstanceUID),
         agreed_class_uid=str(context.abstract_syntax),
         transfer_syntax=UID(context.transfer_syntax[0]),
+        sender=sender,
     )
 
 

@@ -84,7 +84,13 @@ def running_node(
         commitments = Commitments()
         worker = _worker(methods, data, settings, progress, commitments)
         stack.enter_context(
-            running(worker, database_url=url, executor=name, peers=sorted(worker.peers))
+            running(
+                worker,
+                database_url=url,
+                executor=name,
+                peers=sorted(worker.peers),
+                at_once=settings.jobs.at_once,
+            )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = method.algorithm.digest

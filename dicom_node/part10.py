@@ -10,8 +10,13 @@ from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_
 VERSION = struct.pack("<HH2s2xL2s", 0x0002, 0x0001, b"OB", 2, b"\x00\x01")
 
 
-def to_part10(data_set: bytes, sop_class: str, instance: str, transfer_syntax: str) -> bytes:
-    """Return the file that holds an encoded data set, byte for byte, and says how to read it."""
+def to_part10(
+    data_set: bytes, sop_class: str, instance: str, transfer_syntax: str, sender: str = ""
+) -> bytes:
+    """Return the file that holds an encoded data set, byte for byte, and says how to read it.
+
+    It also says who sent it, in Sending Application Entity Title (0002,0017), if that is known.
+    """
     meta = b"".join(
         (
             VERSION,
@@ -20,6 +25,7 @@ def to_part10(data_set: bytes, sop_class: str, instance: str, transfer_syntax: s
             _element(0x0010, b"UI", transfer_syntax),
             _element(0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID),
             _element(0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION),
+            _element(0x0017, b"AE", sender) if sender else b"",
         )
     )
     length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(meta))

@@ -12,6 +12,7 @@ from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.store import job_id, submit
 from dicom_node.scp import Limits, listen
 from dicom_node.spool import Spool
+from dicom_node.urgency import Urgency
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,10 @@ def receiving(
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
     """
+    urgency = Urgency(**settings.urgent.model_dump())
     assembler = Assembler(
         spool,
-        lambda series: queue(series, model_digest),
+        lambda series: queue(series, model_digest, urgency),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
     )
@@ -53,12 +55,14 @@ def receiving(
         assembler.stop()
 
 
-def queue(series: ReceivedSeries, model_digest: str) -> None:
+def queue(series: ReceivedSeries, model_digest: str, urgency: Urgency) -> None:
     """Make a job of a series, if it is not one already."""
     job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
-    submit(job, series.study_uid, series.series_uid, series.paths)
+    urgent = urgency.asks_of(series.paths)
+    submit(job, series.study_uid, series.series_uid, series.paths, urgent=urgent)
     extra = {"action": "queue", "job": job, "series": series.series_uid}
-    logger.info("complete, %d instances", len(series.paths), extra=extra)
+    haste = ", urgent" if urgent else ""
+    logger.info("complete, %d instances%s", len(series.paths), haste, extra=extra)
 
 
 @contextmanager

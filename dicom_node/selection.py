@@ -56,7 +56,7 @@ def why_not(headers: Sequence[Dataset], rules: Rules) -> str | None:
         _image_type(headers, rules),
         _slices(headers, rules),
         _thickness(headers, rules),
-        _descriptions(headers, rules),
+        why_not_described(headers, rules),
     )
     return next((reason for reason in reasons if reason), None)
 
@@ -73,7 +73,7 @@ def why_not_pull(told: Dataset, rules: Rules) -> str | None:
         return {keyword: each for keyword, each in patterns.items() if told.get(keyword)}
 
     testable = replace(rules, include=known(rules.include), exclude=known(rules.exclude))
-    return _modality([told], testable) or _descriptions([told], testable)
+    return _modality([told], testable) or why_not_described([told], testable)
 
 
 def _modality(headers: Sequence[Dataset], rules: Rules) -> str | None:
@@ -111,7 +111,8 @@ def _thickness(headers: Sequence[Dataset], rules: Rules) -> str | None:
     return None
 
 
-def _descriptions(headers: Sequence[Dataset], rules: Rules) -> str | None:
+def why_not_described(headers: Sequence[Dataset], rules: Rules) -> str | None:
+    """Return the first of the patterns that the headers break, as `why_not` does."""
     for header in headers:
         for keyword, pattern in rules.include.items():
             if not re.search(pattern, _text(header, keyword), re.IGNORECASE):

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dicom_node.pipeline import process
 from dicom_node.profile import SEG, Profile, item_name
 from dicom_node.viewer import seg_link
 from engine.errors import EngineError
+from engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +40,19 @@ class SeriesWorker:
     progress: JobProgress
     viewer: str | None = None
     """`ViewerSection.url`, if there is a viewer."""
+    turns: Turns = field(default_factory=Turns)
+    """Who is next on the device."""
 
-    def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+    def segment(
+        self, job: str, series_uid: str, paths: list[str], *, urgent: bool = False
+    ) -> dict[str, Any]:
         """Segment a series; return its outcome, and each file with the peer it is to go to."""
         with _errors_logged("segment", series_uid):
             outcome = self.methods.run(
                 lambda method: process(
                     [Path(path) for path in paths],
                     self.data.result(job),
-                    method,
+                    replace(method, device=self.turns.on(method.device, urgent=urgent)),
                     series=series_uid,
                     progress=lambda done, of: self.progress(job, done, of),
                 )

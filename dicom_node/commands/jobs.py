@@ -47,7 +47,7 @@ def list_(
             continue
         table.add_row(
             job.id,
-            _coloured(job.state),
+            _coloured(job.state) + (" urgent" if job.urgent and job.state.active else ""),
             job.created.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
             str(len(job.paths)),
             job.series_uid,
@@ -84,6 +84,19 @@ def retry(
 
 
 @app.command()
+def urge(
+    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to do first.")],
+    config: Config = None,
+) -> None:
+    """Let waiting jobs go before all others, without waiting for what is being computed."""
+    console = Console()
+    with open_ledger(settings(config).database_url) as ledger:
+        for each in (ledger.find(name) for name in job):
+            said = "urgent now" if ledger.urge(each) else f"nothing to do, it is {_words(each)}"
+            console.print(f"{each.id}: {said}", markup=False, highlight=False)
+
+
+@app.command()
 def remove(
     job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to forget.")],
     config: Config = None,
@@ -99,6 +112,10 @@ def remove(
                 discard(each, ledger, Spool(data.spool), data)
                 said = "removed"
             console.print(f"{each.id}: {said}", markup=False, highlight=False)
+
+
+def _words(job: Job) -> str:
+    return f"{job.state} and urgent already" if job.urgent else str(job.state)
 
 
 def _details(job: Job, ledger: Ledger) -> Table:

@@ -12,6 +12,9 @@ from dbos import WorkflowStatus
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.profile import SEG, item_name
 
+URGENT = "urgent"
+"""Begins the name of the queue on which urgent series wait."""
+
 
 class State(StrEnum):
     """What a job, or one of its deliveries, is doing."""
@@ -77,6 +80,11 @@ class Job:
     """Why it failed or was skipped; empty otherwise."""
     outcome: Outcome | None
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before all others."""
+        return self.queue.startswith(URGENT)
 
     @property
     def review(self) -> tuple[str, ...]:

@@ -10,7 +10,14 @@ from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.job import Delivery, Job, State, to_job
-from dicom_node.jobs.workflows import CONFIRM, DELIVER, SEGMENT, SEND
+from dicom_node.jobs.workflows import (
+    CONFIRM,
+    DELIVER,
+    SEGMENT,
+    SEND,
+    segment_queue,
+    urgent_queue,
+)
 
 STATEMENT = 500
 """Workflows that one statement asks for; databases limit its variables."""
@@ -55,6 +62,17 @@ class Ledger:
         for delivery in failed:
             self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
         return [f"deliver to {each.to}" for each in failed]
+
+    def urge(self, job: Job) -> bool:
+        """Let a waiting job go before all others; tell whether it was still waiting.
+
+        One that begins in this very moment is worked on twice, and both make the same objects.
+        """
+        if job.state is not State.WAITING or job.urgent:
+            return False
+        node = job.queue.removeprefix(segment_queue(""))
+        self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
+        return True
 
     def forget(self, job: Job) -> None:
         """Forget a job that has come to its end; its files are the caller's to remove."""

@@ -16,6 +16,7 @@ from dicom_node.jobs.workflows import (
     delivery_queue,
     register,
     segment_queue,
+    urgent_queue,
 )
 
 APPLICATION = "hepar"
@@ -46,7 +47,7 @@ def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> 
 
 @contextmanager
 def running(
-    worker: Worker, *, database_url: str, executor: str, peers: Sequence[str]
+    worker: Worker, *, database_url: str, executor: str, peers: Sequence[str], at_once: int = 1
 ) -> Iterator[None]:
     """Run jobs, those left over from the last time first, while the block lasts.
 
@@ -56,6 +57,7 @@ def running(
         executor: names this node for as long as its data folder lives. DBOS gives the work of a
             dead node only to one of the same name, and two live nodes must not share it.
         peers: names of the destinations; each has a queue of its own.
+        at_once: series worked on at the same time; an urgent one comes on top.
     """
     config: DBOSConfig = {
         "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
@@ -70,10 +72,9 @@ def running(
     register(worker)
     DBOS.launch()
     try:
-        # One series at a time on each node: it has one device, and a volume takes its memory.
-        DBOS.register_queue(
-            segment_queue(executor), worker_concurrency=1, polling_interval_sec=LOOK_S
-        )
+        # Few series at a time: they share one device, and each volume takes its memory.
+        for queue, most in ((segment_queue(executor), at_once), (urgent_queue(executor), 1)):
+            DBOS.register_queue(queue, worker_concurrency=most, polling_interval_sec=LOOK_S)
         for peer in peers:
             DBOS.register_queue(
                 delivery_queue(peer, executor),
@@ -85,16 +86,19 @@ def running(
         DBOS.destroy(destroy_registry=True)
 
 
-def submit(job: str, study_uid: str, series_uid: str, paths: Sequence[Path]) -> None:
+def submit(
+    job: str, study_uid: str, series_uid: str, paths: Sequence[Path], *, urgent: bool = False
+) -> None:
     """Queue the work on a series; once this returns, a crash does not lose it.
 
     A job that the store knows already, whatever became of it, is left as it is. A job on fewer
     instances of the series, if it has not come to its end, is given up for this one.
     """
+    queue = urgent_queue if urgent else segment_queue
     DBOS.enqueue_workflow_with_options(
         {
             "workflow_name": SEGMENT,
-            "queue_name": segment_queue(DBOS.executor_id),
+            "queue_name": queue(DBOS.executor_id),
             "workflow_id": job,
             "app_version": STEPS_VERSION,
         },

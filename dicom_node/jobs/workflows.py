@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from dbos import DBOS, SetWorkflowID
 
 from dicom_node.errors import PeerUnavailable
+from dicom_node.jobs.job import URGENT
 
 SEGMENT, DELIVER = "segment", "deliver"
 """Names of the workflows in the store."""
@@ -28,7 +29,9 @@ DELIVERIES_AT_ONCE = 8
 class Worker(Protocol):
     """What the workflows need done. Every method answers in JSON's own types."""
 
-    def segment(self, job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+    def segment(
+        self, job: str, series_uid: str, paths: list[str], *, urgent: bool
+    ) -> dict[str, Any]:
         """Segment a series; return its `Outcome`, and its "deliveries": peer, item and file."""
 
     def deliver(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
@@ -47,6 +50,11 @@ def segment_queue(node: str) -> str:
     return f"{SEGMENT} on {node}"
 
 
+def urgent_queue(node: str) -> str:
+    """Return the queue on which a node's urgent series wait; the others' does not hold it up."""
+    return f"{URGENT} on {node}"
+
+
 def delivery_queue(peer: str, node: str) -> str:
     """Return the queue on which a node's deliveries to `peer` wait."""
     return f"{DELIVER} to {peer} on {node}"
@@ -57,12 +65,17 @@ def register(worker: Worker) -> None:
 
     def segment(study_uid: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
         job = str(DBOS.workflow_id)
-        made = DBOS.run_step({"name": "segment"}, worker.segment, job, series_uid, paths)
+        made = DBOS.run_step({"name": "segment"}, compute, job, series_uid, paths)
         for peer, item, file in made["deliveries"]:
             with SetWorkflowID(f"{job}-{peer}-{item}"):
                 queue = delivery_queue(peer, DBOS.executor_id)
                 DBOS.enqueue_workflow(queue, deliveries, series_uid, peer, file)
         return made
+
+    def compute(job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
+        status = DBOS.get_workflow_status(job)
+        urgent = bool(status and (status.queue_name or "").startswith(URGENT))
+        return worker.segment(job, series_uid, paths, urgent=urgent)
 
     def deliver(series_uid: str, peer: str, seg: str) -> dict[str, Any]:
         taken, what = False, (series_uid, peer, Path(seg))

@@ -56,7 +56,7 @@ def test_options_win_over_the_file(write):
     [
         ("[node]\nae_titel = 'X'", r"unknown key 'node.ae_titel'; did you mean 'ae_title'\?"),
         ("[nod]\nport = 1", r"unknown key 'nod'; did you mean 'node'\?"),
-        ("[jobs]\nx = 1", "unknown key 'jobs.x'; known here: database, first_pause_s"),
+        ("[jobs]\nx = 1", "unknown key 'jobs.x'; known here: at_once, database, first_pause_s"),
         ("[node]\nport = 'high'", "node.port: Input should be a valid integer"),
         ("[node]\nae_title = 'AAAAABBBBBCCCCCDD'", "node.ae_title: .* at most 16"),
         ("[peers.a]\nkind = 'stove'", "peers.a: .*'folder', 'store', 'stow'"),

@@ -24,7 +24,7 @@ class Scripted:
         self.asked = []
         self.pause_count = pauses
 
-    def segment(self, job, series_uid, paths):
+    def segment(self, job, series_uid, paths, *, urgent):
         outcome = {"verdict": "segmented", "seg": "/seg.dcm"}
         return {"outcome": outcome, "deliveries": [["archive", "seg", "/seg.dcm"]]}
 
