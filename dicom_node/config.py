@@ -110,9 +110,9 @@ class JobsSection(Section):
 
     database: SecretStr | None = None
     """`postgresql://…` when several machines share it; SQLite in the data folder otherwise."""
-    at_once: int = Field(default=2, ge=1)
-    """Series worked on at the same time, beside an urgent one: one is read or written while the
-    other is computed. Each takes the memory of its volume."""
+    at_once: int | None = Field(default=None, ge=1)
+    """Series worked on at the same time, beside an urgent one; each takes the memory of its volume.
+    When absent, 2 where a GPU computes, so that one is read or written meanwhile; otherwise 1."""
     keep_hours: float = Field(default=24.0, ge=0)
     """Received files and results of a finished series stay this long; failed ones stay."""
     first_pause_s: float = Field(default=5.0, gt=0)

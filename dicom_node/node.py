@@ -24,6 +24,7 @@ from dicom_node.reception import receiving
 from dicom_node.spool import Spool
 from dicom_node.state_server import state_told
 from dicom_node.worker import JobProgress, SeriesWorker
+from engine.devices import SaysMemory
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def running_node(
                 database_url=url,
                 executor=name,
                 peers=sorted(worker.peers),
-                at_once=settings.jobs.at_once,
+                at_once=settings.jobs.at_once or _at_once(method),
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
@@ -100,6 +101,11 @@ def running_node(
         address, seconds = reception.address, time.perf_counter() - begun
         _say_started(settings.node.ae_title, address, method, seconds)
         yield Node(settings.node.ae_title, address, reception.expect, http)
+
+
+def _at_once(method: Method) -> int:
+    """Return how many series to work on: a GPU leaves the processor free for another."""
+    return 2 if isinstance(method.device, SaysMemory) else 1
 
 
 def _worker(
