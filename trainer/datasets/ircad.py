@@ -66,6 +66,9 @@ def _read_files(files: Sequence[Path], name: str) -> Case:
     if not images or not liver:
         raise BadCase(f"{IRCAD} {name}: no images in {IMAGES}, or no masks in {MASKS}/{LIVER}")
     instances = read_series(images.values(), derive_frame_of_reference=True)
+    for instance in instances:  # stored in Hounsfield units, whether the header says so or not
+        instance.setdefault("RescaleSlope", 1)
+        instance.setdefault("RescaleIntercept", 0)
     volume = to_volume(instances)
     target = stack_drawn(instances, _drawn(liver, list(images), name)) * np.uint8(Target.LIVER)
     if tumours := _masks(files, lambda folder: folder.startswith(TUMOURS)):

@@ -48,7 +48,10 @@ def write_decathlon(phantom: Phantom, folder: Path) -> None:
 
 
 def write_ircad(phantom: Phantom, folder: Path, number: int = 3) -> Path:
-    """Head to foot, without a frame of reference; two tumour folders, each with half of them."""
+    """Head to foot, without a frame of reference; two tumour folders, each with half of them.
+
+    The pixels are Hounsfield units as they stand.
+    """
     case = folder / f"3Dircadb1.{number}"
     labels = phantom.truth.labels
     first = np.arange(labels.shape[2]) < labels.shape[2] // 4
@@ -59,7 +62,9 @@ def write_ircad(phantom: Phantom, folder: Path, number: int = 3) -> Path:
         "bone": np.ones_like(labels),
     }
     for index, instance in enumerate(reversed(list(to_instances(phantom, "ircad")))):
-        del instance.FrameOfReferenceUID
+        del instance.FrameOfReferenceUID, instance.RescaleSlope, instance.RescaleIntercept
+        instance.PixelRepresentation, instance.BitsStored, instance.HighBit = 1, 16, 15
+        instance.PixelData = phantom.volume.hu[::-1][index].astype(np.int16).tobytes()
         _save(instance, case / "PATIENT_DICOM" / f"image_{index}")
         for organ, mask in masks.items():
             instance.PixelData = (mask[::-1][index] * np.uint16(255)).tobytes()
