@@ -16,7 +16,7 @@ from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.volume import Geometry
 from trainer.datasets.case import Case
 from trainer.datasets.found import Found
-from trainer.datasets.nifti import TOLERANCE_MM, affine_of, read_image
+from trainer.datasets.images import TOLERANCE_MM, affine_of, read_image
 from trainer.datasets.target import Target
 from trainer.errors import BadCase
 

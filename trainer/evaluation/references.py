@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.volume import Geometry, Label
 from trainer.datasets.case import Case
-from trainer.datasets.nifti import TOLERANCE_MM, affine_of, read_image, to_labels
+from trainer.datasets.images import TOLERANCE_MM, affine_of, read_image
+from trainer.datasets.nifti import to_labels
 from trainer.datasets.target import Target
 from trainer.errors import BadData
 from trainer.evaluation.seg_objects import read_seg

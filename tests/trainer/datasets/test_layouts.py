@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import SimpleITK
 
 from engine.volume import Label
 from tests.trainer.datasets.layouts import (
@@ -57,12 +58,38 @@ def test_volumes_of_two_data_sets_become_slices_of_one_side(phantom, tmp_path):
     assert slices.pixel_mm == pytest.approx(6.0)
 
 
-def test_where_lits_lost_the_spacing_nothing_is_made_up(phantom, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.datasets.nifti.LOST_SPACING", (8.0, 8.0, 25.0))
-    write_lits(phantom, tmp_path)
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_where_lits_lost_its_header_slices_are_set_upright_and_no_size_is_made_up(
+    flips, phantom, tmp_path
+):
+    turned = (slice(None), slice(None, None, flips[0]), slice(None, None, flips[1]))
+    for name, array in (("volume", phantom.volume.hu), ("segmentation", phantom.truth.labels)):
+        image = SimpleITK.GetImageFromArray(array[turned])
+        SimpleITK.WriteImage(image, str(tmp_path / f"{name}-30.nii"))
+    case = only(tmp_path).read()
+    assert np.array_equal(case.volume.hu, phantom.volume.hu)
+    assert np.array_equal(case.target, phantom.truth.labels)
     slices = read_slices(tmp_path)
     assert np.isnan(slices.pixel_mm).all()
     assert np.isnan(slices.position_mm).all()
+
+
+def test_labels_whose_header_says_nothing_lie_on_their_volume(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)))
+    SimpleITK.WriteImage(drawn, path)
+    assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
+
+
+def test_labels_that_say_to_lie_elsewhere_are_refused(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.ReadImage(path)
+    drawn.SetOrigin([place + 8 for place in drawn.GetOrigin()])
+    SimpleITK.WriteImage(drawn, path)
+    with pytest.raises(BadCase, match=r"differ by 8\.00 mm"):
+        only(tmp_path).read()
 
 
 def test_a_volume_without_its_labels_is_refused(phantom, tmp_path):

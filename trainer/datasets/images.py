@@ -1,0 +1,82 @@
+"""One NIfTI image, whole or not at all."""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from trainer.errors import BadCase
+
+TOLERANCE_MM = 0.1
+"""How far labels may lie from their volume; headers round."""
+
+
+def read_image(path: Path, name: str) -> SimpleITK.Image:
+    """Read an image and turn it to run to the patient's left, back and head.
+
+    Raises:
+        BadCase: the file is absent, breaks off, or is no image.
+    """
+    return oriented(read_stored(path, name))
+
+
+def read_stored(path: Path, name: str) -> SimpleITK.Image:
+    """Read an image as it is stored.
+
+    Raises:
+        BadCase: the file is absent, breaks off, or is no image.
+    """
+    try:
+        _check_whole(path)
+        image = SimpleITK.ReadImage(str(path))
+    except (RuntimeError, OSError, EOFError, ImageFileError, zlib.error) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise BadCase(f"{name}: {path} cannot be read: {reason}") from error
+    return image
+
+
+def _check_whole(path: Path) -> None:
+    """Read a file to its end, checksum and all: ITK takes half of one without a word.
+
+    Raises:
+        OSError, EOFError, ImageFileError, zlib.error: it is absent, broken, or breaks off.
+    """
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            size = sum(iter(lambda: len(file.read(1 << 24)), 0))
+    else:
+        size = path.stat().st_size
+    header = nibabel.Nifti1Image.from_filename(path).header
+    voxel = header.get_data_dtype().itemsize
+    needed = int(header["vox_offset"]) + voxel * math.prod(header.get_data_shape())
+    if size < needed:
+        raise EOFError(f"it has {size} bytes and should have {needed}; download it again")
+
+
+def oriented(image: SimpleITK.Image) -> SimpleITK.Image:
+    """Return an image that runs to the patient's left, back and head."""
+    turned: SimpleITK.Image = SimpleITK.DICOMOrient(image, "LPS")
+    return turned
+
+
+def says_nothing(image: SimpleITK.Image) -> bool:
+    """Tell whether an image's header is no more than the one that is written for want of another:
+    voxels of 1 mm along the axes.
+    """
+    plain = np.allclose(image.GetSpacing(), 1) and np.isclose(np.abs(image.GetDirection()).sum(), 3)
+    return bool(plain)
+
+
+def affine_of(image: SimpleITK.Image) -> NDArray[np.float64]:
+    """Voxel (slice, row, column) to millimetres."""
+    affine = np.eye(4)
+    direction = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    affine[:3, :3] = direction[:, ::-1]
+    affine[:3, 3] = image.GetOrigin()
+    return affine
