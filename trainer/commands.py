@@ -105,6 +105,7 @@ def evaluate(
         bool, typer.Option("--all", help="All patients: for data that no model has learnt from.")
     ] = False,
     tolerance_mm: Annotated[float, typer.Option(min=0.1, help="Of the surface Dice.")] = 2.0,
+    report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
     record: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Compare models, or SEG objects, with what experts drew in patients that none has seen.
@@ -122,6 +123,6 @@ def evaluate(
         evaluate_command(
             Data(data, series, truth, healthy, whom),
             Marking(models, segs, DeviceName(device), plans, fusions),
-            Output(record),
+            Output(report, record),
             tolerance_mm,
         )

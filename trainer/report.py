@@ -16,6 +16,7 @@ def to_evaluation(figures: Compared, cases: Cases, fusion: str) -> dict[str, Any
     chosen = figures[fusion]
     return {
         "held_out_patients": list(cases.split.held_out),
+        "trained_patients": len(cases.split.train),
         "slices": len(cases.held_out),
         "tumour_patients": chosen.tumour_patients,
         "fusion": fusion,

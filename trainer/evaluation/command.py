@@ -47,6 +47,7 @@ class Marking:
 class Output:
     """Where the figures go besides the terminal."""
 
+    report: Path | None = None
     record: Path | None = None
 
 
@@ -65,6 +66,7 @@ def evaluate_command(data: Data, marking: Marking, output: Output, tolerance_mm:
             _subjects(data, models),
             methods,
             about=_about(data, names, tolerance_mm),
+            learnt_from=_learnt_from(models),
             tolerance_mm=tolerance_mm,
             progress=lambda patient: status.update(f"judging {patient} …"),
         )
@@ -144,7 +146,21 @@ def _about(data: Data, names: Sequence[str], tolerance_mm: float) -> dict[str, s
     }
 
 
+def _learnt_from(models: Sequence[Model]) -> dict[str, int]:
+    """Return how many patients each model has learnt from, as far as they say it."""
+    said = {
+        name: model.manifest.evaluation.get("trained_patients")
+        for name, model in zip(_names(models), models, strict=True)
+    }
+    return {name: each for name, each in said.items() if isinstance(each, int)}
+
+
 def _write(result: Evaluation, output: Output, console: Console) -> None:
     if output.record is not None:
         output.record.write_text(to_json(result))
         console.print(f"figures: {output.record}")
+    if output.report is not None:
+        from trainer.evaluation.page import to_html  # matplotlib takes a second to import
+
+        output.report.write_text(to_html(result))
+        console.print(f"report: {output.report}")

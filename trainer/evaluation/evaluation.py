@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from trainer.errors import BadData
 from trainer.evaluation.exam import Exam, Structure
@@ -26,6 +27,11 @@ class Judged:
     sketches: Mapping[tuple[str, Structure], Sketch]
     """Patient and structure to the slice that shows most of it."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every patient was judged in volumes."""
+        return all(each.whole for each in self.patients)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -35,6 +41,8 @@ class Evaluation:
     tolerance_mm: float
     about: Mapping[str, str]
     """What was looked at and how; for people."""
+    learnt_from: Mapping[str, int]
+    """Method to the number of patients it has learnt from, of those that say it."""
 
 
 @dataclass
@@ -58,6 +66,7 @@ def evaluate(
     methods: Sequence[Method],
     *,
     about: Mapping[str, str],
+    learnt_from: Mapping[str, int] = MappingProxyType({}),
     tolerance_mm: float = TOLERANCE_MM,
     progress: Callable[[str], None] = lambda patient: None,
 ) -> Evaluation:
@@ -75,7 +84,7 @@ def evaluate(
     if not trays:
         raise BadData("nobody was marked: no SEG object refers to a series of the data")
     judged = tuple(_judged(name, tray) for name, tray in trays.items())
-    return Evaluation(judged, tolerance_mm, about)
+    return Evaluation(judged, tolerance_mm, about, learnt_from)
 
 
 def _judged(name: str, tray: _Tray) -> Judged:

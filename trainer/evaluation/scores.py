@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import reduce
 from operator import add
 
@@ -82,14 +81,6 @@ class PatientScores:
         return Structure.TUMOUR in self.of and self.of[Structure.TUMOUR].overlap.true > 0
 
 
-class Better(StrEnum):
-    """Where a figure should go."""
-
-    UP = "higher"
-    DOWN = "lower"
-    ZERO = "nearer to 0"
-
-
 @dataclass(frozen=True)
 class Metric:
     """One figure of a structure in a patient."""
@@ -97,20 +88,21 @@ class Metric:
     key: str
     """In JSON."""
     name: str
+    short: str
+    """Where there is little room."""
     unit: str
-    better: Better
     of: Callable[[Scores], float]
 
 
 METRICS = (
-    Metric("dice", "Dice (DSC)", "", Better.UP, lambda s: s.overlap.dice),
-    Metric("iou", "IoU", "", Better.UP, lambda s: s.overlap.iou),
-    Metric("precision", "Precision (PPV)", "", Better.UP, lambda s: s.overlap.precision),
-    Metric("recall", "Recall (sensitivity)", "", Better.UP, lambda s: s.overlap.recall),
-    Metric("accuracy", "Accuracy", "", Better.UP, lambda s: s.overlap.accuracy),
-    Metric("nsd", "Surface Dice (NSD)", "", Better.UP, lambda s: s.nsd),
-    Metric("hd95_mm", "HD95", "mm", Better.DOWN, lambda s: s.hd95_mm),
-    Metric("volume_error_ml", "Volume error", "ml", Better.ZERO, lambda s: s.volume_error_ml),
+    Metric("dice", "Dice (DSC)", "Dice", "", lambda s: s.overlap.dice),
+    Metric("iou", "IoU", "IoU", "", lambda s: s.overlap.iou),
+    Metric("precision", "Precision (PPV)", "prec.", "", lambda s: s.overlap.precision),
+    Metric("recall", "Recall (sensitivity)", "recall", "", lambda s: s.overlap.recall),
+    Metric("accuracy", "Accuracy", "acc.", "", lambda s: s.overlap.accuracy),
+    Metric("nsd", "Surface Dice (NSD)", "NSD", "", lambda s: s.nsd),
+    Metric("hd95_mm", "HD95", "HD95", "mm", lambda s: s.hd95_mm),
+    Metric("volume_error_ml", "Volume error", "error", "ml", lambda s: s.volume_error_ml),
 )
 """In the order of every table."""
 

@@ -61,7 +61,7 @@ def _cell(estimate: Estimate, digits: int) -> str:
 
 
 def _lesions(name: str, figures: LesionFigures) -> Table:
-    title = f"Lesions, {name}: {figures.patients} patients whose tumours were drawn or looked for"
+    title = f"Lesions, {name}; patients whose tumours were drawn or looked for: {figures.patients}"
     columns = ("lesions", "found", f"recall, {FOUND_AT:.0%} covered", f"{WELL_FOUND_AT:.0%}")
     table = Table("", *columns, title=title)
     for each in (*figures.by_size, figures.every):
@@ -71,8 +71,8 @@ def _lesions(name: str, figures: LesionFigures) -> Table:
     healthy = figures.healthy
     if healthy.patients:
         ml = "" if math.isnan(healthy.ml) else f", {healthy.ml:.2f} ml"
-        said = f"{healthy.lesions} marks in {healthy.patients} patients{ml}"
-        table.add_row("false, in the healthy", said, "", "", "")
+        said = f"{healthy.lesions}{ml}; patients: {healthy.patients}"
+        table.add_row("false marks, no tumour drawn", said, "", "", "")
     return table
 
 
