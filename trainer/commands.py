@@ -1,4 +1,4 @@
-"""`hepar train` and `hepar evaluate`.
+"""`hepar train`, `hepar evaluate` and `hepar explain`.
 
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     if find_spec("torch") is not None:
         app.command(rich_help_panel="Models")(train)
         app.command(rich_help_panel="Models")(evaluate)
+        app.command(rich_help_panel="Models")(explain)
         app.add_typer(dataset, name="dataset", rich_help_panel="Models")
 
 
@@ -126,3 +127,34 @@ def evaluate(
             Output(report, record),
             tolerance_mm,
         )
+
+
+def explain(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For the page.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="Model folder; the default model if left out.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of labelled data, as downloaded.")
+    ] = None,
+    patient: Annotated[
+        list[str] | None, typer.Option(help="Of the data; two that it has not seen if none.")
+    ] = None,
+    series: Annotated[Path | None, typer.Option(help="Folder of one DICOM series instead.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="What was drawn on it, as NIfTI or DICOM SEG, if anything.")
+    ] = None,
+    slices: Annotated[
+        list[int] | None,
+        typer.Option("--slice", help="From 0, from the feet; the most telling ones if none."),
+    ] = None,
+) -> None:
+    """Look into a model: heat maps, Grad-CAM, activations, and where its members agree.
+
+    Writes a page that stands alone and says what each map shows.
+    """
+    with _errors_said():
+        from trainer.looking.command import Wanted, explain_command
+
+        wanted = Wanted(data, tuple(patient or ()), series, truth, tuple(slices or ()))
+        explain_command(model or default_model_folder(), wanted, output)

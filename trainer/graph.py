@@ -69,6 +69,13 @@ class EnsembleGraph(nn.Module):
         working = torch.stack([to_marks(member(seen)) for member in self.members])
         return up_rows @ working @ up_columns.T, working
 
+    def to_slices(self, maps: Tensor, hu: Tensor, spacing: Tensor) -> Tensor:
+        """Return maps (…, size, size) of the working grid on the pixels of the slices `hu`."""
+        step = self._step(hu, spacing)
+        _, up_rows = self._matrices(hu.shape[1], spacing[0], step)
+        _, up_columns = self._matrices(hu.shape[2], spacing[1], step)
+        return up_rows @ maps @ up_columns.T
+
     def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
         """Return the working grid's spacing: wider where the slice would not fit in it."""
         rows, columns = hu.shape[1:]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.phantom import make_phantom
+from tests.engine.toy import write_manifest, write_toy_model
 from trainer.recipe import Recipe, load_recipe
 
 
@@ -49,3 +50,11 @@ def tiny_recipe() -> Recipe:
     recipe["schedule"] |= {"epoch_steps": 2}
     recipe["members"] = [m | {"cycles": [2, 2]} for m in recipe["members"]]
     return Recipe.model_validate(recipe)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> Path:
+    """A model that has not seen lits3 and lits4."""
+    folder = write_toy_model(tmp_path_factory.mktemp("models") / "toy")
+    write_manifest(folder, evaluation={"held_out_patients": ["lits3", "lits4"]})
+    return folder

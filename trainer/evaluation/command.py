@@ -59,7 +59,7 @@ def evaluate_command(data: Data, marking: Marking, output: Output, tolerance_mm:
         BadData: there is nothing to compare with.
     """
     console = Console()
-    models = [load_model(each) for each in marking.models]
+    models = [load_model(each) for each in dict.fromkeys(marking.models)]
     methods, names = _methods(marking, models)
     with Console(stderr=True).status("") as status:
         result = evaluate(

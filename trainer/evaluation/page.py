@@ -40,6 +40,8 @@ def to_html(evaluation: Evaluation) -> str:
 
 
 def _title(methods: Sequence[Judged]) -> str:
+    if len(methods) > 3:
+        return f"How well {len(methods)} methods marked"
     return f"How well {', '.join(each.name for each in methods)} marked"
 
 

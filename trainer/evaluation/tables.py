@@ -29,7 +29,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 def number(value: float, digits: int = 3) -> str:
     """Return a figure as people read it; nothing where there is none."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.0
 
 
 def interval(estimate: Estimate, digits: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""A phantom as a DICOM series with its truth, and a model that marks by thresholds."""
+"""A phantom as a DICOM series with its truth."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import SimpleITK
 
 from dicom_node.phantom_series import write_series, write_truth
 from engine.phantom import Phantom, make_phantom
-from tests.engine.toy import write_manifest, write_toy_model
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +33,4 @@ def truth(phantom, tmp_path_factory) -> Path:
     image.SetDirection((grid.affine[:3, :3] / grid.spacing)[:, ::-1].ravel().tolist())
     turned = SimpleITK.DICOMOrient(image, "RAS")  # as NIfTI files usually are
     SimpleITK.WriteImage(turned, str(folder / "truth.nii.gz"))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory) -> Path:
-    """A model that has not seen lits3 and lits4."""
-    folder = write_toy_model(tmp_path_factory.mktemp("models") / "toy")
-    write_manifest(folder, evaluation={"held_out_patients": ["lits3", "lits4"]})
     return folder

@@ -1,0 +1,112 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from engine.phantom import make_phantom
+from engine.volume import Label
+from trainer.commands import register
+from trainer.datasets.case import Case
+from trainer.errors import BadData
+from trainer.evaluation.exam import Structure
+from trainer.graph import EnsembleGraph
+from trainer.looking.insight import ENSEMBLE, look
+from trainer.looking.views import of_case, telling
+from trainer.members import make_member
+
+
+@pytest.fixture(scope="module")
+def graph(tiny_recipe):
+    torch.manual_seed(0)
+    recipe = tiny_recipe.model_copy(update={"members": tiny_recipe.members[:2]})
+    members = [make_member(recipe, each) for each in recipe.members]
+    return EnsembleGraph(members, recipe).eval()
+
+
+@pytest.fixture(scope="module")
+def case():
+    phantom = make_phantom(3, shape=(8, 72, 80), spacing_mm=(25.0, 5.0, 4.5))
+    return Case("phantom3", "phantoms", "3", phantom.volume, phantom.truth.labels)
+
+
+@pytest.fixture(scope="module")
+def insight(graph, case):
+    return look(graph, next(of_case(case)))
+
+
+def test_every_map_lies_on_the_slice_and_goes_from_0_to_1(insight):
+    maps = [each for levels in insight.activations.values() for each in levels.values()]
+    for opinions in insight.opinions.values():
+        assert list(opinions) == ["unet", "linknet", ENSEMBLE]
+        for opinion in opinions.values():
+            maps += [opinion.probability, opinion.deep, opinion.fine]
+    for each in maps:
+        assert each.shape == (72, 80)
+        assert each.min() >= 0
+        assert each.max() <= 1
+
+
+def test_the_ensemble_marks_what_its_graph_marks(graph, insight):
+    hu, spacing = torch.from_numpy(insight.view.hu)[None], torch.tensor(insight.view.spacing_mm)
+    with torch.inference_mode():
+        labels = graph(hu, spacing)[0][0].numpy()
+    for structure, label in ((Structure.LIVER, Label.LIVER), (Structure.TUMOUR, Label.TUMOUR)):
+        marked = insight.opinions[structure][ENSEMBLE].marked
+        np.testing.assert_array_equal(marked, labels >= label)
+
+
+def test_the_ensembles_heat_is_the_mean_of_its_members(insight):
+    opinions = insight.opinions[Structure.LIVER]
+    mean = np.mean([opinions[name].probability for name in insight.names], axis=0)
+    np.testing.assert_allclose(opinions[ENSEMBLE].probability, mean, atol=1e-6)
+
+
+def test_the_votes_say_how_far_the_members_agree(insight):
+    votes = insight.votes(Structure.LIVER)
+    marked = [insight.opinions[Structure.LIVER][name].marked for name in insight.names]
+    assert insight.iou(Structure.LIVER, "unet", "unet") in (1, pytest.approx(np.nan, nan_ok=True))
+    every, any_ = np.all(marked, axis=0).sum(), np.any(marked, axis=0).sum()
+    assert ((votes == 2).sum(), (votes > 0).sum()) == (every, any_)
+
+
+def test_the_slices_with_most_tumour_and_most_liver_tell_most():
+    marks = np.zeros((4, 5, 5), np.uint8)
+    marks[1], marks[2, :3], marks[2, 0, 0] = 1, 1, 2
+    assert telling(marks) == [2, 1]
+    with pytest.raises(BadData, match="--slice"):
+        telling(marks * 0)
+
+
+def test_the_command_writes_a_page_that_needs_nothing_beside_itself(
+    graph, insight, toy, data_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("trainer.looking.command.open_graph", lambda model: graph)
+    monkeypatch.setattr(
+        "trainer.looking.command.look", lambda graph, view: replace(insight, view=named(view))
+    )
+
+    def named(view):
+        """What is seen stays the same, whatever the slice."""
+        return replace(insight.view, title=view.title)
+
+    app = typer.Typer()
+    register(app)
+    arguments = ["explain", str(toy), "--data", str(data_folder), "--patient", "lits3"]
+    arguments += ["--slice", "2", "--output", str(tmp_path / "inside")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "inside" / "explanation.html").read_text()
+    assert "lits3, slice 2" in page
+    for what in ("Heat map", "Grad-CAM", "IoU map", "Activation map"):
+        assert f"<b>{what}</b>" in page
+    assert set(re.findall(r'src="([^"]{23})', page)) == {"data:image/jpeg;base64,"}
+    assert "http" not in page
+
+
+def test_a_slice_that_is_not_there_is_named(graph, case):
+    with pytest.raises(BadData, match="no slice 8"):
+        next(of_case(case, [8]))

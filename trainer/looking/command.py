@@ -1,0 +1,107 @@
+"""What `hepar explain` does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+
+from dicom_node.series import UnsupportedSeries, read_series, to_volume
+from engine.devices import open_device
+from engine.model import Model, load_model
+from engine.segment import segment
+from trainer.datasets.case import Case
+from trainer.datasets.target import Target
+from trainer.errors import BadData
+from trainer.evaluation.references import read_reference
+from trainer.evaluation.subjects import Choice, Subject, Whom, read_subjects
+from trainer.graph import open_graph
+from trainer.looking.insight import look
+from trainer.looking.page import to_html
+from trainer.looking.views import View, of_case, of_slices, of_volume
+
+PAGE = "explanation.html"
+PATIENTS = 2
+"""Of labelled data, where nobody is named; those with tumours first."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look at."""
+
+    data: Path | None = None
+    patients: tuple[str, ...] = ()
+    series: Path | None = None
+    truth: Path | None = None
+    slices: tuple[int, ...] = ()
+    """Counted from 0, from the feet in a volume; the most telling ones if none."""
+
+
+def explain_command(folder: Path, wanted: Wanted, output: Path) -> None:
+    """Look into a model and write what is seen as a page.
+
+    Raises:
+        EngineError: the model cannot be read or run.
+        BadModel: torch cannot rebuild the model's graph.
+        BadData: there is nothing to look at.
+    """
+    model = load_model(folder)
+    graph = open_graph(model)
+    output.mkdir(parents=True, exist_ok=True)
+    insights = []
+    with Console(stderr=True).status("") as status:
+        for view in _views(wanted, model):
+            status.update(f"looking at {view.title} …")
+            insights.append(look(graph, view))
+        status.update("drawing …")
+        (output / PAGE).write_text(to_html(model, insights))
+    Console().print(f"{len(insights)} slices: {output / PAGE}", markup=False, highlight=False)
+
+
+def _views(wanted: Wanted, model: Model) -> Iterator[View]:
+    if wanted.series is not None and wanted.truth is not None:
+        return of_case(read_reference(wanted.series, wanted.truth), wanted.slices)
+    if wanted.series is not None:
+        return _of_series(wanted.series, model, wanted.slices)
+    if wanted.data is None:
+        raise BadData("name what to look at: --data FOLDER, or --series FOLDER")
+    return _of_data(wanted.data, wanted, model)
+
+
+def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[View]:
+    """Yield slices of a series that nobody drew on; what the model finds tells which."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    try:
+        volume = to_volume(read_series(files, derive_frame_of_reference=True))
+    except UnsupportedSeries as error:
+        raise BadData(f"{folder}: {error}") from error
+    found = segment(volume, open_device(model)).label_map.labels
+    yield from of_volume(folder.resolve().name, volume, found, indices)
+
+
+def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
+    unseen = frozenset(model.manifest.evaluation.get("held_out_patients", ()))
+    named = frozenset(wanted.patients)
+    whom = Whom.UNSEEN if named or unseen else Whom.EVERYONE
+    subjects = read_subjects(folder, Choice(whom, named or unseen))
+    chosen = list(subjects) if named else _first(subjects)
+    for subject in chosen:
+        if isinstance(subject.images, Case):
+            yield from of_case(subject.images, wanted.slices)
+        else:
+            yield from of_slices(subject.images, wanted.slices)
+
+
+def _first(subjects: Iterator[Subject]) -> list[Subject]:
+    """Return the first patients with tumours; any, where nobody has one."""
+    others: list[Subject] = []
+
+    def with_tumours() -> Iterator[Subject]:
+        for subject in subjects:
+            if (subject.images.target == Target.TUMOUR).any():
+                yield subject
+            elif len(others) < PATIENTS:
+                others.append(subject)
+
+    return list(islice(with_tumours(), PATIENTS)) or others
