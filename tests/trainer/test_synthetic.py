@@ -82,6 +82,13 @@ def test_what_was_not_drawn_stays_unknown_around_a_planted_tumour(slice_):
     assert set(np.unique(labels[~new])) == {Target.BACKGROUND, Target.LIVER_OR_TUMOUR}
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_looks_like_a_tumour_that_nobody_has_drawn_is_left_alone(slice_, seed):
+    target = np.where(slice_[1] > 0, np.uint8(Target.LIVER_OR_TUMOUR), slice_[1])
+    _, _, new = planted((slice_[0], target), seed)
+    assert not (new & (slice_[1] == Target.TUMOUR)).any()
+
+
 def test_about_as_many_slices_get_tumours_as_the_recipe_asks_for(slice_):
     hu, target = (torch.from_numpy(np.stack([array] * 30)) for array in slice_)
     random = torch.Generator().manual_seed(0)

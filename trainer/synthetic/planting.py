@@ -15,6 +15,9 @@ TRIES = 8
 """Places that are tried for a tumour."""
 APART_MM = 3.0
 """Least distance from a tumour that is there."""
+DARK_HU, DARK_OVER = 12.0, 2.0
+"""By how much, averaged over how many pixels about, a liver must be darker than in the middle to
+be taken for a tumour that nobody has drawn."""
 DARKEST = 0.75
 """Most of the liver's own HU that a tumour lacks."""
 EDGE_MM = 1.6
@@ -76,7 +79,10 @@ def _plant(
     hu: Plane, target: Labels, pixel_mm: float, lesion: Lesion, random: np.random.Generator
 ) -> tuple[Plane, Labels]:
     liver = (target == Target.LIVER) | (target == Target.LIVER_OR_TUMOUR)
-    free = liver & _far_from(target == Target.TUMOUR, APART_MM / pixel_mm)
+    if not liver.any():
+        return hu, target
+    level = float(np.median(hu[liver]))
+    free = liver & _far_from(_taken(hu, target, level), APART_MM / pixel_mm)
     places = np.argwhere(free)
     if not len(places):
         return hu, target
@@ -85,7 +91,6 @@ def _plant(
         depth_mm = inward_mm(lesion, (row, column), window, pixel_mm, random)
         if _fits(depth_mm, liver[window], free[window]):
             changed, labels = hu.copy(), target.copy()
-            level = float(np.median(hu[liver]))
             changed[window] = _drawn(
                 hu[window], liver[window], depth_mm, level, lesion, pixel_mm, random
             )
@@ -93,6 +98,13 @@ def _plant(
             labels[window][(depth_mm > 0) & liver[window]] = Target.TUMOUR
             return changed, labels
     return hu, target
+
+
+def _taken(hu: Plane, target: Labels, level: float) -> Mask:
+    """Return what is a tumour, and where tumours were not drawn, what looks like one."""
+    dark = ndimage.gaussian_filter(hu, DARK_OVER) < level - DARK_HU
+    undrawn = target == Target.LIVER_OR_TUMOUR
+    return np.asarray((target == Target.TUMOUR) | (undrawn & dark))
 
 
 def _far_from(mask: Mask, pixels: float) -> Mask:
