@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from trainer import losses
+from trainer.datasets.target import Target
 from trainer.losses import focal_loss
 from trainer.settings import Loss
-from trainer.slices import Target
 
 BOTH = (Loss(kind="cross-entropy"), Loss(kind="dice"))
 
