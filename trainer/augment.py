@@ -33,7 +33,8 @@ def augment(
     Some get synthetic tumours first, where the recipe says so.
 
     Args:
-        hu: (n, rows, columns) float32, clipped.
+        hu: (n, rows, columns) float32, clipped; or (n, s, rows, columns), each slice with its
+            neighbours, which are changed as it is.
         target: (n, rows, columns) uint8, values of `Target`.
         pixel_mm: (n,), nan where unknown.
         recipe: how far to go.
@@ -43,19 +44,20 @@ def augment(
         random: the source of all chance.
 
     Returns:
-        (n, size, size) float32 HU and uint8 targets.
+        Float32 HU and uint8 targets, both of `size` x `size`.
     """
     if recipe.synthetic_tumour:
         known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
         hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random)
     free = _free(target, recipe)
     grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
-    above = hu[:, None] - floor_hu
-    image = grid_sample(above, grid, padding_mode="zeros", align_corners=False)[:, 0] + floor_hu
+    above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
+    image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
     classes = target[:, None].float() + 1  # so that what lies outside can be told from background
     nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
     labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
-    return _rescan(image, recipe, floor_hu, free, random), labels
+    scanned = _rescan(image, recipe, floor_hu, free, random)
+    return scanned if hu.dim() == 4 else scanned[:, 0], labels
 
 
 def _free(target: Tensor, recipe: Augmentation) -> Tensor:
@@ -125,8 +127,8 @@ def _rescan(
 
     What was clipped below, air and fat, stays there: its own noise lies far below.
     """
-    each = (len(hu), 1, 1)
-    free = free[:, None, None]
+    each = (len(hu), 1, 1, 1)
+    free = free[:, None, None, None]
     if recipe.soften:
         soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
         hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0) * free

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainer.augment import augment
+from trainer.datasets.neighbours import Neighbours
 from trainer.datasets.slices import Slices
 from trainer.recipe import Augmentation, Recipe
 from trainer.sampling import Sampler as SliceSampler
@@ -19,7 +21,7 @@ from trainer.windows import clip
 VALIDATION_BATCH = 8
 
 Batch = tuple[Tensor, Tensor]
-"""(n, size, size) float32 HU and uint8 targets."""
+"""Float32 HU, (n, size, size) or with neighbours (n, s, size, size), and uint8 targets."""
 
 
 class Batches(Dataset[Batch]):
@@ -29,13 +31,16 @@ class Batches(Dataset[Batch]):
         self._recipe = recipe
         self._seed = seed
         self._slices = slices
+        self._neighbours = Neighbours(slices)
         self._sampler = SliceSampler(slices, recipe.batch)
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
         random = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         recipe = self._recipe
-        return prepare(self._slices[chosen], recipe, recipe.augmentation, recipe.crop, random)
+        hu = self._neighbours.hu(chosen, recipe.working.neighbours)
+        slices = self._slices[chosen]
+        return prepare(hu, slices, recipe, recipe.augmentation, recipe.crop, random)
 
 
 class Steps(Sampler[int]):
@@ -61,6 +66,7 @@ class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __init__(self, recipe: Recipe, slices: Slices) -> None:
         self._recipe = recipe
         self._slices = slices
+        self._neighbours = Neighbours(slices)
         self.patients, numbers = np.unique(slices.patient, return_inverse=True)
         self._numbers = torch.from_numpy(numbers)
 
@@ -70,18 +76,25 @@ class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         chosen = np.arange(len(self._slices))[number * VALIDATION_BATCH :][:VALIDATION_BATCH]
         recipe, random = self._recipe, torch.Generator().manual_seed(0)
-        hu, target = prepare(
-            self._slices[chosen], recipe, as_scanned(recipe), recipe.working.size, random
-        )
+        seen = self._neighbours.hu(chosen, recipe.working.neighbours)
+        size, slices = recipe.working.size, self._slices[chosen]
+        hu, target = prepare(seen, slices, recipe, as_scanned(recipe), size, random)
         return hu, target, self._numbers[chosen]
 
 
 def prepare(
-    slices: Slices, recipe: Recipe, changes: Augmentation, size: int, random: torch.Generator
+    hu: NDArray[np.int16],
+    slices: Slices,
+    recipe: Recipe,
+    changes: Augmentation,
+    size: int,
+    random: torch.Generator,
 ) -> Batch:
-    """Return slices on `size` pixels of the working spacing, changed at random."""
+    """Return slices, each with the neighbours that `hu` has, on `size` pixels of the working
+    spacing, changed at random.
+    """
     return augment(
-        clip(torch.from_numpy(slices.hu).float(), recipe.working),
+        clip(torch.from_numpy(hu).float(), recipe.working),
         torch.from_numpy(slices.target),
         torch.from_numpy(slices.pixel_mm),
         changes,

@@ -21,7 +21,8 @@ class Windows(nn.Module):
     """(n, rows, columns) HU to (n, channels, rows, columns), each between 0 and 1.
 
     First come the windows, then the equalised channels; the neighbouring slices' follow the
-    slice's own: one below, one above, two below and so on.
+    slice's own: one below, one above, two below and so on. Slices that come as (n, rows, columns)
+    are each other's neighbours; those that are learnt from, (n, s, rows, columns), bring their own.
     """
 
     low: Tensor
@@ -37,11 +38,19 @@ class Windows(nn.Module):
         self.neighbours = working.neighbours
 
     def forward(self, hu: Tensor) -> Tensor:  # noqa: D102
+        if hu.dim() == 4:
+            rows, columns = hu.shape[2:]
+            return self._seen(hu.flatten(0, 1)).reshape(len(hu), -1, rows, columns)
+        seen = self._seen(hu)
+        return beside(seen, self.neighbours) if self.neighbours else seen
+
+    def _seen(self, hu: Tensor) -> Tensor:
+        """Return the channels of slices, without their neighbours'."""
         seen: Tensor = ((hu[:, None] - self.low) / (self.high - self.low)).clamp(0, 1)
         if self.plain < seen.shape[1]:
             flat = equalise(seen[:, self.plain :])
             seen = torch.cat([seen[:, : self.plain], flat], dim=1)
-        return beside(seen, self.neighbours) if self.neighbours else seen
+        return seen
 
 
 def equalise(x: Tensor) -> Tensor:

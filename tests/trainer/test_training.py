@@ -153,3 +153,11 @@ def test_the_recipe_in_the_default_models_manifest_can_still_be_read():
 
     manifest = json.loads((default_model_folder() / "model.json").read_text())
     assert Recipe.model_validate(manifest["recipe"]).fusion.kind == "blumberg"
+
+
+def test_a_member_learns_with_the_neighbours_of_its_slices(tiny_recipe, cases, tmp_path):
+    working = tiny_recipe.working.model_copy(update={"neighbours": 1})
+    recipe = tiny_recipe.model_copy(update={"working": working})
+    network = learn(recipe, cases, tmp_path)
+    assert all(torch.isfinite(weights).all() for weights in network.parameters())
+    assert read_pace(tmp_path).steps > 0

@@ -1,0 +1,43 @@
+"""The slices to either side of a slice, in its own series."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.datasets.slices import Slices
+
+
+class Neighbours:
+    """Finds a slice's neighbours by their place in the series."""
+
+    def __init__(self, slices: Slices) -> None:
+        self._slices = slices
+        self._order = np.lexsort((slices.position_mm, slices.series))
+        self._place = np.argsort(self._order)
+
+    def hu(self, chosen: NDArray[np.intp], count: int) -> NDArray[np.int16]:
+        """Return slices with `count` neighbours to either side.
+
+        Returns:
+            (n, rows, columns) where no neighbour is asked for; otherwise (n, 1 + 2 count, rows,
+            columns): the slice, one below, one above, two below and so on. The ends of a series
+            repeat themselves, and so does a slice whose place is unknown.
+        """
+        if not count:
+            return self._slices.hu[chosen]
+        sides = {sign: self._walk(chosen, sign, count) for sign in (-1, 1)}
+        indices = [chosen]
+        for step in range(count):
+            indices += [sides[-1][step], sides[1][step]]
+        return self._slices.hu[np.stack(indices, axis=1)]
+
+    def _walk(self, chosen: NDArray[np.intp], sign: int, count: int) -> list[NDArray[np.intp]]:
+        """Return the indices one step away, two, and so on, no further than the series goes."""
+        series, position = self._slices.series, self._slices.position_mm
+        steps, here = [], chosen
+        for _ in range(count):
+            place = np.clip(self._place[here] + sign, 0, len(self._order) - 1)
+            there = self._order[place]
+            known = np.isfinite(position[there]) & np.isfinite(position[here])
+            here = np.where(known & (series[there] == series[here]), there, here)
+            steps.append(here)
+        return steps
