@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
-from engine.volume import Geometry, Label
+from engine.volume import Geometry, Label, Volume
 from trainer.datasets.case import Case
 from trainer.datasets.images import TOLERANCE_MM, affine_of, read_image
 from trainer.datasets.nifti import to_labels
@@ -31,19 +31,30 @@ def read_reference(series: Path, truth: Path) -> Case:
     Raises:
         BadData: the series is no volume, the truth is none, or it lies elsewhere.
     """
-    files = sorted(path for path in series.iterdir() if path.is_file())
-    if not files:
-        raise BadData(f"no file in {series}: name the folder of one DICOM series")
-    try:
-        instances = read_series(files, derive_frame_of_reference=True)
-        volume = to_volume(instances)
-    except UnsupportedSeries as error:
-        raise BadData(f"{series}: {error}") from error
+    volume, uid = read_images(series)
     labels = _read(truth, volume.geometry)
     if not np.any(labels == Label.TUMOUR):
         labels = labels * np.uint8(Target.LIVER_OR_TUMOUR)
-    uid = str(instances[0].SeriesInstanceUID)
     return Case(_name(series), "series", uid, volume, labels)
+
+
+def read_images(series: Path) -> tuple[Volume, str]:
+    """Return the volume of the CT instances in a folder, and the UID of their series.
+
+    What was derived from them, such as a SEG, may lie beside them.
+
+    Raises:
+        BadData: there are none, or they form no volume.
+    """
+    files = sorted(path for path in series.iterdir() if path.is_file())
+    try:
+        instances = read_series(files, derive_frame_of_reference=True)
+        images = [each for each in instances if each.get("Modality") == "CT"]
+        if not images:
+            raise BadData(f"no CT instance in {series}: name the folder of one CT series")
+        return to_volume(images), str(images[0].SeriesInstanceUID)
+    except UnsupportedSeries as error:
+        raise BadData(f"{series}: {error}") from error
 
 
 def without_tumours(case: Case) -> Case:

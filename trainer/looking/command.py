@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.devices import open_device
 from engine.model import Model, load_model
 from engine.segment import segment
 from trainer.datasets.case import Case
 from trainer.datasets.target import Target
 from trainer.errors import BadData
-from trainer.evaluation.references import read_reference
+from trainer.evaluation.references import read_images, read_reference
 from trainer.evaluation.subjects import Choice, Subject, Whom, read_subjects
 from trainer.graph import open_graph
 from trainer.looking.insight import look
@@ -71,11 +70,7 @@ def _views(wanted: Wanted, model: Model) -> Iterator[View]:
 
 def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[View]:
     """Yield slices of a series that nobody drew on; what the model finds tells which."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    try:
-        volume = to_volume(read_series(files, derive_frame_of_reference=True))
-    except UnsupportedSeries as error:
-        raise BadData(f"{folder}: {error}") from error
+    volume, _ = read_images(folder)
     found = segment(volume, open_device(model)).label_map.labels
     yield from of_volume(folder.resolve().name, volume, found, indices)
 

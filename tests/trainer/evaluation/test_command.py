@@ -50,6 +50,13 @@ def test_nifti_and_seg_of_one_truth_lie_on_the_same_voxels(phantom, series, trut
         np.testing.assert_array_equal(case.target, phantom.truth.labels)
 
 
+def test_a_seg_may_lie_beside_the_images_it_was_drawn_on(series, truth, tmp_path):
+    shutil.copytree(series, tmp_path / "both")
+    shutil.copy(truth / "truth.dcm", tmp_path / "both")
+    case = read_reference(tmp_path / "both", tmp_path / "both" / "truth.dcm")
+    assert len(case.volume.hu) == 16
+
+
 def test_a_model_marks_a_series_as_the_node_would_and_whoever_is_healthy_has_false_marks(
     hepar, series, truth, toy
 ):
