@@ -1,5 +1,7 @@
 """A place in the liver for a tumour, and the slice with the tumour in it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,6 +30,16 @@ SKIN = 8
 
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Spot:
+    """A tumour in its place."""
+
+    lesion: Lesion
+    depth_mm: Plane
+    """How deep each pixel of the window lies in it; outside of it, below 0."""
+    pixel_mm: float
 
 
 def plant_some(
@@ -90,11 +102,9 @@ def _plant(
         window = _window(hu.shape, (row, column), lesion, pixel_mm)
         depth_mm = inward_mm(lesion, (row, column), window, pixel_mm, random)
         if _fits(depth_mm, liver[window], free[window]):
+            spot = _Spot(lesion, depth_mm, pixel_mm)
             changed, labels = hu.copy(), target.copy()
-            changed[window] = _drawn(
-                hu[window], liver[window], depth_mm, level, lesion, pixel_mm, random
-            )
-            changed[target == Target.TUMOUR] = hu[target == Target.TUMOUR]
+            changed[window] = _drawn(spot, hu[window], liver[window], level, random)
             labels[window][(depth_mm > 0) & liver[window]] = Target.TUMOUR
             return changed, labels
     return hu, target
@@ -132,35 +142,29 @@ def _fits(depth_mm: Plane, liver: Mask, free: Mask) -> bool:
     return bool(np.all(free[inside]) and 2 * np.count_nonzero(inside) >= np.count_nonzero(whole))
 
 
-def _drawn(
-    hu: Plane,
-    liver: Mask,
-    depth_mm: Plane,
-    level: float,
-    lesion: Lesion,
-    pixel_mm: float,
-    random: np.random.Generator,
-) -> Plane:
+def _drawn(spot: _Spot, hu: Plane, liver: Mask, level: float, random: np.random.Generator) -> Plane:
     """Return the window with the tumour in it; `level` is what the liver has in the middle."""
-    around = _pushed(hu, liver, depth_mm, lesion, pixel_mm)
+    lesion, pixel_mm = spot.lesion, spot.pixel_mm
+    around = _pushed(spot, hu, liver)
     grain = hu - ndimage.gaussian_filter(hu, 1.5)
     fine = cloud(hu.shape, max(1.0, 2.0 / pixel_mm), random)
     coarse = cloud(hu.shape, max(2.0, lesion.diameter_mm / 6 / pixel_mm), random)
     darker = min(lesion.contrast_hu, DARKEST * max(level, 0.0))
     tumour = level - darker + grain + (fine + coarse) * lesion.texture_hu
-    share = ndimage.gaussian_filter((depth_mm > 0).astype(np.float32), EDGE_MM / pixel_mm)
-    rim = np.exp(-np.square(depth_mm / EDGE_MM + 1)) * lesion.capsule_hu
+    share = ndimage.gaussian_filter((spot.depth_mm > 0).astype(np.float32), EDGE_MM / pixel_mm)
+    rim = np.exp(-np.square(spot.depth_mm / EDGE_MM + 1)) * lesion.capsule_hu
     mixed = around + (tumour - around) * share + rim
     within = np.minimum(1, 2 * ndimage.gaussian_filter(liver.astype(np.float32), 0.7))
     return np.asarray(np.where(liver, hu + (mixed - hu) * within, hu), np.float32)
 
 
-def _pushed(hu: Plane, liver: Mask, depth_mm: Plane, lesion: Lesion, pixel_mm: float) -> Plane:
+def _pushed(spot: _Spot, hu: Plane, liver: Mask) -> Plane:
     """Return the window with what lies around the tumour pushed away from it, in the liver."""
+    radius = spot.lesion.radius_mm
     under = ndimage.distance_transform_edt(np.pad(liver, 1))[1:-1, 1:-1]
-    fading = np.exp(np.minimum(depth_mm, 0) / (0.7 * lesion.radius_mm))
-    strength = lesion.push * lesion.radius_mm / pixel_mm * fading * np.minimum(1, under / SKIN)
-    slope = np.gradient(ndimage.gaussian_filter(depth_mm, 2.0))
+    fading = np.exp(np.minimum(spot.depth_mm, 0) / (0.7 * radius)) * np.minimum(1, under / SKIN)
+    strength = spot.lesion.push * radius / spot.pixel_mm * fading
+    slope = np.gradient(ndimage.gaussian_filter(spot.depth_mm, 2.0))
     steepness = np.maximum(np.hypot(*slope), 1e-3)
     place = [
         index + along / steepness * strength
