@@ -87,6 +87,8 @@ def examine(model: Path, plans: Path, *, quick: bool = False) -> Iterator[Findin
     absent = Health.BAD if used else Health.UNUSED
     yield _examined("GPU", _gpu, absent)
     yield _examined("TensorRT", lambda: load_tensorrt().name, absent)
+    if loaded.program is not None:
+        yield _examined("torch", lambda: _torch(loaded), Health.UNUSED)
     yield from _plans(store, loaded) if plans.is_dir() else ()
     yield _disk(plans)
     yield _examined("processor", lambda: _processor(loaded))
@@ -108,6 +110,14 @@ def _gpu() -> str:
         f"{gpu.name} ({gpu.architecture}, {gpu.memory_mb} MB), driver for CUDA {gpu.cuda}"
         for gpu in gpus()
     )
+
+
+def _torch(model: Model) -> str:
+    try:
+        from engine.devices.torch import open_accelerator  # only who has the file pays for it
+    except ImportError as error:
+        raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
+    return f"{open_accelerator(model).name}, within the reference's tolerances"
 
 
 def _plans(store: PlanStore, model: Model) -> Iterator[Finding]:

@@ -25,6 +25,17 @@ def test_a_node_without_a_gpu_is_in_good_health(toy, store):
     assert "0.000% of the reference's pixels differ" in seen["processor"].said
 
 
+def test_torch_is_examined_where_the_model_has_a_program_for_it(store, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
+    from tests.engine.torch_toy import write_torch_toy
+
+    seen = found(write_torch_toy(tmp_path / "toy"), store.folder)["torch"]
+    if torch.accelerator.is_available():
+        assert seen.health is Health.GOOD
+    else:
+        assert (seen.health, "no accelerator" in seen.said) == (Health.UNUSED, True)
+
+
 def test_where_a_plan_should_serve_the_missing_gpu_is_bad(toy, store, keep):
     store.activate(keep(b"engine", passed=True, model=toy.digest).name)
     assert found(toy.folder, store.folder)["GPU"].health is Health.BAD
