@@ -24,7 +24,7 @@ import openvino
 from numpy.typing import NDArray
 
 from engine.devices import Answer
-from engine.devices.openvino_parts import cut
+from engine.devices.openvino_parts import Cut, find_cut
 from engine.errors import DeviceFailed
 from engine.model import Model
 
@@ -84,6 +84,7 @@ class OpenVino:
         self._core = openvino.Core()
         self._lock = Lock()
         self._compiled: tuple[tuple[int, int], list[_Chain]] | None = None
+        self._kept: tuple[Cut, openvino.CompiledModel] | None = None
         self._read()
         if half:
             self.name = f"{OpenVino.name} bfloat16"
@@ -96,7 +97,7 @@ class OpenVino:
             try:
                 self._fill(answer, hu, np.array(spacing_mm, np.float32))
             except RuntimeError as error:
-                self._compiled = None
+                self._compiled = self._kept = None
                 raise DeviceFailed(
                     f"{self.name} cannot run {self._graph.name} on {hu.shape} slices: {error}"
                 ) from error
@@ -130,21 +131,27 @@ class OpenVino:
         return self._compiled[1]
 
     def _compile(self, size: tuple[int, int]) -> list["_Chain"]:
-        parts = self._parts(size)
-        members = self._core.compile_model(parts[-1], "CPU", self._settings | self._hint())
-        streams = int(members.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        alike = self._settings | {"NUM_STREAMS": streams}
-        others = [self._core.compile_model(each, "CPU", alike) for each in parts[:-1]]
-        return [_Chain.of(members, *others) for _ in range(streams)]
-
-    def _parts(self, size: tuple[int, int]) -> list[openvino.Model]:
-        """Return the whole graph; or what comes before the members, after them, and they."""
         if not self._half:
-            return [self._read(size)]
-        parts = cut(lambda: self._read(size))
-        if parts is None:
-            raise DeviceFailed(f"{self._graph} has no members that could compute in bfloat16")
-        return [parts.before, parts.after, parts.members]
+            whole = self._core.compile_model(self._read(size), "CPU", self._settings)
+            return [_Chain.of(whole) for _ in range(_streams(whole))]
+        cut, members = self._members(size)
+        alike = self._settings | {"NUM_STREAMS": _streams(members)}
+        before, after = (
+            self._core.compile_model(part(self._read(size)), "CPU", alike)
+            for part in (cut.before, cut.after)
+        )
+        return [_Chain.of(members, before, after) for _ in range(_streams(members))]
+
+    def _members(self, size: tuple[int, int]) -> tuple[Cut, openvino.CompiledModel]:
+        """Return where the graph is cut, and the members, compiled once for slices of any size."""
+        if self._kept is None:
+            cut = find_cut(self._read(size))
+            if cut is None:
+                raise DeviceFailed(f"{self._graph} has no members that could compute in bfloat16")
+            graph = cut.members(self._read(size))
+            compiled = self._core.compile_model(graph, "CPU", self._settings | self._hint())
+            self._kept = cut, compiled
+        return self._kept
 
     def _hint(self) -> dict[str, Any]:
         return {"INFERENCE_PRECISION_HINT": "bf16"} if self._half else {}
@@ -162,6 +169,10 @@ class OpenVino:
         if size is not None:
             graph.reshape({"hu": [REQUEST, *size], "spacing": [2]})
         return graph
+
+
+def _streams(compiled: openvino.CompiledModel) -> int:
+    return int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
 
 class _Chain:

@@ -5,7 +5,6 @@ graph in bfloat16, 0.06 % of the reference's pixels changed and the tumour's Dic
 the members alone, 0.006 % and 1.00. OpenVINO's hint is for a whole graph, so this makes it three.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,35 +15,41 @@ CONVOLUTIONS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData"}
 ENDS = {"Softmax", "SoftMax"}
 """What a member's answer comes out of."""
 
-Read = Callable[[], openvino.Model]
-"""Reads the graph anew, in shapes that are fixed."""
-
 
 @dataclass(frozen=True)
-class Parts:
-    """Three graphs that do in turn what the whole one does."""
+class Cut:
+    """Where a graph comes apart. Each method uses up a graph, whose shapes must be fixed.
 
-    before: openvino.Model
-    """Slices and spacing to what the members see."""
-    members: openvino.Model
-    """That to what each of them thinks."""
-    after: openvino.Model
-    """That, in the same order after slices and spacing, to labels and agreement."""
+    All that is made has names of its own: OpenVINO knows a graph that it has compiled before by
+    them, and numbers what has none.
+    """
+
+    begin: str
+    """Name of what the members see."""
+    ends: tuple[str, ...]
+    """Names of what each of them thinks."""
+
+    def before(self, graph: openvino.Model) -> openvino.Model:
+        """Return what makes of slices and spacing what the members see."""
+        seen = _outputs(graph, self.begin)
+        return openvino.Model(_results(seen), graph.get_parameters(), "before")
+
+    def members(self, graph: openvino.Model) -> openvino.Model:
+        """Return the members alone; their shapes do not depend on the slices'."""
+        thoughts = _outputs(graph, *self.ends)
+        (seen,) = _replaced(_outputs(graph, self.begin))
+        return openvino.Model(_results(thoughts), [seen], "members")
+
+    def after(self, graph: openvino.Model) -> openvino.Model:
+        """Return what makes labels and agreement of slices, spacing and then the thoughts."""
+        thoughts = _replaced(_outputs(graph, *self.ends))
+        given = {each.get_friendly_name(): each for each in graph.get_parameters()}
+        inputs = [given["hu"], given["spacing"], *thoughts]
+        return openvino.Model(graph.get_results(), inputs, "after")
 
 
-def cut(read: Read) -> Parts | None:
-    """Return the parts; None for a graph that has no members between one input and soft-maxes."""
-    begin, ends = _bounds(read())
-    if len(begin) != 1 or not ends:
-        return None
-    (begin_name,) = begin
-    return Parts(
-        _before(read(), begin_name), _members(read(), begin_name, ends), _after(read(), ends)
-    )
-
-
-def _bounds(graph: openvino.Model) -> tuple[set[str], list[str]]:
-    """Return what the first convolutions read, and the soft-maxes behind convolutions."""
+def find_cut(graph: openvino.Model) -> Cut | None:
+    """Return where to cut; None for a graph without members between one input and soft-maxes."""
     behind: dict[str, bool] = {}
     begin, ends = set(), []
     for node in graph.get_ordered_ops():
@@ -58,32 +63,28 @@ def _bounds(graph: openvino.Model) -> tuple[set[str], list[str]]:
             behind[name] = True
         elif node.get_type_name() in ENDS and behind[name]:
             ends.append(name)
-    return begin, ends
+    return Cut(begin.pop(), tuple(ends)) if len(begin) == 1 and ends else None
 
 
-def _before(graph: openvino.Model, begin: str) -> openvino.Model:
-    return openvino.Model([ops.result(_output(graph, begin))], graph.get_parameters(), "before")
+def _outputs(graph: openvino.Model, *names: str) -> list[openvino.Output]:
+    found = {node.get_friendly_name(): node for node in graph.get_ordered_ops()}
+    return [found[name].output(0) for name in names]
 
 
-def _members(graph: openvino.Model, begin: str, ends: list[str]) -> openvino.Model:
-    seen = _replaced(_output(graph, begin))
-    return openvino.Model([ops.result(_output(graph, end)) for end in ends], [seen], "members")
+def _results(outputs: list[openvino.Output]) -> list[openvino.Node]:
+    results = [ops.result(output) for output in outputs]
+    for index, result in enumerate(results):
+        result.set_friendly_name(f"result {index}")
+    return results
 
 
-def _after(graph: openvino.Model, ends: list[str]) -> openvino.Model:
-    thoughts = [_replaced(_output(graph, end)) for end in ends]
-    given = {each.get_friendly_name(): each for each in graph.get_parameters()}
-    return openvino.Model(graph.get_results(), [given["hu"], given["spacing"], *thoughts], "after")
-
-
-def _output(graph: openvino.Model, name: str) -> openvino.Output:
-    (node,) = (node for node in graph.get_ordered_ops() if node.get_friendly_name() == name)
-    return node.output(0)
-
-
-def _replaced(output: openvino.Output) -> openvino.Node:
-    """Return a parameter that stands where an output stood."""
-    parameter = ops.parameter(output.get_shape(), np.float32)
-    for target in list(output.get_target_inputs()):
-        target.replace_source_output(parameter.output(0))
-    return parameter
+def _replaced(outputs: list[openvino.Output]) -> list[openvino.Node]:
+    """Return parameters that stand where the outputs stood."""
+    parameters = []
+    for index, output in enumerate(outputs):
+        parameter = ops.parameter(output.get_shape(), np.float32)
+        parameter.set_friendly_name(f"parameter {index}")
+        for target in list(output.get_target_inputs()):
+            target.replace_source_output(parameter.output(0))
+        parameters.append(parameter)
+    return parameters

@@ -50,6 +50,17 @@ def test_compiled_graphs_are_kept_where_the_caller_says(toy, tmp_path):
     np.testing.assert_array_equal(again.labels, first.labels)
 
 
+def test_what_a_first_node_compiled_in_parts_the_next_one_finds(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(OpenVino, "_require_half", lambda self: None)
+    hu = slices(2, 64, 64).astype(np.float16)
+    kept = []
+    for _ in range(2):  # whatever was made and numbered before
+        open_openvino(base, threads=1, cache=tmp_path, half=True).run(hu, (1.0, 1.0))
+        kept.append(sorted(path.name for path in tmp_path.iterdir()))
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 3
+
+
 def test_a_graph_that_cannot_be_read_is_named(toy, tmp_path):
     (tmp_path / "ensemble.onnx").write_bytes(b"no graph")
     with pytest.raises(DeviceFailed, match=r"cannot read .*ensemble\.onnx"):
