@@ -32,17 +32,25 @@ Marker = Callable[[NDArray[np.float16], tuple[float, float]], Mapping[str, Label
 """Marks (n, rows, columns) slices with millimetres between rows and between columns."""
 
 
-def on_device(name: str, device: Device) -> Method:
+def on_device(name: str, device: Device, neighbours: int = 0) -> Method:
     """Return a method that marks as the node would: whole volumes are voted over and cleaned.
 
     Slices without neighbours are marked one by one, without what neighbours have to say.
+
+    Args:
+        name: what to call it.
+        device: with the model on it.
+        neighbours: slices to either side that the model's members see.
     """
 
     def mark(subject: Subject) -> Mapping[str, Exam]:
         images = subject.images
         if isinstance(images, Case):
             return {name: whole(images, segment(images.volume, device).label_map)}
-        return _each_slice(images, lambda hu, spacing: {name: device.run(hu, spacing).labels})
+        batch = 1 if neighbours else BATCH  # slices of one call are each other's neighbours
+        return _each_slice(
+            images, lambda hu, spacing: {name: device.run(hu, spacing).labels}, batch
+        )
 
     return mark
 
@@ -57,10 +65,12 @@ def side_by_side(name: str, graph: EnsembleGraph) -> Method:
             marks, _ = graph.marks(torch.from_numpy(hu), torch.tensor(spacing_mm))
             return {f"{name}: {each}": found.numpy() for each, found in variants(graph, marks)}
 
+    neighbours = graph.working.neighbours
+
     def mark(subject: Subject) -> Mapping[str, Exam]:
         if isinstance(subject.images, Case):
-            return _each_volume(subject.images, mark_slices)
-        return _each_slice(subject.images, mark_slices)
+            return _each_volume(subject.images, mark_slices, neighbours)
+        return _each_slice(subject.images, mark_slices, 1 if neighbours else BATCH)
 
     return mark
 
@@ -72,22 +82,22 @@ def whole(case: Case, found: LabelMap) -> Exam:
     return Exam(case.patient, (piece,))
 
 
-def _each_volume(case: Case, mark: Marker) -> Mapping[str, Exam]:
+def _each_volume(case: Case, mark: Marker, neighbours: int) -> Mapping[str, Exam]:
     """Mark every slice of a volume, then let neighbours vote and clean, as the engine does."""
     _, rows_mm, columns_mm = case.volume.geometry.spacing
     hu = np.clip(case.volume.hu, *HU_BOUNDS).astype(np.float16)
-    found = _in_batches(hu, (rows_mm, columns_mm), mark)
+    found = in_batches(hu, (rows_mm, columns_mm), mark, neighbours=neighbours)
     maps = {name: LabelMap(labels, case.volume.geometry) for name, labels in found.items()}
     return {name: whole(case, clean(outvote(each))) for name, each in maps.items()}
 
 
-def _each_slice(slices: Slices, mark: Marker) -> Mapping[str, Exam]:
+def _each_slice(slices: Slices, mark: Marker, batch: int) -> Mapping[str, Exam]:
     """Mark slices, those of one spacing at a time."""
     told = np.where(np.isnan(slices.pixel_mm), UNKNOWN_PIXEL_MM, slices.pixel_mm)
     pieces: dict[str, list[Piece]] = {}
     for pixel_mm in np.unique(told):
         part = slices[told == pixel_mm]
-        found = _in_batches(part.hu.astype(np.float16), (float(pixel_mm),) * 2, mark)
+        found = in_batches(part.hu.astype(np.float16), (float(pixel_mm),) * 2, mark, batch)
         for name, labels in found.items():
             pieces.setdefault(name, []).extend(_pieces(part, labels))
     patient = str(slices.patient[0])
@@ -103,13 +113,20 @@ def _pieces(slices: Slices, found: Labels) -> list[Piece]:
     ]
 
 
-def _in_batches(
-    hu: NDArray[np.float16], spacing_mm: tuple[float, float], mark: Marker
+def in_batches(
+    hu: NDArray[np.float16],
+    spacing_mm: tuple[float, float],
+    mark: Marker,
+    batch: int = BATCH,
+    neighbours: int = 0,
 ) -> Mapping[str, Labels]:
+    """Return the labels of slices, `batch` at a time, each time with their neighbours beside."""
     parts: dict[str, list[Labels]] = {}
-    for start in range(0, len(hu), BATCH):
-        for name, labels in mark(hu[start : start + BATCH], spacing_mm).items():
-            parts.setdefault(name, []).append(labels)
+    for start in range(0, len(hu), batch):
+        first = max(start - neighbours, 0)
+        shown = hu[first : start + batch + neighbours]
+        for name, labels in mark(shown, spacing_mm).items():
+            parts.setdefault(name, []).append(labels[start - first :][:batch])
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
