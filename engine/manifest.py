@@ -57,7 +57,7 @@ class Graph(_Part):
     """What the ONNX file is written in."""
 
     opset: int
-    precision: Literal["float32"]
+    precision: Literal["float32", "float16", "int8"]
 
 
 class Tolerances(_Part):

@@ -3,6 +3,7 @@
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
 
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Models")(train)
         app.command(rich_help_panel="Models")(evaluate)
         app.command(rich_help_panel="Models")(explain)
+        _model_group(app).command("export")(export)
         app.add_typer(dataset, name="dataset", rich_help_panel="Models")
 
 
@@ -68,6 +70,43 @@ def train(
             precision=precision,
         )
         train_model(wanted, Run(data, folder, model or folder / "model", machine))
+
+
+class Bits(StrEnum):
+    """What the members compute in."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or a model folder.")],
+    output: Annotated[Path, typer.Option(help="Model folder to write; replaced when there.")],
+    precision: Annotated[Bits, typer.Option(help="What the members compute in.")] = Bits.FLOAT32,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Labelled data that calibrates and judges; phantoms if left out."),
+    ] = None,
+) -> None:
+    """Write a trained model once more: with its torch program, in half precision, or in int8.
+
+    A variant that strays too far from float32 is refused; its loss of Dice stands in its card.
+    """
+    with _errors_said():
+        from trainer.variants import export_variant
+
+        export_variant(run, output, precision.value, data)
+
+
+def _model_group(app: typer.Typer) -> typer.Typer:
+    """Return the group `hepar model`, which the engine may have made."""
+    for group in app.registered_groups:
+        if group.name == "model" and group.typer_instance is not None:
+            return group.typer_instance
+    made = typer.Typer(help="Models.", no_args_is_help=True)
+    app.add_typer(made, name="model")
+    return made
 
 
 def evaluate(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.fusion import seven_loops
 from trainer.fusion import FUSIONS, blumberg, fuse, rivals, weighted
 from trainer.settings import Fusing
 
@@ -62,3 +63,9 @@ def test_each_class_is_fused_by_its_own_weights():
 def test_a_weighted_mean_is_compared_only_once_its_weights_are_known():
     assert [each.kind for each in rivals(Fusing())] == ["blumberg", "mean", "majority"]
     assert rivals(Fusing(weights=((1.0, 1.0),)))[-1].kind == "weighted"
+
+
+def test_the_benchmarks_loops_fuse_as_the_formula_does():
+    p = torch.rand((3, 1, 1, 9, 9), generator=torch.Generator().manual_seed(2))
+    expected = blumberg(p[:, :, 0].double(), 1.0)
+    assert np.array_equal(seven_loops(p.numpy(), 1.0), expected.numpy())
