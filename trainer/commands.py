@@ -49,7 +49,7 @@ def train(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
     devices: Annotated[str, typer.Option(help="How many GPUs, or auto.")] = "auto",
-    nodes: Annotated[int, typer.Option(min=1, help="How many machines; see the README.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines; see docs/recipes.md.")] = 1,
     precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
 ) -> None:
     """Learn a recipe's members from labelled slices and write a model folder.
