@@ -12,7 +12,7 @@ import typer
 
 from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.model import default_model_folder
-from trainer.complaints import errors_said as _errors_said
+from trainer.complaints import errors_said
 from trainer.datasets.commands import app as dataset
 from trainer.recipe import load_recipe
 
@@ -57,7 +57,7 @@ def train(
     Patients are split by the recipe; the held-out ones are only looked at in the end. Stopped and
     called again with the same --run, it goes on at the last epoch.
     """
-    with _errors_said():
+    with errors_said():
         from trainer.making import Run, train_model
         from trainer.training import Machine
 
@@ -93,7 +93,7 @@ def export(
 
     A variant that strays too far from float32 is refused; its loss of Dice stands in its card.
     """
-    with _errors_said():
+    with errors_said():
         from trainer.variants import export_variant
 
         export_variant(run, output, precision.value, data)
@@ -153,7 +153,7 @@ def evaluate(
     Whole volumes are marked as the node marks them, cleaning included; slices without neighbours
     one by one. Every figure comes with the number of patients it rests on.
     """
-    with _errors_said():
+    with errors_said():
         from trainer.evaluation.command import Data, Marking, Output, evaluate_command
         from trainer.evaluation.devices import DeviceName
         from trainer.evaluation.subjects import Whom
@@ -192,7 +192,7 @@ def explain(
 
     Writes a page that stands alone and says what each map shows.
     """
-    with _errors_said():
+    with errors_said():
         from trainer.looking.command import Wanted, explain_command
 
         wanted = Wanted(data, tuple(patient or ()), series, truth, tuple(slices or ()))
