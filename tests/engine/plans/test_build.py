@@ -214,6 +214,9 @@ def replace_level(options, level):
     return options.model_copy(update={"level": level})
 
 
-def test_the_default_model_is_built_ahead_of_time(ask, base):
-    plan = build_plan(ask(base, options=Options(batch=2, level=0)))
+@pytest.mark.parametrize("architecture", ["sm86", "sm89", "sm120"])
+def test_the_default_model_is_built_ahead_of_time(ask, base, architecture):
+    options = Options(batch=2, level=0)
+    plan = build_plan(ask(base, architecture=architecture, options=options))
     assert plan.manifest.model.startswith("base ")
+    assert plan.name.startswith(architecture)
