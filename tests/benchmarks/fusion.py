@@ -56,7 +56,7 @@ def _share(model: Model) -> tuple[float, float]:
         hu = phantom.volume.hu.astype(np.float16)
         spacing = np.array([0.8, 0.8], np.float32)
         whole = _request(model.graph, {"hu": hu, "spacing": spacing})
-        return _least(whole.infer, 5), _least(fusion.infer, 15)
+        return _least(whole.infer, 15), _least(fusion.infer, 100)
 
 
 def _request(graph: Path, feed: dict[str, NDArray[Any]]) -> Any:
