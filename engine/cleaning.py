@@ -28,7 +28,7 @@ def clean(label_map: LabelMap, smallest_tumour_mm3: float = SMALLEST_TUMOUR_MM3)
     sides belongs to it: to a tumour, where a tumour alone encloses it. Pieces of tumour smaller
     than `smallest_tumour_mm3` become liver.
     """
-    cleaned = np.zeros_like(label_map.labels)
+    cleaned = np.zeros(label_map.labels.shape, np.uint8)  # zeros_like would touch every page
     box = box_of(label_map.labels)
     if box is not None:
         marked = label_map.labels[box]
