@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -131,6 +132,18 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
         external_data=False,
         verbose=False,
     )
+    _forget_sources(path)
+
+
+def _forget_sources(path: Path) -> None:
+    """Take out what the exporter notes at each node: lines of code, and paths of this machine."""
+    model = onnx.load(path)
+    for part in (model.graph, *model.functions):
+        del part.metadata_props[:]
+        for item in (*part.node, *part.value_info):
+            del item.metadata_props[:]
+            item.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def _require_same_as_program(path: Path, reference: Reference, allowed: Tolerances) -> None:

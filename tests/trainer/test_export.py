@@ -60,6 +60,10 @@ def test_a_model_folder_gives_the_members_back(members, recipe, model, files):
         torch.testing.assert_close(found, members[0](seen), atol=1e-4, rtol=1e-4)
 
 
+def test_a_graph_does_not_tell_where_it_was_made(model):
+    assert b"graph.py" not in (model.folder / "ensemble.onnx").read_bytes()
+
+
 def test_no_8_bit_integers_live_inside_a_graph(model):
     graph = onnx.shape_inference.infer_shapes(onnx.load(model.graph)).graph
     kinds = {each.type.tensor_type.elem_type for each in graph.value_info}
