@@ -54,4 +54,4 @@ def to_store_peer(
 
 
 def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
+    return secret.get_secret_value().rstrip("\r\n") if secret else None  # as read from a file

@@ -12,6 +12,7 @@ NodeError
 │   └── PeerSilent       transient: a peer took the call, and broke off or said nothing
 ├── NotKept              transient: a peer says that it does not have what it was sent
 ├── PeerRefused          a peer answered, and does not want the object
+├── Unforeseen           anything else that ended a job; its own words are not repeated
 ├── UnknownJob           the workflow store has no such job, or no job at all
 └── AlreadyRunning       another node uses the same data folder or port
 """
@@ -94,6 +95,10 @@ class NotKept(NodeError):
 
 class PeerRefused(NodeError):
     """A peer answered, and does not want the object."""
+
+
+class Unforeseen(NodeError):
+    """Anything else that ended a job; its own words are not repeated, for they may quote a file."""
 
 
 class UnknownJob(NodeError):

@@ -18,6 +18,9 @@ SERIES_NUMBER_OFFSETS = {
 }
 """Added to the source's Series Number, so that results lie behind the images."""
 
+LARGEST_NUMBER = 2**31 - 1 - max(SERIES_NUMBER_OFFSETS.values())
+"""An integer string has 32 bits (PS3.5 table 6.2-1)."""
+
 
 class Identity(TypedDict):
     """What highdicom asks of every object that it makes."""
@@ -39,7 +42,7 @@ def identify(
     """Return the identity of the one object of its series, which shows `what` of `source`."""
     return Identity(
         series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSETS[kind] + int(source.get("SeriesNumber") or 0),
+        series_number=SERIES_NUMBER_OFFSETS[kind] + _number(source),
         sop_instance_uid=uids.instance,
         instance_number=1,
         manufacturer="Hepar",
@@ -48,3 +51,12 @@ def identify(
         device_serial_number=algorithm.digest[:LONG_STRING],
         series_description=f"Hepar: {what}",
     )
+
+
+def _number(source: Dataset) -> int:
+    """Return its Series Number, 0 where that is absent, no number or too large to be added to."""
+    try:
+        number = int(source.get("SeriesNumber") or 0)
+    except (ValueError, TypeError):
+        return 0
+    return number if abs(number) <= LARGEST_NUMBER else 0

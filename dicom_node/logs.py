@@ -9,6 +9,9 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from copy import copy
+
+from dicom_node.unforeseen import placed
 
 FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 """The `extra` fields that a line shows, in this order."""
@@ -21,11 +24,24 @@ class LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; `extra` fields follow the message."""
-        line = super().format(record)
+        """Return the line; `extra` fields follow the message, and an error's kind and place."""
+        line = super().format(_unquoted(record))
         present = [(name, getattr(record, name)) for name in FIELDS if hasattr(record, name)]
         fields = [f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" for k, v in present]
-        return " ".join([line, *fields])
+        error = record.exc_info[1] if record.exc_info else None
+        return " ".join([line, *fields, *([f"error={placed(error)!r}"] if error else [])])
+
+
+def _unquoted(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record without the words of an error, which may quote the patient's file.
+
+    pynetdicom logs errors as messages, everybody else beside one.
+    """
+    plain = copy(record)
+    plain.exc_info = plain.exc_text = None
+    if isinstance(plain.msg, BaseException):
+        plain.msg = type(plain.msg).__name__
+    return plain
 
 
 def start_logging(level: str = "INFO") -> None:

@@ -6,6 +6,7 @@ copied from the source afterwards, as they are.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import highdicom as hd
 from pydicom import Dataset
@@ -91,9 +92,18 @@ def _multi_frame(source: Dataset, common: Dataset, volume: hd.Volume) -> Dataset
 def _measures(slice_: Dataset, volume: hd.Volume) -> Dataset:
     measures = Dataset()
     measures.PixelSpacing = slice_.PixelSpacing
-    measures.SliceThickness = slice_.get("SliceThickness") or _decimal(volume.spacing[0])
+    measures.SliceThickness = _thickness(slice_) or _decimal(volume.spacing[0])
     measures.SpacingBetweenSlices = _decimal(volume.spacing[0])
     return measures
+
+
+def _thickness(slice_: Dataset) -> Any:
+    """Return Slice Thickness as the source has it; None where it is absent or no number."""
+    thickness = slice_.get("SliceThickness")
+    try:
+        return thickness if float(thickness or 0) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _orientation(volume: hd.Volume) -> Dataset:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.errors import NodeError, NotKept, PeerRefused
+from dicom_node.errors import NodeError, NotKept, PeerRefused, Unforeseen
 from dicom_node.jobs.patience import Patience
 from dicom_node.methods import Methods
 from dicom_node.outcome import Outcome, Verdict
@@ -17,6 +17,7 @@ from dicom_node.peers import Peer
 from dicom_node.peers.reference import read_reference
 from dicom_node.pipeline import process
 from dicom_node.profile import SEG, Profile, item_name
+from dicom_node.unforeseen import placed
 from dicom_node.viewer import seg_link
 from engine.errors import EngineError
 from engine.turns import Turns
@@ -133,7 +134,11 @@ class SeriesWorker:
 
 @contextmanager
 def _errors_logged(action: str, series: str) -> Iterator[None]:
-    """Log what ends a step; the workflow store keeps it, so it goes on up."""
+    """Log what ends a step; the workflow store keeps it, so it goes on up.
+
+    Raises:
+        Unforeseen: in place of what is no error of ours; the store tells it to whoever asks.
+    """
     extra = {"action": action, "series": series}
     try:
         yield
@@ -141,6 +146,8 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
         logger.error("failed: %s", error, extra=extra)
         raise
     except Exception as error:
-        # Nobody foresaw it, so its message may quote the patient's file. The store has it.
-        logger.error("failed: %s; `hepar jobs show` says more", type(error).__name__, extra=extra)
-        raise
+        told = Unforeseen(
+            f"unforeseen {placed(error)}; its words may name the patient, so they are kept back"
+        )
+        logger.error("failed: %s", told, extra=extra)
+        raise told from None

@@ -22,6 +22,7 @@ from dicom_node.pipeline import Method, process
 from dicom_node.profile import Item, Kind
 from dicom_node.selection import Rules
 from dicom_node.sources import FoundSeries, Source, to_source
+from dicom_node.unforeseen import placed
 from engine.errors import EngineError
 
 
@@ -72,10 +73,19 @@ def segment(
         items=frozenset(map(Item, {Kind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
     )
-    output.mkdir(parents=True, exist_ok=True)
+    _require_folder(output)
     whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
     if not all(whole):
         raise typer.Exit(1)
+
+
+def _require_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot make the folder {output}: {error.strerror}; name one that this user may write"
+        ) from error
 
 
 def _lots(
@@ -128,9 +138,12 @@ def _segment_all(found: Discovery, output: Path, method: Method) -> bool:
                 said = _said(outcome)
             except UnsupportedSeries as error:
                 said = f"not segmented: {error}"
-            except (NodeError, EngineError) as error:
+            except (NodeError, EngineError, OSError) as error:
                 errors += 1
                 said = f"failed: {error}"
+            except Exception as error:  # the edge of this command: the other series go on
+                errors += 1
+                said = f"failed: unforeseen {placed(error)}: {error}"
             progress.remove_task(task)
             say(f"{uid}: {said}")
     for path, reason in found.others.items():

@@ -23,13 +23,15 @@ def is_stored(status: int) -> bool:
     return status in (0x0000, 0x0001, 0x0107, 0x0116) or status >> 12 == 0xB
 
 
-def failure(peer: str, status: int, comment: str = "") -> NodeError:
-    """Return the error that a failure status asks for."""
+def failure(peer: str, status: int) -> NodeError:
+    """Return the error that a failure status asks for.
+
+    Error Comment (0000,0902) is not repeated: some archives name the patient in it.
+    """
     kind = next(
         (known for known in (status, status & 0xFF00, status & 0xF000) if known in MEANINGS), 0
     )
     said = f"{peer} answered 0x{status:04X} ({MEANINGS.get(kind, 'a failure')})"
-    said = f"{said}: {comment}" if comment else said
     if kind in TRANSIENT:
         return PeerUnavailable(said)
     return PeerRefused(f"{said}; see the peer's log for what it expects")

@@ -93,7 +93,7 @@ class StorePeer(Entity):
         if "Status" not in status:  # pynetdicom's way to say timeout or abort
             raise self.silent()
         if not is_stored(status.Status):
-            raise failure(self.name, status.Status, status.get("ErrorComment", ""))
+            raise failure(self.name, status.Status)
 
 
 def _context(path: Path) -> Context:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import requests
@@ -56,14 +57,12 @@ class StowPeer:
 
     def echo(self) -> None:
         """Return if the server answers a search as a DICOMweb server would."""
-        try:
+        with self.errors_told():
             answer = self._session().get(
                 f"{self.url.rstrip('/')}/studies",
                 params={"limit": "1"},
                 timeout=(self.connect_s, self.answer_s),
             )
-        except requests.RequestException as error:
-            raise self._unreachable(error) from error
         if not answer.ok:
             raise self._http_failure(answer)
 
@@ -82,6 +81,10 @@ class StowPeer:
         """Turn what `requests` raises into what it means for the job."""
         try:
             yield
+        except requests.exceptions.InvalidHeader:
+            raise PeerRefused(  # whose own message would show it
+                f"{self.name}: the password or token holds characters that no HTTP header may"
+            ) from None
         except requests.RequestException as error:
             if error.response is not None and not error.response.ok:
                 raise self._http_failure(error.response) from error
@@ -110,7 +113,7 @@ class StowPeer:
         return session
 
     def _http_failure(self, answer: requests.Response) -> NodeError:
-        said = f"{self.name}: {self.url} answered {answer.status_code} {answer.reason}"
+        said = f"{self.name}: {self.url} answered {_meaning(answer.status_code)}"
         if answer.status_code >= 500 or answer.status_code in TRY_LATER:
             return PeerUnavailable(said)
         if failed := self._failed(_dataset(answer)):
@@ -130,6 +133,14 @@ class StowPeer:
             f"{self.name}: {self.url} gave no answer that can be read: {error}; check that it runs,"
             " and the address"
         )
+
+
+def _meaning(status: int) -> str:
+    """Return a status as RFC 9110 calls it; what the server itself writes there is not repeated."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
 def _dataset(answer: requests.Response) -> Dataset:

@@ -109,7 +109,7 @@ class EntitySource:
                 f"{self.name} does not know {ae_title} as a destination; make its address known"
                 " there"
             )
-        return failure(self.name, status.Status, status.get("ErrorComment", ""))
+        return failure(self.name, status.Status)
 
 
 class Counter:

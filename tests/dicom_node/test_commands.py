@@ -139,6 +139,28 @@ def test_a_truncated_file_is_named_and_other_series_go_on(hepar, write_liver, to
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_an_error_that_nobody_foresaw_stops_no_other_series(
+    hepar, write_liver, toy_folder, tmp_path, monkeypatch
+):
+    both = write_liver("both/good").parent
+    odd = write_liver("both/odd")
+
+    def verify(file, sources, shown):
+        if sources[0].SeriesInstanceUID == dcmread(odd / "0.dcm").SeriesInstanceUID:
+            raise KeyError("nobody thought of it")
+
+    monkeypatch.setattr("dicom_node.results.verify_seg", verify)
+    said = segment(hepar, both, tmp_path / "out", toy_folder, status=1)
+    assert re.search(r"failed: unforeseen KeyError at .*test_commands\.py.*nobody thought", said)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_segment_names_a_folder_that_cannot_be_made(hepar, write_liver, toy_folder, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadConfiguration, match=r"cannot make the folder .*out: Not a directory"):
+        segment(hepar, write_liver(), tmp_path / "file" / "out", toy_folder)
+
+
 def test_phantom_writes_a_series_and_its_truth(hepar, tmp_path):
     options = ("--slices", 20, "--slice-mm", 10, "--size", 64, "--pixel-mm", 6, "--seed", 4)
     said = hepar("phantom", tmp_path / "p", *options)

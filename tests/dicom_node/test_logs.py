@@ -1,21 +1,30 @@
 """What a run leaves in the log: steps, UIDs and seconds, and nothing about a patient."""
 
+import io
+import logging
 import re
+import urllib.request
 
 import pytest
 from pydicom import dcmread
 
+from dicom_node.config import Settings
 from dicom_node.jobs.job import State
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.logs import LineFormatter, quieten_libraries
+from dicom_node.node import running_node
 from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
 from engine.phantom import make_phantom
-from tests.dicom_node.node_process import NodeProcess, wait_until
+from tests.dicom_node.node_process import NodeProcess, Thresholds, wait_until
+from tests.engine.toy import write_toy_model
 
 PATIENT = {
     "PatientName": "Musterfrau^Erika",
     "PatientID": "4711-0815",
     "PatientBirthDate": "1949-12-31",  # not as DICOM writes it, so libraries warn of it
     "OtherPatientNames": "Gabler",
+    "PatientComments": "Tochter von Frau Gabler",
     "SeriesDescription": "Abdomen Musterfrau",
 }
 SECRETS = ("Musterfrau", "Erika", "4711", "1949", "12-31", "Gabler", "Neumann")
@@ -70,3 +79,65 @@ def test_no_line_of_a_run_names_the_patient(of_patient, tmp_path):
         assert re.search(rf"^.* action={action} .*series={series}", log, re.MULTILINE), action
     for action in ("read", "compute", "write", "verify"):
         assert re.search(rf"action={action} series={series} seconds=\d+\.\d+$", log, re.MULTILINE)
+
+
+class Garrulous(Thresholds):
+    """A device that fails as libraries do: quoting what it stumbled over."""
+
+    def run(self, hu, spacing_mm):
+        raise ValueError(f"could not convert string to float: {PATIENT['PatientName']!r}")
+
+
+@pytest.fixture
+def log():
+    """What a node's log would have of this test."""
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(LineFormatter())
+    quieten_libraries()
+    logging.root.addHandler(handler)
+    yield lines
+    logging.root.removeHandler(handler)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DA")
+def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_not_in_its_words(
+    of_patient, tmp_path, log
+):
+    settings = Settings(
+        node={"data": tmp_path / "data", "port": 0},
+        receive={"quiet_s": 0.2, "keep_free_mb": 0},
+        engine={"model": write_toy_model(tmp_path / "model")},
+        http={"port": 0},
+    )
+    paths = of_patient("garrulous")
+    study = dcmread(paths[0]).StudyInstanceUID
+    with (
+        running_node(settings, open_device=lambda model, settings: Garrulous()) as node,
+        open_ledger(settings.database_url) as ledger,
+    ):
+        StorePeer("node", node.ae_title, *node.address).send_many(paths)
+        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.FAILED])
+        (job,) = ledger.jobs()
+        address = "http://{}:{}/jobs?study={}".format(*node.http, study)
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            told = reply.read().decode()
+    assert re.match(r"unforeseen ValueError at dicom_node/test_logs\.py:\d+; ", job.reason)
+    assert job.reason in log.getvalue()
+    store = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("jobs.sqlite*"))
+    kept = store.decode("utf-8", "replace")
+    for place in (log.getvalue(), kept, told, job.reason):
+        assert [word for word in SECRETS if word in place] == []
+
+
+def test_the_words_of_an_error_stay_off_the_log_whoever_logs_it(log):
+    logger = logging.getLogger("pynetdicom.events")
+    try:
+        float(PATIENT["PatientName"])
+    except ValueError as error:
+        logger.exception("a handler failed")
+        logger.exception(error)  # as pynetdicom does
+    first, second = log.getvalue().splitlines()
+    assert re.search(r"ERROR a handler failed error='ValueError at .*test_logs\.py:\d+'$", first)
+    assert " ERROR ValueError error=" in second
+    assert "Musterfrau" not in log.getvalue()

@@ -2,7 +2,7 @@ import time
 from io import BytesIO
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -89,6 +89,15 @@ def test_a_failure_is_for_now_or_for_good(archive, seg_file, status, error, says
     peer, _ = archive(status=status)
     with pytest.raises(error, match=says):
         peer.send(seg_file)
+
+
+def test_what_a_peer_says_of_the_patient_is_not_repeated(archive, seg_file):
+    answer = Dataset()
+    answer.Status, answer.ErrorComment = 0xC123, "Musterfrau^Erika has another ID"
+    peer, _ = archive(status=answer)
+    with pytest.raises(PeerRefused, match="see the peer's log") as caught:
+        peer.send(seg_file)
+    assert "Musterfrau" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])

@@ -141,6 +141,21 @@ def test_an_http_error_is_for_now_or_for_good(server, seg_file, status, error, s
     assert len(server.seen) == 2  # the job tries again, not the client
 
 
+def test_a_secret_that_is_no_header_is_not_shown(server, seg_file):
+    peer = StowPeer("web", server.root, token="t0p\n")
+    for act in (peer.echo, lambda: peer.send(seg_file)):
+        with pytest.raises(PeerRefused, match="holds characters that no HTTP header may") as caught:
+            act()
+        assert "t0p" not in str(caught.value)
+
+
+def test_what_a_server_writes_beside_its_status_is_not_repeated(server, seg_file, monkeypatch):
+    monkeypatch.setattr(Handler, "responses", {406: ("Musterfrau^Erika is unknown", "")})
+    server.status = 406
+    with pytest.raises(PeerRefused, match="answered 406 Not Acceptable; check"):
+        StowPeer("web", server.root).send(seg_file)
+
+
 def test_nobody_there_is_unavailable(seg_file):
     peer = StowPeer("web", "http://127.0.0.1:1/dicom-web", connect_s=2)
     for act in (peer.echo, lambda: peer.send(seg_file)):

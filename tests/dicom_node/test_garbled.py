@@ -1,0 +1,76 @@
+"""Series with garbage where no voxel depends on it: segmented, and without a word about it."""
+
+import warnings
+
+import pytest
+from pydicom import dcmread
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+
+from dicom_node.logs import quieten_libraries
+from dicom_node.outcome import Verdict
+from dicom_node.phantom_series import write_series
+from dicom_node.pipeline import Method, process
+from dicom_node.profile import Item, Kind
+from dicom_node.segments import Algorithm
+from dicom_node.selection import Rules
+from engine.phantom import make_phantom
+from tests.dicom_node.node_process import Thresholds
+
+GARBAGE = b"Musterfrau^Erika"
+METHOD = Method(Thresholds(), Algorithm("toy", "1", "ab" * 32), Rules(), frozenset(map(Item, Kind)))
+
+
+@pytest.fixture
+def garbled(tmp_path):
+    """Write a series with these bytes, raw, as the value of one attribute."""
+
+    def write(keyword, value):
+        made = make_phantom(shape=(8, 48, 48), spacing_mm=(25, 8, 8), noise_hu=2)
+        paths = write_series(made, keyword, tmp_path / "series")
+        tag = Tag(tag_for_keyword(keyword))
+        with warnings.catch_warnings(action="ignore"):
+            for path in paths:
+                instance = dcmread(path)
+                vr = dictionary_VR(tag)
+                instance[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+                instance.save_as(path)
+        return paths
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(
+            (keyword, GARBAGE)
+            for keyword in (
+                "SeriesNumber",
+                "InstanceNumber",
+                "SliceThickness",
+                "StudyDate",
+                "StudyTime",
+                "PatientBirthDate",
+                "PatientSex",
+                "PatientAge",
+                "PatientWeight",
+                "ContentDate",
+                "LossyImageCompressionRatio",
+                "SpecificCharacterSet",
+            )
+        ),
+        ("SeriesNumber", b"2147483647 "),
+        ("SeriesNumber", b"1\\2 "),
+        ("PatientName", b"\xff\xfe\\=^===" * 20),
+        ("PatientID", b"4711" * 30),
+    ],
+)
+def test_what_no_voxel_depends_on_may_be_garbage(garbled, tmp_path, keyword, value):
+    paths = garbled(keyword, value)
+    with warnings.catch_warnings():  # any that is left, and so could quote the value, is an error
+        quieten_libraries()
+        made = process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
+    assert made.verdict is Verdict.SEGMENTED
+    assert set(made.files) == {"report", "montage", "rtstruct"}
