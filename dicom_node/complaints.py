@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
@@ -15,7 +16,7 @@ def complaints(root: type[BaseModel], error: ValidationError) -> list[str]:
     return [
         _unknown_key(root, mistake["loc"])
         if mistake["type"] == "extra_forbidden"
-        else f"{_dotted(root, mistake['loc'])}: {mistake['msg']}"
+        else f"{_dotted(root, mistake['loc'])}: {_said(mistake)}"
         for mistake in error.errors(include_input=False, include_url=False)
     ]
 
@@ -28,6 +29,13 @@ def misplaced_secrets(root: type[BaseModel], tables: Mapping[str, Any]) -> list[
         for keys in _leaves(tables)
         if _is_secret(root, keys)
     ]
+
+
+def _said(mistake: ErrorDetails) -> str:
+    """Return what is wrong, in the validator's own words where it is one of ours."""
+    if mistake["type"] == "union_tag_not_found":
+        return "it has no kind; folder, store or stow would do"
+    return mistake["msg"].removeprefix("Value error, ")
 
 
 def _unknown_key(root: type[BaseModel], location: Location) -> str:

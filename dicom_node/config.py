@@ -6,16 +6,23 @@ environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come 
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from dicom_node.complaints import complaints, misplaced_secrets
 from dicom_node.errors import BadConfiguration
 from dicom_node.peer_settings import FolderSettings, PeerSettings
 from dicom_node.profile import Kind
+from dicom_node.selection import Rules
+from dicom_node.spelling import AeTitle, PeerName, UserPath, ViewerUrl
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
 """What is read when no other file is named, if it exists."""
@@ -27,15 +34,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def _require_rules(**rules: Any) -> None:
+    """Let rules that cannot work be complained of when the file is read, by pydantic."""
+    try:
+        Rules(**rules)
+    except BadConfiguration as error:
+        raise ValueError(str(error)) from None
+
+
 class NodeSection(Section):
     """`[node]`: who the node is, and where it keeps things."""
 
-    ae_title: str = Field(default="HEPAR", min_length=1, max_length=16)
+    ae_title: AeTitle = "HEPAR"
     host: str = "127.0.0.1"
     """Address to listen on; "0.0.0.0" lets other machines in."""
     port: int = Field(default=11112, ge=0, le=65535)
     """0 takes a free one."""
-    data: Path = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
+    data: UserPath = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
     """Folder of the spool, the results and the workflow store."""
 
 
@@ -68,6 +83,11 @@ class SelectSection(Section):
     exclude: dict[str, str] = {}
     """The same, of which none may be found."""
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _require_rules(**self.model_dump())
+        return self
+
 
 class UrgentSection(Section):
     """`[urgent]`: which series come before all others, as `urgency.Urgency` has it."""
@@ -76,6 +96,11 @@ class UrgentSection(Section):
     """AE titles, such as that of the emergency room's scanner."""
     include: dict[str, str] = {}
     """Attribute, such as StudyDescription, to a regular expression that must be found in it."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _require_rules(include=self.include)
+        return self
 
 
 class HttpSection(Section):
@@ -89,19 +114,17 @@ class HttpSection(Section):
 class ViewerSection(Section):
     """`[viewer]`: where a person looks at results."""
 
-    url: str | None = Field(
-        default=None, pattern=r"^https?://[^{}]*\{study\}[^{}]*\{series\}[^{}]*$"
-    )
+    url: ViewerUrl | None = None
     """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
 
 
 class EngineSection(Section):
     """`[engine]`: what computes, and with which model."""
 
-    model: Path | None = None
+    model: UserPath | None = None
     """Model folder; the one that ships with the package when absent."""
     threads: int | None = Field(default=None, ge=1)
-    plans: Path | None = None
+    plans: UserPath | None = None
     """Folder of TensorRT plans; `plans` in the data folder when absent."""
 
 
@@ -137,7 +160,7 @@ class Settings(BaseSettings):
     urgent: UrgentSection = UrgentSection()
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
-    peers: dict[str, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
+    peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
     """Where results go, by name; without any, to a folder beside the spool."""
 
     @classmethod
@@ -187,6 +210,11 @@ def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settin
         tables[section] = {**tables.get(section, {}), **keys}
     try:
         return Settings(**tables)
+    except SettingsError:  # its own message would show the value too
+        raise BadConfiguration(
+            "the environment names a whole table, such as HEPAR_NODE, and it is not JSON; name one"
+            " key, as in HEPAR_NODE__PORT"
+        ) from None
     except ValidationError as error:
         raise BadConfiguration(
             f"{chosen or 'environment'}: " + "; ".join(complaints(Settings, error))

@@ -47,7 +47,8 @@ def build() -> typer.Typer:
 
 def complain(error: Exception) -> None:
     """Print an error that was raised on purpose."""
-    Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+    said = f"error: {error}"  # whole: a path or a UID in it may be copied
+    Console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _register(entry_point: EntryPoint, app: typer.Typer) -> None:

@@ -1,12 +1,12 @@
 """The tables `[peers.<name>]` of the configuration, one class per kind of peer."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicom_node.peers.confirmation import Means
 from dicom_node.profile import Encoding, Form, Kind, Profile
+from dicom_node.spelling import AeTitle, UserPath, WebRoot
 
 
 class _Peer(BaseModel):
@@ -42,14 +42,14 @@ class FolderSettings(_Peer):
     """A folder that takes each object as a file."""
 
     kind: Literal["folder"]
-    folder: Path
+    folder: UserPath
 
 
 class StoreSettings(_Peer):
     """A DICOM node that takes objects by C-STORE."""
 
     kind: Literal["store"]
-    ae_title: str = Field(min_length=1, max_length=16)
+    ae_title: AeTitle
     host: str
     port: int = Field(default=104, ge=1, le=65535)
     confirm: Means = Means.AUTO
@@ -60,7 +60,7 @@ class StowSettings(_Peer):
     """A DICOMweb server that takes objects by STOW-RS."""
 
     kind: Literal["stow"]
-    url: str = Field(pattern=r"^https?://")
+    url: WebRoot
     """The root under which `/studies` lies."""
     user: str | None = None
     password: SecretStr | None = None

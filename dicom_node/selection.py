@@ -42,6 +42,8 @@ class Rules:
     def __post_init__(self) -> None:
         for keyword, pattern in (*self.include.items(), *self.exclude.items()):
             _require_usable(keyword, pattern)
+        _require_range("slices", self.min_slices, self.max_slices)
+        _require_range("thickness_mm", self.min_thickness_mm, self.max_thickness_mm)
 
 
 def why_not(headers: Sequence[Dataset], rules: Rules) -> str | None:
@@ -170,3 +172,11 @@ def _require_usable(keyword: str, pattern: str) -> None:
         raise BadConfiguration(
             f"{pattern!r} for {keyword} is no regular expression: {error}"
         ) from error
+
+
+def _require_range(what: str, least: float | None, most: float | None) -> None:
+    if least is not None and most is not None and least > most:
+        raise BadConfiguration(
+            f"no series has at least {least:g} and at most {most:g}; let min_{what} be no more than"
+            f" max_{what}"
+        )

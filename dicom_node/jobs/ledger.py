@@ -101,7 +101,10 @@ def open_ledger(database_url: str) -> Iterator[Ledger]:
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        raise UnknownJob(f"there are no jobs yet: {url.database} does not exist")
+        raise UnknownJob(
+            f"there are no jobs yet: {url.database} does not exist; start `hepar serve`, or name"
+            " the configuration of the node that runs (--config)"
+        )
     client = DBOSClient(
         system_database_url=database_url,
         serializer=DBOSPortableJSONSerializer(),

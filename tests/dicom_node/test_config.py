@@ -83,6 +83,25 @@ def test_options_win_over_the_file(write):
             "peers.a.objects.0: Input should be 'seg'",
         ),
         ("[jobs]\ndatabase = 'x'", "jobs.database is a secret"),
+        ("[node]\nae_title = 'A\\B'", r"node.ae_title: 'A.*B' is no AE title; letters"),
+        ("[node]\nae_title = '  '", "node.ae_title: '  ' is no AE title"),
+        ("[peers.Viewer]\nkind = 'folder'\nfolder = 'f'", "'Viewer' cannot name a peer; small"),
+        ("[peers.a]\nfolder = 'f'", "peers.a: it has no kind; folder, store or stow would do"),
+        (
+            "[peers.a]\nkind = 'stow'\nurl = 'https://me:sesame@h/dicom-web'",
+            "peers.a.url: a user and a password do not belong into it; set user, and",
+        ),
+        ("[peers.a]\nkind = 'stow'\nurl = 'h/dicom-web'", "peers.a.url: no address; https:"),
+        (
+            "[viewer]\nurl = 'https://v/{series}'",
+            "viewer.url: must begin .* hold {study} and behind",
+        ),
+        ("[select]\ninclude = { SeriesDescription = '(' }", "select: '\\(' for .* no regular expr"),
+        ("[urgent]\ninclude = { PatientName = 'x' }", "urgent: no rule on 'PatientName'; one of"),
+        (
+            "[select]\nmin_slices = 9\nmax_slices = 8",
+            "select: no series has at least 9 and at most 8",
+        ),
         ("port = = 1", "is not TOML"),
     ],
 )
@@ -90,6 +109,22 @@ def test_a_mistake_is_named_with_what_would_do(write, text, complaint):
     with pytest.raises(BadConfiguration, match=complaint) as caught:
         load_settings(write(text))
     assert "sesame" not in str(caught.value)
+
+
+def test_a_table_in_the_environment_that_is_no_json_is_told_without_its_value(monkeypatch):
+    monkeypatch.setenv("HEPAR_PEERS", "sesame")
+    with pytest.raises(BadConfiguration, match="name one key, as in HEPAR_NODE__PORT") as caught:
+        load_settings()
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_tilde_is_the_home_of_whoever_runs_the_node(write, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/hepar")
+    settings = load_settings(
+        write("[node]\ndata = '~/data'\n[peers.a]\nkind = 'folder'\nfolder = '~/out'")
+    )
+    assert str(settings.node.data) == "/home/hepar/data"
+    assert str(settings.peers["a"].folder) == "/home/hepar/out"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
