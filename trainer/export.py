@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from engine.devices import Answer, open_device
@@ -22,13 +20,13 @@ from engine.errors import DeviceFailed
 from engine.manifest import Data, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
-from engine.phantom import make_phantom
 from engine.reference import check_reference, compare, faults_of
 from trainer.classes import CLASSES
 from trainer.errors import ParityError
 from trainer.folding import fold
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe
+from trainer.reference import Reference, answer, write_reference
 
 OPSET = 20
 CARD = "MODEL_CARD.md"
@@ -48,16 +46,6 @@ class Description:
     """The licence of the weights, with attribution."""
     tolerances: Tolerances = field(default_factory=Tolerances)
     """How far a device may stray from what torch answers."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """Slices of a phantom, and what the float32 graph answers in torch."""
-
-    hu: Tensor
-    spacing: Tensor
-    labels: NDArray[np.uint8]
-    agreement: NDArray[np.float32]
 
 
 def export_model(
@@ -95,16 +83,6 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
-
-
-def answer(graph: EnsembleGraph) -> Reference:
-    """Answer slices of a phantom, so that no patient's image travels with a model."""
-    phantom = make_phantom(7, shape=(8, 288, 320), spacing_mm=(25.0, 1.3, 1.25))
-    hu = torch.from_numpy(phantom.volume.hu[2:7]).half()
-    spacing = torch.tensor(phantom.volume.geometry.spacing[1:], dtype=torch.float32)
-    with torch.inference_mode():
-        labels, agreement = graph(hu, spacing)
-    return Reference(hu, spacing, labels.numpy(), agreement.numpy())
 
 
 def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
@@ -170,17 +148,6 @@ def require_same_on_devices(folder: Path) -> None:
             check_reference(model, open_(model))
         except DeviceFailed as error:
             raise ParityError(f"{error}: nothing was written") from error
-
-
-def write_reference(reference: Reference, path: Path) -> None:
-    """Keep the slices and the answers that every device is measured by."""
-    np.savez_compressed(
-        path,
-        hu=reference.hu.numpy(),
-        spacing=reference.spacing.numpy(),
-        labels=reference.labels,
-        agreement=reference.agreement,
-    )
 
 
 def write_words(

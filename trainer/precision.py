@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import Tensor, nn
 
-from trainer.export import Reference, to_program, write_onnx
+from trainer.export import to_program, write_onnx
 from trainer.folding import fold
 from trainer.graph import EnsembleGraph
+from trainer.reference import Reference
 
 Precision = Literal["float32", "float16", "int8"]
 

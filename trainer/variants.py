@@ -24,16 +24,15 @@ from trainer.export import (
     CARD,
     LICENCE,
     Description,
-    answer,
     export_model,
     whole_or_not_at_all,
-    write_reference,
     write_words,
 )
 from trainer.graph import open_graph
 from trainer.phantoms import phantom_slices
 from trainer.precision import Feed, Precision, write_graph
 from trainer.recipe import Recipe
+from trainer.reference import answer, write_reference
 from trainer.run import read_cases
 
 console = Console()

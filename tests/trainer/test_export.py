@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from engine.devices import open_device
-from engine.model import load_model
-from trainer import export
+from engine.model import default_model_folder, load_model
+from engine.reference import read_reference
+from engine.volume import Label
 from trainer.errors import ParityError
 from trainer.evaluation.fusions import compare_fusions
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph, open_graph
 from trainer.members import make_member
+from trainer.reference import SEEDS, Reference, answer
 from trainer.run import read_cases
 
 WORDS = Description(recipe={}, data=(), evaluation={}, card="card", licence="licence")
@@ -71,12 +73,10 @@ def test_no_8_bit_integers_live_inside_a_graph(model):
 
 
 def test_a_graph_that_answers_otherwise_is_not_written(members, recipe, tmp_path, monkeypatch):
-    answer = export.answer
-
     def another(graph):
         reference = answer(graph)
         labels = 1 - (reference.labels > 0).astype(np.uint8)
-        return export.Reference(reference.hu, reference.spacing, labels, reference.agreement)
+        return Reference(reference.hu, reference.spacing, labels, reference.agreement)
 
     monkeypatch.setattr("trainer.export.answer", another)
     with pytest.raises(ParityError, match="nothing was written"):
@@ -114,3 +114,26 @@ def test_every_fusion_is_measured_on_the_held_out_patients(tiny_recipe, data_fol
     figures = compare_fusions(EnsembleGraph(members, tiny_recipe), cases.held_out, 1.5)
     assert list(figures) == ["unet", "linknet", "fpn", "blumberg", "mean", "majority"]
     assert set(figures["mean"].liver) == set(cases.split.held_out)
+
+
+class Thresholds(torch.nn.Module):
+    """Marks what is as dark as a phantom's tumour."""
+
+    def forward(self, hu, spacing):
+        return 2 * ((hu > 40) & (hu < 80)).to(torch.uint8), torch.zeros(len(hu), 2, 2)
+
+
+def test_the_reference_is_the_phantom_in_which_the_model_marks_most_tumour(monkeypatch):
+    most = answer(Thresholds())
+    marked = []
+    for seed in SEEDS:
+        monkeypatch.setattr("trainer.reference.SEEDS", (seed,))
+        marked.append(answer(Thresholds()).tumour_pixels)
+    assert most.tumour_pixels == max(marked) > min(marked)
+
+
+def test_a_pixel_of_tumour_decides_nothing_about_the_default_model():
+    model = load_model(default_model_folder())
+    _, _, expected = read_reference(model)
+    tumour = np.count_nonzero(expected.labels == Label.TUMOUR)
+    assert 5 / tumour < 1 - model.manifest.tolerances.dice
