@@ -3,10 +3,9 @@
 from textwrap import fill, indent
 
 from engine.manifest import Data
-from trainer.choosing import mean_dice
 from trainer.evaluation.overlap import Figures
 from trainer.recipe import Recipe
-from trainer.report import Compared
+from trainer.report import COLUMNS, Compared, to_row
 from trainer.run import Cases
 from trainer.settings import Loss, Origin
 
@@ -105,20 +104,10 @@ def _measured(cases: Cases, chosen: Figures) -> str:
 
 
 def _compared(figures: Compared, chosen: str) -> str:
-    rows = [
-        "| | liver, pooled | tumour, pooled | liver, per patient | tumour, per patient |",
-        "|---|---|---|---|---|",
-    ]
+    rows = [("", *COLUMNS), ("---",) * (len(COLUMNS) + 1)]
     for name, each in figures.items():
-        values = (
-            each.pooled_liver,
-            each.pooled_tumour,
-            mean_dice(each.liver),
-            mean_dice(each.tumour),
-        )
-        bold = f"**{name}**" if name == chosen else name
-        rows.append(" | ".join([f"| {bold}", *(f"{value:.3f}" for value in values)]) + " |")
-    return "\n".join(rows)
+        rows.append((f"**{name}**" if name == chosen else name, *to_row(each)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _choice(recipe: Recipe, validation: Compared, cases: Cases) -> str:

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.card import to_card
-from trainer.choosing import choose_fusion, mean_dice
+from trainer.choosing import choose_fusion
 from trainer.evaluation.fusions import compare_fusions
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
 from trainer.recipe import Recipe
-from trainer.report import Compared, to_evaluation
+from trainer.report import COLUMNS, Compared, to_evaluation, to_row
 from trainer.run import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.sources import licence_of, sources_of
 from trainer.training import Machine
@@ -86,14 +86,7 @@ def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Re
 
 
 def _show(figures: Compared, title: str) -> None:
-    columns = ("liver Dice", "tumour Dice", "per patient", "per patient", "tumour patients")
-    table = Table("", *columns, title=title)
+    table = Table("Dice", *COLUMNS, "tumour patients", title=title)
     for name, each in figures.items():
-        values = (
-            each.pooled_liver,
-            each.pooled_tumour,
-            mean_dice(each.liver),
-            mean_dice(each.tumour),
-        )
-        table.add_row(name, *(f"{value:.3f}" for value in values), str(each.tumour_patients))
+        table.add_row(name, *to_row(each), str(each.tumour_patients))
     console.print(table)

@@ -1,4 +1,4 @@
-"""Figures as the model's manifest states them."""
+"""Figures as the model's manifest states them, and as a row of a table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,16 @@ from trainer.run import Cases
 
 Compared = Mapping[str, Figures]
 """Name of a member or of a fusion to its figures on the same patients."""
+
+COLUMNS = ("liver, pooled", "tumour, pooled", "liver, per patient", "tumour, per patient")
+"""What the Dice in a row of `to_row` are."""
+
+
+def to_row(figures: Figures) -> tuple[str, ...]:
+    """Return the four Dice that members and fusions are compared by, in words; see `COLUMNS`."""
+    pooled = figures.pooled_liver, figures.pooled_tumour
+    means = mean_dice(figures.liver), mean_dice(figures.tumour)
+    return tuple(f"{dice:.3f}" for dice in (*pooled, *means))
 
 
 def to_evaluation(figures: Compared, cases: Cases, fusion: str) -> dict[str, Any]:

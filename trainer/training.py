@@ -184,6 +184,7 @@ def _calm() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         try:
