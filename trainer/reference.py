@@ -34,7 +34,7 @@ class Reference:
     @property
     def tumour_pixels(self) -> int:
         """Pixels that the graph takes for tumour."""
-        return np.count_nonzero(self.labels == Label.TUMOUR)
+        return int(np.count_nonzero(self.labels == Label.TUMOUR))
 
 
 def answer(graph: EnsembleGraph) -> Reference:
