@@ -14,6 +14,7 @@ import yaml
 
 from deploy.stack import ohif
 from dicom_node.config import load_settings
+from dicom_node.errors import AlreadyRunning, BadConfiguration
 from hepar_plugin.settings import read_settings
 from tests.system.servers import BIN
 
@@ -76,7 +77,7 @@ def test_nothing_listens_beyond_the_machine_unasked(name):
 def test_spool_models_and_plans_are_volumes():
     declared = yaml.safe_load(FILES[0].read_text())["volumes"]
     assert {"spool", "models", "plans", "archive"} == set(declared)
-    assert {"spool:/var/lib/hepar", "models:/models", "plans:/var/lib/hepar/plans"} <= set(
+    assert {"spool:/var/lib/hepar", "models:/models:ro", "plans:/var/lib/hepar/plans"} <= set(
         SERVICES["node"]["volumes"]
     )
 
@@ -102,6 +103,20 @@ def test_the_image_of_the_web_server_fills_every_gap():
     for template in (DEPLOY / "nginx").glob("*.template"):
         for gap in re.findall(r"\$\{HEPAR_\w+\}", template.read_text()):
             assert f"s#{gap}#" in dockerfile
+
+
+def test_the_health_check_asks_where_the_node_answers():
+    """Otherwise it would restart a node that is well, each minute."""
+    service = (DEPLOY / "systemd" / "hepar.service").read_text()
+    health = (DEPLOY / "systemd" / "hepar-health.service").read_text()
+    (port,) = re.findall(r"HEPAR_HTTP__PORT=(\d+)", service)
+    assert f"http://127.0.0.1:{port}/health" in health
+
+
+def test_a_configuration_that_is_wrong_does_not_start_the_service_again_and_again():
+    service = (DEPLOY / "systemd" / "hepar.service").read_text()
+    assert f"RestartPreventExitStatus={BadConfiguration.exit_code}\n" in service
+    assert AlreadyRunning.exit_code == BadConfiguration.exit_code
 
 
 def test_systemd_understands_the_units(tmp_path):

@@ -138,6 +138,17 @@ def test_what_waits_outlives_orthanc(orthanc, handover):
     assert json.loads(orthanc.properties[NOTE]) == {}
 
 
+def test_an_orthanc_that_cannot_note_what_waits_still_hands_over(orthanc, handover, monkeypatch):
+    def full(number, value):
+        raise orthanc.OrthancException("Database is full")
+
+    monkeypatch.setattr(orthanc, "SetGlobalProperty", full)
+    handover.offer("ct")
+    assert handover.step() is None
+    assert len(orthanc.sent) == 1
+    assert "cannot note what waits: Database is full" in orthanc.log[0]
+
+
 def test_a_series_deleted_meanwhile_is_forgotten(orthanc, handover, clock):
     orthanc.away = True
     handover.offer("ct")
@@ -184,6 +195,10 @@ def test_rules_say_why_a_series_stays(orthanc, rules, reason):
         ({"Automtic": True}, "unknown key Hepar.Automtic; known: Modality, Automatic"),
         ({"Rules": {"Modality": "CT"}}, "unknown key Hepar.Rules.Modality; known: Modalities"),
         ({"Rules": {"Include": {"X": "("}}}, "'(' for X is no regular expression"),
+        ({"Automatic": "no"}, "Hepar.Automatic is 'no'; true or false would do"),
+        ({"FirstPause": "5"}, "Hepar.FirstPause is '5'; a number would do"),
+        ({"Rules": []}, "Hepar.Rules is []; a table would do"),
+        ({"Rules": {"Modalities": "CT"}}, """Modalities is 'CT'; a list, such as ["CT"], would"""),
         ({"Modality": "heper"}, "'heper' is not in DicomModalities, which has ['hepar']"),
     ],
 )

@@ -80,7 +80,10 @@ class Archive:
 
     def note_waiting(self, waiting: Mapping[str, bool]) -> None:
         """Remember what waits; it outlives Orthanc."""
-        self._orthanc.SetGlobalProperty(NOTE, json.dumps(waiting))
+        try:
+            self._orthanc.SetGlobalProperty(NOTE, json.dumps(waiting))
+        except self._orthanc.OrthancException as error:
+            raise ArchiveError(f"cannot note what waits: {error}") from error
 
     def warn(self, message: str) -> None:
         """Write a line into Orthanc's log."""

@@ -125,7 +125,13 @@ class Handover:
                 )
 
     def _note(self) -> None:
-        self._archive.note_waiting({series: each.asked for series, each in self._waiting.items()})
+        """Note what waits; without the note only a restart of Orthanc forgets it."""
+        try:
+            self._archive.note_waiting(
+                {series: each.asked for series, each in self._waiting.items()}
+            )
+        except ArchiveError as error:
+            self._archive.warn(str(error))
 
     def _run(self) -> None:
         while not self._ended:

@@ -43,6 +43,21 @@ RULES = {
     "Exclude": "exclude",
 }
 
+NUMBER, TEXT, TABLE = ((int, float), "a number"), (str, "a text"), (dict, "a table")
+TYPES: dict[str, tuple[Any, str]] = {
+    "Modality": TEXT,
+    "Automatic": (bool, "true or false"),
+    "StateUrl": TEXT,
+    "FirstPause": NUMBER,
+    "LongestPause": NUMBER,
+    "Rules": TABLE,
+    "Modalities": (list, 'a list, such as ["CT"],'),
+    "MinInstances": NUMBER,
+    "MaxInstances": NUMBER,
+    "Include": TABLE,
+    "Exclude": TABLE,
+}
+
 
 def read_settings(configuration: Mapping[str, Any]) -> Settings:
     """Read the plugin's part of Orthanc's configuration.
@@ -51,6 +66,8 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
         BadConfiguration: names the key that is wrong.
     """
     own = dict(configuration.get("Hepar", {}))
+    _require_types(own, "Hepar")
+    _require_types(own.get("Rules", {}), "Hepar.Rules")
     rules = _named(own.pop("Rules", {}), RULES, "Hepar.Rules")
     _require_expressions(rules)
     chosen = Settings(**_named(own, KEYS, "Hepar"), rules=Rules(**rules))
@@ -67,6 +84,13 @@ def _named(table: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dic
     if unknown := sorted(set(table) - set(keys)):
         raise BadConfiguration(f"unknown key {where}.{unknown[0]}; known: {', '.join(keys)}")
     return {keys[key]: value for key, value in table.items()}
+
+
+def _require_types(table: Mapping[str, Any], where: str) -> None:
+    for key in table.keys() & TYPES.keys():
+        kind, said = TYPES[key]
+        if not isinstance(table[key], kind) or (isinstance(table[key], bool) and kind is not bool):
+            raise BadConfiguration(f"{where}.{key} is {table[key]!r}; {said} would do")
 
 
 def _require_expressions(rules: Mapping[str, Any]) -> None:

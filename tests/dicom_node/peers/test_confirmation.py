@@ -5,7 +5,13 @@ import time
 import pytest
 from pydicom import Dataset, dcmread
 
-from dicom_node.commitments import COMMITTED, Commitments, Question, ReportStatus
+from dicom_node.commitments import (
+    COMMITTED,
+    Commitments,
+    Question,
+    ReportStatus,
+    on_n_event_report,
+)
 from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.peers import FolderPeer, StorePeer
 from dicom_node.peers.confirmation import Confirmation, Means
@@ -60,6 +66,28 @@ def test_a_report_on_a_new_association_confirms(peer_of, receiver, seg_file):
     archive = Archive(report_to=receiver)
     assert peer_of(archive).confirm(seg_file) is Confirmation.COMMITTED
     assert archive.answers == [ReportStatus.SUCCESS]
+
+
+def test_the_answer_to_a_report_leaves_before_the_association_ends(peer_of, seg_file, monkeypatch):
+    def slow(event, commitments):
+        answer = on_n_event_report(event, commitments)
+        time.sleep(0.3)  # what was asked is known by now
+        return answer
+
+    monkeypatch.setattr("dicom_node.peers.commitment.on_n_event_report", slow)
+    archive = Archive(report_to="same")
+    assert peer_of(archive).confirm(seg_file) is Confirmation.COMMITTED
+    assert archive.answers == [ReportStatus.SUCCESS]
+
+
+def test_a_report_after_the_end_of_the_association_is_waited_for(
+    peer_of, receiver, seg_file, monkeypatch
+):
+    monkeypatch.setattr("dicom_node.peers.commitment.SAME_ASSOCIATION_S", 0.05)
+    monkeypatch.setattr("tests.dicom_node.peers.commitment_archive.PAUSE_S", 0.3)
+    archive = Archive(report_to=receiver)
+    assert peer_of(archive).confirm(seg_file) is Confirmation.COMMITTED
+    assert len(archive.requests) == 1
 
 
 def test_a_report_that_says_no_means_not_kept(peer_of, receiver, seg_file):
