@@ -46,6 +46,7 @@ class NodeSection(Section):
     """`[node]`: who the node is, and where it keeps things."""
 
     ae_title: AeTitle = "HEPAR"
+    """How the node calls itself; it answers to any title."""
     host: str = "127.0.0.1"
     """Address to listen on; "0.0.0.0" lets other machines in."""
     port: int = Field(default=11112, ge=0, le=65535)
@@ -64,20 +65,26 @@ class ReceiveSection(Section):
     keep_free_mb: int = Field(default=2000, ge=0)
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
+    """Open at the same time; one more is rejected for the moment."""
 
 
 class SelectSection(Section):
     """`[select]`: which series are worth segmenting, as `selection.Rules` has it."""
 
     modalities: tuple[str, ...] = ("CT",)
+    """Values of Modality."""
     image_types: tuple[str, ...] = ()
     """Values of ImageType of which every instance must hold at least one; empty: any will do."""
     refused_image_types: tuple[str, ...] = ("LOCALIZER",)
     """Values of ImageType that no instance may hold."""
     min_slices: int = 1
+    """Instances of the series, or frames in them."""
     max_slices: int | None = None
+    """The same; no bound when absent."""
     min_thickness_mm: float | None = None
+    """Slice Thickness; a series that does not say it is refused where there is a bound."""
     max_thickness_mm: float | None = None
+    """The same."""
     include: dict[str, str] = {}
     """Attribute, such as SeriesDescription, to a regular expression that must be found in it."""
     exclude: dict[str, str] = {}
@@ -107,6 +114,7 @@ class HttpSection(Section):
     """`[http]`: telling the state of jobs to an archive's page and to health checks."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; nothing asks for a password there."""
     port: int | None = Field(default=None, ge=0, le=65535)
     """Nothing is told without one; 0 takes a free one."""
 
@@ -124,6 +132,7 @@ class EngineSection(Section):
     model: UserPath | None = None
     """Model folder; the one that ships with the package when absent."""
     threads: int | None = Field(default=None, ge=1)
+    """Of the processor, for computing; as many as it has cores when absent."""
     plans: UserPath | None = None
     """Folder of TensorRT plans; `plans` in the data folder when absent."""
 
@@ -141,6 +150,7 @@ class JobsSection(Section):
     first_pause_s: float = Field(default=5.0, gt=0)
     """Pause after the first failed delivery; each further one doubles it."""
     longest_pause_s: float = Field(default=600.0, gt=0)
+    """No pause is longer."""
     give_up_days: float = Field(default=7.0, gt=0)
     """After this long a delivery fails, until someone retries it."""
 

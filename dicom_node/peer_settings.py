@@ -43,6 +43,7 @@ class FolderSettings(_Peer):
 
     kind: Literal["folder"]
     folder: UserPath
+    """Made when it is not there."""
 
 
 class StoreSettings(_Peer):
@@ -51,6 +52,7 @@ class StoreSettings(_Peer):
     kind: Literal["store"]
     ae_title: AeTitle
     host: str
+    """Name or address of the machine."""
     port: int = Field(default=104, ge=1, le=65535)
     confirm: Means = Means.AUTO
     """What the peer is asked for before a result counts as delivered."""
@@ -63,9 +65,11 @@ class StowSettings(_Peer):
     url: WebRoot
     """The root under which `/studies` lies."""
     user: str | None = None
+    """For HTTP Basic."""
     password: SecretStr | None = None
+    """Of this user; from the environment only."""
     token: SecretStr | None = None
-    """Bearer token."""
+    """Bearer token, which goes before user and password; from the environment only."""
     confirm: Literal["qidors", "none"] = "qidors"
     """What the server is asked for before a result counts as delivered."""
 

@@ -22,7 +22,7 @@ from dicom_node.sources.entity import IMAGES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 
 STORE_ANSWERS = {
     StoreStatus.SUCCESS: "The instance, as it came, and its folder are synced to the disk.",
-    StoreStatus.PROCESSING_FAILURE: "Not given by the node itself.",
+    StoreStatus.PROCESSING_FAILURE: "The disk refused the instance though it has room.",
     StoreStatus.INVALID_OBJECT_INSTANCE: "The request names no instance, or by what is no UID.",
     StoreStatus.SOP_CLASS_NOT_SUPPORTED: "Another SOP class than that of the presentation context.",
     StoreStatus.NOT_AUTHORISED: "Not given by the node itself.",

@@ -67,6 +67,7 @@ STAGES = {
     ),
     "before delivery": Death(FolderPeer, "send", after=False),
     "after delivery": Death(FolderPeer, "send", after=True),
+    "after confirmation": Death(FolderPeer, "confirm", after=True),
 }
 
 

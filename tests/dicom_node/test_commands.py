@@ -20,6 +20,7 @@ from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy import write_toy_model
 
 LIVER_HU, TUMOUR_HU = 150, 250
+LOOK = ("--review",)
 
 
 @pytest.fixture
@@ -182,8 +183,10 @@ def test_demo_leaves_a_seg_and_a_picture_and_says_where(hepar, write_liver, toy_
 def test_demo_knows_how_many_come_and_does_not_wait_for_quiet(
     hepar, write_liver, toy_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("dicom_node.demo.QUIET_S", 3600)
-    assert "SEG" in hepar("demo", write_liver(), "-o", tmp_path / "out", "-m", toy_folder)
+    monkeypatch.setattr("dicom_node.demo.QUIET_S", 60)
+    said = hepar("demo", write_liver(), "-o", tmp_path / "out", "-m", toy_folder)
+    (quiet_s,) = re.findall(r"^ *quiet +([\d.]+) s", said, re.MULTILINE)
+    assert float(quiet_s) < 60
 
 
 def test_demo_of_a_series_that_is_not_eligible_says_why(hepar, write_liver, toy_folder, tmp_path):
@@ -213,7 +216,9 @@ def test_jobs_before_any_node_ran_says_so(hepar, tmp_path):
 
 def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_path):
     config = tmp_path / "hepar.toml"
-    config.write_text(f'[node]\ndata = "{tmp_path / "data"}"\n')
+    config.write_text(
+        f'[node]\ndata = "{tmp_path / "data"}"\n[viewer]\nurl = "http://v/{{study}}/{{series}}"\n'
+    )
     settings = Settings(
         node={"data": tmp_path / "data", "port": 0},
         receive={"quiet_s": 0.2, "keep_free_mb": 0},
@@ -229,11 +234,17 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
         peer.send_many(paths)
         wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
         peer.send_many(paths[:3])  # known instances: the same series again, whole
-        (job,) = ledger.jobs()
-        assert "done" in hepar("jobs", "list", "-c", config)
-        assert job.id in hepar("jobs", "list", "--review", "-c", config)
+        peer.send_many(write_series(made, "single", tmp_path / "single")[:1])
+        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE, State.FAILED])
+        job, failed = ledger.jobs()
+        listed, to_review = (hepar("jobs", "list", *more, "-c", config) for more in ((), LOOK))
+        assert re.search(rf"{job.id} .*done", listed)
+        assert re.search(rf"{failed.id} .*failed .*single slice", listed)
+        assert re.search(rf"{job.id} .*liver reaches the first slice", to_review)
+        assert failed.id not in to_review
     said = hepar("jobs", "show", job.id[:6], "-c", config)
-    for word in (job.id, job.series_uid, "to folder", "liver", "compute"):
+    link = f"http://v/{job.study_uid}/{job.outcome.seg_series_uid}"
+    for word in (job.id, job.series_uid, "to folder", "liver", "compute", "review", link):
         assert word in said
     assert "nothing to do, it is done" in hepar("jobs", "retry", job.id, "-c", config)
     with pytest.raises(UnknownJob, match="no jobs match 'xyz'"):

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -102,6 +103,8 @@ def test_a_lesion_keeps_its_uid_when_another_is_no_longer_found(ct_series):
     uids = [tracking.uid for tracking in track(three, series)]
     assert len(set(uids)) == 3
     assert [tracking.uid for tracking in track(two, series)] == uids[:2]
+    later = [replace(lesion, number=lesion.number - 1) for lesion in three[1:]]
+    assert [tracking.uid for tracking in track(later, series)] == uids[1:]
     assert not set(uids) & {tracking.uid for tracking in track(three, "1.2.3")}
 
 

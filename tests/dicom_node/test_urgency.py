@@ -7,15 +7,23 @@ import pytest
 from pydicom import dcmwrite
 
 from dicom_node.config import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.patience import Patience
 from dicom_node.jobs.store import running, submit
 from dicom_node.node import running_node
+from dicom_node.outcome import Outcome, Verdict
 from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
+from dicom_node.pipeline import Method
+from dicom_node.segments import Algorithm
+from dicom_node.selection import Rules
 from dicom_node.urgency import Urgency
+from dicom_node.worker import SeriesWorker
 from engine.phantom import make_phantom
+from engine.turns import Turns
 from tests.dicom_node.jobs.test_workflows import Scripted
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy import write_toy_model
@@ -102,6 +110,27 @@ def test_an_urgent_job_waits_for_no_other(queues):
     wait_until(lambda: len(worker.begun) == 2)
     assert worker.begun == [("first", False), ("urgent", True)]
     assert ledger.find("second").state is State.WAITING
+
+
+def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
+    class Watched(Turns):
+        def on(self, device, *, urgent=False):
+            asked.append(urgent)
+            return super().on(device, urgent=urgent)
+
+    class Always:
+        def run(self, work):
+            return work(method)
+
+    asked, method = [], Method(Thresholds(), Algorithm("toy", "1", "ab"), Rules())
+    nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
+    monkeypatch.setattr("dicom_node.worker.process", lambda *_, **__: nothing)
+    worker = SeriesWorker(
+        Always(), DataFolder(tmp_path), {}, {}, Patience(), lambda *_: None, turns=Watched()
+    )
+    for urgent in (True, False):
+        worker.segment("job", "1.2", [], urgent=urgent)
+    assert asked == [True, False]
 
 
 def test_a_waiting_job_can_be_urged(queues):
