@@ -3,11 +3,11 @@
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import perf_counter
 from types import FrameType
 
 from dicom_node.commitments import Commitments
@@ -17,8 +17,9 @@ from dicom_node.destinations import to_peer
 from dicom_node.housekeeping import kept_tidy
 from dicom_node.jobs.patience import Patience
 from dicom_node.jobs.store import running
-from dicom_node.method import OpenDevice, rehearse, to_methods
+from dicom_node.method import rehearse, to_methods
 from dicom_node.methods import Methods
+from dicom_node.opening import OpenDevice, Opening, opening
 from dicom_node.pipeline import Method
 from dicom_node.reception import receiving
 from dicom_node.spool import Spool
@@ -42,7 +43,11 @@ class Node:
     """Where it tells the state of jobs, if it is to."""
 
 
-def serve(settings: Settings, open_device: OpenDevice | None = None) -> None:
+def unwatched(job: str, done: int, of: int) -> None:
+    """Be told how far a job is, for nobody."""
+
+
+def serve(opened: Opening) -> None:
     """Run the node until it is told to stop by SIGINT or SIGTERM.
 
     Raises:
@@ -55,7 +60,7 @@ def serve(settings: Settings, open_device: OpenDevice | None = None) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with running_node(settings, open_device=open_device):
+    with working(opened):
         told.wait()
         logger.info("stopping", extra={"action": "stop"})
 
@@ -64,7 +69,7 @@ def serve(settings: Settings, open_device: OpenDevice | None = None) -> None:
 def running_node(
     settings: Settings,
     *,
-    progress: JobProgress = lambda job, done, of: None,
+    progress: JobProgress = unwatched,
     open_device: OpenDevice | None = None,
 ) -> Iterator[Node]:
     """Run a node while the block lasts; what the last one left undone is taken up at once.
@@ -74,21 +79,30 @@ def running_node(
         progress: told how far the device is with which job.
         open_device: opens what computes, in place of the devices that Hepar knows.
     """
-    begun = time.perf_counter()
-    data = DataFolder(settings.node.data)
+    with opening(settings, open_device) as opened, working(opened, progress) as node:
+        yield node
+
+
+@contextmanager
+def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node]:
+    """Let a node work while the block lasts; it listens once its device has passed the gate.
+
+    Raises:
+        NodeError, EngineError: it could not start, and the message says what would do.
+    """
+    settings, data = opened.settings, opened.data
     url, keep_for = settings.database_url, timedelta(hours=settings.jobs.keep_hours)
     with ExitStack() as stack:
-        name = stack.enter_context(data.claimed())
-        rehearse()
-        methods = to_methods(settings, open_device)
-        method = methods.now()  # not in the first job only: who cannot serve should not start
+        methods = to_methods(settings, opened.model, opened.fleet)
+        opened.device.result()  # not in the first job only: who cannot serve should not start
+        method = methods.now()
         commitments = Commitments()
         worker = _worker(methods, data, settings, progress, commitments)
         stack.enter_context(
             running(
                 worker,
                 database_url=url,
-                executor=name,
+                executor=opened.name,
                 peers=sorted(worker.peers),
                 at_once=settings.jobs.at_once or _at_once(method),
             )
@@ -98,9 +112,10 @@ def running_node(
         reception = stack.enter_context(receiving(spool, digest, settings, commitments))
         http = stack.enter_context(state_told(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
-        address, seconds = reception.address, time.perf_counter() - begun
-        _say_started(settings.node.ae_title, address, method, seconds)
-        yield Node(settings.node.ae_title, address, reception.expect, http)
+        seconds = perf_counter() - opened.begun
+        _say_started(settings.node.ae_title, reception.address, method, seconds)
+        rehearse()
+        yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
 def _at_once(method: Method) -> int:

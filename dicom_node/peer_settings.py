@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from dicom_node.peers.confirmation import Means
+from dicom_node.means import Means
 from dicom_node.profile import Encoding, Form, Kind, Profile
 from dicom_node.spelling import AeTitle, UserPath, WebRoot
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
-from dicom_node.commands.options import Config, peer_named, settings
+from dicom_node.commands.options import Config, settings
+from dicom_node.commands.peers import peer_named
 from dicom_node.config import Settings
 from dicom_node.errors import NodeError, PeerUnavailable
 from dicom_node.logs import quieten_libraries

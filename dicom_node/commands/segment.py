@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
-from dicom_node.commands.options import Config, Model, peer_named, settings
+from dicom_node.commands.options import Config, Model, settings
+from dicom_node.commands.peers import peer_named
 from dicom_node.config import Settings
 from dicom_node.discovery import Discovery, discover
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.method import to_methods
+from dicom_node.opening import to_fleet
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
 from dicom_node.profile import Item, Kind
@@ -69,7 +71,7 @@ def segment(
     chosen = settings(config, model)
     lots = _lots(folder, peer, (study, since), chosen)
     method = replace(
-        to_methods(chosen).now(),
+        to_methods(chosen, *to_fleet(chosen)).now(),
         items=frozenset(map(Item, {Kind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
     )

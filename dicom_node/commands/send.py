@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.options import Config, peer_named, settings
+from dicom_node.commands.options import Config, settings
+from dicom_node.commands.peers import peer_named
 from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
 from dicom_node.peers import Peer, StorePeer

@@ -3,9 +3,9 @@
 import logging
 import os
 
-from dicom_node import node
 from dicom_node.commands.options import Config, Model, settings
 from dicom_node.logs import start_logging
+from dicom_node.opening import opening
 
 
 def serve(config: Config = None, model: Model = None) -> None:
@@ -15,7 +15,10 @@ def serve(config: Config = None, model: Model = None) -> None:
     `delivered` in its data folder. SIGINT or SIGTERM ends it; what is under way goes on next time.
     """
     start_logging()
-    node.serve(settings(config, model))
+    with opening(settings(config, model)) as opened:
+        from dicom_node import node  # a second of imports, while the device opens
+
+        node.serve(opened)
     logging.shutdown()
     # A delivery may be in the middle of a pause of minutes, or a series half computed. Both are
     # durable, and neither should hold up the end, as Python's own exit would let them.

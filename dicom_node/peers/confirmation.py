@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from dicom_node.commitments import Commitments
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.means import Means
 from dicom_node.peers.commitment import require_committed
 from dicom_node.peers.entity import Entity
 from dicom_node.peers.query import require_found
@@ -14,16 +15,6 @@ logger = logging.getLogger(__name__)
 
 REPORT_S = 30.0
 """How long one request for storage commitment waits for its report."""
-
-
-class Means(StrEnum):
-    """What a C-STORE peer is asked for."""
-
-    AUTO = "auto"
-    """Storage commitment, else a search; one that does neither is taken at its word."""
-    COMMITMENT = "commitment"
-    FIND = "find"
-    NONE = "none"
 
 
 class Confirmation(StrEnum):

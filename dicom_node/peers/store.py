@@ -13,8 +13,9 @@ from pynetdicom.association import Association
 
 from dicom_node.commitments import Commitments
 from dicom_node.errors import PeerRefused
+from dicom_node.means import Means
 from dicom_node.peers.answers import failure, is_stored
-from dicom_node.peers.confirmation import Confirmation, Means, confirm_by
+from dicom_node.peers.confirmation import Confirmation, confirm_by
 from dicom_node.peers.entity import Context, Entity, accepted
 from dicom_node.peers.reference import read_reference
 

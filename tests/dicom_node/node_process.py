@@ -23,6 +23,7 @@ from dicom_node.config import Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import start_logging
+from dicom_node.opening import opening
 from dicom_node.peers import FolderPeer, StorePeer
 from dicom_node.spool import Spool
 from engine.devices import Answer
@@ -85,7 +86,8 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
         death = STAGES[kill_at]
         setattr(death.owner, death.attribute, dying(death, marker))
     chosen = Settings(**settings, engine={"model": folder / "model"})
-    dicom_node.node.serve(chosen, open_device=lambda model, settings: Thresholds())
+    with opening(chosen, lambda model, settings: Thresholds()) as opened:
+        dicom_node.node.serve(opened)
     os._exit(0)  # as `hepar serve` does
 
 

@@ -2,9 +2,12 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from dicom_node import main
+from tests.engine.toy import write_manifest, write_toy_model
 
 WITHOUT_TORCH = """
 import sys
@@ -20,6 +23,61 @@ def test_a_node_without_torch_has_no_train_and_all_of_the_rest():
     ).stdout
     assert "'serve'" in said
     assert "'train'" not in said
+
+
+STARTS = """
+import sys
+from dicom_node.main import build
+build()
+import dicom_node.commands.serve
+print(*sys.modules)
+"""
+
+
+def test_a_device_is_on_its_way_before_anything_of_dicom_is_imported():
+    said = subprocess.run(
+        [sys.executable, "-c", STARTS], capture_output=True, text=True, check=True
+    )
+    late = {"pydicom", "pynetdicom", "highdicom", "dbos", "sqlalchemy"}
+    assert late.isdisjoint(said.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Bring series that PEER already has"),
+        (["jobs"], "List the newest jobs"),
+        (["serve"], "SIGINT or SIGTERM ends it"),
+        (["jobs", "show"], "the beginning of its name"),
+    ],
+)
+def test_a_command_that_is_imported_late_explains_itself(words, said, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    asked = CliRunner().invoke(main.build(), [*words, "--help"])
+    assert said in asked.output
+
+
+def test_a_command_that_is_mistyped_is_guessed():
+    asked = CliRunner().invoke(main.build(), ["sreve"])
+    assert "Did you mean 'serve'?" in asked.output
+
+
+def test_a_model_that_answers_wrongly_is_an_error_before_anything_listens(
+    tmp_path, monkeypatch, capsys
+):
+    folder = write_toy_model(tmp_path / "toy")
+    with np.load(folder / "reference.npz") as kept:
+        np.savez(folder / "reference.npz", **{**kept, "labels": 2 - kept["labels"]})
+    write_manifest(folder)
+    monkeypatch.setenv("HEPAR_NODE__DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["hepar", "serve", "--model", str(folder)])
+    monkeypatch.setattr("dicom_node.commands.serve.start_logging", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    assert "error: no device can run the model" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "jobs.sqlite").exists()
 
 
 def test_a_package_that_cannot_do_without_what_is_missing_is_an_error(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from dicom_node import method as method_module
+from dicom_node import opening as opening_module
 from dicom_node.config import Settings
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
@@ -58,8 +58,8 @@ def settings(tmp_path, store, monkeypatch):
         real = openers(model, plans)
         return [replace(real[0], open=planned), Opener("cpu", lambda: Planned("OpenVINO CPU"))]
 
-    openers = method_module.openers
-    monkeypatch.setattr(method_module, "openers", devices)
+    openers = opening_module.openers
+    monkeypatch.setattr(opening_module, "openers", devices)
     monkeypatch.setattr(Planned, "fails", False)
     return Settings(
         node={"data": tmp_path / "data", "port": 0},

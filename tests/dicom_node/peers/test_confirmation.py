@@ -13,8 +13,9 @@ from dicom_node.commitments import (
     on_n_event_report,
 )
 from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.means import Means
 from dicom_node.peers import FolderPeer, StorePeer
-from dicom_node.peers.confirmation import Confirmation, Means
+from dicom_node.peers.confirmation import Confirmation
 from dicom_node.scp import listen
 from dicom_node.spool import Spool
 from tests.dicom_node.peers.commitment_archive import COMMIT, FIND, Archive

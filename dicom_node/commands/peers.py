@@ -1,0 +1,28 @@
+"""Peers as a command names them."""
+
+import re
+
+from dicom_node.config import Settings
+from dicom_node.destinations import to_peer
+from dicom_node.errors import BadConfiguration
+from dicom_node.peers import Peer, StorePeer
+
+ADDRESS = re.compile(r"(?P<ae_title>[^@]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
+
+
+def peer_named(name: str, chosen: Settings) -> Peer:
+    """Return a peer of the configuration, or the DICOM node at an address.
+
+    Raises:
+        BadConfiguration: it is neither.
+    """
+    calling = chosen.node.ae_title
+    if address := ADDRESS.fullmatch(name):
+        host, port = address["host"], int(address["port"])
+        return StorePeer(name, address["ae_title"], host, port, calling)
+    known = chosen.destinations
+    if name not in known:
+        raise BadConfiguration(
+            f"no peer {name!r}, only {', '.join(known)}; name one of them, or AET@HOST:PORT"
+        )
+    return to_peer(name, known[name], calling)
