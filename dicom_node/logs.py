@@ -54,17 +54,6 @@ def start_logging(level: str = "INFO") -> None:
     quieten_libraries()
 
 
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Keep everything but errors off the log while the block lasts."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def quieten_libraries() -> None:
     """Keep off the log what libraries say about values in a patient's file, or say twice."""
     warnings.filterwarnings("ignore", module=r"pydicom\.")

@@ -14,9 +14,10 @@ from dicom_node.demo import Demonstration, demonstrate
 from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.job import Job, State
-from dicom_node.logs import hushed, quieten_libraries
+from dicom_node.logs import quieten_libraries
 from dicom_node.phantom_series import phantom_name, write_series
 from dicom_node.picture import draw_seg
+from engine.hush import hushed
 from engine.phantom import make_phantom
 
 SHAPE, SPACING_MM, TUMOURS = (48, 512, 512), (5.0, 0.75, 0.75), 3

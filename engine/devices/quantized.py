@@ -6,17 +6,15 @@ pixels differ, the tumours' Dice is 0.999. With symmetric ranges it does not: 0.
 OpenVINO). On a processor that has bfloat16 integers gain nothing over it (73 : 67 ms).
 """
 
-import logging
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.errors import BuildFailed, LibraryMissing
+from engine.hush import hushed
 from engine.model import Model
 from engine.reference import read_reference
 
@@ -46,7 +44,10 @@ def quantized_graph(model: Model, *, symmetric: bool) -> bytes:
     chosen = _quantizable(graph)
     if not chosen:
         raise BuildFailed(f"{model.graph} has no convolution that may be quantised: use float16")
-    with tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder, _hushed():
+    with (
+        tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder,
+        hushed(),  # ONNX Runtime gives advice on graphs in general
+    ):
         target = Path(folder) / "quantized.onnx"
         quantize_static(
             model.graph,
@@ -113,14 +114,3 @@ class _Slices:
     def get_next(self) -> dict[str, Any] | None:
         """Return the next input, None after the last."""
         return next(self._left, None)
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep off the log what ONNX Runtime advises of graphs in general."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.devices import Device
+from engine.devices import Device, cuda, tensorrt
 from engine.devices.openvino import open_openvino
+from engine.devices.tensorrt_library import Library
 from engine.model import Model, default_model_folder, load_model
+from engine.plans.key import Flavour
 from engine.plans.store import PlanStore
 from engine.volume import Geometry, Volume
+from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
 from tests.engine.plans.made import make_check, make_key, make_manifest
 from tests.engine.toy import write_toy_model
 
@@ -50,6 +53,18 @@ def base() -> Model:
     if not (default_model_folder() / "model.json").exists():
         pytest.skip(f"no default model in {default_model_folder()}")
     return load_model(default_model_folder())
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of plain memory with TensorRT; plans may be for slices as small as the toy's."""
+    runtime = FakeCuda()
+    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
+    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
+    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
+    return runtime
 
 
 @pytest.fixture

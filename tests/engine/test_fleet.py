@@ -3,13 +3,9 @@ import onnx
 import pytest
 
 from engine import fleet
-from engine.devices import cuda, tensorrt
-from engine.devices.tensorrt_library import Library
 from engine.errors import DeviceFailed, StalePlan
 from engine.fleet import Fleet, Opener, openers
 from engine.model import load_model
-from engine.plans.key import Flavour
-from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
 from tests.engine.plans.small import write_small_model
 from tests.engine.toy import write_manifest
 
@@ -115,18 +111,6 @@ def test_where_none_can_serve_each_says_why(devices, fast, slow):
 
 def test_without_plans_the_processor_serves(toy, tmp_path):
     assert Fleet(openers(toy, tmp_path / "absent", threads=1)).device().name == "OpenVINO CPU"
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """A GPU of plain memory with TensorRT."""
-    runtime = FakeCuda()
-    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
-    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
-    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
-    return runtime
 
 
 def spoil(plan, how):

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.devices import cuda, tensorrt
-from engine.devices.tensorrt_library import Library, load_tensorrt
+from engine.devices.tensorrt_library import load_tensorrt
 from engine.errors import (
     BrokenPlan,
     LibraryMissing,
@@ -14,7 +14,6 @@ from engine.errors import (
 )
 from engine.plans.key import Flavour, Options
 from engine.plans.store import PlanStore
-from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
 from tests.engine.plans.small import write_small_model
 
 QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
@@ -24,17 +23,6 @@ QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
 def here(store, toy):
     """The options that name this test's plans and model."""
     return "--plans", store.folder, "--model", toy.folder
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """A GPU of plain memory with TensorRT."""
-    runtime = FakeCuda()
-    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
-    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
-    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
 
 
 def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
