@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import accuracy, engine_job, receive, speed, start, viewer, whole_way
+from tests.benchmarks import accuracy, engine_job, fusion, receive, speed, start, viewer, whole_way
 from tests.benchmarks.marks import Mark, keep, show
 from tests.system.servers import missing_programs
 
@@ -20,6 +20,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Mark]]] = {
     "speed": speed.measure,
     "engine_job": engine_job.measure,
     "start": start.measure,
+    "fusion": fusion.measure,
     "accuracy": accuracy.measure,
 }
 NEEDS_DEBIAN = {"receive", "whole_way", "start"}

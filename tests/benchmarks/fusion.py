@@ -1,11 +1,12 @@
 """What the Blumberg fusion costs: its share of the graph's time, and against seven nested loops.
 
-python -m tests.benchmarks.fusion [MODEL]
+`python -m tests.benchmarks.bench fusion`, or `python -m tests.benchmarks.fusion MODEL` for another
+model than the default one.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
+from tests.benchmarks.marks import Mark, at_most, show
 from trainer.graph import labels
 from trainer.settings import Fusing
 
@@ -32,31 +34,34 @@ class Fusion(torch.nn.Module):
         return labels(marks, Fusing())
 
 
-def main(folder: Path) -> None:
-    """Print both figures."""
+def measure(folder: Path) -> Iterator[Mark]:
+    """Yield both figures of the default model."""
+    yield from marks(load_model(default_model_folder()), folder)
+
+
+def marks(model: Model, folder: Path) -> Iterator[Mark]:
+    """Yield the fusion's share of the ensemble's time, and how much faster it is than loops."""
     torch.manual_seed(0)
-    model = load_model(folder)
-    whole, fusion = _share(model)
-    print(f"{model.name}, OpenVINO, one thread, {SLICES} slices of {SIDE}x{SIDE}: {whole:.3f} s")
-    print(f"the fusion alone: {fusion:.4f} s, {fusion / whole:.1%}")
+    whole, fusion = _share(model, folder)
+    said = f"({1e3 * fusion:.1f} of {1e3 * whole:.0f} ms: {SLICES} slices, OpenVINO on one thread)"
+    yield at_most("fusion: of the ensemble's time", 3, 100 * fusion / whole, "%", said)
     loops, formula = _ratio(len(model.members))
-    print(f"{LOOPED}x{LOOPED} pixels in seven nested loops: {loops:.3f} s")
-    print(f"by the formula, in torch: {formula * 1e3:.3f} ms, {loops / formula:,.0f} times as fast")
+    said = f"{loops / formula:,.0f} times ({1e3 * loops:.0f} : {1e3 * formula:.2f} ms)"
+    yield Mark(f"fusion: seven nested loops, {LOOPED}x{LOOPED} pixels", "", said, True)
 
 
-def _share(model: Model) -> tuple[float, float]:
+def _share(model: Model, folder: Path) -> tuple[float, float]:
     """Return the seconds of the whole graph and of its fusion, each the least of several."""
     phantom = make_phantom(3, shape=(SLICES, SIDE, SIDE), spacing_mm=(20.0, 0.8, 0.8))
-    marks = torch.rand(len(model.members), SLICES, 2, SIDE, SIDE)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "fusion.onnx"
-        program = torch.export.export(Fusion(), (marks,))
-        torch.onnx.export(program, f=path, input_names=["marks"], dynamo=True, verbose=False)
-        fusion = _request(path, {"marks": marks.numpy()})
-        hu = phantom.volume.hu.astype(np.float16)
-        spacing = np.array([0.8, 0.8], np.float32)
-        whole = _request(model.graph, {"hu": hu, "spacing": spacing})
-        return _least(whole.infer, 15), _least(fusion.infer, 100)
+    thoughts = torch.rand(len(model.members), SLICES, 2, SIDE, SIDE)
+    path = folder / "fusion.onnx"
+    program = torch.export.export(Fusion(), (thoughts,))
+    torch.onnx.export(program, f=path, input_names=["marks"], dynamo=True, verbose=False)
+    fusion = _request(path, {"marks": thoughts.numpy()})
+    hu = phantom.volume.hu.astype(np.float16)
+    spacing = np.array([0.8, 0.8], np.float32)
+    whole = _request(model.graph, {"hu": hu, "spacing": spacing})
+    return _least(whole.infer, 15), _least(fusion.infer, 100)
 
 
 def _request(graph: Path, feed: dict[str, NDArray[Any]]) -> Any:
@@ -75,8 +80,8 @@ def _ratio(members: int) -> tuple[float, float]:
     p = torch.rand(members, 1, 2, LOOPED, LOOPED)
     fused: list[NDArray[np.uint8]] = []
     loops = _least(lambda: fused.append(seven_loops(p[:, :, :1].numpy(), 1.0)), 2)
-    marks = p[:, :, :1].expand(-1, -1, 2, -1, -1)
-    formula = _least(lambda: labels(marks, Fusing()), 50) / 2  # two classes, not one
+    both = p[:, :, :1].expand(-1, -1, 2, -1, -1)
+    formula = _least(lambda: labels(both, Fusing()), 50) / 2  # two classes, not one
     return loops, formula
 
 
@@ -119,4 +124,6 @@ def _least(work: Callable[[], object], times: int) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default_model_folder())
+    with TemporaryDirectory() as name:
+        asked = Path(sys.argv[1]) if len(sys.argv) > 1 else default_model_folder()
+        show(marks(load_model(asked), Path(name)))

@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 from engine.devices import open_device
 from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
-from engine.volume import Label
 from tests.benchmarks.marks import Mark, at_least
-from trainer.graph import EnsembleGraph
-from trainer.networks import NETWORKS
-from trainer.recipe import load_recipe
+from trainer.graph import open_graph
 
 SLICES = 16
 ROUNDS = 5
@@ -24,9 +21,6 @@ ROUNDS = 5
 
 def measure(folder: Path) -> Iterator[Mark]:
     """Give both the same slices in turn."""
-    if not (default_model_folder() / "model.json").exists():
-        yield Mark("OpenVINO beside torch eager", "2.5 or more", "no default model", None)
-        return
     phantom = make_phantom(shape=(SLICES, 512, 512), spacing_mm=(20, 0.75, 0.75))
     hu = phantom.volume.hu.astype(np.float16)
     ours, eager = openvino_run(hu), eager_run(hu)
@@ -45,11 +39,8 @@ def openvino_run(hu: NDArray[np.float16]) -> Callable[[], object]:
 
 
 def eager_run(hu: NDArray[np.float16]) -> Callable[[], object]:
-    """The default model's graph in torch; the weights are not learnt, which costs as much time."""
-    recipe = load_recipe("base")
-    channels = len(recipe.working.windows)
-    members = [NETWORKS[member.network](channels, len(Label)) for member in recipe.members]
-    graph = EnsembleGraph(members, recipe).eval()
+    """The same model's graph in torch."""
+    graph = open_graph(load_model(default_model_folder()))
     slices, spacing = torch.from_numpy(hu), torch.tensor([0.75, 0.75])
 
     def run() -> None:
