@@ -21,7 +21,7 @@ from dicom_node.complaints import complaints, misplaced_secrets
 from dicom_node.errors import BadConfiguration
 from dicom_node.peer_settings import FolderSettings, PeerSettings
 from dicom_node.profile import Kind
-from dicom_node.selection import Rules
+from dicom_node.rules import Rules
 from dicom_node.spelling import AeTitle, PeerName, UserPath, ViewerUrl
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
@@ -69,7 +69,7 @@ class ReceiveSection(Section):
 
 
 class SelectSection(Section):
-    """`[select]`: which series are worth segmenting, as `selection.Rules` has it."""
+    """`[select]`: which series are worth segmenting, as `rules.Rules` has it."""
 
     modalities: tuple[str, ...] = ("CT",)
     """Values of Modality."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from dicom_node.config import Settings
 from dicom_node.methods import Methods
 from dicom_node.phantom_series import write_truth
-from dicom_node.selection import Rules
+from dicom_node.rules import Rules
 from engine.fleet import Fleet
 from engine.model import Model
 from engine.phantom import make_phantom

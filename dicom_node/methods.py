@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from dicom_node.outcome import Outcome
 from dicom_node.pipeline import Method
 from dicom_node.profile import SEG, Item
+from dicom_node.rules import Rules
 from dicom_node.segments import Algorithm
-from dicom_node.selection import Rules
 from engine.devices import Device
 from engine.errors import DeviceFailed
 from engine.fleet import Fleet

@@ -13,8 +13,9 @@ from dicom_node.logs import note, step
 from dicom_node.outcome import Outcome, Verdict, to_outcome
 from dicom_node.profile import SEG, Item, Kind
 from dicom_node.results import Findings, encode_verified, make_others, make_seg
+from dicom_node.rules import Rules
 from dicom_node.segments import Algorithm
-from dicom_node.selection import Rules, why_not
+from dicom_node.selection import why_not
 from dicom_node.series import read_series, to_volume
 from engine.devices import Device
 from engine.files import write_durably

@@ -13,7 +13,8 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.header import NO_DATA_SET
-from dicom_node.selection import DESCRIBED, Rules, why_not_described
+from dicom_node.rules import DESCRIBED, Rules
+from dicom_node.selection import why_not_described
 
 PRIORITIES = {"STAT", "HIGH"}
 """Of Requested Procedure Priority's values (PS3.3 C.4.11), those that will not wait."""
@@ -26,7 +27,7 @@ class Urgency:
     calling: Sequence[str] = ()
     """AE titles of senders all of whose series are urgent."""
     include: Mapping[str, str] = field(default_factory=dict)
-    """Attribute of `selection.DESCRIBED` to a regular expression found in it; all must be."""
+    """Attribute of `rules.DESCRIBED` to a regular expression found in it; all must be."""
 
     def __post_init__(self) -> None:
         Rules(include=self.include)  # refuses what is no rule

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from dicom_node.errors import BadConfiguration
-from dicom_node.selection import Rules, why_not_pull
+from dicom_node.rules import Rules
+from dicom_node.selection import why_not_pull
 from dicom_node.sources import FoundSeries, Source, Wanted, find
 from dicom_node.sources.wanted import to_date
 

@@ -16,7 +16,7 @@ from dicom_node.config import Settings
 from dicom_node.errors import NodeError, PeerUnavailable
 from dicom_node.logs import quieten_libraries
 from dicom_node.peers import StorePeer
-from dicom_node.selection import Rules
+from dicom_node.rules import Rules
 from dicom_node.sources import EntitySource, FoundSeries, Source, to_source
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}

@@ -22,7 +22,7 @@ from dicom_node.opening import to_fleet
 from dicom_node.outcome import Outcome, Verdict
 from dicom_node.pipeline import Method, process
 from dicom_node.profile import Item, Kind
-from dicom_node.selection import Rules
+from dicom_node.rules import Rules
 from dicom_node.sources import FoundSeries, Source, to_source
 from dicom_node.unforeseen import placed
 from engine.errors import EngineError

@@ -2,7 +2,7 @@ import pytest
 
 from dicom_node.config import Settings, load_settings
 from dicom_node.errors import BadConfiguration
-from dicom_node.selection import Rules
+from dicom_node.rules import Rules
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from dicom_node.outcome import Verdict
 from dicom_node.phantom_series import write_series
 from dicom_node.pipeline import Method, process
 from dicom_node.profile import Item, Kind
+from dicom_node.rules import Rules
 from dicom_node.segments import Algorithm
-from dicom_node.selection import Rules
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
 

@@ -4,7 +4,8 @@ import pytest
 from pydicom import DataElement, Dataset
 
 from dicom_node.errors import BadConfiguration
-from dicom_node.selection import Rules, why_not
+from dicom_node.rules import Rules
+from dicom_node.selection import why_not
 
 
 def test_the_default_rules_take_an_ordinary_series(ct_series):

@@ -18,8 +18,8 @@ from dicom_node.outcome import Outcome, Verdict
 from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
 from dicom_node.pipeline import Method
+from dicom_node.rules import Rules
 from dicom_node.segments import Algorithm
-from dicom_node.selection import Rules
 from dicom_node.urgency import Urgency
 from dicom_node.worker import SeriesWorker
 from engine.phantom import make_phantom
