@@ -84,6 +84,21 @@ def test_a_graph_that_answers_otherwise_is_not_written(members, recipe, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_that_answers_otherwise_is_not_written(members, recipe, tmp_path, monkeypatch):
+    class Otherwise:
+        def module(self):
+            return lambda hu, spacing: (hu, torch.zeros(len(hu), 2, 2))
+
+    monkeypatch.setattr("trainer.export.to_program", lambda graph, reference: None)
+    monkeypatch.setattr("torch.export.save", lambda program, path: None)
+    monkeypatch.setattr("torch.export.load", lambda path: Otherwise())
+    with pytest.raises(ParityError, match=r"ensemble\.pt2 answers otherwise"):
+        export_model(
+            members, recipe.model_copy(update={"program": True}), WORDS, tmp_path / "model"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_large_field_of_view_is_seen_whole(members, recipe):
     graph = EnsembleGraph(members, recipe)
     hu = torch.zeros((1, 64, 64)).half()

@@ -8,8 +8,8 @@ from trainer.errors import BadRecipe
 from trainer.learner import Learner
 from trainer.recipe import Recipe, load_recipe
 from trainer.run import Cases, kept_hu, narrow, read_cases
-from trainer.schedule import one_cycle
-from trainer.training import BEST, WEIGHTS, Machine, read_pace, train_member
+from trainer.schedule import WATCHED, one_cycle
+from trainer.training import BEST, LAST, WEIGHTS, Machine, read_pace, train_member
 
 QUICK = Machine(accelerator="cpu", workers=0, quiet=True)
 
@@ -40,14 +40,19 @@ def same(one, other) -> bool:
 def test_a_stopped_run_ends_as_one_that_was_never_stopped(
     tiny_recipe, cases, tmp_path, monkeypatch
 ):
+    made, make = [], Batches.__getitem__
+    monkeypatch.setattr(Batches, "__getitem__", lambda *of: made.append(of[1]) or make(*of))
     whole = learn(tiny_recipe, cases, tmp_path / "whole")
+    assert made == [0, 1, 2, 3]
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "training_step", crash_at_step_3)
         with pytest.raises(RuntimeError, match="power cut"):
             learn(tiny_recipe, cases, stopped)
     assert not (stopped / WEIGHTS).exists()
+    made.clear()
     assert same(whole, learn(tiny_recipe, cases, stopped))
+    assert made == [2, 3]
     assert read_pace(stopped).steps == 2
 
 
@@ -66,12 +71,45 @@ def test_a_run_leaves_a_curve_its_pace_and_files_for_tensorboard(tiny_recipe, ca
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_a_run_without_gain_stops_and_keeps_the_best_epoch(tiny_recipe, cases, tmp_path):
+def test_what_is_kept_is_the_running_average_of_the_weights(tiny_recipe, cases, tmp_path):
+    kept = learn(tiny_recipe, cases, tmp_path).state_dict()
+    checkpoint = torch.load(tmp_path / f"{LAST}.ckpt", weights_only=False)
+    last = checkpoint["current_model_state"]
+    assert any(not torch.equal(each, last[f"network.{name}"]) for name, each in kept.items())
+    assert all(
+        torch.equal(each, checkpoint["state_dict"][f"network.{name}"])
+        for name, each in kept.items()
+    )
+
+
+def test_a_run_without_gain_stops_and_keeps_the_best_epoch(
+    tiny_recipe, cases, tmp_path, monkeypatch
+):
+    def worse_and_worse(self):
+        self.log(WATCHED, -float(self.current_epoch))
+
+    monkeypatch.setattr(Learner, "on_validation_epoch_end", worse_and_worse)
     stop = {"stop_patience": 1, "stop_gain": 1.0, "epoch_steps": 1}
     schedule = tiny_recipe.schedule.model_copy(update=stop)
-    learn(tiny_recipe.model_copy(update={"schedule": schedule}), cases, tmp_path, steps=50)
+    recipe = tiny_recipe.model_copy(update={"schedule": schedule})
+    kept = learn(recipe, cases, tmp_path, steps=50).state_dict()
     assert read_pace(tmp_path).steps == 2
-    assert (tmp_path / f"{BEST}.ckpt").is_file()
+    best, last = (
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=False)["state_dict"]
+        for name in (BEST, LAST)
+    )
+    assert all(torch.equal(each, best[f"network.{name}"]) for name, each in kept.items())
+    assert any(not torch.equal(each, last[f"network.{name}"]) for name, each in kept.items())
+
+
+def test_what_an_epoch_leaves_to_chance_does_not_depend_on_what_was_before(tiny_recipe):
+    learner = Learner(tiny_recipe, tiny_recipe.members[1], 0)
+    drawn = []
+    for before in (1, 5):
+        torch.rand(before)
+        learner.on_train_epoch_start()
+        drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
 
 
 def test_a_batch_is_the_same_whoever_makes_it(tiny_recipe, cases):

@@ -4,10 +4,10 @@ import pytest
 from trainer.datasets.names import ircad_patient, lits_patient
 from trainer.datasets.npz import read_lits, read_msd
 from trainer.datasets.reading import read_slices
-from trainer.datasets.slices import SIDE
+from trainer.datasets.slices import SIDE, Slices
 from trainer.datasets.target import Target
 from trainer.errors import BadData
-from trainer.split import hold_out, split_patients
+from trainer.split import hold_out, split_patients, take_share
 
 
 def test_a_patient_of_two_sources_is_one_patient(data_folder):
@@ -57,6 +57,40 @@ def test_a_patient_seen_in_part_is_never_held_out(data_folder):
     held_out = {p for seed in range(20) for p in split_patients(partly, 2, seed).held_out}
     assert "lits0" not in held_out
     assert len(held_out) > 3
+
+
+def ward(tumours: list[int]) -> Slices:
+    """Two slices of each patient, so many pixels of tumour on both."""
+    target = np.full((len(tumours), 2, 40 * 40), Target.LIVER, np.uint8)
+    for patient, pixels in zip(target, tumours, strict=True):
+        patient[:, :pixels] = Target.TUMOUR
+    names = np.repeat([f"p{number}" for number in range(len(tumours))], 2)
+    target = target.reshape(-1, 40, 40)
+    hu = np.zeros(target.shape, np.int16)
+    return Slices(hu, target, names, np.ones(len(names), np.float32))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whom_is_held_out_has_a_share_of_the_tumour(seed):
+    slices = ward([1600 // 2**halvings for halvings in range(10)])
+    held_out = slices.of(split_patients(slices, 5, seed).held_out)
+    assert 0.1 < held_out.tumour_pixels.sum() / slices.tumour_pixels.sum() < 0.3
+
+
+@pytest.mark.parametrize(("share", "ill", "healthy"), [(0.25, 1, 3), (0.5, 2, 6), (1.0, 4, 12)])
+def test_a_share_is_of_the_ill_and_of_the_healthy_with_all_their_slices(share, ill, healthy):
+    part = take_share(ward([50] * 4 + [0] * 12), share, seed=3)
+    names, slices = np.unique(part.patient, return_counts=True)
+    assert set(slices) == {2}
+    assert len(set(part.patient[part.tumour_pixels > 0])) == ill
+    assert len(names) == ill + healthy
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_smaller_share_adds_nobody(seed):
+    slices = ward([50] * 4 + [0] * 12)
+    few, more = (set(take_share(slices, share, seed).patient) for share in (0.25, 0.5))
+    assert few < more
 
 
 def test_the_real_sources_are_read(shared_data):
