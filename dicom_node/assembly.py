@@ -28,6 +28,10 @@ TRY_AGAIN_S = 5.0
 """Beside the quiet time, until a series that was not taken is offered again."""
 
 
+SOON_S = 1.5
+"""How long before a series may be complete whoever takes it is told to be ready."""
+
+
 @dataclass(frozen=True)
 class ReceivedSeries:
     """A series that is complete, as far as anyone can tell."""
@@ -66,6 +70,7 @@ class Assembler:
         *,
         quiet_s: float = 10.0,
         resend_s: float = 0.0,
+        on_soon: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch `spool`.
@@ -78,12 +83,14 @@ class Assembler:
             resend_s: seconds after a start, if longer than `quiet_s`, that what the spool holds
                 waits for a sender that was cut off and comes back. Only the sender knew whether
                 its series was whole.
+            on_soon: told, again and again, while a series may be complete in `SOON_S`.
             clock: seconds that never run backwards.
         """
         self.spool = spool
         self.on_complete = on_complete
         self.quiet_s = quiet_s
         self.resend_s = resend_s
+        self.on_soon = on_soon
         self._clock = clock
         self._lock = threading.Lock()
         self._arriving: dict[SeriesKey, Arrival] = {}
@@ -118,6 +125,7 @@ class Assembler:
         """
         with self._lock:
             self._expected[series_uid] = count
+        self.on_soon()
         self._news.set()
 
     def instance_kept(self, association: Association, series: SeriesKey) -> None:
@@ -185,4 +193,8 @@ class Assembler:
         while not self._stopping:
             self._news.clear()
             wait_s = self.hand_over()
+            if wait_s is not None and wait_s > SOON_S:
+                wait_s -= SOON_S
+            elif wait_s is not None:
+                self.on_soon()
             self._news.wait(wait_s)

@@ -15,6 +15,7 @@ from dicom_node.config import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.destinations import to_peer
 from dicom_node.housekeeping import kept_tidy
+from dicom_node.jobs.pace import Pace
 from dicom_node.jobs.patience import Patience
 from dicom_node.jobs.store import running
 from dicom_node.method import rehearse, to_methods
@@ -97,7 +98,8 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
         opened.device.result()  # not in the first job only: who cannot serve should not start
         method = methods.now()
         commitments = Commitments()
-        worker = _worker(methods, data, settings, progress, commitments)
+        pace = Pace()
+        worker = _worker(methods, data, settings, _hurrying(pace, progress), commitments)
         stack.enter_context(
             running(
                 worker,
@@ -105,17 +107,29 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
                 executor=opened.name,
                 peers=sorted(worker.peers),
                 at_once=settings.jobs.at_once or _at_once(method),
+                pace=pace,
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = method.algorithm.digest
-        reception = stack.enter_context(receiving(spool, digest, settings, commitments))
+        reception = stack.enter_context(receiving(spool, digest, settings, commitments, pace.hurry))
         http = stack.enter_context(state_told(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
         seconds = perf_counter() - opened.begun
         _say_started(settings.node.ae_title, reception.address, method, seconds)
         rehearse()
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
+
+
+def _hurrying(pace: Pace, progress: JobProgress) -> JobProgress:
+    """Pass progress on; a series whose last slice is computed will soon be delivered."""
+
+    def told(job: str, done: int, of: int) -> None:
+        if done >= of:
+            pace.hurry()
+        progress(job, done, of)
+
+    return told
 
 
 def _at_once(method: Method) -> int:

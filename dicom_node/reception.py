@@ -32,10 +32,12 @@ def receiving(
     model_digest: str,
     settings: Settings,
     commitments: Commitments | None = None,
+    on_soon: Callable[[], None] = lambda: None,
 ) -> Iterator[Reception]:
     """Receive series and queue each as a job while the block lasts.
 
-    Reports of storage commitment that come in are noted in `commitments`.
+    Reports of storage commitment that come in are noted in `commitments`; `on_soon` is told
+    when a series may soon be complete.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -46,6 +48,7 @@ def receiving(
         lambda series: queue(series, model_digest, urgency),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
+        on_soon=on_soon,
     )
     assembler.start()
     try:

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from dicom_node.jobs.job import arguments
+from dicom_node.jobs.pace import OFTEN_S, Pace
 from dicom_node.jobs.workflows import (
     DELIVER,
     DELIVERIES_AT_ONCE,
@@ -25,9 +26,6 @@ APPLICATION = "hepar"
 STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
-
-LOOK_S = 0.1
-"""How often a queue is looked at."""
 
 ACTIVE = ["ENQUEUED", "PENDING"]
 """States of a workflow that has not come to its end."""
@@ -47,7 +45,13 @@ def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> 
 
 @contextmanager
 def running(
-    worker: Worker, *, database_url: str, executor: str, peers: Sequence[str], at_once: int = 1
+    worker: Worker,
+    *,
+    database_url: str,
+    executor: str,
+    peers: Sequence[str],
+    at_once: int = 1,
+    pace: Pace | None = None,
 ) -> Iterator[None]:
     """Run jobs, those left over from the last time first, while the block lasts.
 
@@ -58,6 +62,7 @@ def running(
             dead node only to one of the same name, and two live nodes must not share it.
         peers: names of the destinations; each has a queue of its own.
         at_once: series worked on at the same time; an urgent one comes on top.
+        pace: how often the queues are looked at; none: always often.
     """
     config: DBOSConfig = {
         "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
@@ -66,22 +71,21 @@ def running(
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
         "log_level": "WARNING",
-        "notification_listener_polling_interval_sec": LOOK_S,
+        "notification_listener_polling_interval_sec": OFTEN_S,
     }
     DBOS(config=config)
     register(worker)
     DBOS.launch()
     try:
         # Few series at a time: they share one device, and each volume takes its memory.
-        for queue, most in ((segment_queue(executor), at_once), (urgent_queue(executor), 1)):
-            DBOS.register_queue(queue, worker_concurrency=most, polling_interval_sec=LOOK_S)
-        for peer in peers:
-            DBOS.register_queue(
-                delivery_queue(peer, executor),
-                worker_concurrency=DELIVERIES_AT_ONCE,
-                polling_interval_sec=LOOK_S,
-            )
-        yield
+        most = {segment_queue(executor): at_once, urgent_queue(executor): 1}
+        most |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
+        queues = [
+            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=OFTEN_S)
+            for name, number in most.items()
+        ]
+        with pace.kept(queues) if pace else nullcontext():
+            yield
     finally:
         DBOS.destroy(destroy_registry=True)
 

@@ -1,9 +1,10 @@
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
 
-from dicom_node.assembly import TRY_AGAIN_S, Assembler, ReceivedSeries
+from dicom_node.assembly import SOON_S, TRY_AGAIN_S, Assembler, ReceivedSeries
 from dicom_node.header import SeriesKey
 from dicom_node.spool import Spool
 
@@ -215,6 +216,25 @@ def test_the_watching_thread_hands_over_by_itself_and_ends(tmp_path):
         received(new),
         received(old, series=CHEST),
     ]
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "expected"), [(0.1, ["soon", "complete"]), (SOON_S + 3600, [])]
+)
+def test_who_takes_a_series_is_told_shortly_before(tmp_path, quiet_s, expected):
+    told = []
+    spool = Spool(tmp_path / "spool")
+    spool.put(LIVER, "1.2.3.1", b"x")
+    assembler = Assembler(
+        spool,
+        lambda series: told.append("complete"),
+        quiet_s=quiet_s,
+        on_soon=lambda: told.append("soon"),
+    )
+    assembler.start()
+    time.sleep(0.5)
+    assembler.stop()
+    assert list(dict.fromkeys(told)) == expected
 
 
 def test_after_a_restart_a_sender_that_was_cut_off_may_come_back(tmp_path):

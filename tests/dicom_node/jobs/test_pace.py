@@ -1,0 +1,54 @@
+"""Queues are looked at often while someone says that work is near, and seldom otherwise."""
+
+import time
+
+import pytest
+
+from dicom_node.jobs.pace import OFTEN_S, SELDOM_S, Pace
+from tests.dicom_node.node_process import wait_until
+
+
+class Looked:
+    """A queue that notes how often it is to be looked at."""
+
+    def __init__(self):
+        self.every_s = []
+
+    def set_polling_interval_sec(self, seconds):
+        self.every_s.append(seconds)
+
+
+@pytest.fixture
+def queues():
+    return [Looked(), Looked()]
+
+
+def test_queues_are_looked_at_seldom_while_nobody_says_anything(queues):
+    with Pace(linger_s=0.01).kept(queues):
+        time.sleep(0.1)
+    assert all(queue.every_s == [SELDOM_S] for queue in queues)
+
+
+def test_who_hurries_it_makes_it_look_often_for_a_while(queues):
+    pace = Pace(linger_s=0.01)
+    with pace.kept(queues):
+        for times in (1, 2):
+            pace.hurry()
+            wanted = [SELDOM_S, *[OFTEN_S, SELDOM_S] * times]
+            wait_until(lambda: all(queue.every_s == wanted for queue in queues))  # noqa: B023
+
+
+def test_each_word_makes_it_last_longer(queues):
+    pace = Pace(linger_s=0.5)
+    with pace.kept(queues):
+        for _ in range(10):
+            pace.hurry()
+        wait_until(lambda: len(queues[0].every_s) > 1)
+        assert queues[0].every_s == [SELDOM_S, OFTEN_S]
+
+
+def test_it_ends_without_lingering(queues):
+    pace = Pace(linger_s=3600)
+    with pace.kept(queues):
+        pace.hurry()
+        wait_until(lambda: queues[1].every_s[-1] == OFTEN_S)
