@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 PART = ".part"
-"""Ends the name of what is not whole yet."""
+"""Ends the name of what is not whole yet; it begins with the name of what is to be."""
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -13,7 +13,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
     The folder is synced too: a rename lives in the folder, not in the file.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=PART)
+    handle, name = tempfile.mkstemp(PART, f"{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -9,7 +9,7 @@ from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.peers.confirmation import Confirmation
-from engine.files import write_durably
+from engine.files import PART, write_durably
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,16 @@ class FolderPeer:
     folder: Path
 
     def send(self, path: Path) -> None:
-        """Copy the file so that a reader, or a crash, finds all of it or none."""
-        uid = _instance_uid(path)
+        """Copy the file so that a reader, or a crash, finds all of it or none.
+
+        What an earlier attempt left half-written goes away.
+        """
+        target = self.folder / f"{_instance_uid(path)}.dcm"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_durably(self.folder / f"{uid}.dcm", path.read_bytes())
+            for part in self.folder.glob(f"{target.name}.*{PART}"):
+                part.unlink(missing_ok=True)
+            write_durably(target, path.read_bytes())
         except OSError as error:
             raise self._unwritable(error) from error
 

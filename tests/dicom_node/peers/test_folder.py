@@ -1,4 +1,5 @@
 import os
+from unittest.mock import Mock
 
 import pytest
 from pydicom import dcmread
@@ -14,6 +15,19 @@ def test_the_object_arrives_as_one_file_named_by_its_uid(seg_file, tmp_path):
     (arrived,) = peer.folder.iterdir()
     assert arrived.name == f"{dcmread(seg_file).SOPInstanceUID}.dcm"
     assert arrived.read_bytes() == seg_file.read_bytes()
+
+
+def test_what_a_killed_node_left_half_written_goes_away(seg_file, tmp_path, monkeypatch):
+    peer = FolderPeer("folder", tmp_path / "out")
+    with monkeypatch.context() as killed:
+        killed.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        killed.setattr("os.fsync", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            peer.send(seg_file)
+    (half,) = peer.folder.iterdir()
+    peer.send(seg_file)
+    assert not half.exists()
+    assert len(list(peer.folder.iterdir())) == 1
 
 
 def test_a_folder_that_is_a_file_is_unavailable_and_says_what_would_do(seg_file, tmp_path):
