@@ -50,6 +50,8 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
     found = find(source, Wanted(study, day, modality))
     if study and not found:
         raise BadConfiguration(f"{source.name} has no study {study}; see that the UID is right")
+    if not found:
+        say(f"{source.name} has nothing since {day}")
     others = {each.series_uid: why_not_pull(each.header, rules) for each in found}
     return Choice(
         tuple(each for each in found if not others[each.series_uid]),

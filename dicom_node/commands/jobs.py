@@ -1,5 +1,6 @@
 """`hepar jobs`: what became of each series."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,6 +20,9 @@ app = typer.Typer(
     help="See what became of each series, and try again what failed.", no_args_is_help=True
 )
 Name = Annotated[str, typer.Argument(metavar="JOB", help="Job, or the beginning of its name.")]
+
+WIDE = 1000
+"""Columns of a pipe or a file: a line for each job, with all of its UIDs."""
 
 COLUMNS = ("state", "created", "slices", "series", "reason", "review")
 COLOURS = {
@@ -41,7 +45,8 @@ def list_(
     """List the newest jobs, the latest at the bottom."""
     with open_ledger(settings(config).database_url) as ledger:
         jobs = ledger.jobs(last)
-    table = Table(Column("job", no_wrap=True), *COLUMNS, box=None)
+    whole = (Column(name, overflow="fold") for name in COLUMNS)
+    table = Table(Column("job", no_wrap=True), *whole, box=None)
     for job in jobs:
         if review and not job.review:
             continue
@@ -54,7 +59,8 @@ def list_(
             escape(job.reason),
             f"[yellow]{'; '.join(job.review)}[/yellow]" if job.review else "",
         )
-    Console().print(table)
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else WIDE).print(table)
 
 
 @app.command()

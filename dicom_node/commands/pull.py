@@ -18,6 +18,7 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.peers import StorePeer
 from dicom_node.rules import Rules
 from dicom_node.sources import EntitySource, FoundSeries, Source, to_source
+from dicom_node.unforeseen import placed
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses to listen on, to addresses to call."""
@@ -82,6 +83,9 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
             except NodeError as error:
                 failed += 1
                 said = f"failed: {error}"
+            except Exception as error:  # the edge of this command: the other series go on
+                failed += 1
+                said = f"failed: unforeseen {placed(error)}"
             progress.remove_task(task)
             progress.advance(whole)
             say(f"{series.series_uid}: {said}")

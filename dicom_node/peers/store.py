@@ -12,7 +12,7 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 
 from dicom_node.commitments import Commitments
-from dicom_node.errors import PeerRefused
+from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.means import Means
 from dicom_node.peers.answers import failure, is_stored
 from dicom_node.peers.confirmation import Confirmation, confirm_by
@@ -70,7 +70,11 @@ class StorePeer(Entity):
         with self.associated(asked) as association:
             self._require_accepted(association, asked)
             for count, path in enumerate(paths, start=1):
-                self._store(association, path)
+                try:
+                    self._store(association, path)
+                except (PeerRefused, PeerUnavailable) as error:
+                    where = f"at {path}, after {count - 1} of {len(paths)}"
+                    raise type(error)(f"{error}; {where}") from error
                 progress(count)
 
     def echo(self) -> None:

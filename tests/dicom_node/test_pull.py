@@ -13,6 +13,7 @@ from dicom_node.errors import BadConfiguration, PeerUnavailable
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node import running_node
+from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds, wait_until
@@ -58,6 +59,8 @@ def test_segment_from_an_archive_writes_one_seg(start, hepar, write_liver, toy_f
     assert "liver" in said
     said = hepar("segment", "--from", "archive", "--since", "2026-01-02", *more)
     assert f"{other.SeriesInstanceUID}: not fetched: Modality is MR, not CT" in said
+    said = hepar("segment", "--from", "archive", "--since", "2026-01-03", *more)
+    assert said == "archive has nothing since 2026-01-03\n"
 
 
 def test_pull_brings_series_to_the_node_which_segments_them(start, hepar, toy_folder, tmp_path):
@@ -80,6 +83,29 @@ def test_pull_brings_series_to_the_node_which_segments_them(start, hepar, toy_fo
         assert "1 series pulled" in said
         wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
         assert len(ledger.jobs()[0].paths) == 20
+
+
+def test_a_series_that_cannot_be_pulled_stops_no_other(
+    start, hepar, write_liver, tmp_path, monkeypatch
+):
+    folders = [write_liver(name) for name in ("away", "odd", "good")]
+    away, odd, good = (dcmread(folder / "0.dcm").SeriesInstanceUID for folder in folders)
+    errors = {away: PeerUnavailable("not now"), odd: KeyError("nobody thought of it")}
+
+    def pull_one(series, source, node, progress):
+        if series.series_uid in errors:
+            raise errors[series.series_uid]
+
+    monkeypatch.setattr("dicom_node.commands.pull._pull_one", pull_one)
+    monkeypatch.setattr(StorePeer, "echo", lambda peer: None)
+    _, table = start(*folders)
+    config = tmp_path / "hepar.toml"
+    config.write_text(table)
+    said = hepar("pull", "archive", "--since", "2026-01-02", "-c", config, status=1)
+    assert f"{away}: failed: not now" in said
+    assert f"{odd}: failed: unforeseen KeyError at" in said
+    assert f"{good}: pulled" in said
+    assert "1 series pulled" in said
 
 
 def test_pull_without_a_running_node_says_what_would_do(start, hepar, write_liver, tmp_path):

@@ -168,6 +168,13 @@ def test_many_files_go_over_one_association_each_as_it_is(archive, sources, tmp_
         assert data_set_of(arrived) == data_set_of(path.read_bytes())
 
 
+def test_the_file_that_is_not_taken_is_named(archive, seg_file):
+    answers = iter([0x0000, 0xA900])
+    peer, _ = archive(status=lambda event: next(answers))
+    with pytest.raises(PeerRefused, match=rf"0xA900 .*; at {seg_file}, after 1 of 2"):
+        peer.send_many([seg_file, seg_file])
+
+
 def test_an_encoding_the_peer_does_not_take_is_named_before_anything_is_sent(
     archive, sources, tmp_path
 ):

@@ -43,7 +43,8 @@ def tell(instances, level, keys):
 
 def matches(instance, keyword, value):
     if keyword == "StudyDate":
-        return str(instance.StudyDate) >= value.rstrip("-")
+        day = str(instance.StudyDate)
+        return day >= value[:-1] if value.endswith("-") else day == value  # PS3.4 C.2.2.2.5
     if keyword == "ModalitiesInStudy":
         return True  # as an archive does that does not keep this
     return str(instance.get(keyword)) == value
