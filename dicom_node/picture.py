@@ -14,7 +14,7 @@ from engine.volume import Geometry, LabelMap
 
 def draw_seg(seg: Path, sources: Iterable[Path]) -> Image.Image:
     """Return the contours of a SEG over a few slices of the series it was made from."""
-    volume = to_volume(read_series(sources))
+    volume = to_volume(read_series(sources, pixels=False))
     return draw_contours(volume, read_labels(seg, volume.geometry))
 
 

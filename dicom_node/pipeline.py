@@ -65,12 +65,14 @@ def process(
     """
     seconds: dict[str, float] = {}
     with step(logger, "read", series, seconds):
-        sources = read_series(paths, derive_frame_of_reference=method.derive_frame_of_reference)
+        sources = read_series(
+            paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
+        )
         if reason := why_not(sources, method.rules):
             return Outcome(Verdict.NOT_SELECTED, reason, slices=len(sources))
         volume = to_volume(sources)
         for source in sources:
-            source.pop("PixelData", None)  # half of the memory; from here on headers do
+            source.pop("PixelData", None)  # multi-frame: from here on headers do
     made = segment(volume, method.device, progress)
     note(logger, made.seconds, series, seconds)
     with step(logger, "measure", series, seconds):

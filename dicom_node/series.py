@@ -3,10 +3,11 @@
 This is the one door through which the trainer reads DICOM.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from dicom_node.drawings import (
 from dicom_node.drawn import drawn_masks
 from dicom_node.errors import UnreadableDrawing, UnsupportedSeries
 from dicom_node.frame_of_reference import derived_frame_of_reference, lacks_frame_of_reference
-from dicom_node.frames import Frame, frames_of
+from dicom_node.frames import Frame, frames_of, is_multi_frame
 from dicom_node.geometry import Answer, classify_frames
 from dicom_node.header import NO_DATA_SET
 from dicom_node.labelled import LabelledSeries, find_labelled
@@ -50,18 +51,22 @@ __all__ = [
 Pixel = TypeVar("Pixel", np.int16, np.uint8)
 
 
-def read_series(paths: Iterable[Path], *, derive_frame_of_reference: bool = False) -> list[Dataset]:
-    """Read the instances of one series, pixels and all.
+def read_series(
+    paths: Iterable[Path], *, derive_frame_of_reference: bool = False, pixels: bool = True
+) -> list[Dataset]:
+    """Read the instances of one series.
 
     Args:
         paths: files in DICOM Part 10 format.
+        pixels: all of them now; otherwise `to_volume` reads those of single-frame instances one
+            by one, which takes half of the memory.
         derive_frame_of_reference: give the instances a frame of reference made from their
             series UID if none of them has one; `has_derived_frame_of_reference` tells later.
 
     Raises:
         UnsupportedSeries: a file is no DICOM, or breaks off within an attribute.
     """
-    instances = [_read(path) for path in paths]
+    instances = [_read(path) if pixels else _read_header(path) for path in paths]
     if derive_frame_of_reference and lacks_frame_of_reference(instances):
         for instance in instances:
             series_uid = str(instance.get("SeriesInstanceUID") or "")
@@ -83,7 +88,8 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
     grid = _grid(instances)
     hu = np.empty(grid.geometry.shape, np.int16)
     for plane, frame in zip(hu, grid.frames, strict=True):
-        plane[...] = grid.turned(hounsfield(frame))
+        with _pixels_at_hand(frame.instance):
+            plane[...] = grid.turned(hounsfield(frame))
     return Volume(hu, grid.geometry)
 
 
@@ -171,9 +177,30 @@ def _oriented(frames: Sequence[Frame]) -> _Grid:
     return _Grid(ordered, geometry, crossed, (signs[1], signs[2]))
 
 
-def _read(path: Path) -> Dataset:
+@contextmanager
+def _pixels_at_hand(instance: Dataset) -> Iterator[None]:
+    """Let an instance that was read without its pixels have them while the block lasts."""
+    file = getattr(instance, "filename", None)
+    if "PixelData" in instance or not file:
+        yield
+        return
+    whole = _read(Path(file), specific_tags=["PixelData"])
+    if "PixelData" in whole:
+        instance["PixelData"] = whole["PixelData"]
     try:
-        return dcmread(path)
+        yield
+    finally:
+        instance.pop("PixelData", None)
+
+
+def _read_header(path: Path) -> Dataset:
+    header = _read(path, stop_before_pixels=True)
+    return _read(path) if is_multi_frame(header) else header
+
+
+def _read(path: Path, **options: Any) -> Dataset:
+    try:
+        return dcmread(path, **options)
     except (InvalidDicomError, *NO_DATA_SET) as error:
         raise UnsupportedSeries(
             f"{path} is no whole DICOM file: {error}; send the instance again"

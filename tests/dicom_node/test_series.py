@@ -191,18 +191,33 @@ def test_a_file_that_is_no_dicom_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:End of file reached", "ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("pixels", [True, False])
 @pytest.mark.parametrize("syntax", [None, RLELossless])
-def test_a_file_cut_short_anywhere_is_refused(ct_series, tmp_path, syntax):
+def test_a_file_cut_short_anywhere_is_refused(ct_series, tmp_path, syntax, pixels):
     instances = ct_series(slices=2)
     if syntax:
         instances[1].compress(syntax, generate_instance_uid=False)
     paths = write(instances, tmp_path)
     whole = paths[1].read_bytes()
-    assert to_volume(read_series(paths)).hu.shape == (2, 16, 20)
+    assert to_volume(read_series(paths, pixels=pixels)).hu.shape == (2, 16, 20)
     for size in range(0, len(whole) - 2, 7):
         paths[1].write_bytes(whole[:size])
         with pytest.raises(UnsupportedSeries):
-            to_volume(read_series(paths))
+            to_volume(read_series(paths, pixels=pixels))
+
+
+def test_pixels_read_one_by_one_make_the_same_volume_and_none_stay(noisy, tmp_path):
+    noisy[1].compress(RLELossless, generate_instance_uid=False)
+    instances = read_series(write(noisy, tmp_path), pixels=False)
+    assert same(to_volume(instances), to_volume(noisy))
+    assert not any("PixelData" in each for each in instances)
+
+
+def test_the_pixels_of_many_frames_are_read_at_once(noisy, enhanced_ct, tmp_path):
+    whole = enhanced_ct(noisy)
+    (read,) = read_series(write([whole], tmp_path), pixels=False)
+    assert read.PixelData == whole.PixelData
+    assert same(to_volume([read]), to_volume(noisy))
 
 
 def test_a_series_may_come_from_memory(noisy):
