@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from dicom_node.commands.options import Model
+from dicom_node.commands.options import Model, require_folder
 from dicom_node.demo import Demonstration, demonstrate
 from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
@@ -41,6 +41,7 @@ def demo(
     """
     quieten_libraries()
     console = Console()
+    require_folder(output)  # the node would wait for days until it can be written
     with (
         hushed(),  # the table says it all
         tempfile.TemporaryDirectory(prefix="hepar-phantom-") as made,

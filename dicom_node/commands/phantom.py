@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import print as say
 
+from dicom_node.commands.options import require_folder
 from dicom_node.phantom_series import phantom_name, write_series, write_truth
 from engine.phantom import make_phantom
 from engine.volume import Label
@@ -27,11 +27,14 @@ def phantom(
     The series lies in FOLDER/ct, the truth in FOLDER/truth as a SEG and as NumPy arrays. The same
     options give the same voxels and the same UIDs.
     """
+    require_folder(folder)
     shape, spacing_mm = (slices, size, size), (slice_mm, pixel_mm, pixel_mm)
     made = make_phantom(seed, shape=shape, spacing_mm=spacing_mm, tumours=tumours)
     name = phantom_name(seed, shape, spacing_mm, tumours)
     paths = write_series(made, name, folder / "ct")
     write_truth(made, name, folder / "truth")
     liver, tumour = (made.truth.millilitres(each) for each in (Label.LIVER, Label.TUMOUR))
-    say(f"{len(paths)} slices in {folder / 'ct'}: liver {liver + tumour:.0f} ml,", end=" ")
-    say(f"of it tumours {tumour:.1f} ml; the true labels are in {folder / 'truth'}")
+    typer.echo(
+        f"{len(paths)} slices in {folder / 'ct'}: liver {liver + tumour:.0f} ml, of it tumours"
+        f" {tumour:.1f} ml; the true labels are in {folder / 'truth'}"
+    )

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
-from dicom_node.commands.options import Config, Model, settings
+from dicom_node.commands.options import Config, Model, require_folder, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.config import Settings
 from dicom_node.discovery import Discovery, discover
@@ -75,19 +75,10 @@ def segment(
         items=frozenset(map(Item, {Kind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
     )
-    _require_folder(output)
+    require_folder(output)
     whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
     if not all(whole):
         raise typer.Exit(1)
-
-
-def _require_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadConfiguration(
-            f"cannot make the folder {output}: {error.strerror}; name one that this user may write"
-        ) from error
 
 
 def _lots(

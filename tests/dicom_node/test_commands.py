@@ -156,10 +156,19 @@ def test_an_error_that_nobody_foresaw_stops_no_other_series(
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-def test_segment_names_a_folder_that_cannot_be_made(hepar, write_liver, toy_folder, tmp_path):
+@pytest.mark.parametrize("command", ["segment", "demo", "phantom"])
+def test_a_folder_that_cannot_be_made_is_named_at_once(
+    hepar, write_liver, toy_folder, tmp_path, command
+):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadConfiguration, match=r"cannot make the folder .*out: Not a directory"):
-        segment(hepar, write_liver(), tmp_path / "file" / "out", toy_folder)
+    out = tmp_path / "file" / "out"
+    words = {
+        "segment": (write_liver(), "-o", out, "-m", toy_folder),
+        "demo": (write_liver("more"), "-o", out, "-m", toy_folder),
+        "phantom": (out,),
+    }
+    with pytest.raises(BadConfiguration, match=r"cannot write into .*out: Not a directory; name"):
+        hepar(command, *words[command])
 
 
 def test_phantom_writes_a_series_and_its_truth(hepar, tmp_path):
