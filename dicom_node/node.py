@@ -122,11 +122,10 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
 
 
 def _hurrying(pace: Pace, progress: JobProgress) -> JobProgress:
-    """Pass progress on; a series whose last slice is computed will soon be delivered."""
+    """Pass progress on; a series that is on the device will soon be delivered."""
 
     def told(job: str, done: int, of: int) -> None:
-        if done >= of:
-            pace.hurry()
+        pace.hurry()
         progress(job, done, of)
 
     return told
