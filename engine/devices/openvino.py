@@ -4,13 +4,12 @@ Measured with three U-Nets of 1 M parameters on 512x512 slices and two cores:
 
 - Shapes fixed before compiling take 50-56 ms a slice and 240 MB, dynamic ones 60-66 ms and 340 MB.
   Compiling takes 0.3 s, so a graph is compiled anew whenever slices of another size come.
-- Requests of 2 slices on single-threaded streams are as fast as all threads on one request, and
-  twice as fast where another process wants the cores too: no thread waits for the slowest one.
-  Requests of 4 slices gain nothing and cost 80 MB.
+- Requests on single-threaded streams are as fast as all threads on one request, and twice as fast
+  where another process wants the cores too: no thread waits for the slowest one.
 
-With the default model: requests of 1, 2 and 4 slices are alike on such streams, and 1.7 times as
-fast as all threads on one. Members in bfloat16, where the processor has it, take 0.65 of the
-processor's time for the whole graph.
+With the default model such streams are 1.7 times as fast as all threads on one request. Requests of
+one slice take 0.96 of the processor's time of those of 2, and 0.90 of those of 4. Members in
+bfloat16, where the processor has it, take 0.65 of the processor's time for the whole graph.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,6 @@ from engine.devices import Answer
 from engine.devices.openvino_parts import Cut, find_cut
 from engine.errors import DeviceFailed
 from engine.model import Model
-
-REQUEST = 2
-"""Slices that one inference request carries."""
 
 Spacing = NDArray[np.float32]
 
@@ -104,25 +100,22 @@ class OpenVino:
         return answer
 
     def _fill(self, answer: Answer, hu: NDArray[np.float16], spacing: Spacing) -> None:
-        """Let every chain take the next slices as soon as it is through with the last ones."""
+        """Let every chain take the next slice as soon as it is through with the last one."""
         hu = np.ascontiguousarray(hu)  # OpenVINO reads it where it lies
         chains = self._chains_for((hu.shape[1], hu.shape[2]))
         idle: SimpleQueue[_Chain] = SimpleQueue()
         for chain in chains:
             idle.put(chain)
 
-        def one(start: int) -> None:
-            chain = idle.get()
+        def one(index: int) -> None:
+            chain, here = idle.get(), slice(index, index + 1)
             try:
-                labels, agreement = chain.run(_filled(hu[start : start + REQUEST]), spacing)
-                room = min(REQUEST, len(hu) - start)
-                answer.labels[start : start + room] = labels[:room]
-                answer.agreement[start : start + room] = agreement[:room]
+                answer.labels[here], answer.agreement[here] = chain.run(hu[here], spacing)
             finally:
                 idle.put(chain)
 
         with ThreadPoolExecutor(len(chains)) as pool:
-            list(pool.map(one, range(0, len(hu), REQUEST)))
+            list(pool.map(one, range(len(hu))))
 
     def _chains_for(self, size: tuple[int, int]) -> list["_Chain"]:
         if self._compiled is None or self._compiled[0] != size:
@@ -168,9 +161,9 @@ class OpenVino:
             raise DeviceFailed(f"OpenVINO cannot read {self._graph}: {error}") from error
 
     def _of(self, size: tuple[int, int]) -> openvino.Model:
-        """Return the graph for slices of one size: a copy, which takes a tenth of reading it."""
+        """Return the graph for one slice of a size: a copy, which takes a tenth of reading it."""
         graph = self._read.clone()
-        graph.reshape({"hu": [REQUEST, *size], "spacing": [2]})
+        graph.reshape({"hu": [1, *size], "spacing": [2]})
         return graph
 
 
@@ -213,9 +206,3 @@ class _Chain:
             each.infer(share_outputs=True)
         last = self._requests[-1]
         return last.get_output_tensor(0).data, last.get_output_tensor(1).data
-
-
-def _filled(slices: NDArray[np.float16]) -> NDArray[np.float16]:
-    """Repeat the last slice until the request is full."""
-    missing = REQUEST - len(slices)
-    return np.concatenate([slices, slices[-1:].repeat(missing, axis=0)]) if missing else slices
