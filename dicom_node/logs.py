@@ -17,6 +17,11 @@ FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 """The `extra` fields that a line shows, in this order."""
 
 
+SILENT = ("pydicom", "highdicom", "dicomweb_client", "pynetdicom.transport")
+"""Libraries that quote what they read: values of a file, or what a server writes in its warnings.
+The last one repeats what the peer's error says."""
+
+
 class LineFormatter(logging.Formatter):
     """Write a record as `time LEVEL message action=… series=… seconds=…`."""
 
@@ -58,8 +63,8 @@ def quieten_libraries() -> None:
     """Keep off the log what libraries say about values in a patient's file, or say twice."""
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     warnings.filterwarnings("ignore", module=r"highdicom\.")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # the peer's error says it
+    for library in SILENT:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     workflows = logging.getLogger("dbos")
     workflows.setLevel(logging.WARNING)
     workflows.propagate = True
