@@ -1,8 +1,8 @@
 """How often the queues are looked at: often while work is near, seldom while there is none.
 
 DBOS asks its database, again and again, whether something waits on a queue. Ten times a second that
-is a tenth of a core, and a fifth of the throughput of receiving; seldom costs little, but two queues
-would hold up each series. So whoever sees work coming says so, and some seconds before: DBOS
+is a tenth of a core, and a fifth of the throughput of receiving; seldom costs little, but two
+queues would hold up each series. So whoever sees work coming says so, and some seconds before: DBOS
 shortens its pauses by a tenth at each look, and needs four seconds from seldom to often.
 """
 
