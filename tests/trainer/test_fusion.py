@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.benchmarks.fusion import seven_loops
+from trainer.choosing import choose_fusion
+from trainer.evaluation.overlap import Figures, Overlap
 from trainer.fusion import FUSIONS, blumberg, fuse, rivals, weighted
 from trainer.settings import Fusing
 
@@ -69,3 +73,23 @@ def test_the_benchmarks_loops_fuse_as_the_formula_does():
     p = torch.rand((3, 1, 1, 9, 9), generator=torch.Generator().manual_seed(2))
     expected = blumberg(p[:, :, 0].double(), 1.0)
     assert np.array_equal(seven_loops(p.numpy(), 1.0), expected.numpy())
+
+
+def figures(liver: float, tumour: float) -> Figures:
+    """Of a patient with both: so many pixels of 100 are found, and none besides."""
+    return Figures(*({"one": Overlap(int(part), int(part), 100, 999)} for part in (liver, tumour)))
+
+
+def test_the_fusion_with_the_best_mean_of_liver_and_tumour_is_chosen(tiny_recipe, monkeypatch):
+    compared = {
+        "blumberg": figures(90, 20),
+        "mean": figures(80, 40),
+        "majority": figures(95, 10),
+        "weighted": figures(20, 30),
+    }
+    monkeypatch.setattr("trainer.choosing.learn_weights", lambda *of: ((1.0, 1.0),))
+    monkeypatch.setattr("trainer.choosing.compare_fusions", lambda *of: compared)
+    graph = SimpleNamespace(fusing=None)
+    best, told = choose_fusion(graph, tiny_recipe, None)
+    assert best.kind == graph.fusing.kind == "mean"
+    assert told is compared

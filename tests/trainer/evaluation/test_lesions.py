@@ -3,7 +3,7 @@ import pytest
 
 from engine.volume import Label
 from tests.trainer.evaluation.test_scores import box, piece
-from trainer.evaluation.exam import Exam
+from trainer.evaluation.exam import Exam, Structure
 from trainer.evaluation.lesions import lesions_of
 from trainer.evaluation.scores import judge
 from trainer.evaluation.summary import summarise
@@ -52,3 +52,25 @@ def test_recall_is_stated_by_size_and_false_marks_of_the_healthy_are_counted():
     assert figures.precision.value == 0.5
     assert (figures.healthy.patients, figures.healthy.lesions) == (2, 1)
     assert figures.healthy.ml == pytest.approx(0.008)
+
+
+@pytest.mark.parametrize(
+    ("columns", "found", "half"), [(1, 0, 0), (2, 1, 0), (9, 1, 0), (10, 1, 1)]
+)
+def test_a_lesion_is_found_where_a_tenth_of_it_is_marked(columns, found, half):
+    drawn = box((2, 6), (2, 12), (0, 20))
+    marked = box((2, 6), (2, 12), (0, columns))
+    every = summarise([judge(exam("ill", drawn, marked), 2)]).lesions.every
+    assert (every.lesions, every.found, every.recall_half.value) == (1, found, half)
+
+
+def test_who_has_no_tumour_has_no_say_in_the_mean_of_those_who_have_one():
+    lesion = box((2, 6), (2, 6), (2, 6))
+    patients = [
+        judge(exam("ill", lesion, lesion), 2),
+        judge(exam("healthy", 0 * lesion, lesion), 2),
+    ]
+    summary = summarise(patients)
+    dice = summary.spreads[Structure.TUMOUR][0].mean
+    assert (dice.value, dice.patients) == (1, 1)
+    assert summary.pooled_dice[Structure.TUMOUR].value == pytest.approx(2 / 3)

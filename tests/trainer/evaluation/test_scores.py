@@ -8,7 +8,7 @@ from engine.volume import Label
 from trainer.datasets.target import Target
 from trainer.errors import BadData
 from trainer.evaluation.exam import Exam, Piece, Structure
-from trainer.evaluation.overlap import overlap
+from trainer.evaluation.overlap import Overlap, Tally, overlap
 from trainer.evaluation.scores import judge
 from trainer.evaluation.surfaces import nearness
 
@@ -56,6 +56,14 @@ def test_a_shell_2_mm_further_out_is_within_a_tolerance_above_and_not_below(tole
     found = nearness(outer, inner, SPACING, tolerance_mm)
     assert found.nsd == pytest.approx(nsd, abs=0.02)
     assert found.hd95_mm == pytest.approx(np.sqrt(8), abs=0.9)  # 2 mm at a face, more at a corner
+
+
+def test_a_speck_far_away_is_no_part_of_the_95th_percentile():
+    liver = box((3, 8), (4, 15), (4, 15)) > 0
+    speckled = liver | (box((11, 12), (19, 20), (19, 20)) > 0)
+    found = nearness(speckled, liver, SPACING, 2)
+    assert found.hd95_mm == 0
+    assert 0.9 < found.nsd < 1
 
 
 def test_on_a_slice_the_surface_is_the_outline():
@@ -118,6 +126,19 @@ def test_tumours_that_were_not_drawn_are_not_judged():
     assert list(scores.of) == [Structure.LIVER]
     assert scores.of[Structure.LIVER].overlap.dice == 1
     assert scores.lesions is None
+
+
+def test_slices_are_counted_for_tumours_only_where_these_were_drawn():
+    drawn = np.array([[Target.BACKGROUND, Target.LIVER, Target.TUMOUR, Target.TUMOUR]])
+    undrawn = np.array([[Target.BACKGROUND, Target.LIVER_OR_TUMOUR, Target.UNKNOWN, 0]])
+    found = np.array([[0, Label.TUMOUR, Label.TUMOUR, Label.LIVER]])
+    tally = Tally()
+    tally.add("one", np.stack([found, found * 0]), np.stack([drawn, undrawn]))
+    tally.add("one", found[None], drawn[None])
+    figures = tally.figures()
+    assert figures.tumour == {"one": Overlap(2, 4, 4, 8)}
+    assert figures.liver == {"one": Overlap(6, 6, 7, 12)}
+    assert figures.tumour_patients == 1
 
 
 def test_arrays_of_two_grids_are_refused():

@@ -5,9 +5,10 @@ import pytest
 
 from dicom_node.phantom_series import write_truth
 from engine.phantom import Phantom
+from engine.volume import Label
 from trainer.datasets.case import Case
 from trainer.errors import BadData
-from trainer.evaluation.seg_objects import SegFile, find_segs, seg_of
+from trainer.evaluation.seg_objects import SegFile, find_segs, read_seg, seg_of
 
 
 @pytest.fixture
@@ -37,3 +38,11 @@ def test_two_segs_of_one_series_are_refused(phantom, tmp_path):
         write_truth(phantom, "5", tmp_path / name)
     with pytest.raises(BadData, match=r"truth\.dcm and truth\.dcm refer to one series"):
         find_segs(tmp_path)
+
+
+def test_what_is_drawn_as_liver_and_as_tumour_is_tumour(phantom, truth, monkeypatch):
+    labels = phantom.truth.labels
+    drawn = {Label.TUMOUR: labels == Label.TUMOUR, Label.LIVER: labels > 0}
+    monkeypatch.setattr("trainer.evaluation.seg_objects.drawn_masks", lambda *of: drawn)
+    found = read_seg(truth / "truth.dcm", phantom.truth.geometry)
+    np.testing.assert_array_equal(found.labels, labels)
