@@ -128,6 +128,16 @@ def test_a_seg_of_other_labels_does_not_pass(findings, form):
         encode_verified(seg, findings, form)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_every_object_is_read_back_before_it_leaves(make, monkeypatch, kind):
+    def refuse(*_):
+        raise ResultMismatch("read back")
+
+    monkeypatch.setattr(f"dicom_node.results.verify_{kind}", refuse)
+    with pytest.raises(ResultMismatch, match="read back"):
+        make(Item(kind))
+
+
 def test_a_montage_shows_the_picture_with_the_note(make, findings):
     montage = dcmread(BytesIO(make(Item(Kind.MONTAGE))))
     drawn = np.asarray(findings.picture)
