@@ -20,6 +20,9 @@ NUMBERS = {
 }
 """What a slice cannot do without, and how many values it has."""
 
+WHOLE_NUMBERS = ("NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+"""What may be absent, but is one whole number where it is there."""
+
 ONE_PER_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "PatientID")
 REFORMATTED_WORDS = ("MPR", "REFORMAT", "MIP", "MINIP")
 COSINE_TOLERANCE = 1e-3
@@ -118,11 +121,22 @@ def _fault(frame: Frame) -> str | None:
     along = np.reshape(frame.numbers("ImageOrientationPatient", 6) or (), (2, 3))
     if not np.allclose(along @ along.T, np.eye(2), rtol=0, atol=COSINE_TOLERANCE):
         return "ImageOrientationPatient is not two unit vectors at a right angle"
+    for keyword in WHOLE_NUMBERS:
+        if not _is_whole(frame, keyword):
+            return f"{keyword} is not one whole number"
     declared = int(frame.instance.get("NumberOfFrames") or 1)
     described = len(frame.instance.get("PerFrameFunctionalGroupsSequence") or [None])
     if declared != (described if is_multi_frame(frame.instance) else 1):
         return f"NumberOfFrames is {declared}, which the functional groups do not describe"
     return None
+
+
+def _is_whole(frame: Frame, keyword: str) -> bool:
+    try:
+        value = frame.instance.get(keyword)
+        return value in (None, "") or int(value) == value
+    except (TypeError, ValueError):
+        return False
 
 
 def _mixed(frames: Sequence[Frame]) -> SeriesGeometry | None:

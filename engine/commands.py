@@ -67,6 +67,7 @@ def _facts(model: Model) -> Table:
     rows, columns = said.working.size
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
+    table.add_column(overflow="fold")
     table.add_row("Members", Text(", ".join(model.members)))
     table.add_row("Working grid", f"{rows} x {columns} pixels of {model.working_spacing_mm:g} mm")
     table.add_row(
@@ -115,7 +116,10 @@ def _files(model: Model) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", title_style="bold", expand=True)
+    table = Table(title=title, title_justify="left", title_style="bold", expand=True)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
@@ -127,6 +131,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
             lines += _flat(value, name)
         elif isinstance(value, float):
             lines.append((name, f"{value:.4g}"))
+        elif isinstance(value, list):
+            lines.append((name, ", ".join(map(str, value))))
         else:
             lines.append((name, str(value)))
     return lines

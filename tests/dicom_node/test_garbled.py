@@ -8,6 +8,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
+from dicom_node.errors import UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.outcome import Verdict
 from dicom_node.phantom_series import write_series
@@ -74,3 +75,22 @@ def test_what_no_voxel_depends_on_may_be_garbage(garbled, tmp_path, keyword, val
         made = process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
     assert made.verdict is Verdict.SEGMENTED
     assert set(made.files) == {"report", "montage", "rtstruct"}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("NumberOfFrames", GARBAGE),
+        ("NumberOfFrames", b"1.5 "),
+        ("BitsAllocated", b"\x10\0\x10\0"),
+        ("BitsStored", b"\x0c\0\x0c\0"),
+        ("PixelRepresentation", b"\0\0\0\0"),
+    ],
+)
+def test_what_the_pixels_depend_on_is_refused_by_name(garbled, tmp_path, keyword, value):
+    paths = garbled(keyword, value)
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(UnsupportedSeries, match=f"{keyword} is not one whole number"),
+    ):
+        process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
