@@ -45,6 +45,18 @@ def test_a_planted_tumour_keeps_away_from_a_real_one(slice_, seed):
     assert not new.any() or away[new].min() * 1.4 > APART_MM
 
 
+def test_no_large_tumour_is_cut_to_a_thin_liver(slice_):
+    strip = np.zeros_like(slice_[1])
+    strip[78:82] = Target.LIVER
+    lengths = [
+        part[1].stop - part[1].start
+        for seed in range(40)
+        for part in ndimage.find_objects(ndimage.label(planted((slice_[0], strip), seed)[2])[0])
+    ]
+    assert len(lengths) > 10
+    assert max(lengths) < 20
+
+
 def test_planted_tumours_are_darker_than_the_liver_and_as_noisy(slice_):
     liver = slice_[0][(slice_[1] == Target.LIVER)]
     tumours = [

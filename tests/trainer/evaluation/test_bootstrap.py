@@ -28,3 +28,9 @@ def test_the_same_patients_give_the_same_interval():
 def test_one_patient_says_nothing_of_others_and_none_says_nothing():
     assert np.isnan([mean(np.array([0.5, np.nan])).low, mean(np.array([])).value]).all()
     assert mean(np.array([0.5])).patients == 1
+
+
+def test_a_patient_is_drawn_with_all_that_is_theirs():
+    wholes = np.array([1.0, 10.0, 100.0, 1000.0])
+    estimate = ratio(wholes / 2, wholes)
+    assert (estimate.low, estimate.value, estimate.high) == (0.5, 0.5, 0.5)
