@@ -3,6 +3,7 @@ import onnx
 import pytest
 
 from engine import fleet
+from engine.devices import tensorrt
 from engine.errors import DeviceFailed, StalePlan
 from engine.fleet import Fleet, Opener, openers
 from engine.model import load_model
@@ -103,6 +104,14 @@ def test_the_last_device_to_fail_fails_the_job_and_not_the_node(devices):
     assert devices.device().name == "fast 0"
 
 
+def test_a_device_that_fails_late_costs_the_one_that_serves_now_nothing(devices, fast):
+    before = devices.device()
+    fast.mark = 1
+    now = devices.device()
+    devices.leave(before, DeviceFailed("out of memory"))
+    assert devices.device() is now
+
+
 def test_where_none_can_serve_each_says_why(devices, fast, slow):
     fast.opens = slow.opens = False
     with pytest.raises(DeviceFailed, match="fast: built for another GPU; slow: built"):
@@ -143,6 +152,17 @@ def test_an_active_plan_that_broke_leaves_the_node_serving(
         assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
     assert complaint in caplog.text
     assert serving.device().name == f"TensorRT {plan.name}"  # what is loaded already goes on
+
+
+def test_a_plan_that_passed_elsewhere_and_answers_wrongly_here_does_not_serve(
+    gpu, toy, keep, store, caplog, monkeypatch
+):
+    store.activate(keep(b"engine", passed=True, model=toy.digest).name)
+    run = tensorrt.TensorRt.run
+    monkeypatch.setattr(tensorrt.TensorRt, "run", lambda self, hu, mm: run(self, hu + 60, mm))
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert "does not answer as model toy 0.1 should" in caplog.text
 
 
 @pytest.mark.parametrize(

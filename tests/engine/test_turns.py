@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.devices import Answer
-from engine.turns import Turns
+from engine.turns import BETWEEN_S, Turns
 
 HU = np.zeros((1, 2, 2), np.float16)
 
@@ -68,6 +68,29 @@ def test_an_urgent_job_goes_first_to_its_end(slow):
     for thread in routine:
         thread.join()
     assert len(slow.used) == 30
+
+
+def test_an_urgent_job_goes_before_those_that_wait_already(slow):
+    turns = Turns()
+    with turns.turn(urgent=False):
+        threads = [job(turns, slow, "a", 1)]
+        time.sleep(0.02)
+        threads.append(job(turns, slow, "!", 1, urgent=True))
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert slow.used == ["!", "a"]
+
+
+def test_nobody_comes_between_the_batches_of_an_urgent_job(slow):
+    turns = Turns()
+    urgent = turns.on(slow, urgent=True)
+    urgent.run(HU, "!")
+    routine = job(turns, slow, "a", 1)
+    time.sleep(BETWEEN_S / 4)  # it gets its next batch together
+    urgent.run(HU, "!")
+    routine.join()
+    assert slow.used == ["!", "!", "a"]
 
 
 def test_a_turn_ends_when_the_device_fails(slow):

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import openvino
 import pytest
 
 from engine.devices import open_device
@@ -86,6 +87,20 @@ def test_a_graph_cut_where_its_members_begin_and_end_answers_as_the_whole(base, 
     whole, parts = (open_openvino(base, half=half).run(hu[:3], spacing_mm) for half in (0, 1))
     np.testing.assert_array_equal(parts.labels, whole.labels)
     np.testing.assert_array_equal(parts.agreement, whole.agreement)
+
+
+def test_the_members_alone_are_asked_for_in_half_precision(base, monkeypatch):
+    compiled, compile_model = {}, openvino.Core.compile_model
+
+    def noted(self, graph, device, settings):
+        compiled[graph.get_friendly_name()] = settings["INFERENCE_PRECISION_HINT"]
+        return compile_model(self, graph, device, settings)
+
+    monkeypatch.setattr(OpenVino, "_require_half", lambda self: None)
+    monkeypatch.setattr("openvino.Core.compile_model", noted)
+    hu = slices(1, 64, 64).astype(np.float16)
+    open_openvino(base, threads=1, half=True).run(hu, (5.0, 5.0))
+    assert compiled == {"before": "f32", "members": "bf16", "after": "f32"}
 
 
 def test_members_in_half_precision_pass_the_gate_where_the_processor_has_it(base):

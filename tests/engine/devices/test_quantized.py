@@ -29,6 +29,18 @@ def test_the_convolutions_between_the_first_and_the_last_become_integers(small, 
     ]
 
 
+@pytest.mark.parametrize(
+    ("symmetric", "kind"), [(True, onnx.TensorProto.INT8), (False, onnx.TensorProto.UINT8)]
+)
+def test_symmetric_activations_have_their_zero_in_the_middle(small, symmetric, kind):
+    graph = onnx.load_from_string(quantized_graph(small, symmetric=symmetric)).graph
+    kept = {each.name: each for each in graph.initializer}
+    zeros = [kept[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {zero.data_type for zero in zeros} == {kind}
+    if symmetric:
+        assert not any(onnx.numpy_helper.to_array(zero).any() for zero in zeros)
+
+
 def test_a_quantised_graph_answers_any_slices(small, tmp_path):
     (tmp_path / "int8.onnx").write_bytes(quantized_graph(small, symmetric=False))
     device = OpenVino(tmp_path / "int8.onnx", settings(1, None))

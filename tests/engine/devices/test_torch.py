@@ -1,6 +1,8 @@
 """torch as a device; with the marker `gpu`, on an accelerator."""
 
+import io
 import json
+import pathlib
 import subprocess
 import sys
 import zipfile
@@ -18,6 +20,7 @@ from engine.devices.torch import (  # noqa: E402
     open_nearest,
     open_torch,
 )
+from engine.devices.torch_program import read_program  # noqa: E402
 from engine.errors import DeviceFailed, LibraryMissing  # noqa: E402
 from engine.model import load_model  # noqa: E402
 from engine.plans.gate import check_device  # noqa: E402
@@ -133,6 +136,30 @@ def test_a_device_that_torch_does_not_have_is_told(convolved):
 def test_a_model_without_a_program_is_told(toy):
     with pytest.raises(DeviceFailed, match=r"toy 0\.1 has no ensemble\.pt2"):
         open_torch(toy)
+
+
+class Touching:
+    """Something whose pickle, once it is read, makes a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.file,)
+
+
+def test_a_program_whose_sample_would_run_code_is_refused_and_runs_none(tmp_path):
+    folder = write_torch_toy(tmp_path / "toy", convolved=True)
+    whole, path = zipfile.ZipFile(folder / "ensemble.pt2"), tmp_path / "spoilt.pt2"
+    sample = io.BytesIO()
+    torch.save(Touching(tmp_path / "ran"), sample)
+    with whole, zipfile.ZipFile(path, "w") as spoilt:
+        for name in whole.namelist():
+            content = sample.getvalue() if "data/sample_inputs/" in name else whole.read(name)
+            spoilt.writestr(name, content)
+    with pytest.raises(DeviceFailed, match=r"holds pickles \(.*sample_inputs/.*could run code"):
+        read_program(path)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("how", ["cut", "other", "pickle"])
