@@ -85,20 +85,14 @@ def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_
         assert confirmed == {str(kind): "storage commitment" for kind in Kind}
 
 
-def test_orthanc_confirms_by_qido_what_it_took_by_stow(series: list[Path], tmp_path: Path):
-    archive = Orthanc(tmp_path / "archive")
-    with archive, node_at(tmp_path / "node", archive.peer("stow")) as node:
-        storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "QIDO-RS"
-
-
-def test_an_orthanc_that_does_not_know_the_node_is_taken_at_its_word(
-    series: list[Path], tmp_path: Path
+@pytest.mark.parametrize(("kind", "how"), [("stow", "QIDO-RS"), ("store", "its word alone")])
+def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido_or_taken_at_its_word(
+    kind: str, how: str, series: list[Path], tmp_path: Path
 ):
     archive = Orthanc(tmp_path / "archive")
-    with archive, node_at(tmp_path / "node", archive.peer("store")) as node:
+    with archive, node_at(tmp_path / "node", archive.peer(kind)) as node:
         storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "its word alone"
+        assert delivery_of(node).confirmed == how
 
 
 def test_storescp_can_be_asked_for_nothing_and_is_taken_at_its_word(
