@@ -76,7 +76,7 @@ venv-package:
 # the stack need them. Each is a package and the file by which it is known.
 ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
 STACK   := $(ORTHANC) nginx:nginx npm:npm
-SYSTEM  := $(STACK) dcmtk:dcmdump chromium:chromium
+SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium
 debian: PACKAGES = $(SYSTEM)
 debian-stack: PACKAGES = $(STACK)
 .PHONY: debian-stack

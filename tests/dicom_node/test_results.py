@@ -4,6 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import SimpleITK
 from pydicom import dcmread
 
 from dicom_node.errors import ResultMismatch, SegMismatch
@@ -136,6 +137,14 @@ def test_every_object_is_read_back_before_it_leaves(make, monkeypatch, kind):
     monkeypatch.setattr(f"dicom_node.results.verify_{kind}", refuse)
     with pytest.raises(ResultMismatch, match="read back"):
         make(Item(kind))
+
+
+def test_another_toolkit_reads_the_same_montage(make, findings, tmp_path):
+    path = tmp_path / "montage.dcm"
+    path.write_bytes(make(Item(Kind.MONTAGE)))
+    (read,) = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
+    drawn = np.asarray(findings.picture)
+    np.testing.assert_array_equal(read[: len(drawn)], drawn)
 
 
 def test_a_montage_shows_the_picture_with_the_note(make, findings):

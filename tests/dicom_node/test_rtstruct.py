@@ -1,3 +1,4 @@
+import shutil
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +11,7 @@ from dicom_node.seg import encode
 from dicom_node.verify_rtstruct import verify_rtstruct
 from engine.volume import Label
 from tests.dicom_node.drawing import ALGORITHM, draw_case
+from tests.system.judges import on_grid, read_by_plastimatch
 
 
 @pytest.fixture
@@ -58,6 +60,23 @@ def test_every_outline_lies_on_an_image_of_the_series(case):
             z = set(outline.ContourData[2::3])
             assert z == {heights[outline.ContourImageSequence[0].ReferencedSOPInstanceUID]}
             assert 3 * outline.NumberOfContourPoints == len(outline.ContourData)
+
+
+@pytest.mark.skipif(not shutil.which("plastimatch"), reason="needs Debian's plastimatch")
+def test_another_toolkit_fills_the_outlines_to_the_same_masks(case, tmp_path):
+    images, file = tmp_path / "images", tmp_path / "outlines.dcm"
+    images.mkdir()
+    for number, source in enumerate(case.sources):
+        source.save_as(images / f"{number}.dcm", enforce_file_format=True)
+    file.write_bytes(outlines(case))
+    filled = {
+        name: on_grid(image, case.label_map.geometry)
+        for name, image in read_by_plastimatch(file, images, tmp_path).items()
+    }
+    labels = case.label_map.labels
+    np.testing.assert_array_equal(filled.pop("Liver"), labels > 0)
+    assert sorted(filled) == ["Lesion 1", "Lesion 2", "Lesion 3"]
+    np.testing.assert_array_equal(sum(filled.values()), labels == Label.TUMOUR)
 
 
 def test_outlines_of_other_labels_do_not_pass(case):

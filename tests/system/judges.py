@@ -40,6 +40,17 @@ def report_by_dcmqi(report: Path, folder: Path) -> list[dict[str, Any]]:
     return groups
 
 
+def read_by_plastimatch(rtstruct: Path, images: Path, folder: Path) -> dict[str, SimpleITK.Image]:
+    """Return what plastimatch fills the outlines of an RTSTRUCT with: region's name to image."""
+    command = ["plastimatch", "convert", "--input", rtstruct, "--referenced-ct", images]
+    command += ["--output-prefix", folder / "filled", "--prefix-format", "nrrd"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return {
+        path.stem: SimpleITK.ReadImage(str(path)) for path in (folder / "filled").glob("*.nrrd")
+    }
+
+
 def image_grid(image: SimpleITK.Image) -> Geometry:
     """The image's own voxel grid, without a frame of reference."""
     steps = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
