@@ -47,36 +47,22 @@ def blumberg(probability: Tensor, exponent: float) -> Tensor:
 
     A member's rank for a class counts only where the class is its own choice; elsewhere 1 counts.
     The class with the smaller product of summed ranks and lacking confidence wins, the background
-    on a tie. The authors' notebook loops over pixels; this is the same in element-wise form.
-    Member by member, without choices and powers, it takes OpenVINO a third of the time.
+    on a tie. The authors' notebook loops over pixels; this is the same in element-wise form, with
+    as few steps as it takes: what speaks for the background is what does not speak for the class.
     """
     members = probability.unbind(0)
-    there, elsewhere = _Sums(len(members)), _Sums(len(members))
+    gains, confidences, for_class, sure_of_class = (probability.new_zeros(()) for _ in range(4))
     for p in members:
         confidence = torch.maximum(p, 1 - p)  # in the member's own choice
         powered = _power(confidence, exponent)
         gain = powered / (0.5 + powered)  # 1 - rank
         chosen = (p > 0.5).to(p.dtype)
-        there.add(chosen * gain, chosen * confidence)
-        elsewhere.add(gain - chosen * gain, confidence - chosen * confidence)
-    return there.score() < elsewhere.score()
-
-
-class _Sums:
-    """RS and CFS of one class, as what is to be taken from the number of members."""
-
-    def __init__(self, members: int) -> None:
-        self.rank_sum: Tensor | float = float(members)
-        self.lacking: Tensor | float = float(members)
-
-    def add(self, gain: Tensor, confidence: Tensor) -> None:
-        """Count a member's choice; both are 0 where it has not chosen this class."""
-        self.rank_sum = self.rank_sum - gain
-        self.lacking = self.lacking - confidence
-
-    def score(self) -> Tensor:
-        """Return RS x CFS; small where many members chose the class with confidence."""
-        return torch.as_tensor(self.rank_sum * self.lacking)
+        gains, confidences = gains + gain, confidences + confidence
+        for_class, sure_of_class = for_class + chosen * gain, sure_of_class + chosen * confidence
+    count = len(members)
+    there = (count - for_class) * (count - sure_of_class)  # RS x CFS
+    elsewhere = (count - (gains - for_class)) * (count - (confidences - sure_of_class))
+    return there < elsewhere
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
