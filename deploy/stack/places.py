@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,21 +56,28 @@ class Ports:
     @classmethod
     def usual(cls) -> "Ports":
         """Return the usual ports; another one where somebody listens already."""
-        usual = cls()
-        return cls(**{name: _free(port) for name, port in vars(usual).items()})
+        return _all_free(vars(cls()))
 
     @classmethod
     def free(cls) -> "Ports":
         """Return ports that nobody listens on now."""
-        return cls(**{name: _free(0) for name in vars(cls())})
+        return _all_free(dict.fromkeys(vars(cls()), 0))
 
 
-def _free(port: int) -> int:
-    """Return `port` if nobody listens on it, or any other one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # Orthanc listens on every address
-        except OSError:
-            return _free(0)
-        return int(probe.getsockname()[1])
+def _all_free(wanted: dict[str, int]) -> Ports:
+    """Return these ports, or others where somebody listens; each is held until all are chosen."""
+    with ExitStack() as held:
+        return Ports(
+            **{name: _bound(held.enter_context(socket.socket()), p) for name, p in wanted.items()}
+        )
+
+
+def _bound(probe: socket.socket, port: int) -> int:
+    """Listen on `port` if nobody does, or on any other one, and return it."""
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(("0.0.0.0", port))  # Orthanc listens on every address
+    except OSError:
+        probe.bind(("0.0.0.0", 0))
+    probe.listen()  # a port that is only bound may be bound once more
+    return int(probe.getsockname()[1])

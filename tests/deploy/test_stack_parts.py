@@ -63,11 +63,13 @@ def test_a_port_that_is_taken_is_left_to_whoever_has_it():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        assert places._free(other.getsockname()[1]) != other.getsockname()[1]
+        with socket.socket() as probe:
+            assert places._bound(probe, other.getsockname()[1]) != other.getsockname()[1]
 
 
-def test_free_ports_differ_from_one_another():
-    ports = astuple(Ports.free())
+@pytest.mark.parametrize("wanted", [0, Ports.free().web])
+def test_free_ports_differ_from_one_another_also_where_one_is_wanted_twice(wanted):
+    ports = astuple(places._all_free(dict.fromkeys(vars(Ports()), wanted)))
     assert len(set(ports)) == len(ports)
 
 

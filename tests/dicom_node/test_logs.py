@@ -27,7 +27,8 @@ PATIENT = {
     "PatientComments": "Tochter von Frau Gabler",
     "SeriesDescription": "Abdomen Musterfrau",
 }
-SECRETS = ("Musterfrau", "Erika", "4711", "1949", "12-31", "Gabler", "Neumann")
+SECRETS = ("Musterfrau", "Erika", "4711-0815", "19491231", "1949-12-31", "Gabler", "Neumann")
+"""Nothing that digits of a UID or a clock could say by chance."""
 
 
 @pytest.fixture
