@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 5.0
 """Beside the quiet time, until a series that was not taken is offered again."""
-
-
 SOON_S = 5.0
 """How long before a series may be complete whoever takes it is told to be ready."""
 

@@ -106,8 +106,8 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
                 database_url=url,
                 executor=opened.name,
                 peers=sorted(worker.peers),
-                at_once=settings.jobs.at_once or _at_once(method),
                 pace=pace,
+                at_once=settings.jobs.at_once or _at_once(method),
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)

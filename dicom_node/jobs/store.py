@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from dicom_node.jobs.job import arguments
-from dicom_node.jobs.pace import OFTEN_S, Pace
+from dicom_node.jobs.pace import OFTEN_S, SELDOM_S, Pace
 from dicom_node.jobs.workflows import (
     DELIVER,
     DELIVERIES_AT_ONCE,
@@ -50,8 +50,8 @@ def running(
     database_url: str,
     executor: str,
     peers: Sequence[str],
+    pace: Pace,
     at_once: int = 1,
-    pace: Pace | None = None,
 ) -> Iterator[None]:
     """Run jobs, those left over from the last time first, while the block lasts.
 
@@ -61,8 +61,8 @@ def running(
         executor: names this node for as long as its data folder lives. DBOS gives the work of a
             dead node only to one of the same name, and two live nodes must not share it.
         peers: names of the destinations; each has a queue of its own.
+        pace: how often the queues are looked at.
         at_once: series worked on at the same time; an urgent one comes on top.
-        pace: how often the queues are looked at; none: always often.
     """
     config: DBOSConfig = {
         "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
@@ -81,10 +81,10 @@ def running(
         most = {segment_queue(executor): at_once, urgent_queue(executor): 1}
         most |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
         queues = [
-            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=OFTEN_S)
+            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=SELDOM_S)
             for name, number in most.items()
         ]
-        with pace.kept(queues) if pace else nullcontext():
+        with pace.kept(queues):
             yield
     finally:
         DBOS.destroy(destroy_registry=True)

@@ -11,6 +11,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.pace import Pace
 from dicom_node.jobs.patience import Patience
 from dicom_node.jobs.store import running, submit
 from dicom_node.node import running_node
@@ -95,7 +96,10 @@ class Held(Scripted):
 def queues(tmp_path):
     """A worker that holds the first job, and the ledger of what waits behind it."""
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
-    with running(worker, database_url=url, executor="test", peers=[]), open_ledger(url) as ledger:
+    with (
+        running(worker, database_url=url, executor="test", peers=[], pace=Pace()),
+        open_ledger(url) as ledger,
+    ):
         submit("first", "1.1", "1.2.1", [Path("/1.dcm")])
         wait_until(lambda: worker.begun)
         submit("second", "1.1", "1.2.2", [Path("/2.dcm")])

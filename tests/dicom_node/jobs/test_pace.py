@@ -4,8 +4,16 @@ import time
 
 import pytest
 
+from dicom_node.config import Settings
+from dicom_node.jobs.job import State
+from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.pace import OFTEN_S, SELDOM_S, Pace
-from tests.dicom_node.node_process import wait_until
+from dicom_node.node import running_node
+from dicom_node.peers import StorePeer
+from dicom_node.phantom_series import write_series
+from engine.phantom import make_phantom
+from tests.dicom_node.node_process import Thresholds, wait_until
+from tests.engine.toy import write_toy_model
 
 
 class Looked:
@@ -52,3 +60,24 @@ def test_it_ends_without_lingering(queues):
     with pace.kept(queues):
         pace.hurry()
         wait_until(lambda: queues[1].every_s[-1] == OFTEN_S)
+
+
+def test_a_node_hurries_before_a_series_is_queued_and_while_it_is_computed(tmp_path, monkeypatch):
+    settings = Settings(
+        node={"data": tmp_path / "data", "port": 0},
+        receive={"quiet_s": 0.5, "keep_free_mb": 0},
+        engine={"model": write_toy_model(tmp_path / "model")},
+    )
+    phantom = make_phantom(shape=(8, 48, 48), spacing_mm=(25, 8, 8), noise_hu=2)
+    seen = []
+
+    def note(pace):
+        with open_ledger(settings.database_url) as ledger:
+            seen.append([job.state for job in ledger.jobs()])
+
+    monkeypatch.setattr(Pace, "hurry", note)
+    with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
+        peer = StorePeer("node", node.ae_title, *node.address)
+        peer.send_many(write_series(phantom, "hurried", tmp_path / "series"))
+        wait_until(lambda: [State.SEGMENTING] in seen, seconds=30)
+    assert seen[0] == []

@@ -6,6 +6,7 @@ import pytest
 
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.pace import Pace
 from dicom_node.jobs.store import running, submit
 from tests.dicom_node.node_process import wait_until
 
@@ -49,7 +50,7 @@ def delivered(tmp_path):
 
     def run(worker):
         with (
-            running(worker, database_url=url, executor="test", peers=["archive"]),
+            running(worker, database_url=url, executor="test", peers=["archive"], pace=Pace()),
             open_ledger(url) as ledger,
         ):
             submit("job", "1.1", "1.2", [Path("/a.dcm")])
