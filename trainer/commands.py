@@ -43,6 +43,10 @@ def train(
         Path | None,
         typer.Option(help="Model folder to write; replaced when it is there. RUN/model."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Model folder whose members learn on; they learn from nothing if none."),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change the recipe: share=0.25, working.size=512, …"),
@@ -69,7 +73,7 @@ def train(
             workers=workers,
             precision=precision,
         )
-        train_model(wanted, Run(data, folder, model or folder / "model", machine))
+        train_model(wanted, Run(data, folder, model or folder / "model", machine, start))
 
 
 class Bits(StrEnum):

@@ -1,15 +1,18 @@
 """One member as Lightning wants it: what a step is, and what a look at the validation patients."""
 
+from collections.abc import Iterable
+
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.datasets.target import Target
 from trainer.losses import segmentation_loss
 from trainer.members import Cascade, make_member, to_marks
 from trainer.recipe import Member, Recipe
 from trainer.schedule import WATCHED, make_optimiser, make_rate
+from trainer.starting import calibrate_norms
 from trainer.windows import Windows
 
 
@@ -25,6 +28,11 @@ class Learner(lightning.LightningModule):
         network = make_member(recipe, member)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.patients = patients
+
+    def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
+        """Take over the weights of a like network, its norms set to the HU in `batches`."""
+        self.network.load_state_dict(network.state_dict())
+        calibrate_norms(self.network, (self._seen(hu) for hu in batches))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser, with the run of its rate where it has one."""

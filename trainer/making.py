@@ -15,6 +15,7 @@ from trainer.recipe import Recipe
 from trainer.report import COLUMNS, Compared, to_evaluation, to_row
 from trainer.run import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.sources import licence_of, sources_of
+from trainer.starting import Start, start_from
 from trainer.training import Machine
 
 console = Console()
@@ -31,6 +32,8 @@ class Run:
     folder: Path
     model: Path
     machine: Machine = field(default_factory=Machine)
+    start: Path | None = None
+    """Model folder whose members go on; they start from nothing if left out."""
 
 
 def train_model(recipe: Recipe, run: Run) -> None:
@@ -38,10 +41,12 @@ def train_model(recipe: Recipe, run: Run) -> None:
 
     Raises:
         BadData: there is nothing to learn from in the data.
+        BadModel: the model to start from holds other networks.
         ParityError: the exported graph answers otherwise; no model folder was written.
     """
-    recipe, cases = _ready(recipe, run.data)
-    members = train_ensemble(recipe, cases, run.folder, run.machine)
+    start = start_from(run.start, recipe) if run.start else None
+    recipe, cases = _ready(recipe, run.data, start)
+    members = train_ensemble(recipe, cases, run.folder, run.machine, start)
     graph = EnsembleGraph(members, recipe).eval()
     recipe, steered = _with_fusion(recipe, graph, cases)
     (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
@@ -59,8 +64,11 @@ def train_model(recipe: Recipe, run: Run) -> None:
     console.print(f"model folder: {run.model}")
 
 
-def _ready(recipe: Recipe, data: Path) -> tuple[Recipe, Cases]:
-    """Return the recipe as this data allows it, and the data as the recipe splits it."""
+def _ready(recipe: Recipe, data: Path, start: Start | None) -> tuple[Recipe, Cases]:
+    """Return the recipe as this data allows it, and the data as the recipe splits it.
+
+    Patients whom the model at the start has not seen stay unseen, and are all who do.
+    """
     slices = slices_for(recipe, data)
     narrowed = narrow(recipe, slices)
     if narrowed != recipe:
@@ -68,7 +76,10 @@ def _ready(recipe: Recipe, data: Path) -> tuple[Recipe, Cases]:
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
-    return narrowed, split_cases(narrowed, slices)
+    if start is None:
+        return narrowed, split_cases(narrowed, slices)
+    unseen = start.held_out_of(slices.patient.tolist())
+    return start.told(narrowed), split_cases(narrowed, slices, unseen)
 
 
 def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Recipe, Compared]:

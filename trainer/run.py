@@ -13,6 +13,7 @@ from trainer.datasets.slices import SIDE, Slices, concatenate
 from trainer.phantoms import phantom_slices
 from trainer.recipe import Recipe, Window
 from trainer.split import Split, hold_out, split_patients, take_share
+from trainer.starting import Start
 from trainer.training import Machine, train_member
 
 PHANTOM_SEEDS = 1_000_000
@@ -102,8 +103,15 @@ def kept_hu(slices: Slices) -> Window:
     return float(round(low)), float(round(high))
 
 
-def train_ensemble(recipe: Recipe, cases: Cases, folder: Path, machine: Machine) -> list[nn.Module]:
+def train_ensemble(
+    recipe: Recipe,
+    cases: Cases,
+    folder: Path,
+    machine: Machine,
+    start: Start | None = None,
+) -> list[nn.Module]:
     """Train every member in turn; members that are done are only loaded."""
+    starts = start.members if start else [None] * len(recipe.members)
     return [
         train_member(
             recipe,
@@ -112,6 +120,7 @@ def train_ensemble(recipe: Recipe, cases: Cases, folder: Path, machine: Machine)
             cases.validation,
             folder / f"{index}-{member.network}",
             machine,
+            begun,
         )
-        for index, member in enumerate(recipe.members, start=1)
+        for index, (member, begun) in enumerate(zip(recipe.members, starts, strict=True), start=1)
     ]

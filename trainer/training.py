@@ -32,6 +32,8 @@ from trainer.watching import Curve, Pace, Stopwatch
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
 LAST, BEST = "last", "best"
+CALIBRATION = 8
+"""Batches that show the norms of a member that does not start from nothing what they will see."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def train_member(
     validation: Slices,
     folder: Path,
     machine: Machine = Machine(),
+    start: nn.Module | None = None,
 ) -> nn.Module:
     """Train one member, or go on at the epoch where a run that was stopped had come to.
 
@@ -66,12 +69,13 @@ def train_member(
         validation: all that may stop it; may be empty.
         folder: where its checkpoints lie.
         machine: what to train on.
+        start: the same network as it is before the first step; it learns from nothing if left out.
 
     Returns:
         The network, ready to be used.
     """
     if not (folder / WEIGHTS).is_file():
-        _fit(recipe, member, slices, validation, folder, machine)
+        _fit(recipe, member, slices, validation, folder, machine, start)
     network = make_member(recipe, member)
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     return network.eval()
@@ -89,13 +93,17 @@ def _fit(
     validation: Slices,
     folder: Path,
     machine: Machine,
+    start: nn.Module | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     looks = Looks(recipe, validation)
     learner = Learner(recipe, member, len(looks.patients))
+    drawn = Batches(recipe, member.seed, slices)
     watch = Stopwatch(recipe.batch.size)
     seen = len(looks) > 0
     last = folder / f"{LAST}.ckpt"
+    if start is not None and not last.is_file():
+        learner.begin_at(start, (drawn[number][0] for number in range(CALIBRATION)))
     with _calm():
         trainer = lightning.Trainer(
             accelerator=machine.accelerator,
@@ -115,7 +123,7 @@ def _fit(
         )
         place = trainer.global_rank, trainer.world_size
         steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, place)
-        batches = loader(Batches(recipe, member.seed, slices), machine.workers, steps)
+        batches = loader(drawn, machine.workers, steps)
         trainer.fit(
             learner,
             batches,
