@@ -5,6 +5,7 @@ EngineError
 ├── ModelNotFound        no manifest under the model folder
 ├── BrokenModel          the model folder is not what its manifest says
 ├── DeviceFailed         a device could not load or run the graph
+│   └── DeviceOutOfMemory  transient: something else has the memory that it takes
 ├── LibraryMissing       a library that a device needs cannot be loaded here
 ├── BuildFailed          no plan came of a build
 ├── BuildInProgress      transient: another process builds in the same folder
@@ -40,6 +41,12 @@ class BrokenModel(EngineError):
 
 class DeviceFailed(EngineError):
     """A device could not load or run the graph."""
+
+
+class DeviceOutOfMemory(DeviceFailed):
+    """There is no memory for what a device had to do, not even for one slice."""
+
+    transient = True
 
 
 class LibraryMissing(EngineError):

@@ -89,11 +89,15 @@ class Fleet:
                 return
             failed = self._serving[0]
             self._serving = None
-            self._resting[failed.name] = monotonic() + REST_S
+            self._rest(failed)
             if all(each.name in self._resting for each in self._openers):
                 self._resting.clear()
                 raise error
             logger.warning("%s: %s", device.name, error, extra={"action": "leave_device"})
+
+    def _rest(self, opener: Opener) -> None:
+        self._resting[opener.name] = monotonic() + REST_S
+        self._choose_at = min(self._resting.values())
 
     def _choose(self, marks: dict[str, object]) -> None:
         before, self._serving = self._serving, None
@@ -109,12 +113,16 @@ class Fleet:
         for each in self._openers:
             if each.name in self._resting:
                 continue
-            if before is not None and before[0] is each and each.name not in changed:
-                self._serving = before
-                return
+            if before is not None and before[0] is each:
+                if each.name not in changed:
+                    self._serving = before
+                    return
+                before = None  # if no job has it any more, the next one has its memory
             try:
                 device = each.open()
             except EngineError as error:
+                if error.transient:
+                    self._rest(each)
                 reasons.append(f"{each.name}: {error}")
                 logger.info("not on %s", reasons[-1], extra={"action": "skip_device"})
             else:
@@ -140,7 +148,7 @@ def _open_torch(model: Model) -> Device:
         raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
     try:
         from engine.devices.torch import open_accelerator  # only who has the file pays for it
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # not there, or a library of CUDA's is not
         raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
     return open_accelerator(model)
 

@@ -225,7 +225,7 @@ def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
             raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
         try:
             from engine.devices.torch import open_plain
-        except ImportError as error:
+        except (ImportError, OSError) as error:
             raise LibraryMissing(f"no torch here ({error}): install it to compare") from error
         return open_plain(model, half=half, threads=task.threads)
 

@@ -22,6 +22,7 @@ from engine.errors import EngineError, LibraryMissing
 from engine.fleet import Fleet, openers
 from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
+from engine.plans.plan import State
 from engine.plans.store import PlanStore
 from engine.reference import check_reference
 from engine.segment import segment
@@ -115,7 +116,7 @@ def _gpu() -> str:
 def _torch(model: Model) -> str:
     try:
         from engine.devices.torch import open_accelerator  # only who has the file pays for it
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
     return f"{open_accelerator(model).name}, within the reference's tolerances"
 
@@ -132,7 +133,8 @@ def _plans(store: PlanStore, model: Model) -> Iterator[Finding]:
             continue
         old = stale(plan, model.digest)
         serves = any(plan.name == slot.active for slot in serving.values())
-        health = Health.BAD if old and serves else Health.GOOD
+        useless = old or plan.state is State.REJECTED
+        health = Health.BAD if useless and serves else Health.GOOD
         yield Finding("plan", health, "; ".join([f"{plan.name}: {plan.state}", *old]))
 
 

@@ -11,11 +11,11 @@ from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlanName, PlansFold
 from engine.admin.table import plans_table, stale
 from engine.devices.cuda import gpus
 from engine.devices.tensorrt_library import load_tensorrt
-from engine.errors import LibraryMissing, UnknownPlan, UnverifiedPlan
+from engine.errors import EngineError, UnknownPlan, UnverifiedPlan
 from engine.model import default_model_folder, load_model
 from engine.plans.build import Request, build_apart, why_build
 from engine.plans.gate import check_device
-from engine.plans.key import Flavour, PlanKey, Precision
+from engine.plans.key import Flavour, PlanKey, Precision, slot_of
 from engine.plans.plan import Plan, State
 from engine.plans.store import PlanStore
 
@@ -103,26 +103,28 @@ def list_plans(model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) ->
 
 def _who_serves(store: PlanStore, digest: str) -> str:
     try:
-        (gpu, *_) = gpus()
-    except LibraryMissing as error:
+        here = gpus()
+        for gpu in here:
+            if active := store.active(slot_of(gpu.architecture, digest)):
+                return f"{gpu.name} ({gpu.architecture}) is served by {active.name}."
+    except EngineError as error:
         return f"Plans do not serve here: {error}"
-    active = store.active(f"{gpu.architecture}-{digest[:12]}")
-    if active is None:
-        return f"No plan is active for {gpu.name} ({gpu.architecture}): another device serves."
-    return f"{gpu.name} ({gpu.architecture}) is served by {active.name}."
+    named = ", ".join(f"{gpu.name} ({gpu.architecture})" for gpu in here)
+    return f"No plan is active for {named}: another device serves."
 
 
 def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
     """Hold a plan against the model's reference, at every batch size; keep the verdict.
 
     The exit status is 1 for a plan that does not pass. It stays in the folder and never serves.
+    Where the GPU has no memory left for some batch size there is no verdict.
     """
     from engine.devices.tensorrt import open_plan  # only who has a plan pays for the import
 
     loaded = load_model(model or default_model_folder())
     store = PlanStore(plans)
     found = store.find(plan)
-    device = open_plan(found, store, loaded)
+    device = open_plan(found, store, loaded, exact=True)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("batch sizes")
         check = check_device(

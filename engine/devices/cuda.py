@@ -23,14 +23,22 @@ def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that this process may use, at least one.
 
     Raises:
-        LibraryMissing: there is none, or no driver or library for it; the message says which.
+        LibraryMissing: there is none that could be used, or no driver or library for it; the
+            message says which.
     """
     runtime = cuda_runtime()
-    count = checked(runtime, runtime.cudaGetDeviceCount())
-    if not count:
+    try:
+        count = checked(runtime, runtime.cudaGetDeviceCount())
+        driver = checked(runtime, runtime.cudaDriverGetVersion())
+        found = tuple(_gpu(runtime, index, driver) for index in range(count))
+    except CudaFailed as error:  # whatever it is: who looks for a GPU must be able to go on
+        raise LibraryMissing(
+            f"no NVIDIA GPU can be used here ({error}; {_driver(runtime)}): see what `nvidia-smi` "
+            "says, install a newer driver, or serve on another device"
+        ) from error
+    if not found:
         raise LibraryMissing("no NVIDIA GPU here: serve on another device")
-    driver = checked(runtime, runtime.cudaDriverGetVersion())
-    return tuple(_gpu(runtime, index, driver) for index in range(count))
+    return found
 
 
 def cuda_runtime() -> Any:
@@ -52,24 +60,23 @@ def checked(runtime: Any, answer: tuple[Any, ...]) -> Any:
     """Return what a call of CUDA's runtime answered beside its status.
 
     Raises:
-        LibraryMissing: the driver is absent or too old.
         CudaFailed: the call failed.
     """
     status, *values = answer
     if status == runtime.cudaError_t.cudaSuccess:
         return values[0] if len(values) == 1 else values
-    said = f"{status.name}: {_words(runtime, status)}"
-    if status in (
-        runtime.cudaError_t.cudaErrorNoDevice,
-        runtime.cudaError_t.cudaErrorInsufficientDriver,
-    ):
-        version = int(runtime.cudaDriverGetVersion()[1])
-        driver = f"its driver knows CUDA {_dotted(version)}" if version else "no driver is loaded"
-        raise LibraryMissing(
-            f"no NVIDIA GPU can be used here ({said}; {driver}): install a newer driver, or serve "
-            "on another device"
-        )
-    raise CudaFailed(said, int(status) == int(runtime.cudaError_t.cudaErrorMemoryAllocation))
+    raise CudaFailed(
+        f"{status.name}: {_words(runtime, status)}",
+        out_of_memory=status == runtime.cudaError_t.cudaErrorMemoryAllocation,
+    )
+
+
+def is_lost(runtime: Any) -> bool:
+    """Tell whether the GPU is out of this process's reach, as it is after a fault on it.
+
+    Every call fails from then on, in this process, until it ends.
+    """
+    return bool(runtime.cudaDeviceSynchronize()[0] != runtime.cudaError_t.cudaSuccess)
 
 
 class CudaFailed(Exception):
@@ -90,6 +97,11 @@ def _gpu(runtime: Any, index: int, driver: int) -> Gpu:
         said.totalGlobalMem >> 20,
         _dotted(driver),
     )
+
+
+def _driver(runtime: Any) -> str:
+    version = int(runtime.cudaDriverGetVersion()[1] or 0)
+    return f"its driver knows CUDA {_dotted(version)}" if version else "no driver is loaded"
 
 
 def _words(runtime: Any, status: Any) -> str:

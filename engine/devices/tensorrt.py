@@ -1,19 +1,20 @@
 """An NVIDIA GPU as a device, by way of a TensorRT plan."""
 
+import weakref
 from threading import Lock
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.devices import Answer
-from engine.devices.cuda import CudaFailed, Gpu, checked, cuda_runtime, gpus
+from engine.devices.cuda import CudaFailed, Gpu, checked, cuda_runtime, gpus, is_lost
 from engine.devices.tensorrt_builder import SMALLEST
-from engine.devices.tensorrt_lane import Lane
-from engine.devices.tensorrt_library import Library, keeper, load_tensorrt
-from engine.errors import DeviceFailed, StalePlan, UnknownPlan
+from engine.devices.tensorrt_engine import Engine
+from engine.devices.tensorrt_lane import Lane, Shape
+from engine.devices.tensorrt_library import Library, load_tensorrt
+from engine.errors import DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
 from engine.model import Model
-from engine.plans.key import Options, PlanKey, differences
+from engine.plans.key import Options, PlanKey, differences, slot_of
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
 
@@ -21,28 +22,41 @@ LANES = 2
 """While one lane computes, the other copies."""
 PARTS = 4
 """How often a call fills the plan: only within a call do lanes work side by side."""
+SIZES = 2
+"""Sizes of slices that lanes are kept for: two jobs that take turns may differ."""
 
 
 def open_active(model: Model, store: PlanStore) -> "TensorRt":
-    """Return the first GPU here, running the plan that is active for it and the model.
+    """Return the first GPU here that a plan is active for, running it.
 
     Raises:
         UnknownPlan: none is active.
-        LibraryMissing, StalePlan, BrokenPlan, DeviceFailed: it cannot run here.
+        LibraryMissing, UnverifiedPlan, StalePlan, BrokenPlan, DeviceFailed: it cannot run here.
     """
-    gpu = gpus()[0]
-    slot = f"{gpu.architecture}-{model.digest[:12]}"
-    plan = store.active(slot)
-    if plan is None:
-        raise UnknownPlan(
-            f"no plan is active for {gpu.name} ({gpu.architecture}) and model {model.name} "
-            f"{model.version}: `hepar engine build`, `verify` and `activate` one"
-        )
-    return open_plan(plan, store, model, gpu)
+    here = gpus()
+    for gpu in here:
+        plan = store.active(slot_of(gpu.architecture, model.digest))
+        if plan is not None:
+            return open_plan(plan, store, model, gpu)
+    named = ", ".join(f"{gpu.name} ({gpu.architecture})" for gpu in here)
+    raise UnknownPlan(
+        f"no plan is active for {named} and model {model.name} {model.version}: "
+        "`hepar engine build`, `verify` and `activate` one"
+    )
 
 
-def open_plan(plan: Plan, store: PlanStore, model: Model, gpu: Gpu | None = None) -> "TensorRt":
+def open_plan(
+    plan: Plan, store: PlanStore, model: Model, gpu: Gpu | None = None, *, exact: bool = False
+) -> "TensorRt":
     """Return a GPU here, running this plan.
+
+    Args:
+        plan: to run.
+        store: that has it.
+        model: that it should be of.
+        gpu: to run it on; the first of the plan's architecture if None.
+        exact: whether every call is computed as the number of slices that it carries, or not at
+            all: so that the gate sees each number. Otherwise fewer are filled up.
 
     Raises:
         LibraryMissing: there is no GPU, driver or TensorRT for it.
@@ -50,10 +64,15 @@ def open_plan(plan: Plan, store: PlanStore, model: Model, gpu: Gpu | None = None
         BrokenPlan: its bytes are not what was built.
         DeviceFailed: TensorRT refuses it.
     """
-    gpu = gpu or gpus()[0]
+    gpu = gpu or _gpu_for(plan.key.architecture)
     library = load_tensorrt(plan.key.flavour)
     require_fresh(plan, model, library, gpu)
-    return TensorRt(library, store.load(plan), plan.name, plan.key.options, gpu.index)
+    return TensorRt(library, store, plan, gpu.index, exact=exact)
+
+
+def _gpu_for(architecture: str) -> Gpu:
+    here = gpus()
+    return next((gpu for gpu in here if gpu.architecture == architecture), here[0])
 
 
 def require_fresh(plan: Plan, model: Model, library: Library, gpu: Gpu) -> None:
@@ -78,29 +97,30 @@ class TensorRt:
     """A plan on a GPU. Copies and computing overlap; what does not fit is cut smaller."""
 
     def __init__(
-        self, library: Library, content: bytes, plan: str, options: Options, gpu: int
+        self, library: Library, store: PlanStore, plan: Plan, gpu: int, *, exact: bool = False
     ) -> None:
-        self.name = f"TensorRT {plan}"
-        self.batch = PARTS * options.batch
-        self._options = options
+        self.name = f"TensorRT {plan.name}"
+        self._options: Options = plan.key.options
+        self.batch = PARTS * self._options.batch
+        self._room = self._options.batch
+        self._exact = exact
         self._gpu = gpu
         self._lock = Lock()
-        self._complaints: list[str] = []
-        self._room = options.batch
-        self._lanes: list[Lane] = []
         self._runtime = cuda_runtime()
-        trt: Any = library.module
-        self._trt = trt
-        self._call(self._runtime.cudaSetDevice(gpu))
-        self._loader = trt.Runtime(keeper(trt, self._complaints))
-        self._engine = self._loader.deserialize_cuda_engine(content)
-        if self._engine is None:
-            raise DeviceFailed(f"{library.name} cannot load {plan}: {self._said()}")
+        self._lanes: dict[Shape, list[Lane]] = {}
+        weakref.finalize(self, _close, self._lanes).atexit = False
+        _require_reach(gpu)
+        self._use_gpu()
+        self._engine = Engine(library, store.load(plan), plan.name, store.kernels_file(plan))
 
     @property
     def memory_mb(self) -> int | None:
         """What is in use of the GPU, by whomever; a plan keeps all that it ever took."""
-        free, total = self._call(self._runtime.cudaMemGetInfo())
+        self._use_gpu()
+        try:
+            free, total = checked(self._runtime, self._runtime.cudaMemGetInfo())
+        except CudaFailed:
+            return None
         return (int(total) - int(free)) >> 20
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
@@ -108,21 +128,18 @@ class TensorRt:
         self._require_size(hu.shape)
         spacing = np.array(spacing_mm, np.float32)
         with self._lock:
-            self._call(self._runtime.cudaSetDevice(self._gpu))  # a thread's own setting
+            self._use_gpu()
+            if self._exact:
+                self._room = min(len(hu), self._options.batch)
             while True:
                 try:
                     return self._run(hu, spacing)
                 except CudaFailed as error:
-                    self._close()
-                    if not error.out_of_memory or self._room == 1:
-                        raise DeviceFailed(
-                            f"{self.name} cannot run {hu.shape} slices: {error}; {self._said()}"
-                        ) from error
-                    self._room = -(-self._room // 2)
+                    self._recover(hu.shape, error)
 
     def _run(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
-        lanes = self._lanes_for((hu.shape[1], hu.shape[2]))
+        lanes = self._lanes_for((self._room, hu.shape[1], hu.shape[2]))
         busy: list[tuple[Lane, slice]] = []
         for turn, start in enumerate(range(0, len(hu), self._room)):
             lane = lanes[turn % LANES]
@@ -135,35 +152,45 @@ class TensorRt:
             _collect(lane, part, answer)
         return answer
 
-    def _lanes_for(self, size: tuple[int, int]) -> list[Lane]:
-        if not self._lanes or self._lanes[0].size != size:
-            self._close()
+    def _lanes_for(self, shape: Shape) -> list[Lane]:
+        if shape not in self._lanes:
+            for old in list(self._lanes)[: 1 - SIZES]:
+                _close({old: self._lanes.pop(old)})
+            lanes = self._lanes[shape] = []
+            captures = not (self._exact or self._engine.captures_itself)
             for _ in range(LANES):
-                lane = Lane(self._runtime, (self._room, *size), captures=not self._self_capturing)
-                self._lanes.append(lane)
-                lane.open(self._context())
-        return self._lanes
+                lanes.append(Lane(self._runtime, shape, captures=captures))
+                lanes[-1].open(self._engine.context())
+            self._engine.keep_kernels()
+        return self._lanes[shape]
 
-    def _context(self) -> Any:
-        """Return an execution context; TensorRT for RTX captures a CUDA graph per shape itself."""
-        if self._self_capturing:
-            config = self._engine.create_runtime_config()
-            config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            context = self._engine.create_execution_context(config)
-        else:
-            context = self._engine.create_execution_context()
-        if context is None:
-            raise CudaFailed(f"no execution context: {self._said()}", out_of_memory=True)
-        return context
+    def _recover(self, shape: tuple[int, ...], error: CudaFailed) -> None:
+        """Make room for another try, with fewer slices at once if need be.
 
-    @property
-    def _self_capturing(self) -> bool:
-        return hasattr(self._trt, "CudaGraphStrategy")
+        Raises:
+            DeviceOutOfMemory: there is no room, not even for one slice.
+            DeviceFailed: it was not for lack of memory.
+        """
+        said = f"{self.name} cannot run {shape} slices: {error}; {self._engine.said()}"
+        if is_lost(self._runtime):
+            _lost[self._gpu] = self
+            raise DeviceFailed(f"{said}: restart the node to use this GPU again") from error
+        alone = len(self._lanes) == 1
+        _close(self._lanes)
+        if not error.out_of_memory:
+            raise DeviceFailed(said) from error
+        if not alone:
+            return
+        if self._exact or self._room == 1:
+            raise DeviceOutOfMemory(f"{said}: end what else uses the GPU") from error
+        self._room = -(-self._room // 2)
 
-    def _close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
-        self._lanes = []
+    def _use_gpu(self) -> None:
+        """Make the GPU this thread's, which is a thread's own setting."""
+        try:
+            checked(self._runtime, self._runtime.cudaSetDevice(self._gpu))
+        except CudaFailed as error:
+            raise DeviceFailed(f"{self.name}: {error}") from error
 
     def _require_size(self, shape: tuple[int, ...]) -> None:
         least, most = min(shape[1:]), max(shape[1:])
@@ -173,14 +200,23 @@ class TensorRt:
                 f"columns, not of {shape[1]} x {shape[2]}: build a plan with --largest {most}"
             )
 
-    def _call(self, answer: tuple[Any, ...]) -> Any:
-        try:
-            return checked(self._runtime, answer)
-        except CudaFailed as error:
-            raise DeviceFailed(f"{self.name}: {error}") from error
 
-    def _said(self) -> str:
-        return "; ".join(self._complaints[-3:]) or "TensorRT did not say why"
+_lost: dict[int, TensorRt] = {}
+"""What ran on a GPU that is out of reach. Never given back: TensorRT would end the process."""
+
+
+def _require_reach(gpu: int) -> None:
+    if gpu in _lost:
+        raise DeviceFailed(
+            f"GPU {gpu} was lost by this process, running {_lost[gpu].name}: restart the node to "
+            "use it again"
+        )
+
+
+def _close(lanes: dict[Shape, list[Lane]]) -> None:
+    for lane in (each for some in lanes.values() for each in some):
+        lane.close()
+    lanes.clear()
 
 
 def _collect(lane: Lane, part: slice, answer: Answer) -> None:

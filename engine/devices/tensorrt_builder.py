@@ -4,10 +4,11 @@ Networks are strongly typed, as TensorRT 11 wants it: precision is in the networ
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.devices.cuda import CudaFailed, checked, cuda_runtime, gpus
 from engine.devices.tensorrt_half import to_half
 from engine.devices.tensorrt_library import Library, keeper
 from engine.errors import BuildFailed
@@ -47,7 +48,10 @@ def build_engine(
 
     Raises:
         BuildFailed: TensorRT cannot; the message holds what it said.
+        LibraryMissing: it takes a GPU, and there is none.
     """
+    if key.flavour is Flavour.TENSORRT:
+        _use_gpu_of(key.architecture)
     work = _Work(library, _listener(library, progress))
     network = work.parsed(graph)
     kept = to_half(work.trt, network) if key.precision is Precision.FLOAT16 else []
@@ -68,15 +72,17 @@ class _Work:
 
     library: Library
     monitor: Any
-    complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.trt = self.library.module
-        self.logger = keeper(self.trt, self.complaints)
-        self.builder = self.trt.Builder(self.logger)
+        self.logger = keeper(self.trt)
+        try:
+            self.builder = self.trt.Builder(self.logger)
+        except TypeError as error:  # how the bindings say that there is none
+            raise BuildFailed(f"{self.library.name} does not start: {self.said()}") from error
 
     def said(self) -> str:
-        return "; ".join(self.complaints[-3:]) or "it did not say why"
+        return "; ".join(list(self.logger.complaints)[-3:]) or "it did not say why"
 
     def parsed(self, graph: Path) -> Any:
         """Return the graph as a strongly typed network."""
@@ -103,6 +109,8 @@ class _Work:
         config = self.builder.create_builder_config()
         config.builder_optimization_level = key.options.level
         config.progress_monitor = self.monitor
+        # Else what is float32 is multiplied with ten bits: near-ties of the resampling tip over.
+        config.clear_flag(self.trt.BuilderFlag.TF32)
         config.add_optimization_profile(self._profile(key.options))
         if key.flavour is Flavour.RTX:
             _aim(self.trt, config, key.architecture)
@@ -128,6 +136,27 @@ class _Work:
         most = (options.batch, options.largest, options.largest)
         profile.set_shape("hu", (1, SMALLEST, SMALLEST), usual, most)
         return profile
+
+
+def _use_gpu_of(architecture: str) -> None:
+    """Let this thread build on the GPU here that is of the architecture.
+
+    Only TensorRT for RTX builds for others: TensorRT itself would build for the GPU that is here,
+    whatever the plan is then called.
+    """
+    here = gpus()
+    fit = [gpu for gpu in here if gpu.architecture == architecture]
+    if not fit:
+        named = ", ".join(sorted({gpu.architecture for gpu in here}))
+        raise BuildFailed(
+            f"TensorRT builds plans for the GPUs that are here only ({named}), not for "
+            f"{architecture}: build on a machine that has one, or with --flavour tensorrt_rtx"
+        )
+    runtime = cuda_runtime()
+    try:
+        checked(runtime, runtime.cudaSetDevice(fit[0].index))
+    except CudaFailed as error:
+        raise BuildFailed(f"cannot build on {fit[0].name}: {error}: end what uses it") from error
 
 
 def _aim(trt: Any, config: Any, architecture: str) -> None:

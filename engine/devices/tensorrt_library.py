@@ -10,6 +10,7 @@
 import ctypes
 import importlib
 import importlib.util
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +34,8 @@ LIBRARIES = ("libcudart.so.*", "libtensorrt_rtx.so.*", "libtensorrt_onnxparser_r
 
 WARNING = 2
 """TensorRT's severities below this one are kept for the message of a failure."""
+COMPLAINTS = 8
+"""How many of them; the last say the most."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,32 @@ def load_tensorrt(flavour: Flavour | None = None) -> Library:
     )
 
 
-def keeper(trt: Any, complaints: list[str]) -> Any:
-    """Return a logger that adds what is wrong to `complaints` and prints nothing."""
+def keeper(trt: Any) -> Any:
+    """Return a logger that prints nothing and keeps what is wrong, in `complaints`.
 
+    It is the same for all of a process, emptied: TensorRT goes on using the first that it was
+    given, even when whoever gave it is gone.
+    """
+    if id(trt) not in _keepers:
+        _keepers[id(trt)] = trt, _new_keeper(trt)
+    logger = _keepers[id(trt)][1]
+    logger.complaints.clear()
+    return logger
+
+
+_keepers: dict[int, tuple[Any, Any]] = {}
+"""Each TensorRT's module, and its logger."""
+
+
+def _new_keeper(trt: Any) -> Any:
     class Keeper(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.complaints: deque[str] = deque(maxlen=COMPLAINTS)
 
         def log(self, severity: Any, message: str) -> None:
             if int(severity) < WARNING:
-                complaints.append(message.strip())
+                self.complaints.append(message.strip())
 
     return Keeper()
 

@@ -20,7 +20,7 @@ from torch.export.passes import move_to_device_pass
 
 from engine.devices import Answer
 from engine.devices.torch_program import read_program
-from engine.errors import DeviceFailed, LibraryMissing
+from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing
 from engine.model import Model
 from engine.plans.gate import check_device
 
@@ -161,7 +161,7 @@ class Torch:
                 except torch.OutOfMemoryError as error:
                     self._captured = None
                     if self.room == 1:
-                        raise DeviceFailed(
+                        raise DeviceOutOfMemory(
                             f"{self.name} has no room for a slice: {error}"
                         ) from error
                     self.room = -(-self.room // 2)
@@ -180,10 +180,10 @@ class Torch:
         return Answer(labels, agreement)
 
     def _start(self, part: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
-        if self._place.type == "cpu":
-            return self._compute(part, spacing)
+        if self._place.type != "cuda":
+            return self._compute(part.to(self._place), spacing)
         there = part.pin_memory().to(self._place, non_blocking=True)
-        if self._place.type != "cuda" or not self.captures:
+        if not self.captures:
             return self._compute(there, spacing)
         full = torch.cat([there, there[-1:].expand(self.room - len(part), -1, -1)])
         labels, agreement = self._graph_for(full, spacing)(full, spacing)
@@ -237,7 +237,8 @@ def _capture(run: Run, hu: Tensor, spacing: Tensor) -> Run:
             run(kept_hu, kept_spacing)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may go on taking memory, as a plan does that is being opened.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         answer = run(kept_hu, kept_spacing)
 
     def replay(hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:

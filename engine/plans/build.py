@@ -64,27 +64,33 @@ def build_plan(request: Request, progress: Progress | None = None) -> Plan:
     library = load_tensorrt(request.key.flavour)
     _require_same(request.key, model, library)
     store = PlanStore(request.plans)
-    with store.building():
-        begun = perf_counter()
-        with _graph(model, request.key.precision) as graph:
-            timing = store.timing_file(request.key)
-            content = build_engine(library, graph, request.key, progress, timing=timing)
-        manifest = PlanManifest(
-            key=request.key,
-            model=f"{model.name} {model.version}",
-            sha256=sha256(content).hexdigest(),
-            size=len(content),
-            seconds=round(perf_counter() - begun, 3),
-            built=datetime.now(UTC),
-            hepar=version("hepar"),
-        )
-        try:
-            return store.keep(manifest, content)
-        except OSError as error:
-            raise BuildFailed(
-                f"cannot keep a plan of {len(content) >> 20} MB in {request.plans}: "
-                f"{error.strerror}: make room there, or name another folder"
-            ) from error
+    try:
+        with store.building():
+            return _build(request, model, library, store, progress)
+    except OSError as error:
+        raise BuildFailed(
+            f"cannot build a plan in {request.plans}: {error.strerror or error}: make room there, "
+            "or name another folder"
+        ) from error
+
+
+def _build(
+    request: Request, model: Model, library: Library, store: PlanStore, progress: Progress | None
+) -> Plan:
+    begun = perf_counter()
+    with _graph(model, request.key.precision) as graph:
+        timing = store.timing_file(request.key)
+        content = build_engine(library, graph, request.key, progress, timing=timing)
+    manifest = PlanManifest(
+        key=request.key,
+        model=f"{model.name} {model.version}",
+        sha256=sha256(content).hexdigest(),
+        size=len(content),
+        seconds=round(perf_counter() - begun, 3),
+        built=datetime.now(UTC),
+        hepar=version("hepar"),
+    )
+    return store.keep(manifest, content)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from engine.devices import Answer, Device
-from engine.errors import DeviceFailed
+from engine.errors import DeviceFailed, DeviceOutOfMemory
 from engine.model import Model
 from engine.plans.plan import Check
 from engine.reference import Figures, compare, faults_of, read_reference
@@ -29,6 +29,7 @@ def check_device(
 
     Raises:
         BrokenModel: the reference cannot be read.
+        DeviceOutOfMemory: ask again when there is memory.
     """
     sizes = tuple(batches)
     tell = progress or (lambda done, of: None)
@@ -38,6 +39,8 @@ def check_device(
         tell(done, len(sizes))
         try:
             found, expected = _answer(model, device, size)
+        except DeviceOutOfMemory:  # says nothing of the plan
+            raise
         except DeviceFailed as error:
             faults.append(f"batch {size}: {error}")
             continue

@@ -77,7 +77,12 @@ class PlanKey(Part):
     @property
     def slot(self) -> str:
         """What at most one plan can be active for: a GPU architecture and a model."""
-        return f"{self.architecture}-{self.model[:SHORT]}"
+        return slot_of(self.architecture, self.model)
+
+
+def slot_of(architecture: str, model: str) -> str:
+    """Return the slot of a GPU architecture and a model's digest."""
+    return f"{architecture}-{model[:SHORT]}"
 
 
 def differences(built: PlanKey, wanted: PlanKey) -> list[str]:

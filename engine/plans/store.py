@@ -4,6 +4,7 @@
 <name>.json      its manifest, written after it: without one there is no plan
 serving.json     which plans serve
 *.timing         what builds for one GPU architecture and TensorRT measured
+*.kernels        what TensorRT for RTX compiled of a plan on the GPU here
 build.lock       held by who builds
 switch.lock      held for the moment of a switch
 """
@@ -61,9 +62,14 @@ class PlanStore:
 
         Raises:
             UnknownPlan: the one that should is gone.
+            UnverifiedPlan: the one that should was rejected since.
         """
         now = read_serving(self.folder).slots.get(slot)
-        return self.find(now.active) if now else None
+        if now is None:
+            return None
+        plan = self.find(now.active)
+        _require_passed(plan)
+        return plan
 
     def load(self, plan: Plan) -> bytes:
         """Return a plan's bytes, after comparing them with its manifest.
@@ -110,6 +116,10 @@ class PlanStore:
         """Return where builds like this one keep what they measured."""
         return self.folder / f"{key.architecture}-{key.flavour}-{key.version}.timing"
 
+    def kernels_file(self, plan: Plan) -> Path:
+        """Return where a device keeps what it compiled of a plan."""
+        return self.folder / f"{plan.name}.kernels"
+
     def keep(self, manifest: PlanManifest, content: bytes) -> Plan:
         """Keep a built plan; it is there once this returns, and not at all before."""
         if not (self.folder / f"{manifest.name}.json").exists():  # the same bytes may come twice
@@ -118,9 +128,15 @@ class PlanStore:
         return self.find(manifest.name)
 
     def judge(self, plan: Plan, check: Check) -> Plan:
-        """Keep what came of holding a plan against the reference."""
+        """Keep what came of holding a plan against the reference.
+
+        Nodes that a plan serves look again when it is rejected, and leave it.
+        """
         with self._switching():
             self._write(plan.manifest.model_copy(update={"check": check}))
+            serving = read_serving(self.folder)
+            if not check.passed and plan.name in serving.names:
+                write_serving(self.folder, serving)
         return self.find(plan.name)
 
     def activate(self, name: str) -> Plan:
@@ -130,10 +146,11 @@ class PlanStore:
             UnverifiedPlan: it has not passed the gate.
             BrokenPlan: its bytes are not what was built.
         """
-        plan = self.find(name)
-        _require_passed(plan)
-        self.load(plan)
-        with self._switching():
+        name = self.find(name).name
+        with self._switching():  # nobody removes it meanwhile
+            plan = self.find(name)
+            _require_passed(plan)
+            self.load(plan)
             serving = read_serving(self.folder)
             write_serving(self.folder, serving.activated(plan.key.slot, plan.name))
         return self.find(plan.name)
@@ -163,12 +180,13 @@ class PlanStore:
 
     def prune(self, useless: Callable[[Plan], bool]) -> list[Plan]:
         """Remove plans, but none that serves or can be gone back to; return the removed."""
-        with self.building():
+        with self.building(), self._switching():
             idle = [p for p in self.plans() if p.state not in (State.ACTIVE, State.PREVIOUS)]
             removed = [plan for plan in idle if useless(plan)]
             for plan in removed:
                 (self.folder / f"{plan.name}.json").unlink()  # first: then it is no plan any more
                 plan.path.unlink(missing_ok=True)
+                self.kernels_file(plan).unlink(missing_ok=True)
         return removed
 
     def of_key(self, key: PlanKey) -> Plan | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.devices import Device, cuda, tensorrt
+from engine.devices import Device, cuda, tensorrt, tensorrt_builder
 from engine.devices.openvino import open_openvino
 from engine.devices.tensorrt_library import Library
 from engine.model import Model, default_model_folder, load_model
@@ -61,10 +61,13 @@ def gpu(monkeypatch):
     runtime = FakeCuda()
     library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
     monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "cuda_runtime", lambda: runtime)
+    for user in (tensorrt, tensorrt_builder):
+        monkeypatch.setattr(user, "cuda_runtime", lambda: runtime)
     monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
     monkeypatch.setattr(tensorrt, "SMALLEST", 8)
-    return runtime
+    monkeypatch.setattr(tensorrt, "_lost", {})
+    yield runtime
+    assert runtime.faults == []
 
 
 @pytest.fixture

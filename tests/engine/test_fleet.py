@@ -1,12 +1,16 @@
+import sys
+import weakref
+
 import numpy as np
 import onnx
 import pytest
 
 from engine import fleet
 from engine.devices import tensorrt
-from engine.errors import DeviceFailed, StalePlan
+from engine.errors import DeviceFailed, DeviceOutOfMemory, StalePlan
 from engine.fleet import Fleet, Opener, openers
 from engine.model import load_model
+from tests.engine.plans.made import make_check
 from tests.engine.plans.small import write_small_model
 from tests.engine.toy import write_manifest
 
@@ -23,11 +27,15 @@ class Switch:
 
     def __init__(self, name, opens=True):
         self.name, self.opens, self.mark, self.count = name, opens, 0, 0
+        self.error, self.opening = None, lambda: None
 
     def open(self):
         self.count += 1
+        self.opening()
         if not self.opens:
             raise StalePlan("built for another GPU")
+        if self.error:
+            raise self.error
         return Named(f"{self.name} {self.mark}")
 
     def opener(self):
@@ -88,6 +96,25 @@ def test_a_device_that_fails_rests_while_the_next_serves(devices, fast, monkeypa
     later = fleet.monotonic() + fleet.REST_S + 1
     monkeypatch.setattr(fleet, "monotonic", lambda: later)
     assert devices.device().name == "fast 0"
+
+
+def test_a_device_without_memory_to_open_rests_and_is_tried_again(devices, fast, monkeypatch):
+    fast.error = DeviceOutOfMemory("another plan is still at work")
+    assert [devices.device().name for _ in range(2)] == ["slow 0", "slow 0"]
+    assert fast.count == 1
+    fast.error = None
+    later = fleet.monotonic() + fleet.REST_S + 1
+    monkeypatch.setattr(fleet, "monotonic", lambda: later)
+    assert devices.device().name == "fast 0"
+
+
+def test_the_plan_before_is_let_go_before_the_next_is_opened(devices, fast):
+    before = weakref.ref(devices.device())
+    there = []
+    fast.opening = lambda: there.append(before())
+    fast.mark = 1
+    assert devices.device().name == "fast 1"
+    assert there == [None]
 
 
 def test_a_device_that_failed_is_tried_at_once_with_another_plan(devices, fast):
@@ -188,6 +215,46 @@ def test_a_driver_that_is_too_old_leaves_the_node_serving(gpu, toy, keep, store,
     with caplog.at_level("INFO"):
         assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
     assert "install a newer driver" in caplog.text
+
+
+def test_a_driver_in_a_state_of_its_own_leaves_the_node_serving(gpu, toy, keep, store, caplog):
+    store.activate(keep(b"engine", passed=True, model=toy.digest).name)
+    gpu.cudaGetDeviceCount = lambda: (gpu.cudaError_t.cudaErrorIllegalAddress, None)
+    with caplog.at_level("INFO"):
+        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
+    assert "cudaErrorIllegalAddress" in caplog.text
+
+
+def test_a_plan_that_is_rejected_while_it_serves_is_left_by_the_next_job(
+    gpu, toy, keep, store, caplog
+):
+    plan = keep(b"engine", passed=True, model=toy.digest)
+    store.activate(plan.name)
+    serving = Fleet(openers(toy, store.folder, threads=1))
+    assert serving.device().name == f"TensorRT {plan.name}"
+    store.judge(plan, make_check(passed=False))
+    with caplog.at_level("INFO"):
+        assert serving.device().name == "OpenVINO CPU"
+    assert "was rejected: batch 1: liver Dice 0.5" in caplog.text
+
+
+def test_a_torch_whose_libraries_are_not_there_leaves_the_node_serving(
+    toy_folder, tmp_path, monkeypatch, caplog
+):
+    class Broken:
+        def find_spec(self, name, path, target=None):
+            if name == "engine.devices.torch":
+                raise OSError("libcudart.so.12: cannot open shared object file")
+
+    (toy_folder / "ensemble.pt2").write_bytes(b"")
+    write_manifest(toy_folder)
+    monkeypatch.delitem(sys.modules, "engine.devices.torch", raising=False)
+    monkeypatch.delattr("engine.devices.torch", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with caplog.at_level("INFO"):
+        device = Fleet(openers(load_model(toy_folder), tmp_path, threads=1)).device()
+    assert device.name == "OpenVINO CPU"
+    assert "no torch here (libcudart" in caplog.text
 
 
 def test_a_serving_file_that_makes_no_sense_leaves_the_node_serving(toy, store, keep, caplog):

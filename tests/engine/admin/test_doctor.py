@@ -4,6 +4,7 @@ from engine.admin import doctor
 from engine.admin.doctor import Health, examine
 from engine.devices import cuda
 from engine.errors import LibraryMissing
+from tests.engine.plans.made import make_check
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,13 @@ def test_an_active_plan_for_another_model_is_bad_and_an_idle_one_is_not(toy, sto
     seen = found(toy.folder, store.folder)["plan"]
     assert seen.health is Health.BAD
     assert "built for model aaaaaaaaaaaa" in seen.said
+
+
+def test_an_active_plan_that_was_rejected_since_is_bad(toy, store, keep):
+    plan = keep(b"engine", passed=True, model=toy.digest)
+    store.activate(plan.name)
+    store.judge(plan, make_check(passed=False))
+    assert found(toy.folder, store.folder)["plan"].health is Health.BAD
 
 
 def test_a_broken_plan_is_bad_with_what_would_do(toy, store, keep):

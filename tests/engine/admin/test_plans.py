@@ -1,11 +1,13 @@
 """The life of plans, as an administrator sees it; built for real, run on a GPU of plain memory."""
 
+import numpy as np
 import pytest
 
 from engine.devices import cuda, tensorrt
 from engine.devices.tensorrt_library import load_tensorrt
 from engine.errors import (
     BrokenPlan,
+    DeviceOutOfMemory,
     LibraryMissing,
     ModelNotFound,
     StalePlan,
@@ -14,6 +16,7 @@ from engine.errors import (
 )
 from engine.plans.key import Flavour, Options
 from engine.plans.store import PlanStore
+from tests.engine.devices.fake_gpu import FakeContext
 from tests.engine.plans.small import write_small_model
 
 QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
@@ -85,6 +88,32 @@ def test_a_plan_that_answers_wrongly_is_rejected_kept_and_never_serves(
     assert hepar("list", *here).output.count("rejected") == 1
     hepar("prune", *here)
     assert store.plans() == []
+
+
+def test_a_gpu_without_memory_gives_no_verdict(hepar, gpu, keep, toy, here, store):
+    plan = keep(b"engine", model=toy.digest, options=Options(batch=3))
+    gpu.limit = 1000
+    assert isinstance(hepar("verify", plan.name, *here).exception, DeviceOutOfMemory)
+    assert store.find(plan.name).manifest.check is None
+
+
+def test_a_plan_that_is_wrong_at_one_number_of_slices_only_is_rejected(
+    hepar, gpu, keep, toy, here, monkeypatch
+):
+    """Each number is computed as such, and none is filled up to the largest."""
+    plan = keep(b"engine", model=toy.digest, options=Options(batch=4))
+    whole = FakeContext.compute
+
+    def wrong_at_three(context):
+        whole(context)
+        if context.shape[0] == 3:
+            context.at("labels", context.shape, np.uint8)[:] = 1
+
+    monkeypatch.setattr(FakeContext, "compute", wrong_at_three)
+    refused = hepar("verify", plan.name, *here).exception
+    assert isinstance(refused, UnverifiedPlan)
+    assert "batch 3: " in str(refused)
+    assert "batch 4: " not in str(refused)
 
 
 def test_plans_of_others_and_broken_ones_are_not_verified(hepar, gpu, keep, toy, here):

@@ -1,6 +1,8 @@
 """A GPU, its driver and its TensorRT, in plain memory: they compute the toy model.
 
-Enough to see that buffers, lanes and smaller batches are in order; a real GPU is for `-m gpu`.
+What is sent to a stream is done when somebody waits for the stream, and not before; what is given
+back while a stream still needs it is a fault. Enough to see that buffers, lanes, graphs and smaller
+batches are in order; a real GPU is for `-m gpu`.
 """
 
 import ctypes
@@ -9,6 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from tests.engine.toy import toy_answer
+
+SCRATCH = 16
+"""Bytes that the fake's TensorRT needs between input and output, for each pixel."""
 
 
 class Status(int):
@@ -19,115 +24,180 @@ class Status(int):
 
 
 class FakeCuda:
-    """CUDA's runtime; `limit` is how many bytes it has."""
+    """CUDA's runtime; `limit` is how many bytes it has, `broken` whether it faults."""
 
     class cudaError_t:  # noqa: N801
         cudaSuccess = Status(0, "cudaSuccess")  # noqa: N815
         cudaErrorMemoryAllocation = Status(2, "cudaErrorMemoryAllocation")  # noqa: N815
         cudaErrorInsufficientDriver = Status(35, "cudaErrorInsufficientDriver")  # noqa: N815
         cudaErrorNoDevice = Status(100, "cudaErrorNoDevice")  # noqa: N815
+        cudaErrorIllegalAddress = Status(700, "cudaErrorIllegalAddress")  # noqa: N815
+        cudaErrorStreamCaptureInvalidated = Status(901, "cudaErrorStreamCapture")  # noqa: N815
 
+    cudaStreamNonBlocking = 1  # noqa: N815
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
 
     def __init__(self, limit=1 << 30):
-        self.limit, self.blocks = limit, {}
-        self.graphs, self.launched, self.capturable = [], 0, True
+        self.limit, self.blocks, self.streams, self.pinned = limit, {}, {}, set()
+        self.graphs, self.launched, self.capturable, self.broken = [], 0, True, False
+        self.faults, self.recorded, self.used = [], None, []
+        FakeContext.gpu = self
 
-    def __getattr__(self, name):
-        if name in ("cudaSetDevice", "cudaStreamSynchronize", "cudaStreamDestroy"):
-            return lambda *_: (self.cudaError_t.cudaSuccess,)
-        raise AttributeError(name)
+    @property
+    def done(self):
+        return self.cudaError_t.cudaErrorIllegalAddress if self.broken else self.good
+
+    good = cudaError_t.cudaSuccess
+
+    def cudaSetDevice(self, index):  # noqa: N802
+        self.used.append(index)
+        return (self.good,)
+
+    def cudaDeviceSynchronize(self):  # noqa: N802
+        return (self.done,)
+
+    def cudaGetLastError(self):  # noqa: N802
+        return (self.good,)
+
+    def cudaStreamCreateWithFlags(self, flags):  # noqa: N802
+        assert flags == self.cudaStreamNonBlocking
+        self.streams[len(self.streams) + 7] = []
+        return self.good, len(self.streams) + 6
+
+    def cudaStreamSynchronize(self, stream):  # noqa: N802
+        if not self.broken:
+            for work in self.streams[stream]:
+                work()
+        self.streams[stream].clear()
+        return (self.done,)
+
+    def cudaStreamDestroy(self, stream):  # noqa: N802
+        if self.streams[stream]:
+            self.faults.append("a stream was destroyed with work in it")
+        return (self.good,)
+
+    def send(self, stream, work):
+        self.streams[stream].append(work)
+        return (self.done,)
 
     def cudaStreamBeginCapture(self, stream, mode):  # noqa: N802
-        FakeContext.recorded = []
-        return (self.cudaError_t.cudaSuccess,)
+        self.recorded = []
+        return (self.done,)
 
     def cudaStreamEndCapture(self, stream):  # noqa: N802
-        recorded, FakeContext.recorded = FakeContext.recorded, None
+        recorded, self.recorded = self.recorded, None
         if not self.capturable:
-            return self.cudaError_t.cudaErrorMemoryAllocation, None
-        self.graphs.append(recorded)
-        return self.cudaError_t.cudaSuccess, recorded
+            return self.cudaError_t.cudaErrorStreamCaptureInvalidated, None
+        return self.done, recorded
 
     def cudaGraphInstantiate(self, graph, flags):  # noqa: N802
-        return self.cudaError_t.cudaSuccess, graph
+        self.graphs.append(graph)
+        return self.done, graph
 
     def cudaGraphDestroy(self, graph):  # noqa: N802
-        return (self.cudaError_t.cudaSuccess,)
+        return (self.good,)
 
     def cudaGraphExecDestroy(self, graph):  # noqa: N802
         self.graphs.remove(graph)
-        return (self.cudaError_t.cudaSuccess,)
+        return (self.good,)
 
     def cudaGraphLaunch(self, graph, stream):  # noqa: N802
         self.launched += 1
-        for context, shape in graph:
-            assert context.shape == shape
-            context.compute()
-        return (self.cudaError_t.cudaSuccess,)
+        for work in graph:
+            self.send(stream, work)
+        return (self.done,)
 
     def cudaGetDeviceCount(self):  # noqa: N802
-        return self.cudaError_t.cudaSuccess, 1
+        return self.good, 1
 
     def cudaDriverGetVersion(self):  # noqa: N802
-        return self.cudaError_t.cudaSuccess, 13000
+        return self.good, 13000
 
     def cudaGetDeviceProperties(self, index):  # noqa: N802
         said = SimpleNamespace(name=b"Fake", major=8, minor=9, totalGlobalMem=8 << 30)
-        return self.cudaError_t.cudaSuccess, said
+        return self.good, said
 
     def cudaGetErrorString(self, status):  # noqa: N802
-        return self.cudaError_t.cudaSuccess, b"out of memory"
-
-    def cudaStreamCreate(self):  # noqa: N802
-        return self.cudaError_t.cudaSuccess, 7
+        return self.good, status.name.encode()
 
     def cudaMalloc(self, size):  # noqa: N802
-        if size + sum(len(block) for block in self.blocks.values()) > self.limit:
+        if self.broken:
+            return self.done, None
+        if size + self.taken > self.limit:
             return self.cudaError_t.cudaErrorMemoryAllocation, None
-        block = ctypes.create_string_buffer(size)
+        block = ctypes.create_string_buffer(b"\xff" * size, size)  # no number, as half floats
         self.blocks[ctypes.addressof(block)] = block
-        return self.cudaError_t.cudaSuccess, ctypes.addressof(block)
+        return self.good, ctypes.addressof(block)
+
+    @property
+    def taken(self):
+        return sum(len(block) for at, block in self.blocks.items() if at not in self.pinned)
 
     def cudaMemGetInfo(self):  # noqa: N802
-        taken = sum(len(block) for block in self.blocks.values())
-        return self.cudaError_t.cudaSuccess, self.limit - taken, self.limit
+        return self.done, self.limit - self.taken, self.limit
 
     def cudaHostAlloc(self, size, flags):  # noqa: N802
-        return self.cudaMalloc(size)
+        status, address = self.cudaMalloc(size)
+        self.pinned.add(address)
+        return status, address
 
     def cudaFree(self, address):  # noqa: N802
+        if any(self.streams.values()):
+            self.faults.append("memory was given back with work under way")
         del self.blocks[address]
-        return (self.cudaError_t.cudaSuccess,)
+        self.pinned.discard(address)
+        return (self.good,)
 
     cudaFreeHost = cudaFree  # noqa: N815
 
     def cudaMemcpyAsync(self, to, source, size, kind, stream):  # noqa: N802
-        ctypes.memmove(to, source, size)
-        return (self.cudaError_t.cudaSuccess,)
+        assert (source in self.pinned) == (kind == 1)
+        assert (to in self.pinned) == (kind == 2)
+        return self.send(stream, lambda: ctypes.memmove(to, source, size))
 
 
 class FakeContext:
-    recorded = None
-    """What is captured instead of being done, while something is."""
+    """An execution context that waits for shape, addresses and memory to compute in."""
 
-    def __init__(self):
-        self.addresses, self.shape, self.spoil = {}, None, None
+    gpu = None
+
+    def __init__(self, strategy):
+        assert strategy == "the caller's"
+        self.addresses, self.shape, self.lent, self.executed = {}, None, None, False
+
+    def __del__(self):
+        if any(self.gpu.streams.values()):
+            self.gpu.faults.append("a context ended with work under way")
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
         return True
 
     def set_input_shape(self, name, shape):
-        self.shape = tuple(shape)
+        self.shape, self.executed = tuple(shape), False
         return True
 
+    def update_device_memory_size_for_shapes(self):
+        return int(np.prod(self.shape)) * SCRATCH
+
+    def set_device_memory(self, address, size):
+        self.lent = address, size
+
     def execute_async_v3(self, stream):
-        if FakeContext.recorded is None:
+        address, size = self.lent
+        if size < self.update_device_memory_size_for_shapes() or address not in self.gpu.blocks:
+            return False
+        captured, shape = self.gpu.recorded is not None, self.shape
+        if captured and not self.executed:
+            return False  # the first of a shape cannot be captured
+
+        def work():
+            assert shape == self.shape
             self.compute()
-        else:
-            FakeContext.recorded.append((self, self.shape))
+
+        (self.gpu.recorded if captured else self.gpu.streams[stream]).append(work)
+        self.executed = True
         return True
 
     def compute(self):
@@ -139,8 +209,13 @@ class FakeContext:
 
     def at(self, name, shape, kind):
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        assert size <= len(self.gpu.blocks[self.addresses[name]])
         raw = (ctypes.c_uint8 * size).from_address(self.addresses[name])
         return np.frombuffer(raw, kind).reshape(shape)
+
+
+class FakeEngine:
+    create_execution_context = staticmethod(FakeContext)
 
 
 class FakeRuntime:
@@ -149,9 +224,73 @@ class FakeRuntime:
 
     def deserialize_cuda_engine(self, content):
         if content.startswith(b"engine"):
-            return SimpleNamespace(create_execution_context=FakeContext)
+            return FakeEngine()
         self.logger.log(1, "magic tag does not match")
         return None
 
 
-fake_tensorrt = SimpleNamespace(ILogger=object, Runtime=FakeRuntime, __version__="1.7.1.116")
+fake_tensorrt = SimpleNamespace(
+    ILogger=object,
+    Runtime=FakeRuntime,
+    ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="the caller's"),
+    __version__="1.7.1.116",
+)
+
+
+class FakeCache:
+    """What TensorRT for RTX has compiled: one letter for each shape."""
+
+    def __init__(self):
+        self.compiled = b""
+
+    def deserialize(self, content):
+        if content.startswith(b"kernels "):
+            self.compiled = content
+        return bool(self.compiled)
+
+    def serialize(self):
+        return self.compiled
+
+
+class FakeConfig:
+    def __init__(self):
+        self.strategy = self.cuda_graph_strategy = self.cache = None
+        self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def create_runtime_cache(self):
+        return FakeCache()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return True
+
+
+class CompilingEngine(FakeEngine):
+    """An engine of TensorRT for RTX, which makes graphs and kernels itself."""
+
+    create_runtime_config = FakeConfig
+
+    @staticmethod
+    def create_execution_context(config):
+        assert config.cuda_graph_strategy == "whole"
+        assert config.dynamic_shapes_kernel_specialization_strategy == "eager"
+        config.cache.compiled = (config.cache.compiled or b"kernels ") + b"x"
+        return FakeContext(config.strategy)
+
+
+class CompilingRuntime(FakeRuntime):
+    def deserialize_cuda_engine(self, content):
+        return CompilingEngine()
+
+
+fake_rtx = SimpleNamespace(
+    **vars(fake_tensorrt)
+    | {
+        "Runtime": CompilingRuntime,
+        "CudaGraphStrategy": SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole"),
+        "DynamicShapesKernelSpecializationStrategy": SimpleNamespace(EAGER="eager"),
+    }
+)

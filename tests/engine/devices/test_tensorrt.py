@@ -1,12 +1,18 @@
 """The TensorRT device on a GPU of plain memory; with the marker `gpu`, on a real one."""
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from engine.devices.tensorrt import open_active, open_plan
-from engine.errors import BrokenPlan, DeviceFailed, StalePlan, UnknownPlan
+from engine.devices import tensorrt, tensorrt_engine
+from engine.devices.tensorrt import LANES, open_active, open_plan
+from engine.devices.tensorrt_library import Library
+from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
 from engine.plans.gate import check_device
 from engine.plans.key import Flavour, Options
+from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, fake_rtx, fake_tensorrt
 from tests.engine.toy import toy_answer
 
 SPACING = 0.8, 0.7
@@ -36,25 +42,69 @@ def test_any_number_of_slices_is_answered_in_order(device, count):
     np.testing.assert_allclose(answer.agreement, agreement, rtol=1e-6)
 
 
-def test_slices_of_another_size_are_answered_too_and_memory_is_given_back(device, gpu):
-    for size in ((40, 50), (64, 33), (40, 50)):
-        hu = slices(9, *size)
-        np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
-    assert len(gpu.blocks) == 2 * 2 * 4  # lanes, sides, tensors
+def require_same(device, hu):
+    answer = device.run(hu, SPACING)
+    labels, agreement = toy_answer(hu, SPACING)
+    np.testing.assert_array_equal(answer.labels, labels)
+    np.testing.assert_allclose(answer.agreement, agreement, rtol=1e-6)
+
+
+BLOCKS = LANES * (2 * 4 + 1)
+"""What one size takes: four tensors on both sides, and what TensorRT computes in."""
+
+
+def test_slices_of_another_size_are_answered_too_and_two_sizes_stay_ready(device, gpu):
+    for size, ready in (((40, 50), 1), ((64, 33), 2), ((40, 50), 2), ((9, 9), 2), ((64, 33), 2)):
+        require_same(device, slices(9, *size))
+        assert len(gpu.blocks) == ready * BLOCKS
+
+
+def needed(size, count):
+    """Bytes of the GPU that both lanes take for so many slices at once."""
+    return LANES * (count * (size[0] * size[1] * (3 + SCRATCH) + 16) + 8)
 
 
 def test_what_does_not_fit_is_cut_smaller(device, gpu):
-    gpu.limit = 2 * 2 * (2 * 40 * 50 * 3 + 100)  # two slices a lane
-    hu = slices(9)
-    np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
+    gpu.limit = needed((40, 50), 2)
+    require_same(device, slices(9))
     assert device.batch == 16  # the caller's step stays
+    assert gpu.taken == gpu.limit
+
+
+def test_the_lanes_of_another_size_go_before_slices_are_cut_smaller(device, gpu):
+    gpu.limit = needed((40, 50), 4)
+    require_same(device, slices(9, 20, 20))
+    require_same(device, slices(9))
+    assert gpu.taken == gpu.limit
 
 
 def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(device, gpu):
     gpu.limit = 1000
-    with pytest.raises(DeviceFailed, match=r"cannot run .*cudaErrorMemoryAllocation"):
+    with pytest.raises(DeviceOutOfMemory, match=r"cannot run .*cudaErrorMemoryAllocation"):
         device.run(slices(2), SPACING)
     assert not gpu.blocks
+
+
+def test_a_device_that_nobody_has_any_more_gives_all_back(gpu, plan, store, toy):
+    device = open_plan(plan, store, toy)
+    require_same(device, slices(9))
+    del device
+    gc.collect()
+    assert not gpu.blocks
+    assert not gpu.graphs
+
+
+def test_after_a_fault_the_gpu_is_left_alone_until_the_process_ends(device, gpu, plan, store, toy):
+    require_same(device, slices(9))
+    held = len(gpu.blocks)
+    gpu.broken = True
+    with pytest.raises(DeviceFailed, match=r"cudaErrorIllegalAddress.*restart the node"):
+        device.run(slices(9), SPACING)
+    del device
+    gc.collect()
+    assert len(gpu.blocks) == held  # nothing of it is touched
+    with pytest.raises(DeviceFailed, match=r"GPU 0 was lost by this process.*restart the node"):
+        open_plan(plan, store, toy)
 
 
 @pytest.mark.parametrize("size", [(4, 64), (64, 600)])
@@ -63,21 +113,97 @@ def test_slices_that_the_plan_does_not_take_are_refused_with_what_would_do(devic
         device.run(slices(1, *size), SPACING)
 
 
-def test_what_comes_again_is_computed_by_a_cuda_graph(device, gpu):
-    for count in (16, 16, 16, 3, 16, 16):
-        hu = slices(count)
-        np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
-    assert gpu.launched > 4
-    device.run(slices(1, 64, 64), SPACING)
-    assert gpu.graphs == []  # given back with the lanes
+def test_every_answer_is_computed_by_a_cuda_graph_of_the_full_batch(device, gpu):
+    for count in (16, 3, 1, 16, 5):
+        require_same(device, slices(count))
+    assert gpu.launched == 4 + 1 + 1 + 4 + 2
+    assert len(gpu.graphs) == LANES
+    for size in ((64, 64), (65, 65)):
+        require_same(device, slices(1, *size))
+    assert len(gpu.graphs) == 2 * LANES  # those of the first size were given back
 
 
 def test_what_cannot_be_captured_is_computed_all_the_same(device, gpu):
     gpu.capturable = False
     for _ in range(3):
-        hu = slices(16)
-        np.testing.assert_array_equal(device.run(hu, SPACING).labels, toy_answer(hu, SPACING)[0])
+        require_same(device, slices(16))
+    assert (gpu.launched, gpu.graphs) == (0, [])
+
+
+def test_every_thread_uses_the_gpu_of_the_plan(device, gpu):
+    gpu.used.clear()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(device.run, slices(1), SPACING).result()
+    assert gpu.used == [0]
+
+
+@pytest.fixture
+def exact(gpu, plan, store, toy):
+    return open_plan(plan, store, toy, exact=True)
+
+
+def test_held_to_the_number_of_slices_each_is_computed_as_it_is(exact, gpu, monkeypatch):
+    shapes, lend = [], FakeContext.set_device_memory
+
+    def lend_and_note(context, address, size):
+        shapes.append(context.shape[0])
+        lend(context, address, size)
+
+    monkeypatch.setattr(FakeContext, "set_device_memory", lend_and_note)
+    for count in (1, 3, 4):
+        require_same(exact, slices(count))
+    assert sorted(set(shapes)) == [1, 3, 4]
     assert gpu.launched == 0
+
+
+def test_held_to_the_number_of_slices_a_lack_of_memory_gives_no_verdict(exact, gpu, toy):
+    gpu.limit = needed((9, 11), 2)
+    require_same(exact, slices(2, 9, 11))
+    with pytest.raises(DeviceOutOfMemory):
+        check_device(toy, exact, range(1, 5))
+
+
+@pytest.fixture
+def rtx(gpu, plan, store, toy, monkeypatch):
+    """Open the plan with a TensorRT that compiles kernels and makes graphs by itself."""
+    library = Library(Flavour.RTX, fake_rtx.__version__, fake_rtx)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
+    return lambda: open_plan(plan, store, toy)
+
+
+def test_tensorrt_for_rtx_makes_its_own_graphs(rtx, gpu):
+    device = rtx()
+    require_same(device, slices(23))
+    assert gpu.launched == 0
+
+
+def test_kernels_are_compiled_once_and_found_again(rtx, gpu, plan, store):
+    file = store.kernels_file(plan)
+    require_same(rtx(), slices(3))
+    assert file.read_bytes() == b"kernels xx"
+    require_same(rtx(), slices(3))
+    assert file.read_bytes() == b"kernels xxxx"
+    file.write_bytes(b"of another driver")
+    require_same(rtx(), slices(3))
+    assert file.read_bytes() == b"kernels xx"
+
+
+def test_kernels_that_cannot_be_kept_cost_no_answer(rtx, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tensorrt_engine, "write_durably", full)
+    require_same(rtx(), slices(3))
+
+
+def test_a_tensorrt_that_does_not_start_is_a_failed_device(gpu, plan, store, toy, monkeypatch):
+    def nothing(logger):
+        logger.log(1, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(fake_tensorrt, "Runtime", nothing)
+    with pytest.raises(DeviceFailed, match="does not start: CUDA initialization failure"):
+        open_plan(plan, store, toy)
 
 
 def test_the_memory_that_is_in_use_is_told(device):

@@ -16,7 +16,7 @@ from engine.plans.build import Request, build_apart, build_plan, why_build
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from tests.engine.plans.made import make_check
+from tests.engine.plans.made import make_check, make_key
 from tests.engine.plans.small import write_small_model
 from tests.engine.toy import write_manifest
 
@@ -90,6 +90,41 @@ def test_what_an_earlier_build_measured_is_taken_unless_it_is_of_others(tmp_path
     assert tensorrt_builder._Work.remembering(work, Measuring(), timing).content == taken
 
 
+def test_what_is_float32_is_multiplied_in_float32(rtx, ask):
+    """Ten bits, which TensorRT would take for it unasked, tip over near-ties of the resampling."""
+    work = tensorrt_builder._Work(rtx, tensorrt_builder._listener(rtx, None))
+    config = work.configured(ask().key)
+    assert work.builder.create_builder_config().get_flag(rtx.module.BuilderFlag.TF32)
+    assert not config.get_flag(rtx.module.BuilderFlag.TF32)
+
+
+def test_tensorrt_itself_builds_only_for_a_gpu_that_is_here(gpu, model):
+    """It would build for that GPU, and the plan would be called after another."""
+    library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
+    key = make_key(flavour=Flavour.TENSORRT, architecture="sm90")
+    with pytest.raises(BuildFailed, match=r"GPUs that are here only \(sm89\), not for sm90"):
+        tensorrt_builder.build_engine(library, model.graph, key)
+
+
+def test_tensorrt_builds_on_the_gpu_that_the_plan_is_for(gpu, model, monkeypatch):
+    fast = SimpleNamespace(name=b"Fast", major=12, minor=0, totalGlobalMem=1 << 30)
+    slow = gpu.cudaGetDeviceProperties(0)[1]
+    gpu.cudaGetDeviceCount = lambda: (gpu.good, 2)
+    gpu.cudaGetDeviceProperties = lambda index: (gpu.good, (slow, fast)[index])
+    tensorrt_builder._use_gpu_of("sm120")
+    assert gpu.used == [1]
+
+
+def test_a_tensorrt_that_does_not_start_builds_nothing_and_says_why(model):
+    def nothing(logger):
+        logger.log(1, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module = SimpleNamespace(ILogger=object, IProgressMonitor=object, Builder=nothing)
+    with pytest.raises(BuildFailed, match="does not start: CUDA initialization failure"):
+        tensorrt_builder.build_engine(Library(Flavour.RTX, "1.7", module), model.graph, make_key())
+
+
 def test_half_precision_is_another_plan(ask):
     single = build_plan(ask())
     half = build_plan(ask(precision=Precision.FLOAT16))
@@ -157,6 +192,21 @@ def test_no_room_for_the_plan_is_told_and_nothing_is_kept(ask, monkeypatch):
     with pytest.raises(BuildFailed, match="No space left on device: make room"):
         build_plan(request)
     assert PlanStore(request.plans).plans() == []
+
+
+def test_no_room_for_what_was_measured_is_told_too(ask, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "build_engine", full)
+    with pytest.raises(BuildFailed, match="No space left on device: make room"):
+        build_plan(ask())
+
+
+def test_a_folder_that_cannot_be_made_is_told(ask, tmp_path):
+    (tmp_path / "plans").write_bytes(b"a file")
+    with pytest.raises(BuildFailed, match=r"cannot build a plan in .*name another folder"):
+        build_plan(ask())
 
 
 def test_a_graph_that_tensorrt_cannot_build_is_told_with_its_words(ask, model, tmp_path):

@@ -1,5 +1,6 @@
 import multiprocessing
 import signal
+import threading
 
 import pytest
 
@@ -126,6 +127,42 @@ def test_pruning_spares_what_serves_and_the_way_back(store, keep):
     assert [plan.name for plan in store.prune(lambda plan: True)] == [plans[2].name]
     assert len(store.plans()) == 2
     assert not plans[2].path.exists()
+
+
+def test_pruning_takes_what_was_compiled_of_a_plan_along(store, keep):
+    plan = keep(b"one")
+    store.kernels_file(plan).write_bytes(b"kernels")
+    store.prune(lambda plan: True)
+    assert list(store.folder.glob("sm*")) == []
+
+
+def test_a_plan_is_not_activated_while_it_is_pruned(store, keep):
+    plan = keep(b"one", passed=True)
+    threads = []
+
+    def activate_meanwhile(_):
+        threads.append(threading.Thread(target=activate))
+        threads[0].start()
+        threads[0].join(0.1)
+        return True
+
+    def activate():
+        with pytest.raises(UnknownPlan):
+            store.activate(plan.name)
+
+    assert store.prune(activate_meanwhile) == [plan]
+    threads[0].join()
+    assert store.slots() == {}
+
+
+def test_a_plan_that_is_rejected_while_it_serves_serves_no_more(store, keep):
+    plan = keep(b"one", passed=True)
+    store.activate(plan.name)
+    before = (store.folder / "serving.json").stat()
+    store.judge(plan, make_check(passed=False))
+    assert (store.folder / "serving.json").stat().st_ino != before.st_ino  # nodes look again
+    with pytest.raises(UnverifiedPlan, match="was rejected"):
+        store.active(plan.key.slot)
 
 
 def test_two_do_not_build_at_once(store):
