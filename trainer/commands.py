@@ -17,9 +17,13 @@ from trainer.datasets.commands import app as dataset
 from trainer.recipe import load_recipe
 
 RecipeName = Annotated[
-    str, typer.Argument(help="Recipe that ships with Hepar, such as base, or a TOML file.")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="Recipe that ships with Hepar, such as base, or a TOML file."
+    ),
 ]
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder with the labelled slices.")]
+AS_DOWNLOADED = "Folder of data sets as they were downloaded, or one zip of 3D-IRCADb-01."
+DataFolder = Annotated[Path, typer.Option("--data", exists=True, help=AS_DOWNLOADED)]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +60,7 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="How many machines; see docs/recipes.md.")] = 1,
     precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
 ) -> None:
-    """Learn a recipe's members from labelled slices and write a model folder.
+    """Learn RECIPE's members from labelled data and write a model folder.
 
     Patients are split by the recipe; the held-out ones are only looked at in the end. Stopped and
     called again with the same --run, it goes on at the last epoch.
@@ -85,12 +89,17 @@ class Bits(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or a model folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", exists=True, help="Folder of a run, or a model folder."),
+    ],
     output: Annotated[Path, typer.Option(help="Model folder to write; replaced when there.")],
     precision: Annotated[Bits, typer.Option(help="What the members compute in.")] = Bits.FLOAT32,
     data: Annotated[
         Path | None,
-        typer.Option(help="Labelled data that calibrates and judges; phantoms if left out."),
+        typer.Option(
+            exists=True, help="Labelled data that calibrates and judges; phantoms if left out."
+        ),
     ] = None,
 ) -> None:
     """Write a trained model once more: with its torch program, in half precision, or in int8.
@@ -114,9 +123,7 @@ def _model_group(app: typer.Typer) -> typer.Typer:
 
 
 def evaluate(
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled data, as downloaded.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", exists=True, help=AS_DOWNLOADED)] = None,
     series: Annotated[
         Path | None, typer.Option(help="Folder of one DICOM series instead; with --truth.")
     ] = None,
@@ -175,11 +182,10 @@ def evaluate(
 def explain(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For the page.")],
     model: Annotated[
-        Path | None, typer.Argument(help="Model folder; the default model if left out.")
+        Path | None,
+        typer.Argument(metavar="[MODEL]", help="Model folder; the default model if left out."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of labelled data, as downloaded.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", exists=True, help=AS_DOWNLOADED)] = None,
     patient: Annotated[
         list[str] | None, typer.Option(help="Of the data; two that it has not seen if none.")
     ] = None,

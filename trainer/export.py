@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,6 +18,7 @@ from torch.export import ExportedProgram
 from engine.devices import Answer, open_device
 from engine.devices.onnxruntime import open_onnxruntime
 from engine.errors import DeviceFailed
+from engine.hush import hushed
 from engine.manifest import Data, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
@@ -62,7 +64,8 @@ def export_model(
         reference = answer(graph)
         program = to_program(graph, reference)
         if recipe.program:
-            torch.export.save(program, part / PROGRAM)
+            with _calm():
+                torch.export.save(program, part / PROGRAM)
             _require_same_as_program(part / PROGRAM, reference, description.tolerances)
         write_onnx(program, part / GRAPH)
         write_reference(reference, part / REFERENCE)
@@ -100,17 +103,27 @@ def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
     """Write the same graph as ONNX, its weights within."""
-    torch.onnx.export(
-        program,
-        f=path,
-        input_names=["hu", "spacing"],
-        output_names=["labels", "agreement"],
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with _calm(), hushed():  # torch warns of operators of torchvision, which no graph here has
+        torch.onnx.export(
+            program,
+            f=path,
+            input_names=["hu", "spacing"],
+            output_names=["labels", "agreement"],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     _forget_sources(path)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Keep back torch's warnings of what it does itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", "No complete tensor found in the group")
+        yield
 
 
 def _forget_sources(path: Path) -> None:

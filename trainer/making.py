@@ -8,6 +8,7 @@ from rich.table import Table
 
 from trainer.card import to_card
 from trainer.choosing import choose_fusion
+from trainer.errors import BadData
 from trainer.evaluation.fusions import compare_fusions
 from trainer.export import Description, export_model
 from trainer.graph import EnsembleGraph
@@ -16,7 +17,7 @@ from trainer.report import COLUMNS, Compared, to_evaluation, to_row
 from trainer.run import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.sources import licence_of, sources_of
 from trainer.starting import Start, start_from
-from trainer.training import Machine
+from trainer.training import Machine, is_first
 
 console = Console()
 
@@ -47,6 +48,8 @@ def train_model(recipe: Recipe, run: Run) -> None:
     start = start_from(run.start, recipe) if run.start else None
     recipe, cases = _ready(recipe, run.data, start)
     members = train_ensemble(recipe, cases, run.folder, run.machine, start)
+    if not is_first():
+        return
     graph = EnsembleGraph(members, recipe).eval()
     recipe, steered = _with_fusion(recipe, graph, cases)
     (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
@@ -59,7 +62,8 @@ def train_model(recipe: Recipe, run: Run) -> None:
         card=to_card(recipe, figures, steered, cases, data),
         licence=licence_of(data),
     )
-    export_model(members, recipe, description, run.model)
+    with console.status("writing the model folder, and asking every device whether it agrees …"):
+        export_model(members, recipe, description, run.model)
     _show(figures, f"Held-out patients ({len(cases.split.held_out)})")
     console.print(f"model folder: {run.model}")
 
@@ -69,17 +73,46 @@ def _ready(recipe: Recipe, data: Path, start: Start | None) -> tuple[Recipe, Cas
 
     Patients whom the model at the start has not seen stay unseen, and are all who do.
     """
-    slices = slices_for(recipe, data)
+    with console.status(f"reading {data} …") as status:
+        slices = slices_for(recipe, data, lambda name: status.update(f"reading {name} …"))
     narrowed = narrow(recipe, slices)
     if narrowed != recipe:
-        console.print(
+        _say(
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
-    if start is None:
-        return narrowed, split_cases(narrowed, slices)
-    unseen = start.held_out_of(slices.patient.tolist())
-    return start.told(narrowed), split_cases(narrowed, slices, unseen)
+    unseen = start.held_out_of(slices.patient.tolist()) if start else ()
+    cases = split_cases(narrowed, slices, unseen)
+    _require_enough(narrowed, cases)
+    return start.told(narrowed) if start else narrowed, cases
+
+
+def _require_enough(recipe: Recipe, cases: Cases) -> None:
+    """Say who is learnt from, and refuse what would fail once all has been learnt."""
+    split, steering = cases.split, len(set(cases.validation.patient))
+    if not split.held_out:
+        raise BadData(
+            f"{len(split.train)} patient that can be held out is too few: it takes two, one to "
+            "learn from and one to judge by, each with slices that were looked at everywhere"
+        )
+    _say(
+        f"patients learnt from: {len(split.train)} ({len(cases.train)} slices); "
+        f"steering: {steering}; held out: {len(split.held_out)}"
+    )
+    schedule = recipe.schedule
+    if not steering and schedule.rate == "plateau":
+        raise BadData(
+            "nobody steers, which the rate 'plateau' needs: take more patients, or "
+            "--set validation=…, or --set 'schedule.rate=\"constant\"'"
+        )
+    if not steering and schedule.stop_patience:
+        most = max(member.steps for member in recipe.members)
+        _say(f"nobody steers, so no member stops early: up to {most} steps each")
+
+
+def _say(text: str) -> None:
+    if is_first():
+        console.print(text, markup=False, highlight=False)
 
 
 def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Recipe, Compared]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from trainer.errors import BadRecipe
 from trainer.settings import Fusing, Loss, Origin, Part, Schedule
@@ -190,8 +191,24 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise BadRecipe(f"no recipe {name!r}: name a TOML file or one of {known}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise BadRecipe(f"recipe {path} cannot be used: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadRecipe(f"recipe {path} is no TOML: {error}") from error
+    except ValidationError as error:
+        raise BadRecipe(f"recipe {path.stem} cannot be used: {_said(error)}") from error
+
+
+def _said(error: ValidationError) -> str:
+    """Return what is wrong, key by key as one writes them."""
+    return "; ".join(
+        f"{'.'.join(map(str, mistake['loc']))}: {_wrong(mistake)}".removeprefix(": ")
+        for mistake in error.errors(include_url=False)
+    )
+
+
+def _wrong(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "extra_forbidden":
+        return "there is no such key"
+    return mistake["msg"].removeprefix("Value error, ")
 
 
 def _change(table: dict[str, Any], change: str) -> None:

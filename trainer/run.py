@@ -1,6 +1,6 @@
 """One training run: from labelled slices to trained members."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,13 +44,21 @@ def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Case
     return split_cases(recipe, slices_for(recipe, data), held_out)
 
 
-def slices_for(recipe: Recipe, data: Path) -> Slices:
+def slices_for(
+    recipe: Recipe, data: Path, reading: Callable[[str], None] = lambda name: None
+) -> Slices:
     """Return all slices in `data`, as fine as the recipe looks at them.
+
+    Args:
+        recipe: how fine that is.
+        data: where they lie.
+        reading: told of each case before it is read.
 
     Raises:
         BadData: there are none.
     """
-    return read_slices(data, max(recipe.crop, SIDE), step_mm=recipe.slice_step_mm)
+    side = max(recipe.crop, SIDE)
+    return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading)
 
 
 def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:

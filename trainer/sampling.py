@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from trainer.datasets.slices import Slices
 from trainer.datasets.target import Target
+from trainer.errors import BadData
 from trainer.recipe import Batch
 
 
@@ -16,7 +17,7 @@ class Sampler:
         tumour = (slices.tumour_pixels > 0) & ~phantom
         other = ~tumour & ~phantom
         nothing = other & (slices.liver_pixels == 0)
-        self._pools = [
+        pools = [
             (_by_patient(slices, where), count)
             for where, count in (
                 (tumour, batch.tumour),
@@ -25,8 +26,14 @@ class Sampler:
                 (other, batch.other),
                 (phantom, batch.phantom),
             )
-            if count and where.any()
+            if count
         ]
+        self._pools = [(groups, count) for groups, count in pools if groups]
+        if not self._pools:
+            raise BadData(
+                f"no slice at hand shows what the recipe's [batch] asks for ({_said(batch)}); "
+                "ask for slices of another kind, such as --set batch.other=4"
+            )
         spare = batch.size - sum(count for _, count in self._pools)
         groups, count = self._pools[-1]
         self._pools[-1] = (groups, count + spare)
@@ -40,6 +47,11 @@ class Sampler:
                 for _ in range(count)
             ]
         )
+
+
+def _said(batch: Batch) -> str:
+    asked = batch.model_dump().items()
+    return ", ".join(f"{kind}: {count}" for kind, count in asked if count) or "none of any kind"
 
 
 def _by_patient(slices: Slices, where: NDArray[np.bool_]) -> list[NDArray[np.intp]]:

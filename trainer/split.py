@@ -27,7 +27,8 @@ def split_patients(slices: Slices, parts: int, seed: int) -> Split:
 
     Patients are ordered by their tumour; of each run of `parts` neighbours one is held out at
     random. Of many such draws, the one that holds out nearest to its share of the tumour is kept.
-    A patient who was not looked at everywhere is always learnt from.
+    A patient who was not looked at everywhere is always learnt from. Of fewer patients than
+    `parts` one is held out, and none if there is only one.
     """
     partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
     whole = slices[~np.isin(slices.patient, partly)]
@@ -66,6 +67,9 @@ def take_share(slices: Slices, share: float, seed: int) -> Slices:
 def _one_of_each(
     order: NDArray[np.intp], parts: int, random: np.random.Generator
 ) -> NDArray[np.intp]:
+    parts = min(parts, len(order))
+    if parts < 2:
+        return order[:0]
     starts = np.arange(0, len(order) - parts + 1, parts)
     one: NDArray[np.intp] = order[starts + random.integers(0, parts, len(starts))]
     return one

@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
     ModelCheckpoint,
-    RichProgressBar,
     WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -27,7 +27,7 @@ from trainer.learner import Learner
 from trainer.members import make_member
 from trainer.recipe import Member, Recipe
 from trainer.schedule import WATCHED
-from trainer.watching import Curve, Pace, Stopwatch
+from trainer.watching import Bar, Curve, Pace, Stopwatch
 
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
@@ -81,6 +81,11 @@ def train_member(
     return network.eval()
 
 
+def is_first() -> bool:
+    """Tell whether this process is the first of those that train together, or the only one."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
 def read_pace(folder: Path) -> Pace:
     """Return how fast the member in `folder` has learnt."""
     return Pace(**json.loads((folder / "pace.json").read_text()))
@@ -104,6 +109,8 @@ def _fit(
     last = folder / f"{LAST}.ckpt"
     if start is not None and not last.is_file():
         learner.begin_at(start, (drawn[number][0] for number in range(CALIBRATION)))
+    epochs = -(-member.steps // recipe.schedule.epoch_steps)
+    bar = [] if machine.quiet else [Bar(folder.name, epochs)]
     with _calm():
         trainer = lightning.Trainer(
             accelerator=machine.accelerator,
@@ -111,9 +118,9 @@ def _fit(
             num_nodes=machine.nodes,
             precision=machine.precision,  # type: ignore[arg-type]
             max_steps=member.steps,
-            max_epochs=-1,
+            max_epochs=-1,  # a run that goes on would not end with the same weights
             logger=TensorBoardLogger(folder, name="", version=""),
-            callbacks=[*_callbacks(recipe, folder, seen), watch, *_bar(machine)],
+            callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
             enable_progress_bar=not machine.quiet,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -133,6 +140,7 @@ def _fit(
         )
     if trainer.is_global_zero:
         _keep(learner, recipe, folder, watch.pace)
+    trainer.strategy.barrier("kept")  # the other processes load what the first has kept
 
 
 def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
@@ -165,10 +173,6 @@ def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-
-
-def _bar(machine: Machine) -> list[Callback]:
-    return [] if machine.quiet else [RichProgressBar(leave=True)]
 
 
 def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Pace) -> None:

@@ -6,10 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from matplotlib.figure import Figure
 
 SHOWN = ("loss_epoch", "liver_dice", "tumour_dice")
+
+
+class Bar(RichProgressBar):
+    """Lightning's progress bar, with the member's name and epochs counted from 1 to the last."""
+
+    def __init__(self, name: str, epochs: int) -> None:
+        super().__init__(leave=True)
+        self._name = name
+        self._epochs = epochs
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{self._name}, epoch {current_epoch + 1} of {self._epochs}"
 
 
 class Curve(Callback):

@@ -1,15 +1,22 @@
 import json
+import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 
 from trainer.batches import Batches, Steps
-from trainer.errors import BadRecipe
+from trainer.errors import BadData, BadRecipe
 from trainer.learner import Learner
 from trainer.recipe import Recipe, load_recipe
 from trainer.run import Cases, kept_hu, narrow, read_cases
+from trainer.sampling import Sampler
 from trainer.schedule import WATCHED, one_cycle
+from trainer.split import split_patients
 from trainer.training import BEST, LAST, WEIGHTS, Machine, read_pace, train_member
+from trainer.watching import Bar
 
 QUICK = Machine(accelerator="cpu", workers=0, quiet=True)
 
@@ -124,6 +131,38 @@ def test_machines_share_the_batches_out():
     assert second == [21, 23, 25]
 
 
+def test_several_processes_train_together_and_all_get_what_was_kept(tmp_path):
+    command = [sys.executable, "-m", "tests.trainer.two_processes", str(tmp_path)]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = ((tmp_path / f"{each}.txt").read_text() for each in ("first", "second"))
+    assert float(first) == float(second)
+
+
+def test_epochs_are_counted_from_1_to_the_last(tiny_recipe):
+    assert Bar("2-linknet", 2)._get_train_description(1) == "2-linknet, epoch 2 of 2"
+
+
+@pytest.mark.parametrize(
+    ("patients", "held_out"), [(1, 0), (2, 1), (4, 1), (5, 1), (9, 1), (10, 2)]
+)
+def test_of_few_patients_one_is_held_out_and_never_the_only_one(cases, patients, held_out):
+    slices = cases.train[np.zeros(patients, int)]
+    object.__setattr__(slices, "patient", np.array([f"p{n}" for n in range(patients)]))
+    split = split_patients(slices, 5, 0)
+    assert (len(split.train), len(split.held_out)) == (patients - held_out, held_out)
+
+
+def test_slices_that_show_nothing_of_what_a_batch_asks_for_are_refused_by_name(cases, tiny_recipe):
+    liver = cases.train[cases.train.liver_pixels > 0]
+    batch = tiny_recipe.batch.model_copy(
+        update={"tumour": 0, "other": 0, "phantom": 0, "nothing": 3}
+    )
+    with pytest.raises(BadData, match="nothing: 3"):
+        Sampler(liver, batch)
+
+
 def test_the_rate_rises_and_falls_and_peaks_at_half_in_the_next_cycle():
     rates = [one_cycle(step, (100, 60)) for step in range(160)]
     assert max(rates[:100]) == rates[5] == 1
@@ -173,6 +212,14 @@ def test_a_recipe_can_be_changed_from_outside():
 def test_a_change_that_makes_no_sense_is_refused(change):
     with pytest.raises(BadRecipe):
         load_recipe("bluenet", [change])
+
+
+def test_what_is_wrong_with_a_recipe_is_said_key_by_key():
+    with pytest.raises(BadRecipe) as caught:
+        load_recipe("bluenet", ["colour=1", "working.size=100"])
+    assert "colour: there is no such key" in str(caught.value)
+    assert "working.size: Input should be a multiple of 32" in str(caught.value)
+    assert "pydantic" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

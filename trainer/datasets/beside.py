@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.volume import Geometry
 from trainer.datasets.case import Case
-from trainer.datasets.found import Found
+from trainer.datasets.found import Found, is_visible
 from trainer.datasets.images import TOLERANCE_MM, affine_of, read_image
 from trainer.datasets.target import Target
 from trainer.errors import BadCase
@@ -35,7 +35,7 @@ def find_beside(files: Sequence[Path]) -> Iterator[Found]:
 
 def _read(folder: Path) -> Case:
     name = folder.name
-    images = sorted(path for path in (folder / IMAGES).iterdir() if path.is_file())
+    images = sorted(path for path in (folder / IMAGES).iterdir() if is_visible(path))
     try:
         volume = to_volume(read_series(images, derive_frame_of_reference=True))
     except UnsupportedSeries as error:

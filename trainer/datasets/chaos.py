@@ -14,26 +14,28 @@ from PIL import Image, UnidentifiedImageError
 
 from dicom_node.series import UnsupportedSeries, read_series, stack_drawn, to_volume
 from trainer.datasets.case import Case
-from trainer.datasets.found import Found
+from trainer.datasets.found import Found, is_visible
 from trainer.datasets.target import Target
 from trainer.errors import BadCase
 
 CHAOS = "CHAOS"
-IMAGES, MASKS = "DICOM_anon", "Ground"
+IMAGES, MASKS = "dicom_anon", "ground"
+"""Folders, in capitals or not."""
 
 
 def find_chaos(files: Sequence[Path]) -> Iterator[Found]:
-    """Yield every CT case; the magnetic resonance images beside them are none."""
-    folders = {path.parent.parent for path in files if path.parent.name == IMAGES}
+    """Yield every CT case; the magnetic resonance images beside them, T1 and T2, are none."""
+    folders = {path.parent.parent for path in files if path.parent.name.lower() == IMAGES}
     for folder in sorted(folders):
-        if "MR" not in folder.parts:
+        if not folder.name.upper().startswith(("T1", "T2")):
             yield Found(CHAOS, f"set {folder.name}", folder, partial(_read, folder))
 
 
 def _read(folder: Path) -> Case:
     name = f"{CHAOS} set {folder.name}"
-    images = sorted(path for path in (folder / IMAGES).iterdir() if path.is_file())
-    masks = sorted((folder / MASKS).glob("*.png"))
+    images, masks = _files(folder, IMAGES), _files(folder, MASKS)
+    if not masks:
+        raise BadCase(f"{name}: nothing was drawn on it; the labels of CHAOS's test sets are kept")
     if len(images) != len(masks):
         raise BadCase(f"{name}: {len(masks)} masks for {len(images)} images; each needs one")
     try:
@@ -44,6 +46,16 @@ def _read(folder: Path) -> Case:
         raise BadCase(f"{name}: {error}") from error
     target = liver * np.uint8(Target.LIVER)
     return Case(f"chaos{folder.name}", CHAOS, name, volume, target)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return sorted(
+        path
+        for part in folder.iterdir()
+        if part.is_dir() and part.name.lower() == name
+        for path in part.iterdir()
+        if is_visible(path)
+    )
 
 
 def _mask(path: Path, name: str) -> NDArray[np.uint8]:

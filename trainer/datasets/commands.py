@@ -20,12 +20,19 @@ def dataset() -> None:
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with data sets as they were downloaded.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            exists=True,
+            help="Folder of data sets as they were downloaded, or one zip of 3D-IRCADb-01.",
+        ),
+    ],
     sheet: Annotated[
         Path | None, typer.Option(help="PNG to draw a few slices of each into.")
     ] = None,
 ) -> None:
-    """Show what a folder holds: counts, spacings, HU, volumes, duplicates and what is doubtful.
+    """Show what FOLDER holds: counts, spacings, HU, volumes, duplicates and what is doubtful.
 
     Ends with 1 where a case is broken. Nothing is changed.
     """
@@ -39,7 +46,10 @@ def check(
 
 @app.command()
 def pull(
-    url: Annotated[str, typer.Argument(help="DICOMweb root of the archive; /studies is added.")],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="DICOMweb root of the archive; /studies is added."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to pull into.")],
     since: Annotated[
         str | None, typer.Option(help="Studies from this day on, such as 2026-01-31.")

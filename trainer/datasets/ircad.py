@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicom_node.series import UnsupportedSeries, read_series, stack_drawn, to_volume
 from trainer.datasets.case import Case
 from trainer.datasets.found import Found
-from trainer.datasets.ircad_zip import IMAGES, MASKS, cases_in, files_of
+from trainer.datasets.ircad_zip import IMAGES, MASKS, cases_in, files_of, is_inside
 from trainer.datasets.names import ircad_patient
 from trainer.datasets.target import Target
 from trainer.errors import BadCase
@@ -29,21 +29,24 @@ LIVER, TUMOURS = "liver", "livertumo"
 
 
 def find_ircad(files: Sequence[Path]) -> Iterator[Found]:
-    """Yield every case, whether its folders are packed or not."""
-    for folder in dict.fromkeys(filter(None, map(_case_folder, files))):
+    """Yield every case, whether its folders are packed or not; unpacked ones are taken as such."""
+    unpacked = dict.fromkeys(filter(None, map(_case_folder, files)))
+    for folder in unpacked:
         yield _found(folder, folder.name)
+    seen = {folder.name.lower() for folder in unpacked}
     for path in files:
-        if path.suffix == ".zip" and path.name.startswith("3Dircadb1"):
-            for name in cases_in(path):
-                yield _found(path, name)
+        if path.name.lower().endswith(".zip") and path.name.lower().startswith("3dircadb1"):
+            names = [name for name in cases_in(path) if name.lower() not in seen]
+            yield from (_found(path, name) for name in names)
+            seen |= {name.lower() for name in names}
 
 
 def _case_folder(path: Path) -> Path | None:
     """Return the folder of the case that an image, or the zip of the images, belongs to."""
-    if path.name == f"{IMAGES}.zip":
+    parts = [part.upper() for part in path.parts]
+    if parts[-1] == f"{IMAGES}.ZIP":
         return path.parent
-    parts = path.parts
-    return Path(*parts[: parts.index(IMAGES)]) if IMAGES in parts[:-1] else None
+    return Path(*path.parts[: parts.index(IMAGES)]) if IMAGES in parts[:-1] else None
 
 
 def _found(place: Path, name: str) -> Found:
@@ -61,7 +64,7 @@ def _read(place: Path, name: str) -> Case:
 
 
 def _read_files(files: Sequence[Path], name: str) -> Case:
-    images = {path.name: path for path in files if IMAGES in path.parent.parts}
+    images = {path.name: path for path in files if is_inside(IMAGES, path)}
     liver = _masks(files, lambda folder: folder == LIVER)
     if not images or not liver:
         raise BadCase(f"{IRCAD} {name}: no images in {IMAGES}, or no masks in {MASKS}/{LIVER}")
@@ -73,7 +76,7 @@ def _read_files(files: Sequence[Path], name: str) -> Case:
     target = stack_drawn(instances, _drawn(liver, list(images), name)) * np.uint8(Target.LIVER)
     if tumours := _masks(files, lambda folder: folder.startswith(TUMOURS)):
         target[stack_drawn(instances, _drawn(tumours, list(images), name)) > 0] = Target.TUMOUR
-    number = re.fullmatch(r"3Dircadb1\.(\d+)", name)
+    number = re.fullmatch(r"3Dircadb1\.(\d+)", name, re.IGNORECASE)
     patient = ircad_patient(int(number[1])) if number else name
     return Case(patient, IRCAD, name, volume, target)
 
@@ -85,7 +88,7 @@ Masks = Mapping[Path, Mapping[str, Path]]
 def _masks(files: Sequence[Path], wanted: Callable[[str], bool]) -> Masks:
     folders: dict[Path, dict[str, Path]] = {}
     for path in files:
-        if MASKS in path.parts and wanted(path.parent.name):
+        if is_inside(MASKS, path) and wanted(path.parent.name.lower()):
             folders.setdefault(path.parent, {})[path.name] = path
     return folders
 

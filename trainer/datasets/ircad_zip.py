@@ -8,9 +8,11 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
+from trainer.datasets.found import is_visible
+
 IMAGES, MASKS = "PATIENT_DICOM", "MASKS_DICOM"
 
-_CASE = re.compile(r"3Dircadb1\.(\d+)")
+_CASE = re.compile(r"3Dircadb1\.(\d+)", re.IGNORECASE)
 
 
 def cases_in(path: Path) -> list[str]:
@@ -27,14 +29,19 @@ def cases_in(path: Path) -> list[str]:
 @contextmanager
 def files_of(place: Path, name: str) -> Iterator[list[Path]]:
     """Give the images and masks of a case in a zip, or in a folder, packed there or not."""
-    packed = [place] if place.is_file() else sorted(place.glob("*.zip"))
+    packed = [place] if place.is_file() else sorted(place.glob("*.[zZ][iI][pP]"))
     packed = [path for path in packed if not path.with_suffix("").is_dir() or path == place]
     with TemporaryDirectory(prefix="hepar-") as temporary:
         for path in packed:
             with ZipFile(path) as archive:
                 _unpack(archive, _inside(Path(temporary), path), name)
         roots = [Path(temporary), *([place] if place.is_dir() else [])]
-        yield sorted(path for root in roots for path in root.rglob("*") if path.is_file())
+        yield sorted(path for root in roots for path in root.rglob("*") if is_visible(path))
+
+
+def is_inside(name: str, path: Path) -> bool:
+    """Tell whether a file lies in a folder of that name, in capitals or not."""
+    return name in (part.upper() for part in path.parts[:-1])
 
 
 def _unpack(archive: ZipFile, folder: Path, name: str) -> None:
@@ -42,9 +49,9 @@ def _unpack(archive: ZipFile, folder: Path, name: str) -> None:
     for member in archive.namelist():
         path = PurePath(member)
         whose = _CASE.search(member)
-        if whose and whose[0] != name:
+        if whose and whose[0].lower() != name.lower():
             continue
-        if path.suffix == ".zip" and path.stem in (IMAGES, MASKS, name):
+        if path.suffix.lower() == ".zip" and path.stem.upper() in (IMAGES, MASKS, name.upper()):
             with ZipFile(BytesIO(archive.read(member))) as inner:
                 _unpack(inner, _inside(folder, path), name)
         elif _wanted(folder / path) and not member.endswith("/"):
@@ -52,10 +59,11 @@ def _unpack(archive: ZipFile, folder: Path, name: str) -> None:
 
 
 def _inside(folder: Path, packed: PurePath) -> Path:
-    return folder / packed.stem if packed.stem in (IMAGES, MASKS) else folder
+    return folder / packed.stem if packed.stem.upper() in (IMAGES, MASKS) else folder
 
 
 def _wanted(path: Path) -> bool:
     """Images, and masks of the liver and its tumours."""
-    parts = path.parts[:-1]
-    return IMAGES in parts or (MASKS in parts and parts[-1].startswith("liver"))
+    if is_inside(IMAGES, path):
+        return True
+    return is_inside(MASKS, path) and path.parent.name.lower().startswith("liver")

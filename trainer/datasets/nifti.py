@@ -1,7 +1,8 @@
 """Volumes and labels in NIfTI: LiTS, the Medical Segmentation Decathlon's Task03, and likewise.
 
-LiTS has `volume-N.nii` and `segmentation-N.nii` in one folder or two; the Decathlon a
-`dataset.json` that names the pairs. Both label the liver 1 and tumours 2.
+LiTS has `volume-N.nii` and `segmentation-N.nii` in one folder or two; the Decathlon `imagesTr` and
+`labelsTr`, and a `dataset.json` that names the pairs. Both label the liver 1 and tumours 2. All may
+be packed with gzip or not, whatever `dataset.json` says.
 
 Some headers of LiTS say nothing: those of volumes 28 to 47, whose size and orientation are lost,
 and those of some segmentations, which lie on the voxels of their volumes all the same.
@@ -42,19 +43,47 @@ HU_RANGE = (-1024, 3071)
 def find_lits(files: Sequence[Path]) -> Iterator[Found]:
     """Yield every volume that has a segmentation of the same number."""
     labels = {number: path for path in files if (number := _number("segmentation", path))}
+    seen: set[tuple[Path, str]] = set()
     for path in files:
-        if number := _number("volume", path):
+        number = _number("volume", path)
+        if number and (path.parent, number) not in seen:  # packed and unpacked are one
+            seen.add((path.parent, number))
             read = partial(_read_lits, path, labels.get(number), int(number))
             yield Found(LITS, f"volume {number}", path, read)
 
 
 def find_decathlon(files: Sequence[Path]) -> Iterator[Found]:
-    """Yield every training pair that a `dataset.json` of the Decathlon's liver task names."""
+    """Yield every training pair of the Decathlon's liver task.
+
+    The pairs are those that `dataset.json` names; where there is none, those of one name.
+    """
+    named: set[Path] = set()
     for path in files:
         if path.name == "dataset.json":
             for pair in _pairs(path):
-                image, label = (path.parent / pair[key] for key in ("image", "label"))
+                image, label = (_at_hand(path.parent / pair[key]) for key in ("image", "label"))
+                named.add(image.parent)
                 yield Found(DECATHLON, image.name, image, partial(_read_decathlon, image, label))
+    for image in files:
+        name = re.fullmatch(r"(liver_\d+)(_0000)?\.nii(\.gz)?", image.name, re.IGNORECASE)
+        if name and image.parent.name.lower() == "imagestr" and image.parent not in named:
+            label = _at_hand(_beside(image.parent) / f"{name[1]}.nii.gz")
+            yield Found(DECATHLON, image.name, image, partial(_read_decathlon, image, label))
+
+
+def _beside(images: Path) -> Path:
+    """Return the folder of the labels, in capitals or not."""
+    near = (each for each in images.parent.iterdir() if each.name.lower() == "labelstr")
+    return next(near, images.parent / "labelsTr")
+
+
+def _at_hand(path: Path) -> Path:
+    """Return a file's path, or that of the same file packed otherwise if it is the one at hand."""
+    plain = path.name.removesuffix(".gz")
+    for name in (path.name, plain, f"{plain}.gz"):
+        if path.with_name(name).is_file():
+            return path.with_name(name)
+    return path
 
 
 def read_pair(image: Path, label: Path, *, source: str, patient: str, series: str) -> Case:
@@ -113,7 +142,7 @@ def _read_lits(volume: Path, labels: Path | None, number: int) -> Case:
 
 def _read_decathlon(image: Path, label: Path) -> Case:
     series = image.name.removesuffix(".gz").removesuffix(".nii")
-    number = re.fullmatch(r"liver_(\d+)", series)
+    number = re.fullmatch(r"liver_(\d+)(_0000)?", series, re.IGNORECASE)
     patient = lits_patient(int(number[1])) if number else series
     return read_pair(image, label, source=DECATHLON, patient=patient, series=series)
 
@@ -128,5 +157,5 @@ def _pairs(path: Path) -> list[dict[str, str]]:
 
 
 def _number(word: str, path: Path) -> str | None:
-    found = re.fullmatch(rf"{word}-(\d+)\.nii(\.gz)?", path.name)
+    found = re.fullmatch(rf"{word}-(\d+)\.nii(\.gz)?", path.name, re.IGNORECASE)
     return found[1] if found else None

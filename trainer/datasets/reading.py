@@ -1,6 +1,7 @@
 """Whatever labelled data a folder holds."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from trainer.datasets.beside import find_beside
 from trainer.datasets.case import Case, to_slices
 from trainer.datasets.chaos import find_chaos
 from trainer.datasets.drawn import find_drawn
-from trainer.datasets.found import Found
+from trainer.datasets.found import Found, is_visible
 from trainer.datasets.ircad import find_ircad
 from trainer.datasets.nifti import find_decathlon, find_lits
 from trainer.datasets.npz import READERS
@@ -31,42 +32,66 @@ FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
 
 
 def find_cases(folder: Path) -> Iterator[Found]:
-    """Yield every case in `folder`, whatever the layout, without reading its voxels."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Yield every case in `folder`, or in one zip, whatever the layout, without its voxels."""
+    files = [folder] if folder.is_file() else sorted(_files(folder))
     for find in FINDERS:
         yield from find(files)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield every file that is not hidden; links to folders are followed, each folder once."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        whole = os.path.realpath(place)
+        if whole in seen:
+            folders.clear()
+            continue
+        seen.add(whole)
+        yield from (path for name in names if is_visible(path := Path(place, name)))
+
+
 def read_cases(
-    folder: Path, left_out: Callable[[Found, BadCase], None] | None = None
+    folder: Path,
+    left_out: Callable[[Found, BadCase], None] | None = None,
+    reading: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Case]:
     """Read the labelled volumes in `folder` one by one, of every layout that is known.
 
     Args:
         folder: where the data sets lie, as they were downloaded.
         left_out: told of every case that is broken; without it a warning is logged.
+        reading: told of every case before it is read.
     """
     for found in find_cases(folder):
+        reading(f"{found.source}, {found.name}")
         try:
             yield found.read()
         except BadCase as error:
             (left_out or _warn)(found, error)
 
 
-def read_slices(folder: Path, side: int = SIDE, *, step_mm: float = 0.0) -> Slices:
+def read_slices(
+    folder: Path,
+    side: int = SIDE,
+    *,
+    step_mm: float = 0.0,
+    reading: Callable[[str], None] = lambda name: None,
+) -> Slices:
     """Read every data set in `folder`, volumes cut into slices, all `side` x `side`.
 
     Args:
         folder: files of slices known by their names, and volumes of every layout that is known.
         side: rows and columns of every slice.
         step_mm: least distance between two slices of a volume; 0 takes every slice.
+        reading: told of every case before it is read.
 
     Raises:
         BadData: there is none, or none that can be used.
     """
     parts = [read(folder / name) for name, read in READERS.items() if (folder / name).is_file()]
     slices = [resized(part, side) for part in parts]
-    slices += [to_slices([case], side, step_mm=step_mm) for case in read_cases(folder)]
+    cases = read_cases(folder, reading=reading)
+    slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:
         raise BadData(
             f"nothing to learn from in {folder}: neither {', '.join(READERS)} nor labelled "

@@ -1,3 +1,6 @@
+import gzip
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -40,6 +43,85 @@ def test_every_layout_gives_the_same_volume_and_the_same_labels(layout, phantom,
     assert np.array_equal(case.target, expected)
     assert np.allclose(case.volume.geometry.affine, phantom.volume.geometry.affine, atol=1e-3)
     assert case.tumours_drawn
+
+
+def same(case, phantom) -> bool:
+    return np.array_equal(case.volume.hu, phantom.volume.hu) and np.array_equal(
+        case.target > 0, phantom.truth.labels > 0
+    )
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "CT with SEG"])
+def test_what_a_desktop_leaves_beside_the_files_changes_nothing(layout, phantom, tmp_path):
+    LAYOUTS[layout](phantom, tmp_path)
+    for folder in {path.parent for path in tmp_path.rglob("*") if path.is_file()}:
+        (folder / ".DS_Store").write_bytes(b"\0")
+        (folder / "._image_0").write_bytes(b"\0")
+    assert same(only(tmp_path).read(), phantom)
+
+
+@pytest.mark.parametrize("layout", ["LiTS", "3D-IRCADb-01 in folders", "CHAOS"])
+@pytest.mark.parametrize("spelt", [str.upper, str.lower])
+def test_names_may_be_in_capitals_or_not(layout, spelt, phantom, tmp_path):
+    LAYOUTS[layout](phantom, tmp_path)
+    for path in sorted(tmp_path.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.is_dir() or path.name.startswith(("volume", "segmentation")):
+            stem = path.name if path.is_dir() else path.stem
+            path.rename(path.with_name(spelt(stem) + ("" if path.is_dir() else path.suffix)))
+    assert same(only(tmp_path).read(), phantom)
+
+
+def test_a_link_to_a_data_set_is_followed_and_a_circle_of_links_ends(phantom, tmp_path):
+    write_ircad(phantom, tmp_path / "elsewhere")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "data")
+    assert same(only(tmp_path / "data").read(), phantom)
+
+
+def test_the_zip_of_3d_ircadb_may_be_named_itself(phantom, tmp_path):
+    LAYOUTS["3D-IRCADb-01 in one zip"](phantom, tmp_path)
+    assert same(only(tmp_path / "3Dircadb1.zip").read(), phantom)
+
+
+def test_a_zip_beside_what_was_unpacked_from_it_is_no_second_case(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    shutil.make_archive(str(case), "zip", tmp_path, case.name)
+    write_lits(phantom, tmp_path / "lits")
+    for path in list((tmp_path / "lits").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert [found.name for found in find_cases(tmp_path)] == ["volume 15", "3Dircadb1.3"]
+
+
+def test_folders_that_an_unpacker_doubled_are_seen_through(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    for part in ("PATIENT_DICOM", "MASKS_DICOM"):
+        (case / part).rename(case / "moved")
+        (case / part).mkdir()
+        (case / "moved").rename(case / part / part)
+    assert same(only(tmp_path).read(), phantom)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_decathlon_may_be_unpacked_and_may_have_lost_its_list(named, phantom, tmp_path):
+    write_decathlon(phantom, tmp_path)
+    for path in list(tmp_path.rglob("*.nii.gz")):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    if not named:
+        (tmp_path / "dataset.json").unlink()
+    case = only(tmp_path).read()
+    assert same(case, phantom)
+    assert case.patient == "lits14"
+
+
+def test_chaos_is_taken_for_its_ct_only_and_says_where_nothing_was_drawn(phantom, tmp_path):
+    write_chaos(phantom, tmp_path)
+    shutil.copytree(tmp_path / "CT" / "7", tmp_path / "MR_data_batch1" / "7" / "T2SPIR")
+    assert only(tmp_path).name == "set 7"
+    shutil.rmtree(tmp_path / "CT" / "7" / "Ground")
+    with pytest.raises(BadCase, match="set 7: nothing was drawn on it"):
+        only(tmp_path).read()
 
 
 def test_a_patient_of_three_data_sets_has_one_name(phantom, tmp_path):
