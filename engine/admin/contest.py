@@ -3,6 +3,8 @@
 import multiprocessing
 import re
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,6 +23,8 @@ from engine.volume import Geometry, Volume
 
 DRAWN = 75
 """Planes of the phantom that are drawn; more are these again, as many times as thin."""
+WARM_S = 2.0
+"""How long a GPU is at work before anything is measured."""
 HEIGHT_MM, WIDTH_MM = 420.0, 400.0
 
 
@@ -88,9 +92,12 @@ def draw_volume(slices: int, size: int, folder: Path) -> Path:
 
 
 def measured_apart(task: Task) -> Speed | str:
-    """Measure in a fresh process, so that its peak of memory is the device's own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, (task,))
+    """Measure in a fresh process, so that its peak of memory, and its end, are the device's own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        try:
+            return apart.submit(measure, task).result()
+        except BrokenProcessPool as error:
+            return f"the process that measured it died: {error}"
 
 
 def measure(task: Task) -> Speed | str:
@@ -113,7 +120,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
     )
     batch = np.clip(some, *HU_BOUNDS).astype(np.float16)
     timed = _Timed(device)
-    timed.seconds_of(batch, (rows_mm, columns_mm))  # compiles
+    timed.warm(batch, (rows_mm, columns_mm))
     full = median(timed.seconds_of(batch, (rows_mm, columns_mm)) for _ in range(task.rounds))
     timed.seconds_of(batch[:1], (rows_mm, columns_mm))
     one = median(timed.seconds_of(batch[:1], (rows_mm, columns_mm)) for _ in range(task.rounds))
@@ -187,6 +194,14 @@ class _Timed:
         answer = self.device.run(hu, spacing_mm)
         self.total += perf_counter() - begun
         return answer
+
+    def warm(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> None:
+        """Let it compile, and a GPU come up to its clock."""
+        there = isinstance(self.device, SaysMemory) and self.device.memory_mb is not None
+        end = perf_counter() + (WARM_S if there else 0.0)
+        self.run(hu, spacing_mm)
+        while perf_counter() < end:
+            self.run(hu, spacing_mm)
 
     def seconds_of(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> float:
         """Return how long one call takes."""

@@ -1,7 +1,10 @@
 import json
+import os
+import signal
 
 import pytest
 
+from engine.admin import contest
 from tests.engine.toy import write_toy_model
 
 SERVING = {"TensorRT", "torch", "OpenVINO"}
@@ -42,6 +45,36 @@ def test_torch_is_compared_where_the_model_has_a_program(hepar, store, tmp_path)
     assert figures["torch eager"]["device"].endswith("float32")
     assert not figures["torch AMP"]["device"].endswith("float32")
     assert figures["torch eager"]["of_peak"] >= 0
+
+
+def test_a_process_that_dies_is_told_and_stops_nothing(toy, tmp_path):
+    task = contest.Task("OpenVINO", toy.folder, tmp_path, tmp_path / "absent.npy", None, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contest, "measure", die)
+        assert "died" in contest.measured_apart(task)
+
+
+def die(task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Far:
+    """A device with memory of its own, that counts its calls."""
+
+    name, batch, memory_mb, calls = "far", 1, 5, 0
+
+    def run(self, hu, spacing_mm):
+        self.calls += 1
+
+
+def test_a_gpu_is_warm_before_it_is_measured(monkeypatch):
+    monkeypatch.setattr(contest, "WARM_S", 0.05)
+    far, near = Far(), Far()
+    near.memory_mb = None
+    for device in (far, near):
+        contest._Timed(device).warm(None, (1.0, 1.0))
+    assert near.calls == 1
+    assert far.calls > 10
 
 
 def test_an_unknown_device_names_those_that_there_are(hepar, tmp_path):
