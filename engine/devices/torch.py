@@ -141,6 +141,8 @@ class Torch:
         try:
             module: Any = _exact(move_to_device_pass(exported, str(place)).module())
             self._module = module.to(memory_format=torch.channels_last)
+        except torch.OutOfMemoryError as error:
+            raise DeviceOutOfMemory(f"{self.name} has no room for the model: {error}") from error
         except (RuntimeError, AssertionError) as error:  # no such device, or no torch built for it
             raise DeviceFailed(f"torch cannot place {program.name} on {place}: {error}") from error
 

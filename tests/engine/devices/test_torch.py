@@ -21,7 +21,7 @@ from engine.devices.torch import (  # noqa: E402
     open_torch,
 )
 from engine.devices.torch_program import read_program  # noqa: E402
-from engine.errors import DeviceFailed, LibraryMissing  # noqa: E402
+from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing  # noqa: E402
 from engine.model import load_model  # noqa: E402
 from engine.plans.gate import check_device  # noqa: E402
 from tests.engine.torch_toy import write_torch_toy  # noqa: E402
@@ -131,6 +131,15 @@ def test_what_torch_cannot_run_is_a_failed_device_and_the_next_call_works(device
 def test_a_device_that_torch_does_not_have_is_told(convolved):
     with pytest.raises(DeviceFailed, match=r"cannot place ensemble\.pt2 on xpu"):
         open_torch(convolved, place="xpu")
+
+
+def test_a_device_without_room_for_the_model_is_told_as_such(model, monkeypatch):
+    def full(program, place):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(device_module, "move_to_device_pass", full)
+    with pytest.raises(DeviceOutOfMemory, match="no room for the model"):
+        open_torch(model)
 
 
 def test_a_model_without_a_program_is_told(toy):
