@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test lint docs screenshot bench soak clean debian
+.PHONY: help demo stack test lint docs screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,10 @@ docs: $(VENV)/.node  ## Write docs/conformance.md from the code's own tables
 
 bench: $(VENV)/.test debian  ## Measure the marks of the README and print them as a table
 	$(BIN)/python -m tests.benchmarks.bench
+
+gpu: $(VENV)/.test  ## On a machine with an NVIDIA GPU: every test and every figure that needs one
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m tests.benchmarks.bench gpu
 
 soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times; nothing lost, nothing twice
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)

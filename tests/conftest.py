@@ -21,10 +21,10 @@ from engine.errors import LibraryMissing
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(autouse=True)
-def _a_gpu_where_one_is_needed(request: pytest.FixtureRequest) -> None:
-    """Skip tests with the marker `gpu` on a machine without one."""
-    if request.node.get_closest_marker("gpu"):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests with the marker `gpu` on a machine without one, before any fixture asks for it."""
+    if item.get_closest_marker("gpu"):
         try:
             gpus()
         except LibraryMissing as error:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import accuracy, engine_job, fusion, receive, speed, start, viewer, whole_way
+from tests.benchmarks import (
+    accuracy,
+    engine_job,
+    fusion,
+    gpu,
+    receive,
+    speed,
+    start,
+    viewer,
+    whole_way,
+)
 from tests.benchmarks.marks import Mark, keep, show
 from tests.system.servers import missing_programs
 
@@ -20,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Mark]]] = {
     "speed": speed.measure,
     "engine_job": engine_job.measure,
     "start": start.measure,
+    "gpu": gpu.measure,
     "fusion": fusion.measure,
     "accuracy": accuracy.measure,
 }

@@ -16,10 +16,13 @@ from dicom_node.peers import StorePeer
 from dicom_node.phantom_series import write_series
 from engine.errors import DeviceFailed
 from engine.fleet import Opener
+from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
+from engine.plans.key import Precision
 from engine.plans.store import PlanStore
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.plans.made import make_check, make_key, make_manifest
+from tests.engine.plans.serving import judged_plan
 from tests.engine.toy import write_toy_model
 
 KEY = make_key()
@@ -131,3 +134,30 @@ def test_a_device_that_fails_in_a_job_hands_all_of_it_to_the_next(settings, stor
         Planned.fails = True
         send(node, tmp_path, 2)
         assert devices_of(done(ledger, 2), settings) == ["OpenVINO CPU"] * 2
+
+
+@pytest.mark.gpu
+def test_real_plans_are_switched_under_a_node_at_work(tmp_path):
+    plans, model = tmp_path / "data" / "plans", load_model(default_model_folder())
+    halves = [judged_plan(model, plans, kind) for kind in (Precision.FLOAT16, Precision.FLOAT32)]
+    first, second = (f"TensorRT {plan.name}" for plan in halves)
+    store = PlanStore(plans)
+    store.activate(halves[0].name)
+    settings = Settings(
+        node={"data": tmp_path / "data", "port": 0},
+        receive={"quiet_s": 0.2, "keep_free_mb": 0},
+    )
+    with (
+        running_node(settings) as node,
+        open_ledger(settings.database_url) as ledger,
+    ):
+        send(node, tmp_path, 4)
+        store.activate(halves[1].name)
+        done(ledger, 4)
+        send(node, tmp_path)
+        done(ledger, 5)
+        store.rollback(halves[0].key.slot)
+        send(node, tmp_path)
+        said = devices_of(done(ledger, 6), settings)
+    assert set(said[:4]) <= {first, second}
+    assert said[4:] == [second, first]

@@ -1,0 +1,30 @@
+"""A plan as an administrator makes it, for the GPU that is here."""
+
+from pathlib import Path
+
+from engine.devices.cuda import gpus
+from engine.devices.tensorrt import open_plan
+from engine.devices.tensorrt_library import load_tensorrt
+from engine.model import Model
+from engine.plans.build import Request, build_apart
+from engine.plans.gate import check_device
+from engine.plans.key import Options, PlanKey, Precision
+from engine.plans.plan import Plan
+from engine.plans.store import PlanStore
+
+
+def judged_plan(model: Model, plans: Path, precision: Precision, **options: int) -> Plan:
+    """Build a plan and hold it against the reference, at every number of slices."""
+    library = load_tensorrt()
+    key = PlanKey(
+        architecture=gpus()[0].architecture,
+        flavour=library.flavour,
+        version=library.version,
+        precision=precision,
+        model=model.digest,
+        options=Options(**options),
+    )
+    store = PlanStore(plans)
+    plan = build_apart(Request(model.folder, plans, key))
+    device = open_plan(plan, store, model, exact=True)
+    return store.judge(plan, check_device(model, device, range(1, key.options.batch + 1)))
