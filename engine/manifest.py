@@ -51,6 +51,8 @@ class Working(_Part):
     spacing_mm: Millimetres
     size: tuple[int, int]
     """Rows, columns."""
+    neighbours: int = Field(default=0, ge=0)
+    """Slices to either side that an answer depends on, taken from the same call."""
 
 
 class Graph(_Part):

@@ -57,6 +57,11 @@ class Model:
         return self.manifest.working.spacing_mm
 
     @property
+    def neighbours(self) -> int:
+        """Slices to either side that the answer to a slice depends on."""
+        return self.manifest.working.neighbours
+
+    @property
     def graph(self) -> Path:
         """The ONNX graph: Hounsfield units in, labels out."""
         return self.folder / GRAPH

@@ -1,6 +1,6 @@
 """From a volume to its label map: look, compute, clean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from engine.agreement import pooled_agreement
 from engine.cleaning import SMALLEST_TUMOUR_MM3, clean
-from engine.devices import Device
+from engine.devices import Device, neighbours_of
 from engine.extent import around, looks_mm, spread
+from engine.slabs import cut, runs
 from engine.volume import Label, LabelMap, Volume
 from engine.voting import outvote
 
@@ -19,6 +20,10 @@ HU_BOUNDS = -1024, 2048
 
 Progress = Callable[[int, int], None]
 """Called with the slices computed and those known so far to be needed; these may grow."""
+
+Where = NDArray[np.intp] | slice
+Call = tuple[Where, slice, Where]
+"""The slices that a call shows, which of its answers count, and whose they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +114,24 @@ class _Sheet:
         indices = np.flatnonzero(wanted & ~self.done)
         needed = len(indices) + np.count_nonzero(self.done)
         _, rows_mm, columns_mm = self.volume.geometry.spacing
-        for start in range(0, len(indices), self.device.batch):
-            batch = indices[start : start + self.device.batch]
-            hu = np.clip(self.volume.hu[batch], *HU_BOUNDS).astype(np.float16)
+        for shown, kept, batch in self._calls(indices):
+            hu = np.clip(self.volume.hu[shown], *HU_BOUNDS).astype(np.float16)
             answer = self.device.run(hu, (rows_mm, columns_mm))
-            self.labels[batch] = answer.labels
-            self.agreement[batch] = answer.agreement
-            self.seen[batch] = answer.labels.any(axis=(1, 2))
+            self.labels[batch] = answer.labels[kept]
+            self.agreement[batch] = answer.agreement[kept]
+            self.seen[batch] = answer.labels[kept].any(axis=(1, 2))
             self.done[batch] = True
             self.progress(int(np.count_nonzero(self.done)), int(needed))
+
+    def _calls(self, indices: NDArray[np.intp]) -> Iterator[Call]:
+        """Yield calls for the slices: any together, or those that follow one another."""
+        neighbours, batch = neighbours_of(self.device), self.device.batch
+        if neighbours:
+            count = len(self.done)
+            for first, stop in runs(indices):
+                for slab in cut(first, stop, count, batch + 2 * neighbours, neighbours):
+                    yield slab.shown, slab.kept, slab.place
+            return
+        for start in range(0, len(indices), batch):
+            part = indices[start : start + batch]
+            yield part, slice(None), part

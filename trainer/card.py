@@ -55,6 +55,8 @@ def _what(recipe: Recipe) -> list[str]:
     low, high = working.clip_hu
     shown = [f"window {a:g} to {b:g}" for a, b in working.windows]
     shown += [f"flattened histogram {a:g} to {b:g}" for a, b in working.equalised]
+    if working.neighbours:
+        shown.append(f"of {working.slices} slices, their own in the middle")
     members = ", ".join(f"{m.network} (seed {m.seed})" for m in recipe.members)
     return [
         f"Members: {members}; of each, {TARGETS[recipe.targets]}. Fusion: {recipe.fusion.kind}.",

@@ -176,7 +176,11 @@ def write_words(
         version=recipe.version,
         members=tuple(member.network for member in recipe.members),
         classes=CLASSES,
-        working=WorkingGrid(spacing_mm=recipe.working.spacing_mm, size=(size, size)),
+        working=WorkingGrid(
+            spacing_mm=recipe.working.spacing_mm,
+            size=(size, size),
+            neighbours=recipe.working.neighbours,
+        ),
         graph=Graph.model_validate({"opset": OPSET, "precision": precision}),
         tolerances=description.tolerances,
         recipe=description.recipe,

@@ -4,24 +4,29 @@ A norm that has learnt only scales and adds, so its convolution can do it alone:
 export, and nothing left to fold for whatever runs the graph.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from monai.networks.blocks.dynunet_block import UnetBasicBlock
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+MONAI = (("conv1.conv", "norm1"), ("conv2.conv", "norm2"))
+"""What follows what in MONAI's `UnetBasicBlock`."""
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """Fold every norm that follows its convolution in a `Sequential`; return the network."""
+    """Fold every norm that directly follows its convolution; return the network."""
     for pair in list(_pairs(network)):
-        transposed = isinstance(pair.convolution, nn.ConvTranspose2d)
+        transposed = isinstance(pair.convolution, TRANSPOSED)
         folded = fuse_conv_bn_eval(pair.convolution, pair.norm, transpose=transposed)
-        setattr(pair.parent, pair.before, folded)
-        setattr(pair.parent, pair.after, nn.Identity())
+        pair.parent.set_submodule(pair.before, folded)
+        pair.parent.set_submodule(pair.after, nn.Identity())
     return network
 
 
@@ -41,22 +46,31 @@ def unfold(network: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A convolution and the norm after it, by their names in the `Sequential` that has both."""
+    """A convolution and the norm after it, by their names in the part that has both."""
 
     parent: nn.Module
     path: str
     before: str
     after: str
-    convolution: nn.Conv2d | nn.ConvTranspose2d
-    norm: nn.BatchNorm2d
+    convolution: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
+    norm: nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def _pairs(network: nn.Module) -> Iterator[_Pair]:
     for path, part in network.named_modules():
-        if isinstance(part, nn.Sequential):
-            for (before, one), (after, other) in pairwise(part.named_children()):
-                if isinstance(one, CONVOLUTIONS) and isinstance(other, nn.BatchNorm2d):
-                    yield _Pair(part, path, before, after, one, other)
+        for before, after in _following(part):
+            one, other = part.get_submodule(before), part.get_submodule(after)
+            if isinstance(one, CONVOLUTIONS) and isinstance(other, NORMS):
+                yield _Pair(part, path, before, after, one, other)
+
+
+def _following(part: nn.Module) -> Iterable[tuple[str, str]]:
+    """Return the names of what in a part feeds what."""
+    if isinstance(part, UnetBasicBlock):
+        return MONAI
+    if isinstance(part, nn.Sequential):
+        return pairwise(name for name, _ in part.named_children())
+    return ()
 
 
 def _adding(bias: Tensor, eps: float, norm: str) -> dict[str, Tensor]:

@@ -60,10 +60,11 @@ class EnsembleGraph(nn.Module):
         """Return what each member thinks, on the slices' own pixels and on the working grid.
 
         Both are probabilities (members, n, 2, rows, columns): liver with its tumours, tumour.
+        Slices may also come as (n, s, rows, columns), each with its own neighbours.
         """
         step = self._step(hu, spacing)
-        down_rows, up_rows = self._matrices(hu.shape[1], spacing[0], step)
-        down_columns, up_columns = self._matrices(hu.shape[2], spacing[1], step)
+        down_rows, up_rows = self._matrices(hu.shape[-2], spacing[0], step)
+        down_columns, up_columns = self._matrices(hu.shape[-1], spacing[1], step)
         above = clip(hu.float(), self.working) - self.working.clip_hu[0]  # outside there is air
         seen = self.windows(down_rows @ above @ down_columns.T + self.working.clip_hu[0])
         working = torch.stack([to_marks(member(seen)) for member in self.members])
@@ -72,13 +73,13 @@ class EnsembleGraph(nn.Module):
     def to_slices(self, maps: Tensor, hu: Tensor, spacing: Tensor) -> Tensor:
         """Return maps (…, size, size) of the working grid on the pixels of the slices `hu`."""
         step = self._step(hu, spacing)
-        _, up_rows = self._matrices(hu.shape[1], spacing[0], step)
-        _, up_columns = self._matrices(hu.shape[2], spacing[1], step)
+        _, up_rows = self._matrices(hu.shape[-2], spacing[0], step)
+        _, up_columns = self._matrices(hu.shape[-1], spacing[1], step)
         return up_rows @ maps @ up_columns.T
 
     def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
         """Return the working grid's spacing: wider where the slice would not fit in it."""
-        rows, columns = hu.shape[1:]
+        rows, columns = hu.shape[-2:]
         needed = torch.stack([spacing[0] * rows, spacing[1] * columns]) / self.working.size
         return needed.max().clamp(min=self.working.spacing_mm)
 

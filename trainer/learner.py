@@ -25,8 +25,7 @@ class Learner(lightning.LightningModule):
         self.recipe = recipe
         self.member = member
         self.windows = Windows(recipe.working)
-        network = make_member(recipe, member)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = channels_last(make_member(recipe, member))
         self.patients = patients
 
     def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -84,6 +83,14 @@ class Learner(lightning.LightningModule):
     def _seen(self, hu: Tensor) -> Tensor:
         seen: Tensor = self.windows(hu)
         return seen.contiguous(memory_format=torch.channels_last)
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay out the weights of 2-D convolutions with channels last; others have no such layout."""
+    for weight in network.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def inside(target: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.volume import Label
-from trainer.networks import NETWORKS, Make
+from trainer.networks import IN_DEPTH, NETWORKS, Make
 from trainer.recipe import Member, Recipe
 
 CLASSES = len(Label)
@@ -16,7 +16,7 @@ CLASSES = len(Label)
 
 def make_member(recipe: Recipe, member: Member) -> nn.Module:
     """Return a member that has learnt nothing yet, its weights drawn from torch's own chance."""
-    make, channels = NETWORKS[member.network], recipe.working.channels
+    make, channels = _maker(recipe, member), recipe.working.channels
     match recipe.targets:
         case "each":
             return Each(make, channels)
@@ -24,6 +24,14 @@ def make_member(recipe: Recipe, member: Member) -> nn.Module:
             return Cascade(make, channels)
         case "classes":
             return make(channels, CLASSES)
+
+
+def _maker(recipe: Recipe, member: Member) -> Make:
+    """Return the constructor of a member's network, which may have to be told of its slices."""
+    if member.network not in IN_DEPTH:
+        return NETWORKS[member.network]
+    make, slices = IN_DEPTH[member.network], recipe.working.slices
+    return lambda channels, classes: make(channels, slices, classes)
 
 
 def to_marks(scores: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ from trainer.settings import Fusing, Loss, Origin, Part, Schedule
 
 RECIPES = Path(__file__).parent / "recipes"
 
+IN_DEPTH = frozenset({"dynunet"})
+"""Networks in three dimensions."""
+
 Window = tuple[float, float]
 """Lower and upper bound in Hounsfield units."""
 
@@ -33,12 +36,18 @@ class Working(Part):
     equalised: tuple[Window, ...] = ()
     """One more channel each, its slice's histogram flattened between the bounds."""
     neighbours: int = Field(default=0, ge=0, le=3)
-    """Slices to either side that a member sees too (2.5-D)."""
+    """Slices to either side that a member sees too: as more channels (2.5-D), or, where its network
+    is one in three dimensions, in depth."""
+
+    @property
+    def slices(self) -> int:
+        """Slices that a member sees."""
+        return 1 + 2 * self.neighbours
 
     @property
     def channels(self) -> int:
-        """Channels that a member sees."""
-        return (len(self.windows) + len(self.equalised)) * (1 + 2 * self.neighbours)
+        """Channels that a member sees, those of all its slices."""
+        return (len(self.windows) + len(self.equalised)) * self.slices
 
     @model_validator(mode="after")
     def _shows_something(self) -> "Working":
@@ -109,7 +118,9 @@ class Member(Part):
         "mobilenet-unet",
         "mobilenet-linknet",
         "mobilenet-fpn",
+        "dynunet",
     ]
+    """`dynunet` is one in three dimensions; the others take neighbouring slices for channels."""
     cycles: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
     """Steps of each cycle of the learning rate, which peaks at half of the one before; their sum
     is the most that a member learns."""
@@ -161,6 +172,16 @@ class Recipe(Part):
     augmentation: Augmentation
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _shows_depth_to_those_who_need_it(self) -> "Recipe":
+        deep = [member.network for member in self.members if member.network in IN_DEPTH]
+        if deep and not self.working.neighbours:
+            raise ValueError(
+                f"{deep[0]} sees slices in depth, and working.neighbours is 0: set it to 1, 2 or "
+                "3, or name a network in two dimensions"
+            )
+        return self
 
     @model_validator(mode="after")
     def _plants_in_slices_that_stand_alone(self) -> "Recipe":

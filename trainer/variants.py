@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from engine.devices import Device
@@ -16,10 +17,11 @@ from engine.model import GRAPH, MANIFEST, REFERENCE, Model, load_model
 from engine.reference import compare, read_reference
 from engine.volume import Label
 from trainer.choosing import mean_dice
+from trainer.datasets.neighbours import upwards
 from trainer.datasets.slices import Slices
 from trainer.errors import ParityError
 from trainer.evaluation.overlap import Figures, Tally
-from trainer.evaluation.slicewise import alike
+from trainer.evaluation.slicewise import Alike, alike
 from trainer.export import (
     CARD,
     LICENCE,
@@ -115,7 +117,7 @@ def _thinned(slices: Slices) -> Slices:
 
 
 def _feeds(slices: Slices, unknown_mm: float) -> list[Feed]:
-    return [(part.hu.astype(np.float16), mm) for _, mm, part in alike(slices, unknown_mm)]
+    return [(part.hu, part.pixel_mm) for part in alike(slices, unknown_mm)]
 
 
 def _tolerances(variant: Model, precision: Precision) -> Tolerances:
@@ -149,22 +151,31 @@ def _losses(
 ) -> dict[str, dict[str, float]]:
     """Return the mean Dice of patients, of the model and of the variant, and the loss."""
     before, after = (
-        _dice(open_onnxruntime(each), judges.slices, unknown_mm) for each in (model, variant)
+        _dice(open_onnxruntime(each), judges.slices, unknown_mm, model.neighbours)
+        for each in (model, variant)
     )
     loss = {name: round(before[name] - after[name], 4) for name in before}
     return {"float32": before, variant.manifest.graph.precision: after, "loss": loss}
 
 
-def _dice(device: Device, slices: Slices, unknown_mm: float) -> dict[str, float]:
+def _dice(device: Device, slices: Slices, unknown_mm: float, neighbours: int) -> dict[str, float]:
     tally = Tally()
-    for patient, mm, part in alike(slices, unknown_mm):
-        answered = device.run(part.hu.astype(np.float16), (mm, mm))
-        tally.add(patient, answered.labels, part.target)
+    for part in alike(slices, unknown_mm, neighbours):
+        tally.add(part.patient, _marked(device, part, neighbours), part.slices.target)
     figures: Figures = tally.figures()
     return {
         "liver": round(mean_dice(figures.liver), 4),
         "tumour": round(mean_dice(figures.tumour), 4),
     }
+
+
+def _marked(device: Device, part: Alike, neighbours: int) -> NDArray[np.uint8]:
+    """Return a device's labels; where neighbours count, slice by slice, its own beside it."""
+    spacing_mm = part.pixel_mm, part.pixel_mm
+    if not neighbours:
+        return device.run(part.hu, spacing_mm).labels
+    slabs = part.hu[:, upwards(neighbours)]
+    return np.stack([device.run(slab, spacing_mm).labels[neighbours] for slab in slabs])
 
 
 def _section(losses: Mapping[str, Mapping[str, float]], precision: str, judges: str) -> str:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from trainer.datasets.neighbours import offsets
 from trainer.recipe import Working
 
 BINS = 32
@@ -22,7 +23,7 @@ class Windows(nn.Module):
 
     First come the windows, then the equalised channels; the neighbouring slices' follow the
     slice's own: one below, one above, two below and so on. Slices that come as (n, rows, columns)
-    are each other's neighbours; those that are learnt from, (n, s, rows, columns), bring their own.
+    are each other's neighbours; those that come as (n, s, rows, columns) bring their own.
     """
 
     low: Tensor
@@ -74,6 +75,6 @@ def beside(seen: Tensor, neighbours: int) -> Tensor:
     first = seen[:1].expand(neighbours, -1, -1, -1)
     last = seen[-1:].expand(neighbours, -1, -1, -1)
     padded = torch.cat([first, seen, last])
-    steps = [0, *(s for k in range(1, neighbours + 1) for s in (-k, k))]
     count = seen.shape[0]
-    return torch.cat([padded[neighbours + s : neighbours + s + count] for s in steps], dim=1)
+    starts = [neighbours + step for step in offsets(neighbours)]
+    return torch.cat([padded[start : start + count] for start in starts], dim=1)

@@ -51,6 +51,19 @@ class SaysMemory(Protocol):
         """The most of that memory that was in use so far; None where nobody can tell."""
 
 
+@runtime_checkable
+class SeesNeighbours(Protocol):
+    """A device whose answer to a slice depends on those beside it in the same call."""
+
+    neighbours: int
+    """How many to either side."""
+
+
+def neighbours_of(device: Device) -> int:
+    """Return how many slices to either side a device's answers depend on."""
+    return device.neighbours if isinstance(device, SeesNeighbours) else 0
+
+
 def open_device(model: Model, *, threads: int | None = None, cache: Path | None = None) -> Device:
     """Return the device that is always there: OpenVINO on the processor.
 

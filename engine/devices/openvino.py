@@ -27,6 +27,9 @@ from engine.devices.openvino_parts import Cut, find_cut
 from engine.errors import DeviceFailed
 from engine.model import Model
 
+TOGETHER = 4
+"""Slices that a request answers where members see neighbours, which it computes besides."""
+
 Spacing = NDArray[np.float32]
 
 
@@ -46,7 +49,8 @@ def open_openvino(
         DeviceFailed: OpenVINO cannot read the graph, or it is to compute in a half precision that
             the processor does not have, or has no members to do it with.
     """
-    return OpenVino(model.graph, settings(threads, cache), half=half)
+    chosen = settings(threads, cache)
+    return OpenVino(model.graph, chosen, half=half, neighbours=model.neighbours)
 
 
 def settings(threads: int | None, cache: Path | None) -> dict[str, Any]:
@@ -73,7 +77,11 @@ class OpenVino:
     name = "OpenVINO CPU"
     batch = 32
 
-    def __init__(self, graph: Path, settings: dict[str, Any], *, half: bool = False) -> None:
+    def __init__(
+        self, graph: Path, settings: dict[str, Any], *, half: bool = False, neighbours: int = 0
+    ) -> None:
+        self.neighbours = neighbours
+        self._together = TOGETHER if neighbours else 1
         self._graph = graph
         self._settings = settings
         self._half = half
@@ -100,22 +108,32 @@ class OpenVino:
         return answer
 
     def _fill(self, answer: Answer, hu: NDArray[np.float16], spacing: Spacing) -> None:
-        """Let every chain take the next slice as soon as it is through with the last one."""
+        """Let every chain take the next slices as soon as it is through with the last ones."""
         hu = np.ascontiguousarray(hu)  # OpenVINO reads it where it lies
         chains = self._chains_for((hu.shape[1], hu.shape[2]))
         idle: SimpleQueue[_Chain] = SimpleQueue()
         for chain in chains:
             idle.put(chain)
 
-        def one(index: int) -> None:
-            chain, here = idle.get(), slice(index, index + 1)
+        def some(start: int) -> None:
+            chain, here = idle.get(), slice(start, min(start + self._together, len(hu)))
+            own = slice(self.neighbours, self.neighbours + here.stop - here.start)
             try:
-                answer.labels[here], answer.agreement[here] = chain.run(hu[here], spacing)
+                labels, agreement = chain.run(self._beside(hu, start), spacing)
+                answer.labels[here], answer.agreement[here] = labels[own], agreement[own]
             finally:
                 idle.put(chain)
 
         with ThreadPoolExecutor(len(chains)) as pool:
-            list(pool.map(one, range(len(hu))))
+            list(pool.map(some, range(0, len(hu), self._together)))
+
+    def _beside(self, hu: NDArray[np.float16], start: int) -> NDArray[np.float16]:
+        """Return the slices of a request, with their neighbours; the ends repeat themselves."""
+        stop = start + self._together
+        if not self.neighbours:
+            return hu[start:stop]
+        wanted = np.arange(start - self.neighbours, stop + self.neighbours)
+        return np.take(hu, wanted, axis=0, mode="clip")
 
     def _chains_for(self, size: tuple[int, int]) -> list["_Chain"]:
         if self._compiled is None or self._compiled[0] != size:
@@ -161,9 +179,10 @@ class OpenVino:
             raise DeviceFailed(f"OpenVINO cannot read {self._graph}: {error}") from error
 
     def _of(self, size: tuple[int, int]) -> openvino.Model:
-        """Return the graph for one slice of a size: a copy, which takes a tenth of reading it."""
+        """Return the graph for slices of a size: a copy, which takes a tenth of reading it."""
         graph = self._read.clone()
-        graph.reshape({"hu": [1, *size], "spacing": [2]})
+        shown = self._together + 2 * self.neighbours
+        graph.reshape({"hu": [shown, *size], "spacing": [2]})
         return graph
 
 

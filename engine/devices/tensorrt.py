@@ -17,6 +17,7 @@ from engine.model import Model
 from engine.plans.key import Options, PlanKey, differences, slot_of
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
+from engine.slabs import Slab, cut
 
 LANES = 2
 """While one lane computes, the other copies."""
@@ -67,7 +68,13 @@ def open_plan(
     gpu = gpu or _gpu_for(plan.key.architecture)
     library = load_tensorrt(plan.key.flavour)
     require_fresh(plan, model, library, gpu)
-    return TensorRt(library, store, plan, gpu.index, exact=exact)
+    most, neighbours = plan.key.options.batch, model.neighbours
+    if most <= 2 * neighbours:
+        raise DeviceFailed(
+            f"{plan.name} takes {most} slices at once, and an answer of {model.name} depends on "
+            f"{2 * neighbours + 1}: build a plan with --batch {2 * neighbours + 4}"
+        )
+    return TensorRt(library, store, plan, gpu.index, exact=exact, neighbours=neighbours)
 
 
 def _gpu_for(architecture: str) -> Gpu:
@@ -97,13 +104,22 @@ class TensorRt:
     """A plan on a GPU. Copies and computing overlap; what does not fit is cut smaller."""
 
     def __init__(
-        self, library: Library, store: PlanStore, plan: Plan, gpu: int, *, exact: bool = False
+        self,
+        library: Library,
+        store: PlanStore,
+        plan: Plan,
+        gpu: int,
+        *,
+        exact: bool = False,
+        neighbours: int = 0,
     ) -> None:
         self.name = f"TensorRT {plan.name}"
         self._options: Options = plan.key.options
         self.batch = PARTS * self._options.batch
         self._room = self._options.batch
         self._exact = exact
+        self._least = 2 * neighbours + 1
+        self.neighbours = neighbours
         self._gpu = gpu
         self._lock = Lock()
         self._runtime = cuda_runtime()
@@ -140,16 +156,15 @@ class TensorRt:
     def _run(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
         lanes = self._lanes_for((self._room, hu.shape[1], hu.shape[2]))
-        busy: list[tuple[Lane, slice]] = []
-        for turn, start in enumerate(range(0, len(hu), self._room)):
+        busy: list[tuple[Lane, Slab]] = []
+        for turn, slab in enumerate(cut(0, len(hu), len(hu), self._room, self.neighbours)):
             lane = lanes[turn % LANES]
             if len(busy) == LANES:
                 _collect(*busy.pop(0), answer)
-            part = slice(start, min(start + self._room, len(hu)))
-            lane.start(hu[part], spacing)
-            busy.append((lane, part))
-        for lane, part in busy:
-            _collect(lane, part, answer)
+            lane.start(hu[slab.shown], spacing, self.neighbours)
+            busy.append((lane, slab))
+        for lane, slab in busy:
+            _collect(lane, slab, answer)
         return answer
 
     def _lanes_for(self, shape: Shape) -> list[Lane]:
@@ -181,9 +196,9 @@ class TensorRt:
             raise DeviceFailed(said) from error
         if not alone:
             return
-        if self._exact or self._room == 1:
+        if self._exact or self._room == self._least:
             raise DeviceOutOfMemory(f"{said}: end what else uses the GPU") from error
-        self._room = -(-self._room // 2)
+        self._room = max(-(-self._room // 2), self._least)
 
     def _use_gpu(self) -> None:
         """Make the GPU this thread's, which is a thread's own setting."""
@@ -219,7 +234,7 @@ def _close(lanes: dict[Shape, list[Lane]]) -> None:
     lanes.clear()
 
 
-def _collect(lane: Lane, part: slice, answer: Answer) -> None:
+def _collect(lane: Lane, slab: Slab, answer: Answer) -> None:
     labels, agreement = lane.wait()
-    answer.labels[part] = labels
-    answer.agreement[part] = agreement
+    answer.labels[slab.place] = labels[slab.kept]
+    answer.agreement[slab.place] = agreement[slab.kept]

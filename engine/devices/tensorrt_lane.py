@@ -61,10 +61,19 @@ class Lane:
         if self._captures:
             self._capture()
 
-    def start(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> None:
-        """Send slices off; as many as the lane was made for, or fewer."""
+    def start(
+        self, hu: NDArray[np.float16], spacing: NDArray[np.float32], neighbours: int = 0
+    ) -> None:
+        """Send slices off; as many as the lane was made for, or fewer.
+
+        Args:
+            hu: slices.
+            spacing: between their rows, between their columns.
+            neighbours: how often the last one is repeated, which is its own neighbour.
+        """
         self._count = len(hu)
         self._here["hu"][: len(hu)] = hu
+        self._here["hu"][len(hu) : len(hu) + neighbours] = hu[-1]
         self._here["spacing"][:] = spacing
         self._copy_there("hu", "spacing")
         if self._graph is not None:

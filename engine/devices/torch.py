@@ -23,6 +23,7 @@ from engine.devices.torch_program import read_program
 from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing
 from engine.model import Model
 from engine.plans.gate import check_device
+from engine.slabs import cut
 
 BATCH = 32
 ROOM = {"cpu": 4}
@@ -96,7 +97,7 @@ def open_torch(
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    return Torch(model.program, torch.device(place), precision)
+    return Torch(model.program, torch.device(place), precision, model.neighbours)
 
 
 def open_plain(model: Model, *, half: bool, threads: int | None = None) -> "Torch":
@@ -130,9 +131,17 @@ class Torch:
     captures = True
     """Whether shapes that come again are computed by a CUDA graph."""
 
-    def __init__(self, program: Path, place: torch.device, precision: TorchPrecision) -> None:
+    def __init__(
+        self,
+        program: Path,
+        place: torch.device,
+        precision: TorchPrecision,
+        neighbours: int = 0,
+    ) -> None:
         self.name = f"torch {place} {precision}"
-        self.room = ROOM.get(place.type, ROOM_THERE)
+        self._least = 2 * neighbours + 1
+        self.room = max(ROOM.get(place.type, ROOM_THERE), self._least)
+        self.neighbours = neighbours
         self._place = place
         self._precision = precision
         self._lock = Lock()
@@ -140,7 +149,7 @@ class Torch:
         exported = read_program(program)
         try:
             module: Any = _exact(move_to_device_pass(exported, str(place)).module())
-            self._module = module.to(memory_format=torch.channels_last)
+            self._module = _channels_last(module)
         except torch.OutOfMemoryError as error:
             raise DeviceOutOfMemory(f"{self.name} has no room for the model: {error}") from error
         except (RuntimeError, AssertionError) as error:  # no such device, or no torch built for it
@@ -162,11 +171,11 @@ class Torch:
                     return self._run(torch.from_numpy(hu), spacing)
                 except torch.OutOfMemoryError as error:
                     self._captured = None
-                    if self.room == 1:
+                    if self.room == self._least:
                         raise DeviceOutOfMemory(
                             f"{self.name} has no room for a slice: {error}"
                         ) from error
-                    self.room = -(-self.room // 2)
+                    self.room = max(-(-self.room // 2), self._least)
                 except (RuntimeError, AssertionError) as error:  # a guard of the program asserts
                     self._captured = None
                     raise DeviceFailed(
@@ -176,8 +185,10 @@ class Torch:
     def _run(self, hu: Tensor, spacing: Tensor) -> Answer:
         """Queue every part before the first answer is waited for."""
         spacing = spacing.to(self._place)
-        steps = range(0, len(hu), self.room)
-        parts = [self._start(hu[step : step + self.room], spacing) for step in steps]
+        parts = []
+        for slab in cut(0, len(hu), len(hu), self.room, self.neighbours):
+            answer = self._start(hu[slab.shown], spacing)
+            parts.append([each[slab.kept] for each in answer])
         labels, agreement = (torch.cat(some).cpu().numpy() for some in zip(*parts, strict=True))
         return Answer(labels, agreement)
 
@@ -208,6 +219,14 @@ class Torch:
             self._captured = None  # two at once would need twice the memory
             self._captured = shape, _capture(self._compute, hu, spacing)
         return self._captured[1]
+
+
+def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
+    """Lay out the weights of 2-D convolutions with channels last; others have no such layout."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def _exact(module: torch.fx.GraphModule) -> torch.fx.GraphModule:

@@ -4,16 +4,17 @@ It must do so at every number of slices that it takes: in the field, half precis
 some batch sizes and not at others.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
-from engine.devices import Answer, Device
+from engine.devices import Answer, Device, neighbours_of
 from engine.errors import DeviceFailed, DeviceOutOfMemory
 from engine.model import Model
 from engine.plans.plan import Check
 from engine.reference import Figures, compare, faults_of, read_reference
+from engine.slabs import cut
 from engine.volume import Label
 
 Progress = Callable[[int, int], None]
@@ -64,14 +65,23 @@ def _answer(model: Model, device: Device, size: int) -> tuple[Answer, Answer]:
     """Return a device's answer to `size` slices, all slices of the reference in turn, and the
     reference's."""
     hu, spacing_mm, expected = read_reference(model)
+    if neighbours := neighbours_of(device):
+        slabs = cut(0, len(hu), len(hu), size, neighbours)
+        return _joined(
+            [(device.run(hu[slab.shown], spacing_mm), slab.kept) for slab in slabs]
+        ), expected
     order = np.arange(max(size, len(hu))) % len(hu)
     parts = [order[start : start + size] for start in range(0, len(order), size)]
-    answers = [device.run(hu[part], spacing_mm) for part in parts]
-    found = Answer(
-        np.concatenate([each.labels for each in answers]),
-        np.concatenate([each.agreement for each in answers]),
-    )
+    found = _joined([(device.run(hu[part], spacing_mm), slice(None)) for part in parts])
     return found, Answer(expected.labels[order], expected.agreement[order])
+
+
+def _joined(answers: Sequence[tuple[Answer, slice]]) -> Answer:
+    """Return one answer of several, of each the slices that count."""
+    return Answer(
+        np.concatenate([each.labels[kept] for each, kept in answers]),
+        np.concatenate([each.agreement[kept] for each, kept in answers]),
+    )
 
 
 def _no_numbers(answer: Answer) -> list[str]:

@@ -5,14 +5,23 @@ import torch
 
 from trainer.folding import fold, unfold
 from trainer.members import Cascade, to_marks
-from trainer.networks import NETWORKS
+from trainer.networks import IN_DEPTH, NETWORKS
+
+SLICES = 3
+EVERY = [*NETWORKS, *IN_DEPTH]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def make(name, inputs, classes):
+    if name in IN_DEPTH:
+        return IN_DEPTH[name](inputs, SLICES, classes)
+    return NETWORKS[name](inputs, classes)
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_network_scores_every_pixel_and_learns_in_every_weight(name):
     torch.manual_seed(0)
-    network = NETWORKS[name](2, 3)
-    scores = network(torch.randn(2, 2, 64, 96))
+    network = make(name, 6, 3)
+    scores = network(torch.randn(2, 6, 64, 96))
     assert scores.shape == (2, 3, 64, 96)
     scores.square().mean().backward()
     untouched = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
@@ -24,10 +33,10 @@ def test_the_default_models_networks_are_small(name):
     assert sum(p.numel() for p in NETWORKS[name](2, 3).parameters()) < 2_000_000
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_slice_is_scored_alike_alone_and_in_a_batch(name):
-    network = NETWORKS[name](2, 3).eval()
-    batch = torch.randn(3, 2, 64, 64)
+    network = make(name, 6, 3).eval()
+    batch = torch.randn(3, 6, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(batch)[1:2], network(batch[1:2]), atol=1e-4, rtol=1e-4)
 
@@ -52,17 +61,17 @@ def test_marks_are_probabilities_of_liver_and_tumour(classes):
     assert 0 <= marks.min() <= marks.max() <= 1
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_folded_network_scores_as_before_and_can_be_unfolded(name):
     torch.manual_seed(0)
-    network = NETWORKS[name](1, 2).eval()
+    network = make(name, 3, 2).eval()
     for part in network.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
+        if isinstance(part, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(part.running_mean, -0.1, 0.1)
             torch.nn.init.uniform_(part.running_var, 0.5, 2.0)
-    x = torch.rand(1, 1, 64, 64)
+    x = torch.rand(1, 3, 64, 64)
     folded = fold(deepcopy(network))
-    again = NETWORKS[name](1, 2).eval()
+    again = make(name, 3, 2).eval()
     again.load_state_dict(unfold(again, folded.state_dict()), strict=False)
     assert len(folded.state_dict()) < len(network.state_dict())
     with torch.inference_mode():

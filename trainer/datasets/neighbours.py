@@ -6,6 +6,20 @@ from numpy.typing import NDArray
 from trainer.datasets.slices import Slices
 
 
+def offsets(count: int) -> list[int]:
+    """Return how slices are ordered that are shown with `count` neighbours to either side.
+
+    The slice itself, one below, one above, two below and so on.
+    """
+    return [0, *(step for away in range(1, count + 1) for step in (-away, away))]
+
+
+def upwards(count: int) -> list[int]:
+    """Return where each of them stands in that order, the lowest first."""
+    order = offsets(count)
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
 class Neighbours:
     """Finds a slice's neighbours by their place in the series."""
 
@@ -19,8 +33,8 @@ class Neighbours:
 
         Returns:
             (n, rows, columns) where no neighbour is asked for; otherwise (n, 1 + 2 count, rows,
-            columns): the slice, one below, one above, two below and so on. The ends of a series
-            repeat themselves, and so does a slice whose place is unknown.
+            columns), in the order of `offsets`. The ends of a series repeat themselves, and so
+            does a slice whose place is unknown.
         """
         if not count:
             return self._slices.hu[chosen]

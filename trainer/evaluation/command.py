@@ -82,18 +82,13 @@ def _methods(marking: Marking, models: Sequence[Model]) -> tuple[list[Method], l
             names.append(f"{name} in torch, members and fusions side by side")
         else:
             device = open_named(marking.device, model, marking.plans)
-            methods.append(on_device(name, device, _neighbours(model)))
+            methods.append(on_device(name, device))
             names.append(f"{name} on {device.name}")
     if marking.segs is not None:
         found = find_segs(marking.segs)
         methods.append(by_others("SEG objects", found))
         names.append(f"{len(found)} SEG objects in {marking.segs}")
     return methods, names
-
-
-def _neighbours(model: Model) -> int:
-    """Return how many slices to either side a model's members see."""
-    return int(model.manifest.recipe.get("working", {}).get("neighbours", 0))
 
 
 def _names(models: Sequence[Model]) -> list[str]:

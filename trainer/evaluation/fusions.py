@@ -18,13 +18,13 @@ def compare_fusions(
 ) -> dict[str, Figures]:
     """Evaluate each member alone and every fusion of them, side by side, in torch."""
     tallies: dict[str, Tally] = {}
-    for patient, spacing_mm, part in alike(slices, unknown_pixel_mm):
+    for part in alike(slices, unknown_pixel_mm, graph.working.neighbours):
         with torch.inference_mode():
-            spacing = torch.tensor([spacing_mm, spacing_mm])
-            marks, _ = graph.marks(torch.from_numpy(part.hu).half(), spacing)
+            spacing = torch.tensor([part.pixel_mm, part.pixel_mm])
+            marks, _ = graph.marks(torch.from_numpy(part.hu), spacing)
             for name, found in variants(graph, marks):
                 tally = tallies.setdefault(name, Tally())
-                tally.add(patient, found.numpy(), part.target)
+                tally.add(part.patient, found.numpy(), part.slices.target)
     return {name: tally.figures() for name, tally in tallies.items()}
 
 

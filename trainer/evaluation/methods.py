@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.cleaning import clean
-from engine.devices import Device
+from engine.devices import Device, neighbours_of
 from engine.segment import HU_BOUNDS, segment
 from engine.volume import LabelMap
 from engine.voting import outvote
@@ -32,7 +32,7 @@ Marker = Callable[[NDArray[np.float16], tuple[float, float]], Mapping[str, Label
 """Marks (n, rows, columns) slices with millimetres between rows and between columns."""
 
 
-def on_device(name: str, device: Device, neighbours: int = 0) -> Method:
+def on_device(name: str, device: Device) -> Method:
     """Return a method that marks as the node would: whole volumes are voted over and cleaned.
 
     Slices without neighbours are marked one by one, without what neighbours have to say.
@@ -40,14 +40,15 @@ def on_device(name: str, device: Device, neighbours: int = 0) -> Method:
     Args:
         name: what to call it.
         device: with the model on it.
-        neighbours: slices to either side that the model's members see.
     """
 
     def mark(subject: Subject) -> Mapping[str, Exam]:
         images = subject.images
         if isinstance(images, Case):
             return {name: whole(images, segment(images.volume, device).label_map)}
-        batch = 1 if neighbours else BATCH  # slices of one call are each other's neighbours
+        batch = (
+            1 if neighbours_of(device) else BATCH
+        )  # slices of one call are each other's neighbours
         return _each_slice(
             images, lambda hu, spacing: {name: device.run(hu, spacing).labels}, batch
         )

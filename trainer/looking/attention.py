@@ -3,6 +3,9 @@
 Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) as Seg-Grad-CAM applies it to segmentation
 (Vinogradova et al. 2020, arXiv:2002.11434): what is explained is the sum of a structure's log-odds
 over the pixels that the member marks.
+
+A member in three dimensions has maps of all the slices that it sees; what is shown is the plane of
+the slice that it marks.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +20,7 @@ from torch.nn.functional import interpolate
 from trainer.evaluation.exam import Structure
 from trainer.members import Cascade, Each, to_marks
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SiLU, nn.Hardswish)
 HEAD = 4
 """A convolution with fewer channels than this gives scores, not features."""
@@ -71,7 +74,7 @@ def activations(member: nn.Module, seen: Tensor) -> dict[int, Tensor]:
         member(seen)
     size = seen.shape[-2:]
     return {
-        each.shape[-2]: _spread(each.abs().mean(dim=1, keepdim=True), size)
+        each.shape[-2]: _spread(_own_plane(each.abs().mean(dim=1, keepdim=True)), size)
         for each in sorted(watch.last.values(), key=lambda kept: -kept.shape[-2])
     }
 
@@ -125,7 +128,12 @@ def _has(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
 
 def _cam(evidence: Callable[[Tensor], Tensor], layer: nn.Module, seen: Tensor) -> Tensor:
     cam = LayerGradCam(evidence, layer).attribute(seen, relu_attributions=True)
-    return _spread(cam.detach(), seen.shape[-2:])
+    return _spread(_own_plane(cam.detach()), seen.shape[-2:])
+
+
+def _own_plane(maps: Tensor) -> Tensor:
+    """Return (1, 1, rows, columns), of (1, 1, slices, rows, columns) the slice in the middle."""
+    return maps if maps.dim() == 4 else maps[:, :, maps.shape[2] // 2]
 
 
 def _spread(map_: Tensor, size: torch.Size) -> Tensor:

@@ -60,7 +60,8 @@ def explain_command(folder: Path, wanted: Wanted, output: Path) -> None:
 
 def _views(wanted: Wanted, model: Model) -> Iterator[View]:
     if wanted.series is not None and wanted.truth is not None:
-        return of_case(read_reference(wanted.series, wanted.truth), wanted.slices)
+        case = read_reference(wanted.series, wanted.truth)
+        return of_case(case, wanted.slices, model.neighbours)
     if wanted.series is not None:
         return _of_series(wanted.series, model, wanted.slices)
     if wanted.data is None:
@@ -72,7 +73,7 @@ def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[V
     """Yield slices of a series that nobody drew on; what the model finds tells which."""
     volume, _ = read_images(folder)
     found = segment(volume, open_device(model)).label_map.labels
-    yield from of_volume(folder.resolve().name, volume, found, indices)
+    yield from of_volume(folder.resolve().name, volume, found, indices, model.neighbours)
 
 
 def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
@@ -83,7 +84,7 @@ def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
     chosen = list(subjects) if named else _first(subjects)
     for subject in chosen:
         if isinstance(subject.images, Case):
-            yield from of_case(subject.images, wanted.slices)
+            yield from of_case(subject.images, wanted.slices, model.neighbours)
         else:
             yield from of_slices(subject.images, wanted.slices)
 

@@ -70,7 +70,7 @@ class Insight:
 
 def look(graph: EnsembleGraph, view: View) -> Insight:
     """Return all that can be seen of an ensemble on a slice."""
-    hu = torch.from_numpy(view.hu)[None]
+    hu = torch.from_numpy(view.hu if view.slab is None else view.slab)[None]
     spacing = torch.tensor(view.spacing_mm)
     seen: list[Tensor] = []
     hook = graph.members[0].register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))

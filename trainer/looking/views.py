@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.segment import HU_BOUNDS
 from engine.volume import Volume
 from trainer.datasets.case import Case
+from trainer.datasets.neighbours import offsets
 from trainer.datasets.slices import Slices
 from trainer.datasets.target import Target
 from trainer.errors import BadData
@@ -28,6 +29,8 @@ class View:
     """Between rows, between columns."""
     target: Marks | None
     """Values of `Target`; None where nobody drew."""
+    slab: NDArray[np.float16] | None = None
+    """(s, rows, columns) with its neighbours, in the order of `offsets`; None: it stands alone."""
 
     @property
     def drawn_liver(self) -> NDArray[np.bool_] | None:
@@ -46,12 +49,19 @@ class View:
         return drawn
 
 
-def of_case(case: Case, indices: Sequence[int] = ()) -> Iterator[View]:
-    """Yield slices of a labelled volume: those named, else the most telling ones."""
+def of_case(case: Case, indices: Sequence[int] = (), neighbours: int = 0) -> Iterator[View]:
+    """Yield slices of a labelled volume: those named, else the most telling ones.
+
+    Args:
+        case: the volume.
+        indices: slices that are wanted.
+        neighbours: slices to either side that the model sees too.
+    """
     spacing_mm = case.volume.geometry.spacing[1:]
     for index in _checked(indices, len(case.target)) or telling(case.target):
         title = f"{case.patient}, slice {index}"
-        yield View(title, _hu(case.volume.hu[index]), spacing_mm, case.target[index])
+        hu, slab = _hu(case.volume.hu[index]), _slab(case.volume, index, neighbours)
+        yield View(title, hu, spacing_mm, case.target[index], slab)
 
 
 def of_slices(slices: Slices, indices: Sequence[int] = ()) -> Iterator[View]:
@@ -66,12 +76,13 @@ def of_slices(slices: Slices, indices: Sequence[int] = ()) -> Iterator[View]:
 
 
 def of_volume(
-    name: str, volume: Volume, found: Marks, indices: Sequence[int] = ()
+    name: str, volume: Volume, found: Marks, indices: Sequence[int] = (), neighbours: int = 0
 ) -> Iterator[View]:
     """Yield slices of a volume that nobody drew on: those named, else by what was found in it."""
     for index in _checked(indices, len(found)) or telling(found):
         spacing_mm = volume.geometry.spacing[1:]
-        yield View(f"{name}, slice {index}", _hu(volume.hu[index]), spacing_mm, None)
+        hu, slab = _hu(volume.hu[index]), _slab(volume, index, neighbours)
+        yield View(f"{name}, slice {index}", hu, spacing_mm, None, slab)
 
 
 def telling(marks: Marks) -> list[int]:
@@ -95,6 +106,13 @@ def _checked(indices: Iterable[int], count: int) -> list[int]:
         if not 0 <= index < count:
             raise BadData(f"no slice {index}: there are {count}, counted from 0")
     return wanted
+
+
+def _slab(volume: Volume, index: int, neighbours: int) -> NDArray[np.float16] | None:
+    if not neighbours:
+        return None
+    wanted = np.clip(index + np.array(offsets(neighbours)), 0, len(volume.hu) - 1)
+    return _hu(volume.hu[wanted])
 
 
 def _hu(plane: NDArray[np.int16]) -> NDArray[np.float16]:

@@ -9,6 +9,7 @@ from trainer.networks.fpn import Fpn
 from trainer.networks.linknet import LinkNet
 from trainer.networks.mobilenet import MobileNetEncoder
 from trainer.networks.resunet import ResUNet
+from trainer.networks.slab import SlabUNet
 from trainer.networks.unet import DROPOUTS, UNet
 
 Make = Callable[[int, int], nn.Module]
@@ -25,3 +26,7 @@ NETWORKS: dict[str, Make] = {
     "mobilenet-fpn": lambda inputs, classes: Fpn(inputs, classes, MobileNetEncoder(inputs)),
 }
 """Name to constructor."""
+
+IN_DEPTH: dict[str, Callable[[int, int, int], nn.Module]] = {"dynunet": SlabUNet}
+"""Likewise those that see neighbouring slices as a volume: the numbers of input channels, of the
+slices that they are of, and of classes to a network."""

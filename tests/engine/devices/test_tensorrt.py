@@ -2,6 +2,7 @@
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from engine.devices.tensorrt_library import Library
 from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
 from engine.plans.gate import check_device
 from engine.plans.key import Flavour, Options
+from tests.engine.devices import fake_gpu
 from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, fake_rtx, fake_tensorrt
 from tests.engine.toy import toy_answer
 
@@ -76,6 +78,38 @@ def test_the_lanes_of_another_size_go_before_slices_are_cut_smaller(device, gpu)
     require_same(device, slices(9, 20, 20))
     require_same(device, slices(9))
     assert gpu.taken == gpu.limit
+
+
+def test_a_plan_too_small_for_the_slices_that_an_answer_depends_on_is_refused(
+    gpu, plan, store, toy
+):
+    with pytest.raises(DeviceFailed, match=r"takes 4 slices at once.*depends on 5"):
+        open_plan(plan, store, seeing(toy, 2))
+
+
+def seeing(model, neighbours):
+    working = model.manifest.working.model_copy(update={"neighbours": neighbours})
+    return replace(model, manifest=model.manifest.model_copy(update={"working": working}))
+
+
+def brightest_answer(hu, spacing_mm):
+    """The toy's answer to the brightest of each pixel and those below and above it."""
+    below, above = np.concatenate([hu[:1], hu[:-1]]), np.concatenate([hu[1:], hu[-1:]])
+    return toy_answer(np.maximum(hu, np.maximum(below, above)), spacing_mm)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_slices_have_their_neighbours_beside_them_wherever_a_call_is_cut(
+    gpu, plan, store, toy, monkeypatch, exact
+):
+    monkeypatch.setattr(fake_gpu, "toy_answer", brightest_answer)
+    device = open_plan(plan, store, seeing(toy, 1), exact=exact)
+    for count in (5, 1, 3, 4, 9, 2, 23):
+        hu = slices(count)
+        labels, agreement = brightest_answer(hu, SPACING)
+        answer = device.run(hu, SPACING)
+        np.testing.assert_array_equal(answer.labels, labels)
+        np.testing.assert_allclose(answer.agreement, agreement, rtol=1e-6)
 
 
 def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(device, gpu):

@@ -6,6 +6,8 @@ from trainer.evaluation.exam import Structure
 from trainer.looking.attention import activations, grad_cams
 from trainer.members import make_member
 
+LIVER = Structure.LIVER
+
 
 class Bright(nn.Module):
     """Marks as liver what is bright, by features of half the size."""
@@ -54,12 +56,37 @@ def test_activations_are_shown_by_size_from_fine_to_coarse(seen):
     assert maps[16][30, 30] == 0
 
 
+class BrightInDepth(nn.Module):
+    """The same in three slices, of which it marks the one in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv3d(1, 4, (1, 2, 2), stride=(1, 2, 2), bias=False)
+        self.flat = Bright()
+        with torch.no_grad():
+            self.features.weight.fill_(0.25)
+
+    def forward(self, seen):
+        features = self.flat.relu(self.features(seen[:, None]))
+        return self.flat.head(features[:, :, 1])
+
+
+def test_of_a_member_in_three_dimensions_the_plane_that_it_marks_is_shown(seen):
+    elsewhere = seen.roll(16, dims=3)
+    cams = grad_cams(BrightInDepth().eval(), torch.cat([elsewhere, seen, elsewhere], 1), LIVER)
+    bright = seen[0, 0] > 0
+    assert cams.fine.shape == (32, 32)
+    assert cams.fine[bright].mean() > 0.8
+    assert cams.fine[elsewhere[0, 0] > 0].mean() < 0.1
+
+
 @pytest.mark.parametrize(
     ("network", "targets"),
-    [("unet", "classes"), ("resunet", "cascade")],
+    [("unet", "classes"), ("resunet", "cascade"), ("dynunet", "classes"), ("dynunet", "each")],
 )
 def test_every_kind_of_member_can_be_looked_into(tiny_recipe, network, targets):
-    recipe = tiny_recipe.model_copy(update={"targets": targets})
+    working = tiny_recipe.working.model_copy(update={"neighbours": int(network == "dynunet")})
+    recipe = tiny_recipe.model_copy(update={"targets": targets, "working": working})
     member = make_member(recipe, recipe.members[0].model_copy(update={"network": network})).eval()
     shown = torch.rand((1, recipe.working.channels, 32, 32))
     for structure in Structure:

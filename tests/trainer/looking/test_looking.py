@@ -59,6 +59,20 @@ def test_the_ensemble_marks_what_its_graph_marks(graph, insight):
         np.testing.assert_array_equal(marked, labels >= label)
 
 
+def test_a_slice_is_looked_at_with_its_neighbours_where_the_model_sees_them(tiny_recipe, case):
+    torch.manual_seed(0)
+    working = tiny_recipe.working.model_copy(update={"neighbours": 1})
+    update = {"members": tiny_recipe.members[:1], "working": working}
+    recipe = tiny_recipe.model_copy(update=update)
+    deep = EnsembleGraph([make_member(recipe, recipe.members[0])], recipe).eval()
+    view = next(of_case(case, [3], neighbours=1))
+    probability = look(deep, view).opinions[Structure.LIVER]["unet"].probability
+    hu = torch.from_numpy(case.volume.hu[2:5]).half()
+    with torch.inference_mode():
+        native, _ = deep.marks(hu, torch.tensor(view.spacing_mm))
+    np.testing.assert_allclose(probability, native[0, 1, 0].numpy(), atol=1e-5)
+
+
 def test_the_ensembles_heat_is_the_mean_of_its_members(insight):
     opinions = insight.opinions[Structure.LIVER]
     mean = np.mean([opinions[name].probability for name in insight.names], axis=0)
