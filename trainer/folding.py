@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+Norm = nn.BatchNorm2d | nn.BatchNorm3d
 MONAI = (("conv1.conv", "norm1"), ("conv2.conv", "norm2"))
 """What follows what in MONAI's `UnetBasicBlock`."""
 
@@ -53,14 +53,14 @@ class _Pair:
     before: str
     after: str
     convolution: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
-    norm: nn.BatchNorm2d | nn.BatchNorm3d
+    norm: Norm
 
 
 def _pairs(network: nn.Module) -> Iterator[_Pair]:
     for path, part in network.named_modules():
         for before, after in _following(part):
             one, other = part.get_submodule(before), part.get_submodule(after)
-            if isinstance(one, CONVOLUTIONS) and isinstance(other, NORMS):
+            if isinstance(one, CONVOLUTIONS) and isinstance(other, Norm):
                 yield _Pair(part, path, before, after, one, other)
 
 

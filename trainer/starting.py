@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.model import Model, load_model
 from trainer.errors import BadModel
+from trainer.folding import Norm
 from trainer.graph import open_graph
 from trainer.members import make_member
 from trainer.recipe import Recipe
@@ -105,9 +106,9 @@ class _Moments:
 
 
 @contextmanager
-def _moments(network: nn.Module) -> Iterator[dict[nn.BatchNorm2d, _Moments]]:
+def _moments(network: nn.Module) -> Iterator[dict[Norm, _Moments]]:
     """Collect what each norm is given while the context lasts."""
-    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = [part for part in network.modules() if isinstance(part, Norm)]
     moments = {norm: _Moments() for norm in norms}
     hooks = [
         norm.register_forward_pre_hook(lambda at, given: moments[at].add(given[0]))
@@ -120,7 +121,7 @@ def _moments(network: nn.Module) -> Iterator[dict[nn.BatchNorm2d, _Moments]]:
             hook.remove()
 
 
-def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def _set_statistics(norm: Norm, mean: Tensor, variance: Tensor) -> None:
     """Set running statistics, and scale and bias such that the norm answers as before."""
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
     slope = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

@@ -46,13 +46,15 @@ def model(data_folder, tmp_path_factory) -> Path:
     return folder / "model"
 
 
-@pytest.fixture
-def network(recipe):
-    """A network whose norms have learnt."""
+@pytest.fixture(params=["linknet", "dynunet"])
+def network(request, recipe):
+    """A network whose norms have learnt, and that sees two windows of three slices."""
     torch.manual_seed(1)
-    made = make_member(recipe, recipe.members[0]).eval()
+    working = recipe.working.model_copy(update={"neighbours": 1})
+    member = recipe.members[0].model_copy(update={"network": request.param})
+    made = make_member(recipe.model_copy(update={"working": working}), member).eval()
     for part in made.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
+        if isinstance(part, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
             for values in (part.weight, part.running_var):
                 torch.nn.init.uniform_(values, 0.5, 2)
             for values in (part.bias, part.running_mean):
@@ -61,16 +63,16 @@ def network(recipe):
 
 
 def test_norms_are_calibrated_without_a_change_of_any_answer(network):
-    seen = torch.rand(4, 2, 64, 64)
+    seen = torch.rand(4, 6, 64, 64)
     with torch.inference_mode():
         before = network(seen)
-        calibrate_norms(network, [torch.rand(4, 2, 64, 64), seen])
+        calibrate_norms(network, [torch.rand(4, 6, 64, 64), seen])
         assert not network.training
         torch.testing.assert_close(network(seen), before, atol=1e-3, rtol=1e-3)
 
 
 def test_a_calibrated_network_answers_in_training_as_in_use(network):
-    seen = torch.rand(4, 2, 64, 64)
+    seen = torch.rand(4, 6, 64, 64)
     with torch.no_grad():
         in_use = network(seen)
         apart = (deepcopy(network).train()(seen) - in_use).abs().max()
