@@ -12,7 +12,6 @@ from engine.errors import DeviceFailed, EngineError, LibraryMissing, UnknownPlan
 from engine.model import PROGRAM, Model
 from engine.plans.serving import SERVING
 from engine.plans.store import PlanStore
-from engine.reference import check_reference
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +138,7 @@ def _open_active(model: Model, plans: Path) -> Device:
         raise UnknownPlan(f"no plan is active in {plans}: see `hepar engine --help`")
     from engine.devices.tensorrt import open_active  # only who has plans pays for the import
 
-    return _held_against(model, open_active(model, store))
+    return open_active(model, store)
 
 
 def _open_torch(model: Model) -> Device:
@@ -151,11 +150,6 @@ def _open_torch(model: Model) -> Device:
     except (ImportError, OSError) as error:  # not there, or a library of CUDA's is not
         raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
     return open_accelerator(model)
-
-
-def _held_against(model: Model, device: Device) -> Device:
-    check_reference(model, device)
-    return device
 
 
 def _stamp(path: Path) -> object:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.devices import Answer, Device, SaysMemory, neighbours_of
+from engine.devices.several import Several
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
 from engine.fleet import openers
 from engine.model import PROGRAM, Model, load_model
@@ -178,7 +179,8 @@ def _part_of_peak(
     except ImportError:
         return None
     work, peak = operations(model, batch.shape[1:]), peak_of(device.name)
-    return round(work * slices_per_s / peak, 3) if work and peak else None
+    count = len(device.devices) if isinstance(device, Several) else 1
+    return round(work * slices_per_s / (count * peak), 3) if work and peak else None
 
 
 class _Timed:

@@ -1,13 +1,16 @@
 """An NVIDIA GPU as a device, by way of a TensorRT plan."""
 
+import logging
 import weakref
+from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.devices import Answer
+from engine.devices import Answer, Device
 from engine.devices.cuda import CudaFailed, Gpu, checked, cuda_runtime, gpus, is_lost
+from engine.devices.several import Several
 from engine.devices.tensorrt_builder import SMALLEST
 from engine.devices.tensorrt_engine import Engine
 from engine.devices.tensorrt_lane import Lane, Shape
@@ -17,7 +20,10 @@ from engine.model import Model
 from engine.plans.key import Options, PlanKey, differences, slot_of
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
+from engine.reference import check_reference
 from engine.slabs import Slab, cut
+
+logger = logging.getLogger(__name__)
 
 LANES = 2
 """While one lane computes, the other copies."""
@@ -27,8 +33,10 @@ SIZES = 2
 """Sizes of slices that lanes are kept for: two jobs that take turns may differ."""
 
 
-def open_active(model: Model, store: PlanStore) -> "TensorRt":
-    """Return the first GPU here that a plan is active for, running it.
+def open_active(model: Model, store: PlanStore) -> Device:
+    """Return the first GPU here that a plan is active for, and all others like it, running it.
+
+    Each is held against the model's reference; one that cannot serve is left out.
 
     Raises:
         UnknownPlan: none is active.
@@ -38,12 +46,31 @@ def open_active(model: Model, store: PlanStore) -> "TensorRt":
     for gpu in here:
         plan = store.active(slot_of(gpu.architecture, model.digest))
         if plan is not None:
-            return open_plan(plan, store, model, gpu)
+            alike = [each for each in here if each.architecture == gpu.architecture]
+            return _open_all(plan, store, model, alike)
     named = ", ".join(f"{gpu.name} ({gpu.architecture})" for gpu in here)
     raise UnknownPlan(
         f"no plan is active for {named} and model {model.name} {model.version}: "
         "`hepar engine build`, `verify` and `activate` one"
     )
+
+
+def _open_all(plan: Plan, store: PlanStore, model: Model, alike: Sequence[Gpu]) -> Device:
+    opened: list[Device] = []
+    faults: dict[int, DeviceFailed] = {}
+    for gpu in alike:
+        try:
+            device = open_plan(plan, store, model, gpu)
+            check_reference(model, device)
+        except DeviceFailed as error:
+            faults[gpu.index] = error
+        else:
+            opened.append(device)
+    if not opened:
+        raise next(iter(faults.values()))
+    for index, fault in faults.items():
+        logger.warning("without GPU %d: %s", index, fault, extra={"action": "skip_gpu"})
+    return opened[0] if len(opened) == 1 else Several(opened)
 
 
 def open_plan(
@@ -124,6 +151,7 @@ class TensorRt:
         self._lock = Lock()
         self._runtime = cuda_runtime()
         self._lanes: dict[Shape, list[Lane]] = {}
+        self._compiles = False
         weakref.finalize(self, _close, self._lanes).atexit = False
         _require_reach(gpu)
         self._use_gpu()
@@ -149,9 +177,12 @@ class TensorRt:
                 self._room = min(len(hu), self._options.batch)
             while True:
                 try:
-                    return self._run(hu, spacing)
+                    answer = self._run(hu, spacing)
                 except CudaFailed as error:
                     self._recover(hu.shape, error)
+                else:
+                    self._keep_kernels()
+                    return answer
 
     def _run(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
@@ -176,8 +207,14 @@ class TensorRt:
             for _ in range(LANES):
                 lanes.append(Lane(self._runtime, shape, captures=captures))
                 lanes[-1].open(self._engine.context())
-            self._engine.keep_kernels()
+            self._compiles = True
         return self._lanes[shape]
+
+    def _keep_kernels(self) -> None:
+        """Keep what the first run of a shape compiled."""
+        if self._compiles:
+            self._engine.keep_kernels()
+        self._compiles = False
 
     def _recover(self, shape: tuple[int, ...], error: CudaFailed) -> None:
         """Make room for another try, with fewer slices at once if need be.

@@ -6,6 +6,8 @@ batches are in order; a real GPU is for `-m gpu`.
 """
 
 import ctypes
+import itertools
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,7 +43,8 @@ class FakeCuda:
     def __init__(self, limit=1 << 30):
         self.limit, self.blocks, self.streams, self.pinned = limit, {}, {}, set()
         self.graphs, self.launched, self.capturable, self.broken = [], 0, True, False
-        self.faults, self.recorded, self.used = [], None, []
+        self.faults, self.used, self.count = [], [], 1
+        self.capture, self.numbers = threading.local(), itertools.count(7)
         FakeContext.gpu = self
 
     @property
@@ -62,8 +65,9 @@ class FakeCuda:
 
     def cudaStreamCreateWithFlags(self, flags):  # noqa: N802
         assert flags == self.cudaStreamNonBlocking
-        self.streams[len(self.streams) + 7] = []
-        return self.good, len(self.streams) + 6
+        stream = next(self.numbers)
+        self.streams[stream] = []
+        return self.good, stream
 
     def cudaStreamSynchronize(self, stream):  # noqa: N802
         if not self.broken:
@@ -81,12 +85,17 @@ class FakeCuda:
         self.streams[stream].append(work)
         return (self.done,)
 
+    @property
+    def recorded(self):
+        """What this thread captures, if it does."""
+        return getattr(self.capture, "work", None)
+
     def cudaStreamBeginCapture(self, stream, mode):  # noqa: N802
-        self.recorded = []
+        self.capture.work = []
         return (self.done,)
 
     def cudaStreamEndCapture(self, stream):  # noqa: N802
-        recorded, self.recorded = self.recorded, None
+        recorded, self.capture.work = self.recorded, None
         if not self.capturable:
             return self.cudaError_t.cudaErrorStreamCaptureInvalidated, None
         return self.done, recorded
@@ -109,7 +118,7 @@ class FakeCuda:
         return (self.done,)
 
     def cudaGetDeviceCount(self):  # noqa: N802
-        return self.good, 1
+        return self.good, self.count
 
     def cudaDriverGetVersion(self):  # noqa: N802
         return self.good, 13000
@@ -143,7 +152,7 @@ class FakeCuda:
         return status, address
 
     def cudaFree(self, address):  # noqa: N802
-        if any(self.streams.values()):
+        if any(list(self.streams.values())):
             self.faults.append("memory was given back with work under way")
         del self.blocks[address]
         self.pinned.discard(address)
@@ -165,9 +174,10 @@ class FakeContext:
     def __init__(self, strategy):
         assert strategy == "the caller's"
         self.addresses, self.shape, self.lent, self.executed = {}, None, None, False
+        self.cache = None
 
     def __del__(self):
-        if any(self.gpu.streams.values()):
+        if any(list(self.gpu.streams.values())):
             self.gpu.faults.append("a context ended with work under way")
 
     def set_tensor_address(self, name, address):
@@ -196,6 +206,8 @@ class FakeContext:
             assert shape == self.shape
             self.compute()
 
+        if self.cache is not None and not self.executed:
+            self.cache.compiled = (self.cache.compiled or b"kernels ") + b"x"
         (self.gpu.recorded if captured else self.gpu.streams[stream]).append(work)
         self.executed = True
         return True
@@ -238,7 +250,7 @@ fake_tensorrt = SimpleNamespace(
 
 
 class FakeCache:
-    """What TensorRT for RTX has compiled: one letter for each shape."""
+    """What TensorRT for RTX has compiled: a letter for each context that began to compute."""
 
     def __init__(self):
         self.compiled = b""
@@ -277,8 +289,9 @@ class CompilingEngine(FakeEngine):
     def create_execution_context(config):
         assert config.cuda_graph_strategy == "whole"
         assert config.dynamic_shapes_kernel_specialization_strategy == "eager"
-        config.cache.compiled = (config.cache.compiled or b"kernels ") + b"x"
-        return FakeContext(config.strategy)
+        context = FakeContext(config.strategy)
+        context.cache = config.cache
+        return context
 
 
 class CompilingRuntime(FakeRuntime):

@@ -44,7 +44,7 @@ def plan(base, plans):
 
 @pytest.fixture
 def device(base, plan, plans):
-    return open_active(base, PlanStore(plans))
+    return open_plan(plan, PlanStore(plans), base)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,10 @@ def test_a_cuda_graph_is_made(device, plan, plans):
         assert all(lane._graph is not None for some in device._lanes.values() for lane in some)
 
 
+def test_all_gpus_here_serve_together(base, plan, plans, processor):
+    require_near(base, open_active(base, PlanStore(plans)), processor, slices(37))
+
+
 def test_every_thread_is_answered(base, device, processor):
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda n: require_near(base, device, processor, slices(n)), range(1, 7)))
@@ -105,7 +109,7 @@ def test_every_thread_is_answered(base, device, processor):
 def test_plans_that_are_opened_one_after_another_leave_no_memory_behind(base, plan, plans):
     seen = []
     for _ in range(6):
-        device = open_active(base, PlanStore(plans))
+        device = open_plan(plan, PlanStore(plans), base)
         device.run(slices(9), SPACING)
         seen.append(device.memory_mb)
         del device

@@ -3,11 +3,13 @@
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.devices import tensorrt, tensorrt_engine
+from engine.devices.several import Several
 from engine.devices.tensorrt import LANES, open_active, open_plan
 from engine.devices.tensorrt_library import Library
 from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
@@ -213,13 +215,13 @@ def test_tensorrt_for_rtx_makes_its_own_graphs(rtx, gpu):
 
 def test_kernels_are_compiled_once_and_found_again(rtx, gpu, plan, store):
     file = store.kernels_file(plan)
-    require_same(rtx(), slices(3))
+    require_same(rtx(), slices(9))
     assert file.read_bytes() == b"kernels xx"
     require_same(rtx(), slices(3))
-    assert file.read_bytes() == b"kernels xxxx"
+    assert file.read_bytes() == b"kernels xxx"
     file.write_bytes(b"of another driver")
     require_same(rtx(), slices(3))
-    assert file.read_bytes() == b"kernels xx"
+    assert file.read_bytes() == b"kernels x"
 
 
 def test_kernels_that_cannot_be_kept_cost_no_answer(rtx, monkeypatch):
@@ -259,6 +261,53 @@ def test_the_active_plan_is_opened(gpu, plan, store, toy):
         open_active(toy, store)
     store.activate(plan.name)
     assert open_active(toy, store).name == f"TensorRT {plan.name}"
+
+
+@pytest.fixture
+def active(gpu, plan, store):
+    """Two GPUs that a plan is active for."""
+    gpu.count = 2
+    store.activate(plan.name)
+
+
+def test_all_gpus_of_a_kind_serve_together_each_with_its_worker(active, gpu, plan, store, toy):
+    device = open_active(toy, store)
+    assert (device.name, device.batch) == (f"TensorRT {plan.name}", 32)
+    gpu.used.clear()
+    for count in (1, 2, 23):
+        require_same(device, slices(count))
+    assert set(gpu.used) == {0, 1}
+    assert device.memory_mb == 2 * device.devices[0].memory_mb
+
+
+def test_gpus_that_serve_together_show_each_other_the_neighbours(
+    gpu, plan, store, toy, monkeypatch
+):
+    monkeypatch.setattr(fake_gpu, "toy_answer", brightest_answer)
+    device = Several([open_plan(plan, store, seeing(toy, 1)) for _ in range(3)])
+    for count in (1, 2, 3, 4, 23):
+        hu = slices(count)
+        np.testing.assert_array_equal(
+            device.run(hu, SPACING).labels, brightest_answer(hu, SPACING)[0]
+        )
+
+
+def test_a_gpu_that_cannot_serve_is_left_out(active, gpu, store, toy, caplog):
+    use = gpu.cudaSetDevice
+    gpu.cudaSetDevice = lambda i: use(i) if i else (gpu.cudaError_t.cudaErrorIllegalAddress,)
+    with caplog.at_level("WARNING"):
+        device = open_active(toy, store)
+    assert device._gpu == 1
+    assert "without GPU 0: " in caplog.text
+    require_same(device, slices(3))
+
+
+def test_a_plan_is_run_on_the_gpu_that_it_is_for(gpu, plan, store, toy):
+    other = SimpleNamespace(name=b"Old", major=7, minor=5, totalGlobalMem=1 << 30)
+    ours = gpu.cudaGetDeviceProperties(0)[1]
+    gpu.count, gpu.cudaGetDeviceProperties = 2, lambda index: (gpu.good, (other, ours)[index])
+    store.activate(plan.name)
+    assert open_plan(plan, store, toy)._gpu == open_active(toy, store)._gpu == 1
 
 
 @pytest.mark.parametrize(
