@@ -8,7 +8,8 @@ from torch.nn.functional import grid_sample, interpolate
 
 from trainer.datasets.target import Target
 from trainer.recipe import Augmentation
-from trainer.synthetic.planting import plant_some
+from trainer.synthetic.batch import plant_some
+from trainer.synthetic.slab import Beside
 
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""
@@ -27,6 +28,7 @@ def augment(
     spacing_mm: float,
     floor_hu: float = 0.0,
     random: torch.Generator,
+    beside: Beside | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Resample slices to the working grid, turned, scaled, shifted and bent at random.
 
@@ -42,13 +44,14 @@ def augment(
         spacing_mm: its pixels' distance.
         floor_hu: what the HU were clipped to below, as it is outside of the slice.
         random: the source of all chance.
+        beside: what is known of the neighbours, where tumours are planted into them.
 
     Returns:
         Float32 HU and uint8 targets, both of `size` x `size`.
     """
     if recipe.synthetic_tumour:
         known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
-        hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random)
+        hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
     free = _free(target, recipe)
     grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu

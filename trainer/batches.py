@@ -16,6 +16,7 @@ from trainer.datasets.neighbours import Neighbours
 from trainer.datasets.slices import Slices
 from trainer.recipe import Augmentation, Recipe
 from trainer.sampling import Sampler as SliceSampler
+from trainer.synthetic.slab import Beside
 from trainer.windows import clip
 
 VALIDATION_BATCH = 8
@@ -38,9 +39,16 @@ class Batches(Dataset[Batch]):
         chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
         random = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         recipe = self._recipe
-        hu = self._neighbours.hu(chosen, recipe.working.neighbours)
-        slices = self._slices[chosen]
-        return prepare(hu, slices, recipe, recipe.augmentation, recipe.crop, random)
+        changes, count = recipe.augmentation, recipe.working.neighbours
+        hu, slices = self._neighbours.hu(chosen, count), self._slices[chosen]
+        beside = self._beside(chosen, count) if changes.synthetic_tumour and count else None
+        return prepare(hu, slices, recipe, changes, recipe.crop, random, beside)
+
+    def _beside(self, chosen: NDArray[np.intp], count: int) -> Beside:
+        """Return what planting has to know of neighbours."""
+        around = self._neighbours.around(chosen, count)
+        target, away_mm = self._slices.target[around], self._neighbours.away_mm(around)
+        return Beside(torch.from_numpy(target), torch.from_numpy(away_mm))
 
 
 class Steps(Sampler[int]):
@@ -89,9 +97,10 @@ def prepare(
     changes: Augmentation,
     size: int,
     random: torch.Generator,
+    beside: Beside | None = None,
 ) -> Batch:
     """Return slices, each with the neighbours that `hu` has, on `size` pixels of the working
-    spacing, changed at random.
+    spacing, changed at random; `beside` is for tumours that are planted into neighbours too.
     """
     return augment(
         clip(torch.from_numpy(hu).float(), recipe.working),
@@ -102,6 +111,7 @@ def prepare(
         spacing_mm=recipe.working.spacing_mm,
         floor_hu=recipe.working.clip_hu[0],
         random=random,
+        beside=beside,
     )
 
 

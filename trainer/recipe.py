@@ -183,15 +183,6 @@ class Recipe(Part):
             )
         return self
 
-    @model_validator(mode="after")
-    def _plants_in_slices_that_stand_alone(self) -> "Recipe":
-        if self.augmentation.synthetic_tumour and self.working.neighbours:
-            raise ValueError(
-                "synthetic tumours have no neighbouring slices: set synthetic_tumour or "
-                "neighbours to 0"
-            )
-        return self
-
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe that ships with the trainer by its name, or any other by its path.

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from trainer.batches import Batches, Looks, prepare
 from trainer.datasets.neighbours import Neighbours
@@ -77,8 +76,9 @@ def test_a_batch_brings_the_neighbours_that_the_recipe_asks_for(recipe):
     assert target.shape == (recipe.batch.size, 64, 64)
 
 
-def test_a_recipe_with_synthetic_tumours_and_neighbours_is_refused(recipe):
-    table = recipe.model_dump()
-    table["augmentation"]["synthetic_tumour"] = 0.5
-    with pytest.raises(ValidationError, match="have no neighbouring slices"):
-        Recipe.model_validate(table)
+def test_neighbours_lie_as_far_away_as_their_places_do_and_a_stand_in_not_at_all():
+    slices = make_slices(("anna", [0, 2, 5]), ("bert", [np.nan]))
+    neighbours = Neighbours(slices)
+    around = neighbours.around(np.array([1, 0, 3]), 2)
+    away = neighbours.away_mm(around).tolist()
+    assert away == [[0, -2, 3, -2, 3], [0, 0, 2, 0, 5], [0, 0, 0, 0, 0]]

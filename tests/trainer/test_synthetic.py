@@ -5,8 +5,9 @@ from scipy import ndimage
 
 from tests.trainer.test_augment import call
 from trainer.datasets.target import Target
+from trainer.synthetic.batch import plant_some
 from trainer.synthetic.lesion import draw_lesion
-from trainer.synthetic.planting import APART_MM, plant_some, plant_tumours
+from trainer.synthetic.planting import APART_MM, plant_tumours
 
 SEEDS = range(12)
 
@@ -108,6 +109,17 @@ def test_about_as_many_slices_get_tumours_as_the_recipe_asks_for(slice_):
     changed = int((labels != target).any(dim=2).any(dim=1).sum())
     assert 8 <= changed <= 22
     assert (target == torch.from_numpy(slice_[1])).all()  # what was given is not changed
+
+
+def test_slices_that_stand_alone_are_planted_as_before_there_were_slabs(slice_):
+    hu, target = (torch.from_numpy(np.stack([array] * 6)) for array in slice_)
+    random = torch.Generator().manual_seed(3)
+    shown, labels = plant_some(hu, target, torch.full((6,), 1.4), 0.6, random)
+    assert [int((each == Target.TUMOUR).sum()) for each in labels] == TUMOUR_PIXELS
+    assert shown.double().sum() == pytest.approx(SUM_HU, abs=0.5)
+
+
+TUMOUR_PIXELS, SUM_HU = [314, 373, 444, 859, 278, 259], -124382.3
 
 
 def test_a_recipe_plants_tumours_only_where_it_says_so(tiny_recipe, slice_):

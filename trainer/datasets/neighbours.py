@@ -36,13 +36,20 @@ class Neighbours:
             columns), in the order of `offsets`. The ends of a series repeat themselves, and so
             does a slice whose place is unknown.
         """
-        if not count:
-            return self._slices.hu[chosen]
+        return self._slices.hu[self.around(chosen, count) if count else chosen]
+
+    def around(self, chosen: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """Return (n, 1 + 2 count) which slices these are, in the order of `offsets`."""
         sides = {sign: self._walk(chosen, sign, count) for sign in (-1, 1)}
         indices = [chosen]
         for step in range(count):
             indices += [sides[-1][step], sides[1][step]]
-        return self._slices.hu[np.stack(indices, axis=1)]
+        return np.stack(indices, axis=1)
+
+    def away_mm(self, around: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return how far each of `around` lies above its own slice; 0 if it is that slice."""
+        position = self._slices.position_mm[around]
+        return np.where(around == around[:, :1], np.float32(0), position - position[:, :1])
 
     def _walk(self, chosen: NDArray[np.intp], sign: int, count: int) -> list[NDArray[np.intp]]:
         """Return the indices one step away, two, and so on, no further than the series goes."""

@@ -3,5 +3,5 @@
 An ellipse, bent, with a soft edge; darker than the liver around it; the noise of the scan, no
 vessels, and a texture of its own; at times a bright capsule; its surroundings pushed aside. Sizes,
 contrasts and edges are those of 923 outlines of tumours in slices of 22 patients of LiTS, each
-patient counting alike.
+patient counting alike. Through neighbouring slices a tumour goes as an ellipsoid.
 """

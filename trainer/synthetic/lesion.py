@@ -17,6 +17,11 @@ CONTRAST_AT = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 ASPECT = 0.1
 """Deviation of the logarithm of one axis over the root of both: with the bending, half are longer
 than 1.35 : 1."""
+TALL = 0.1
+"""Deviation of the logarithm of the axis across the slices over that within them: as `ASPECT`."""
+HIGHEST = 0.8
+"""How far from its middle a tumour is cut by the slice that is learnt from, in parts of its reach:
+further out, a small section would stand for a huge tumour."""
 CAPSULES = 0.2
 """Part of the tumours that have a bright rim."""
 
@@ -47,6 +52,34 @@ class Lesion:
     def radius_mm(self) -> float:
         """Half of the diameter."""
         return self.diameter_mm / 2
+
+
+@dataclass(frozen=True)
+class Body:
+    """The ellipsoid that a tumour is, of which the slice that is learnt from shows a section."""
+
+    height: float
+    """Of that slice over the ellipsoid's middle, in parts of its reach to that side."""
+    tall: float
+    """Its axis across the slices over that within them."""
+
+    def section_mm(self, radius_mm: float, away_mm: float) -> float:
+        """Return the radius of another section, 0 where there is none.
+
+        Args:
+            radius_mm: of the section in the slice that is learnt from.
+            away_mm: how far the other one lies above it.
+        """
+        largest_mm = radius_mm / np.sqrt(1 - self.height**2)
+        over_mm = self.height * largest_mm + away_mm / self.tall
+        return float(np.sqrt(max(largest_mm**2 - over_mm**2, 0.0)))
+
+
+def draw_body(random: np.random.Generator) -> Body:
+    """Return an ellipsoid, cut anywhere but near its ends."""
+    return Body(
+        height=float(random.uniform(-HIGHEST, HIGHEST)), tall=float(np.exp(random.normal(0, TALL)))
+    )
 
 
 def draw_lesion(random: np.random.Generator) -> Lesion:

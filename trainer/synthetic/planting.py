@@ -1,15 +1,24 @@
-"""A place in the liver for a tumour, and the slice with the tumour in it."""
+"""A place in the liver for a tumour, and the slices with the tumour in them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
 
 from trainer.datasets.target import Target
-from trainer.synthetic.lesion import Lesion, Plane, Window, cloud, draw_lesion, inward_mm
+from trainer.synthetic.drawing import Spot, draw_texture, drawn
+from trainer.synthetic.lesion import (
+    Body,
+    Lesion,
+    Plane,
+    Window,
+    draw_body,
+    draw_lesion,
+    inward_mm,
+)
+from trainer.synthetic.slab import Labels, Masks, Slab, alone
 
 MOST = 4
 """Tumours planted into one slice; one is the most likely number."""
@@ -20,94 +29,71 @@ APART_MM = 3.0
 DARK_HU, DARK_OVER = 12.0, 2.0
 """By how much, averaged over how many pixels about, a liver must be darker than in the middle to
 be taken for a tumour that nobody has drawn."""
-DARKEST = 0.75
-"""Most of the liver's own HU that a tumour lacks."""
-EDGE_MM = 1.6
-"""Deviation of the blur at the edge: the outermost pixels are a third of the way to the liver, as
-in real ones."""
-SKIN = 8
-"""Pixels under the liver's surface that are pushed less and less, so that it stays."""
 
-Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class _Spot:
-    """A tumour in its place."""
-
-    lesion: Lesion
-    depth_mm: Plane
-    """How deep each pixel of the window lies in it; outside of it, below 0."""
-    pixel_mm: float
-
-
-def plant_some(
-    hu: Tensor, target: Tensor, pixel_mm: Tensor, probability: float, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return slices and targets, some of them, each with `probability`, with planted tumours.
-
-    Args:
-        hu: (n, rows, columns) float32.
-        target: the same shape, uint8.
-        pixel_mm: (n,), all of them known.
-        probability: 0 to 1, for each slice.
-        random: the source of all chance.
-    """
-    hu, target = hu.clone(), target.clone()
-    chosen = torch.rand(len(hu), generator=random) < probability
-    for index in torch.nonzero(chosen)[:, 0].tolist():
-        seed = int(torch.randint(2**31, (1,), generator=random))
-        planted = plant_tumours(
-            hu[index].numpy(),
-            target[index].numpy(),
-            float(pixel_mm[index]),
-            np.random.default_rng(seed),
-        )
-        hu[index], target[index] = map(torch.from_numpy, planted)
-    return hu, target
 
 
 def plant_tumours(
     hu: Plane, target: Labels, pixel_mm: float, random: np.random.Generator
 ) -> tuple[Plane, Labels]:
-    """Return a slice with one tumour or a few more in its liver, and its target with them.
-
-    Where the liver has no room, less comes, or the slice as it was. What is a tumour already stays
-    untouched, and nothing is put outside of the liver.
+    """Return a slice that stands alone, and its target, as `plant` does.
 
     Args:
         hu: (rows, columns).
-        target: likewise, values of `Target`; where tumours were not drawn, a planted one is known.
+        target: likewise, values of `Target`.
         pixel_mm: between pixels.
         random: the source of all chance.
     """
+    planted = plant(alone(hu, target, pixel_mm), random)
+    return planted.hu[0], planted.target[0]
+
+
+def plant(slab: Slab, random: np.random.Generator) -> Slab:
+    """Return slices with one tumour or a few more in their liver, and their targets with them.
+
+    Where the liver has no room, less comes, or the slices as they were. What is a tumour already,
+    in any of the slices, stays untouched, nothing is put outside of the liver, and nothing where a
+    neighbour was not looked at. Where tumours were not drawn, a planted one is known. The slice
+    that is learnt from is planted as it would be if it stood alone, as long as there is room.
+
+    Args:
+        slab: a slice, perhaps with neighbours.
+        random: the source of all chance.
+    """
     for _ in range(min(int(random.geometric(0.6)), MOST)):
-        hu, target = _plant(hu, target, pixel_mm, draw_lesion(random), random)
-    return hu, target
+        slab = _with_one(slab, draw_lesion(random), random)
+    return slab
 
 
-def _plant(
-    hu: Plane, target: Labels, pixel_mm: float, lesion: Lesion, random: np.random.Generator
-) -> tuple[Plane, Labels]:
-    liver = (target == Target.LIVER) | (target == Target.LIVER_OR_TUMOUR)
-    if not liver.any():
-        return hu, target
-    level = float(np.median(hu[liver]))
-    free = liver & _far_from(_taken(hu, target, level), APART_MM / pixel_mm)
-    places = np.argwhere(free)
+def _with_one(slab: Slab, lesion: Lesion, random: np.random.Generator) -> Slab:
+    own, liver = slab.own, slab.liver
+    if not liver[own].any():
+        return slab
+    level = float(np.median(slab.hu[own][liver[own]]))
+    free = liver & _far_from_tumours(slab, level)
+    places = np.argwhere(free[own])
     if not len(places):
-        return hu, target
+        return slab
+    aside = random.spawn(1)[0]  # what neighbours need takes nothing from the slice's own chance
+    body = draw_body(aside)
     for row, column in places[random.integers(0, len(places), TRIES)].tolist():
-        window = _window(hu.shape, (row, column), lesion, pixel_mm)
-        depth_mm = inward_mm(lesion, (row, column), window, pixel_mm, random)
-        if _fits(depth_mm, liver[window], free[window]):
-            spot = _Spot(lesion, depth_mm, pixel_mm)
-            changed, labels = hu.copy(), target.copy()
-            changed[window] = _drawn(spot, hu[window], liver[window], level, random)
-            labels[window][(depth_mm > 0) & liver[window]] = Target.TUMOUR
-            return changed, labels
-    return hu, target
+        window = _window(slab.hu.shape[1:], (row, column), lesion, slab.pixel_mm)
+        depth_mm = inward_mm(lesion, (row, column), window, slab.pixel_mm, random)
+        spots = dict(_sections(slab, lesion, body, depth_mm))
+        if _fits(slab, spots, free, window):
+            return _planted(slab, spots, window, level, (random, aside))
+    return slab
+
+
+def _far_from_tumours(slab: Slab, level: float) -> Masks:
+    """Mark what is far from every tumour, within a slice and across slices."""
+    taken = [_taken(hu, target, level) for hu, target in zip(slab.hu, slab.target, strict=True)]
+    pixels = APART_MM / slab.pixel_mm
+    far = []
+    for away_mm in slab.away_mm:
+        near = np.abs(slab.away_mm - away_mm) <= APART_MM
+        far.append(_far_from(np.any([taken[index] for index in np.flatnonzero(near)], 0), pixels))
+    return np.array(far)
 
 
 def _taken(hu: Plane, target: Labels, level: float) -> Mask:
@@ -135,39 +121,51 @@ def _window(
     return rows, columns
 
 
-def _fits(depth_mm: Plane, liver: Mask, free: Mask) -> bool:
-    """Tell whether a tumour touches no other, and lies in the liver with half of it or more."""
-    whole = depth_mm > 0
-    inside = whole & liver
-    return bool(np.all(free[inside]) and 2 * np.count_nonzero(inside) >= np.count_nonzero(whole))
+def _sections(
+    slab: Slab, lesion: Lesion, body: Body, depth_mm: Plane
+) -> Iterator[tuple[int, Spot]]:
+    """Yield a tumour's section in each slice that it reaches, the slice's own one among them."""
+    for index, away_mm in enumerate(slab.away_mm.tolist()):
+        if index == slab.own:
+            yield index, Spot(lesion, depth_mm, slab.pixel_mm)
+            continue
+        radius_mm = body.section_mm(lesion.radius_mm, away_mm)
+        there = depth_mm - np.float32(lesion.radius_mm - radius_mm)
+        if radius_mm and (there > 0).any():
+            yield index, Spot(replace(lesion, diameter_mm=2 * radius_mm), there, slab.pixel_mm)
 
 
-def _drawn(spot: _Spot, hu: Plane, liver: Mask, level: float, random: np.random.Generator) -> Plane:
-    """Return the window with the tumour in it; `level` is what the liver has in the middle."""
-    lesion, pixel_mm = spot.lesion, spot.pixel_mm
-    around = _pushed(spot, hu, liver)
-    grain = hu - ndimage.gaussian_filter(hu, 1.5)
-    fine = cloud(hu.shape, max(1.0, 2.0 / pixel_mm), random)
-    coarse = cloud(hu.shape, max(2.0, lesion.diameter_mm / 6 / pixel_mm), random)
-    darker = min(lesion.contrast_hu, DARKEST * max(level, 0.0))
-    tumour = level - darker + grain + (fine + coarse) * lesion.texture_hu
-    share = ndimage.gaussian_filter((spot.depth_mm > 0).astype(np.float32), EDGE_MM / pixel_mm)
-    rim = np.exp(-np.square(spot.depth_mm / EDGE_MM + 1)) * lesion.capsule_hu
-    mixed = around + (tumour - around) * share + rim
-    within = np.minimum(1, 2 * ndimage.gaussian_filter(liver.astype(np.float32), 0.7))
-    return np.asarray(np.where(liver, hu + (mixed - hu) * within, hu), np.float32)
+def _fits(slab: Slab, spots: dict[int, Spot], free: Masks, window: Window) -> bool:
+    """Tell whether a tumour touches no other in any slice, is not where a neighbour was not looked
+    at, and lies in the liver of its own slice with half of it or more."""
+    for index, spot in spots.items():
+        whole, target = spot.depth_mm > 0, slab.target[index][window]
+        inside = whole & slab.liver[index][window]
+        if not np.all(free[index][window][inside]):
+            return False
+        if index != slab.own and np.isin(target[whole], (Target.TUMOUR, Target.UNKNOWN)).any():
+            return False
+    whole = spots[slab.own].depth_mm > 0
+    inside = whole & slab.liver[slab.own][window]
+    return bool(2 * np.count_nonzero(inside) >= np.count_nonzero(whole))
 
 
-def _pushed(spot: _Spot, hu: Plane, liver: Mask) -> Plane:
-    """Return the window with what lies around the tumour pushed away from it, in the liver."""
-    radius = spot.lesion.radius_mm
-    under = ndimage.distance_transform_edt(np.pad(liver, 1))[1:-1, 1:-1]
-    fading = np.exp(np.minimum(spot.depth_mm, 0) / (0.7 * radius)) * np.minimum(1, under / SKIN)
-    strength = spot.lesion.push * radius / spot.pixel_mm * fading
-    slope = np.gradient(ndimage.gaussian_filter(spot.depth_mm, 2.0))
-    steepness = np.maximum(np.hypot(*slope), 1e-3)
-    place = [
-        index + along / steepness * strength
-        for index, along in zip(np.indices(hu.shape), slope, strict=True)
-    ]
-    return np.asarray(ndimage.map_coordinates(hu, place, order=1, mode="nearest"), np.float32)
+def _planted(
+    slab: Slab,
+    spots: dict[int, Spot],
+    window: Window,
+    level: float,
+    chances: tuple[np.random.Generator, np.random.Generator],
+) -> Slab:
+    """Return the slices with the tumour; of the chances one is the slice's own."""
+    hu, target = slab.hu.copy(), slab.target.copy()
+    shown, mm = spots[slab.own], slab.pixel_mm
+    texture = draw_texture(shown.lesion, shown.depth_mm.shape, mm, chances[0])
+    for index, spot in spots.items():
+        liver, its = slab.liver[index][window], texture
+        if index != slab.own:
+            other = draw_texture(shown.lesion, spot.depth_mm.shape, mm, chances[1])
+            its = texture.beside(other, float(slab.away_mm[index]))
+        hu[index][window] = drawn(spot, slab.hu[index][window], liver, level, its)
+        target[index][window][(spot.depth_mm > 0) & liver] = Target.TUMOUR
+    return replace(slab, hu=hu, target=target)
