@@ -27,6 +27,9 @@ def test_devices_are_measured_and_those_that_cannot_be_say_why(hepar, toy, store
         if isinstance(figures[name], str):
             pytest.skip(figures[name])
         assert figures[name]["slices_per_s"] > 0
+        assert figures[name]["latency_ms"] > 0
+        assert figures[name]["host_mb"] > 20
+        assert figures[name]["device_mb"] is None  # the processor has no memory of its own
         assert figures[name]["job_computed"] <= figures[name]["job_slices"] == 20
         assert 0 <= figures[name]["outside"] < 1
         assert figures[name]["device"] in measured.output

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.devices import cuda, tensorrt
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices.tensorrt_library import Library, load_tensorrt
 from engine.errors import (
     BrokenPlan,
     DeviceOutOfMemory,
@@ -14,9 +14,10 @@ from engine.errors import (
     UnknownPlan,
     UnverifiedPlan,
 )
+from engine.fleet import Fleet, openers
 from engine.plans.key import Flavour, Options
 from engine.plans.store import PlanStore
-from tests.engine.devices.fake_gpu import FakeContext
+from tests.engine.devices.fake_gpu import FakeContext, fake_tensorrt
 from tests.engine.plans.small import write_small_model
 
 QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
@@ -47,6 +48,45 @@ def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
     assert "stale: built for model" in hepar("list", *here).output
     assert hepar("prune", *here).output.count("removed sm") == 2
     assert PlanStore(tmp_path / "plans").plans() == []
+
+
+def test_real_plans_are_built_gated_activated_rolled_back_and_pruned(
+    hepar, gpu, toy, store, monkeypatch
+):
+    """Only what runs them is not real: they are for the GPU of plain memory, which is an sm89."""
+    try:
+        rtx = load_tensorrt(Flavour.RTX)
+    except LibraryMissing as error:
+        pytest.skip(str(error))
+    library = Library(Flavour.RTX, rtx.version, fake_tensorrt)
+    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
+    here = "--plans", store.folder, "--model", toy.folder
+    build = "build", "--flavour", "tensorrt_rtx", "--precision", "float32", *QUICK[2:], *here
+    for batch in (2, 3):
+        built = hepar(*build, "--batch", batch)
+        assert "built sm89-tensorrt_rtx" in built.output, built.exception
+    two, three = store.plans()
+    assert {store.load(plan)[:4] for plan in (two, three)} == {b"vtrt"}
+    assert "there is a good one" in hepar(*build, "--batch", 2).output
+    assert "--force" in (again := hepar(*build, "--batch", 2, "--force").output)
+    assert "built sm89" in again
+    for plan in (two, three):
+        assert hepar("verify", plan.name, *here).exit_code == 0
+        assert hepar("activate", plan.name, *here[:2]).exit_code == 0
+    serving = Fleet(openers(toy, store.folder, threads=1))
+    assert serving.device().name == f"TensorRT {three.name}"
+    assert hepar("rollback", *here[:2]).output == f"active: {two.name}\n"
+    assert serving.device().name == f"TensorRT {two.name}"
+    assert hepar("prune", "--all", *here).exit_code == 0
+    assert {plan.name for plan in store.plans()} == {two.name, three.name}
+
+
+def test_where_no_plan_is_active_the_list_says_that_another_device_serves(
+    hepar, gpu, keep, toy, here
+):
+    keep(b"engine", model=toy.digest)
+    listed = " ".join(hepar("list", *here).output.split())
+    assert "No plan is active for Fake (sm89): another device serves." in listed
 
 
 def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, here, store):

@@ -235,7 +235,7 @@ class FakeRuntime:
         self.logger = logger
 
     def deserialize_cuda_engine(self, content):
-        if content.startswith(b"engine"):
+        if content.startswith((b"engine", b"vtrt")):
             return FakeEngine()
         self.logger.log(1, "magic tag does not match")
         return None

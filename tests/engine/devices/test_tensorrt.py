@@ -159,6 +159,19 @@ def test_every_answer_is_computed_by_a_cuda_graph_of_the_full_batch(device, gpu)
     assert len(gpu.graphs) == 2 * LANES  # those of the first size were given back
 
 
+def test_while_one_lane_computes_the_other_is_sent_its_slices(device, gpu):
+    at_work, wait = [], gpu.cudaStreamSynchronize
+
+    def wait_and_note(stream):
+        at_work.append(sum(bool(work) for work in gpu.streams.values()))
+        return wait(stream)
+
+    device.run(slices(1), SPACING)
+    gpu.cudaStreamSynchronize = wait_and_note
+    require_same(device, slices(16))
+    assert at_work == [2, 2, 2, 1]
+
+
 def test_what_cannot_be_captured_is_computed_all_the_same(device, gpu):
     gpu.capturable = False
     for _ in range(3):
