@@ -8,6 +8,7 @@ batches are in order; a real GPU is for `-m gpu`.
 import ctypes
 import itertools
 import threading
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,7 +72,7 @@ class FakeCuda:
 
     def cudaStreamSynchronize(self, stream):  # noqa: N802
         if not self.broken:
-            for work in self.streams[stream]:
+            for work, _ in self.streams[stream]:
                 work()
         self.streams[stream].clear()
         return (self.done,)
@@ -81,9 +82,14 @@ class FakeCuda:
             self.faults.append("a stream was destroyed with work in it")
         return (self.good,)
 
-    def send(self, stream, work):
-        self.streams[stream].append(work)
+    def send(self, stream, work, *needed):
+        """Let a stream do some work, once somebody waits for it, that needs what is named."""
+        self.streams[stream].append((work, needed))
         return (self.done,)
+
+    def waits_for(self, address):
+        """Tell whether work under way needs this memory."""
+        return any(address in needed for work in list(self.streams.values()) for _, needed in work)
 
     @property
     def recorded(self):
@@ -113,8 +119,8 @@ class FakeCuda:
 
     def cudaGraphLaunch(self, graph, stream):  # noqa: N802
         self.launched += 1
-        for work in graph:
-            self.send(stream, work)
+        for work, needed in graph:
+            self.send(stream, work, *needed)
         return (self.done,)
 
     def cudaGetDeviceCount(self):  # noqa: N802
@@ -152,7 +158,7 @@ class FakeCuda:
         return status, address
 
     def cudaFree(self, address):  # noqa: N802
-        if any(list(self.streams.values())):
+        if self.waits_for(address):
             self.faults.append("memory was given back with work under way")
         del self.blocks[address]
         self.pinned.discard(address)
@@ -163,7 +169,7 @@ class FakeCuda:
     def cudaMemcpyAsync(self, to, source, size, kind, stream):  # noqa: N802
         assert (source in self.pinned) == (kind == 1)
         assert (to in self.pinned) == (kind == 2)
-        return self.send(stream, lambda: ctypes.memmove(to, source, size))
+        return self.send(stream, lambda: ctypes.memmove(to, source, size), to, source)
 
 
 class FakeContext:
@@ -175,10 +181,6 @@ class FakeContext:
         assert strategy == "the caller's"
         self.addresses, self.shape, self.lent, self.executed = {}, None, None, False
         self.cache = None
-
-    def __del__(self):
-        if any(list(self.gpu.streams.values())):
-            self.gpu.faults.append("a context ended with work under way")
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
@@ -195,20 +197,24 @@ class FakeContext:
         self.lent = address, size
 
     def execute_async_v3(self, stream):
-        address, size = self.lent
+        gpu, (address, size) = self.gpu, self.lent
         if size < self.update_device_memory_size_for_shapes() or address not in self.gpu.blocks:
             return False
-        captured, shape = self.gpu.recorded is not None, self.shape
+        captured, shape, me = self.gpu.recorded is not None, self.shape, weakref.ref(self)
         if captured and not self.executed:
             return False  # the first of a shape cannot be captured
 
         def work():
-            assert shape == self.shape
-            self.compute()
+            if (context := me()) is None:
+                gpu.faults.append("a context ended with work under way")
+            else:
+                assert shape == context.shape
+                context.compute()
 
         if self.cache is not None and not self.executed:
             self.cache.compiled = (self.cache.compiled or b"kernels ") + b"x"
-        (self.gpu.recorded if captured else self.gpu.streams[stream]).append(work)
+        needed = address, *self.addresses.values()
+        (self.gpu.recorded if captured else self.gpu.streams[stream]).append((work, needed))
         self.executed = True
         return True
 

@@ -121,6 +121,19 @@ def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(devic
     assert not gpu.blocks
 
 
+def test_what_is_under_way_is_waited_for_before_anything_is_given_back(device, gpu):
+    launch, short = gpu.cudaGraphLaunch, [gpu.good, gpu.cudaError_t.cudaErrorMemoryAllocation]
+
+    def launch_until_memory_is_short(graph, stream):
+        status = short.pop(0) if short else gpu.good
+        return launch(graph, stream) if status == gpu.good else (status,)
+
+    gpu.cudaGraphLaunch = launch_until_memory_is_short
+    require_same(device, slices(16))
+    assert not short
+    assert gpu.faults == []
+
+
 def test_a_device_that_nobody_has_any_more_gives_all_back(gpu, plan, store, toy):
     device = open_plan(plan, store, toy)
     require_same(device, slices(9))
