@@ -107,7 +107,7 @@ def _add(table: Table, name: str, speed: Speed | str) -> None:
         f"{name}\n[dim]{escape(speed.device)}[/dim]" if speed.device != name else name,
         f"{speed.open_s:.1f}",
         f"{speed.slices_per_s:.1f}",
-        f"{speed.latency_ms:.0f}",
+        f"{speed.latency_ms:.1f}",
         f"{speed.job_s:.1f}",
         f"{speed.job_cpu_s:.1f}",
         f"{speed.job_slices_per_s:.1f}",

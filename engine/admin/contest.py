@@ -131,7 +131,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
         device=device.name,
         open_s=round(open_s, 2),
         slices_per_s=round(len(batch) / full, 2),
-        latency_ms=round(one * 1000, 1),
+        latency_ms=round(one * 1000, 3),
         job_s=round(seconds, 3),
         job_cpu_s=round(cpu_s, 3),
         job_slices=len(volume.hu),
