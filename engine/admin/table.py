@@ -46,7 +46,11 @@ def _figures(manifest: PlanManifest) -> str:
     if not check.passed:
         return "; ".join(check.faults)
     dice = ", ".join(f"{name} Dice {value:.4f}" for name, value in check.dice.items())
-    return f"{dice}, {check.differing_pixels:.3%} of pixels differ, batch 1 to {check.batches[-1]}"
+    strays = max(check.agreement.values(), default=0.0)
+    return (
+        f"{dice}, {check.differing_pixels:.3%} of pixels differ, agreement off by {strays:.4f}, "
+        f"batch 1 to {check.batches[-1]}"
+    )
 
 
 def stale(plan: Plan, digest: str) -> list[str]:

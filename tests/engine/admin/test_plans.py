@@ -100,6 +100,9 @@ def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, her
         assert "liver Dice 1.0000" in verified.output, verified.exception
         assert hepar("activate", plan.name[-8:], *here[:2]).output == f"active: {plan.name}\n"
     listed = hepar("list", *here).output
+    said = " ".join(listed.replace("│", " ").split())
+    assert "0.000% of pixels differ" in said
+    assert "agreement off by 0.0000" in said
     assert "previous" in listed
     assert f"Fake (sm89) is served by {both[1].name}." in listed
     assert hepar("rollback", *here[:2]).output == f"active: {both[0].name}\n"
