@@ -47,7 +47,7 @@ class EnsembleGraph(nn.Module):
     def __init__(self, members: Sequence[nn.Module], recipe: Recipe) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.names = tuple(member.network for member in recipe.members)
+        self.names = distinct([member.network for member in recipe.members])
         self.windows = Windows(recipe.working)
         self.working = recipe.working
         self.fusing = recipe.fusion
@@ -89,6 +89,13 @@ class EnsembleGraph(nn.Module):
         down = interpolation(axis_mm(size, ratio), length, ratio)
         up = interpolation(axis_mm(length, 1 / ratio), size, 1 / ratio)
         return down, up
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what members are called: numbered where one network comes twice."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{name} {number}" for number, name in enumerate(names, start=1))
 
 
 def labels(marks: Tensor, fusing: Fusing) -> Tensor:

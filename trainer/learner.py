@@ -15,6 +15,9 @@ from trainer.schedule import WATCHED, make_optimiser, make_rate
 from trainer.starting import calibrate_norms
 from trainer.windows import Windows
 
+PLANES = 4
+"""What is counted: the liver with its tumours, tumours, the liver alone, the background."""
+
 
 class Learner(lightning.LightningModule):
     """A network, its loss, and its Dice on patients that it does not learn from."""
@@ -57,8 +60,8 @@ class Learner(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting, per patient, liver and tumour: marked by both, the member, the expert."""
-        self.counts = torch.zeros(self.patients, 2, 3, device=self.device)
+        """Start counting, per patient and plane: marked by both, the member, the expert."""
+        self.counts = torch.zeros(self.patients, PLANES, 3, device=self.device)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Count overlaps per patient."""
@@ -66,19 +69,29 @@ class Learner(lightning.LightningModule):
         found = to_marks(self.network(self._seen(hu)).float()) > 0.5
         known = (target != Target.UNKNOWN)[:, None]
         drawn = torch.cat([known, known & (target != Target.LIVER_OR_TUMOUR)[:, None]], dim=1)
-        true = torch.stack([target != Target.BACKGROUND, target == Target.TUMOUR], dim=1) & drawn
-        found = found & drawn
+        true = torch.stack([target != Target.BACKGROUND, target == Target.TUMOUR], dim=1)
+        found, true = planes(found, drawn), planes(true, drawn)
         pixels = [each.sum(dim=(2, 3)).float() for each in (found & true, found, true)]
         self.counts.index_add_(0, patient, torch.stack(pixels, dim=-1))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean Dice of the patients who have a liver, and a tumour, to be found."""
-        both, found, true = self.counts.unbind(dim=-1)
+        """Log the mean Dice and IoU of the patients who have a liver, and a tumour, to be found.
+
+        Beside them stands the mean IoU of three classes over all pixels, the background one of
+        them: the one-hot mean IoU of other frameworks.
+        """
+        both, found, true = self.counts[:, :2].unbind(dim=-1)
         there = true > 0
         dice = torch.where(there, 2 * both / (found + true).clamp(min=1), 0)
         means = dice.sum(dim=0) / there.sum(dim=0).clamp(min=1)
         self.log_dict({"liver_dice": means[0], "tumour_dice": means[1]}, prog_bar=True)
         self.log(WATCHED, means[there.any(dim=0)].mean())
+        iou = torch.where(there, both / (found + true - both).clamp(min=1), 0)
+        means = iou.sum(dim=0) / there.sum(dim=0).clamp(min=1)
+        classes = self.counts[:, 1:].sum(dim=0)
+        either = classes[:, 1] + classes[:, 2] - classes[:, 0]
+        mean_iou = (classes[:, 0] / either)[either > 0].mean()
+        self.log_dict({"liver_iou": means[0], "tumour_iou": means[1], "mean_iou": mean_iou})
 
     def _seen(self, hu: Tensor) -> Tensor:
         seen: Tensor = self.windows(hu)
@@ -91,6 +104,20 @@ def channels_last(network: nn.Module) -> nn.Module:
         if weight.dim() == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def planes(marked: Tensor, known: Tensor) -> Tensor:
+    """Return (n, 4, rows, columns): the liver with its tumours, tumours, liver alone, background.
+
+    Args:
+        marked: (n, 2, rows, columns), the first two.
+        known: likewise, where they are known.
+    """
+    liver, tumour = marked.unbind(dim=1)
+    known_liver, known_tumour = known.unbind(dim=1)
+    alone = liver & ~tumour & known_tumour
+    parts = [liver & known_liver, tumour & known_tumour, alone, ~liver & known_liver]
+    return torch.stack(parts, dim=1)
 
 
 def inside(target: Tensor, like: Tensor) -> Tensor:

@@ -8,8 +8,20 @@ from typing import Any
 import lightning.pytorch as lightning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-SHOWN = ("loss_epoch", "liver_dice", "tumour_dice")
+SHOWN = ("loss_epoch", "liver_dice", "tumour_dice", "liver_iou", "tumour_iou", "mean_iou")
+
+
+LINES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    ("loss", "loss_epoch", {"color": "black", "marker": "."}, "loss"),
+    ("dice", "liver_dice", {"color": "tab:red", "marker": "."}, "liver Dice"),
+    ("dice", "tumour_dice", {"color": "tab:olive", "marker": "."}, "tumour Dice"),
+    ("dice", "mean_iou", {"color": "grey", "linestyle": ":"}, "mean IoU, 3 classes"),
+    ("dice", "liver_iou", {"color": "tab:red", "linestyle": "--"}, "liver IoU"),
+    ("dice", "tumour_iou", {"color": "tab:olive", "linestyle": "--"}, "tumour IoU"),
+)
+"""Of the curve: the axis, what is drawn, how, and what it is called."""
 
 
 class Bar(RichProgressBar):
@@ -25,7 +37,7 @@ class Bar(RichProgressBar):
 
 
 class Curve(Callback):
-    """Loss and Dice per epoch, kept with the checkpoint and drawn as `curve.png`."""
+    """Loss, Dice and IoU per epoch, kept with the checkpoint and drawn as `curve.png`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,18 +60,19 @@ class Curve(Callback):
 
 
 def draw(epochs: list[dict[str, float]], path: Path) -> None:
-    """Draw the loss, and the Dice of the validation patients, over the epochs."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    """Draw the loss, and the Dice and IoU of the validation patients, over the epochs."""
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     loss = figure.subplots()
     dice = loss.twinx()
     x = range(1, len(epochs) + 1)
-    loss.plot(x, [e.get("loss_epoch", float("nan")) for e in epochs], "k-", label="loss")
-    for name, colour in (("liver", "tab:red"), ("tumour", "tab:olive")):
-        values = [epoch.get(f"{name}_dice", float("nan")) for epoch in epochs]
-        dice.plot(x, values, ".-", color=colour, label=f"{name} Dice, validation")
-    loss.set(xlabel="epoch", ylabel="loss")
-    dice.set(ylabel="Dice", ylim=(0, 1))
-    figure.legend(loc="outside upper center", ncols=3)
+    for axes, name, style, label in LINES:
+        values = [epoch.get(name, float("nan")) for epoch in epochs]
+        if any(name in epoch for epoch in epochs):
+            (loss if axes == "loss" else dice).plot(x, values, **style, label=label)
+    loss.set(xlabel="epoch", ylabel="loss, training", title=path.parent.name)
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    dice.set(ylabel="Dice, IoU: validation patients", ylim=(0, 1))
+    figure.legend(loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=120)
 
 

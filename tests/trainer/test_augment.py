@@ -4,6 +4,7 @@ import torch
 
 from trainer.augment import augment
 from trainer.datasets.reading import read_slices
+from trainer.datasets.slices import Slices
 from trainer.datasets.target import Target
 from trainer.recipe import Batch, Recipe
 from trainer.sampling import Sampler
@@ -119,3 +120,14 @@ def test_a_smaller_share_of_the_patients_is_part_of_a_larger_one(share, data_fol
     small, large = (set(take_share(slices, part, 1).patient) for part in (share, share * 2))
     assert small < large
     assert set(take_share(slices, 1.0, 1).patient) == set(slices.patient)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_takes_those_with_tumours_and_those_without_alike(seed):
+    target = np.zeros((12, 8, 8), np.uint8)
+    target[:, :4] = Target.LIVER
+    target[:4, :2] = Target.TUMOUR
+    names = np.array([f"p{number:02d}" for number in range(12)])
+    slices = Slices(np.zeros(target.shape, np.int16), target, names, np.ones(12, np.float32))
+    taken = set(take_share(slices, 0.5, seed).patient)
+    assert (len(taken), len(taken & set(names[:4]))) == (6, 2)

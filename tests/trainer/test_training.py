@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from trainer.batches import Batches, Steps
 from trainer.errors import BadData, BadRecipe
-from trainer.learner import Learner
+from trainer.learner import Learner, planes
 from trainer.recipe import Recipe, load_recipe
 from trainer.run import Cases, kept_hu, narrow, read_cases
 from trainer.sampling import Sampler
@@ -246,3 +247,36 @@ def test_a_member_learns_with_the_neighbours_of_its_slices(tiny_recipe, cases, t
     network = learn(recipe, cases, tmp_path)
     assert all(torch.isfinite(weights).all() for weights in network.parameters())
     assert read_pace(tmp_path).steps > 0
+
+
+def test_an_epoch_tells_the_mean_iou_of_three_classes_and_each_ones_own(tiny_recipe):
+    random = torch.Generator().manual_seed(0)
+    learner = Learner(tiny_recipe, tiny_recipe.members[1], 2)
+    said: dict[str, torch.Tensor] = {}
+    learner.log = lambda name, value, **_: said.update({name: value})
+    learner.log_dict = lambda values, **_: said.update(values)
+    found = torch.randint(0, 3, (2, 32, 32), generator=random)
+    target = torch.randint(0, 3, (2, 32, 32), generator=random).to(torch.uint8)
+    learner.network.forward = lambda seen: 9.0 * one_hot(found, 3).movedim(-1, 1)
+    learner.on_validation_epoch_start()
+    learner.validation_step((torch.zeros(2, 32, 32), target, torch.tensor([0, 1])), 0)
+    learner.on_validation_epoch_end()
+    classes = [iou(found == each, target == each) for each in range(3)]
+    assert said["mean_iou"] == pytest.approx(np.mean(classes))
+    livers = [iou(one > 0, other > 0) for one, other in zip(found, target, strict=True)]
+    assert said["liver_iou"] == pytest.approx(np.mean(livers))
+
+
+def iou(one, other) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_what_was_not_drawn_has_no_say_in_the_mean_iou():
+    marked = torch.tensor([[[[True, True, False]], [[False, True, False]]]])
+    known = torch.tensor([[[[True, True, True]], [[False, True, True]]]])
+    assert planes(marked, known)[0, :, 0].tolist() == [
+        [True, True, False],
+        [False, True, False],
+        [False, False, False],
+        [False, False, True],
+    ]

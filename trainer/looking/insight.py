@@ -77,7 +77,7 @@ def look(graph: EnsembleGraph, view: View) -> Insight:
     with torch.no_grad():
         native, _ = graph.marks(hu, spacing)
     hook.remove()
-    names = _distinct(graph.names)
+    names = graph.names
 
     def on_slice(maps: Sequence[Tensor]) -> list[Map]:
         with torch.no_grad():
@@ -132,10 +132,3 @@ def _mean_levels(members: Sequence[Mapping[int, Map]]) -> dict[int, Map]:
     """Return the mean of every level that any member has, over those that have it."""
     levels = sorted({rows for each in members for rows in each}, reverse=True)
     return {rows: _mean([each[rows] for each in members if rows in each]) for rows in levels}
-
-
-def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, numbered where one comes twice."""
-    if len(set(names)) == len(names):
-        return tuple(names)
-    return tuple(f"{name} {number}" for number, name in enumerate(names, start=1))

@@ -4,9 +4,9 @@ import pytest
 from engine.volume import Label
 from tests.trainer.evaluation.test_scores import box, piece
 from trainer.evaluation.exam import Exam, Structure
-from trainer.evaluation.lesions import lesions_of
+from trainer.evaluation.lesions import Lesion, lesions_of
 from trainer.evaluation.scores import judge
-from trainer.evaluation.summary import summarise
+from trainer.evaluation.summary import SIZES, summarise
 
 TUMOUR = np.uint8(Label.TUMOUR)
 
@@ -52,6 +52,23 @@ def test_recall_is_stated_by_size_and_false_marks_of_the_healthy_are_counted():
     assert figures.precision.value == 0.5
     assert (figures.healthy.patients, figures.healthy.lesions) == (2, 1)
     assert figures.healthy.ml == pytest.approx(0.008)
+
+
+@pytest.mark.parametrize(
+    ("diameter_mm", "size"),
+    [
+        (0.0, "under 10 mm"),
+        (9.999, "under 10 mm"),
+        (10.0, "10 to 20 mm"),
+        (19.999, "10 to 20 mm"),
+        (20.0, "20 mm and more"),
+        (180.0, "20 mm and more"),
+        (np.nan, "size unknown"),
+    ],
+)
+def test_every_diameter_has_one_size(diameter_mm, size):
+    lesion = Lesion(diameter_mm, 1.0, 1.0)
+    assert [each.name for each in SIZES if each.holds(lesion)] == [size]
 
 
 @pytest.mark.parametrize(

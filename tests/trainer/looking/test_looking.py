@@ -79,6 +79,22 @@ def test_the_ensembles_heat_is_the_mean_of_its_members(insight):
     np.testing.assert_allclose(opinions[ENSEMBLE].probability, mean, atol=1e-6)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_members_maps_are_its_own_whoever_stands_beside_it(
+    graph, case, insight, index, tiny_recipe
+):
+    recipe = tiny_recipe.model_copy(update={"members": tiny_recipe.members[index : index + 1]})
+    alone = look(EnsembleGraph([graph.members[index]], recipe).eval(), next(of_case(case)))
+    (name,) = alone.names
+    assert insight.names[index] == name
+    for structure in Structure:
+        one, other = (each.opinions[structure][name] for each in (alone, insight))
+        for what in ("probability", "marked", "deep", "fine"):
+            np.testing.assert_allclose(getattr(one, what), getattr(other, what), atol=1e-5)
+    for rows, shown in alone.activations[name].items():
+        np.testing.assert_allclose(shown, insight.activations[name][rows], atol=1e-5)
+
+
 def test_the_votes_say_how_far_the_members_agree(insight):
     votes = insight.votes(Structure.LIVER)
     marked = [insight.opinions[Structure.LIVER][name].marked for name in insight.names]
