@@ -73,7 +73,7 @@ def _learnt(recipe: Recipe, cases: Cases, data: tuple[Data, ...]) -> list[str]:
     most = ", ".join(" + ".join(map(str, m.cycles)) for m in recipe.members)
     return [
         *(f"{each.name} ({each.attribution})" for each in data),
-        f"{len(cases.train)} slices of {len(cases.split.train)} patients{phantoms}. Where only "
+        f"{len(cases.train)} slices of {_patients(len(cases.split.train))}{phantoms}. Where only "
         '"liver including tumours" was drawn, nothing teaches that a tumour is liver.',
         f"Recipe `{recipe.name}`, seed {recipe.seed} for the split; {recipe.schedule.optimiser}, "
         f"{rate}, loss {' + '.join(map(_term, recipe.loss))}, batches of {recipe.batch.size} "
@@ -97,10 +97,10 @@ def _origin(origin: Origin) -> str:
 
 def _measured(cases: Cases, chosen: Figures) -> str:
     return fill(
-        f"{len(cases.held_out)} slices of {len(cases.split.held_out)} patients it has never seen, "
+        f"{len(cases.held_out)} slices of {_patients(len(cases.split.held_out))} it has never seen, "
         "slice by slice, without the cleaning in 3-D that the engine adds. Dice pooled over all "
         "pixels, and the mean of the patients; the liver counts its tumours, as LiTS does. The "
-        f"tumour figures rest on {chosen.tumour_patients} patients with drawn tumours.",
+        f"tumour figures rest on {_patients(chosen.tumour_patients)} with drawn tumours.",
         WIDTH,
     )
 
@@ -115,13 +115,17 @@ def _compared(figures: Compared, chosen: str) -> str:
 def _choice(recipe: Recipe, validation: Compared, cases: Cases) -> str:
     if not validation:
         return ""
-    patients = len(set(cases.validation.patient))
+    others = _patients(len(set(cases.validation.patient)), "other ")
     said = fill(
-        f"The fusion was chosen by the mean of {patients} other patients, whom nobody learnt "
-        "from but the weights of the weighted mean:",
+        f"The fusion was chosen by the mean of {others}, whom nobody learnt from but the weights "
+        "of the weighted mean:",
         WIDTH,
     )
     return f"\n{said}\n\n{_compared(validation, recipe.fusion.kind)}\n"
+
+
+def _patients(count: int, which: str = "") -> str:
+    return f"{count} {which}patient{'' if count == 1 else 's'}"
 
 
 def _patient(name: str, figures: Figures) -> str:

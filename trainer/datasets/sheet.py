@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from trainer.datasets.facts import Facts
 from trainer.datasets.target import Target
 
 WINDOW_HU = -100, 240
-TILE, CAPTION = 128, 30
+TILE, CAPTION, LEGEND = 128, 42, 18
 COLUMNS = 12
 """Tiles in a line."""
 INK, DOUBT = (235, 235, 235), (255, 120, 90)
@@ -21,6 +22,14 @@ TEXT = ImageFont.load_default(11)
 
 MAY_BE_TUMOUR = (120, 190, 255)
 """Outline of a liver whose tumours were not drawn."""
+
+KEYS = (
+    ("liver", COLOURS[Label.LIVER]),
+    ("tumour", COLOURS[Label.TUMOUR]),
+    ("liver whose tumours were not drawn", MAY_BE_TUMOUR),
+    ("why to look at it", DOUBT),
+)
+"""What the colours say, in the last line."""
 
 
 def write_sheet(facts: Sequence[Facts], path: Path) -> None:
@@ -31,7 +40,11 @@ def write_sheet(facts: Sequence[Facts], path: Path) -> None:
         for index in range(len(each.shown))
     ]
     lines = -(-len(tiles) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * TILE, lines * (TILE + CAPTION)))
+    sheet = Image.new("RGB", (COLUMNS * TILE, lines * (TILE + CAPTION) + LEGEND))
+    draw, x = ImageDraw.Draw(sheet), 3
+    for text, colour in KEYS:
+        draw.text((x, sheet.height - LEGEND + 2), text, colour, TEXT)
+        x += round(draw.textlength(text, TEXT)) + 18
     for place, tile in enumerate(tiles):
         sheet.paste(tile, (place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)))
     sheet.save(path)
@@ -52,7 +65,8 @@ def _tile(facts: Facts, index: int) -> Image.Image:
     draw = ImageDraw.Draw(tile)
     draw.text((3, 1), facts.name[:20], INK, TEXT)
     if facts.doubts:
-        draw.text((3, 14), facts.doubts[0][:22], DOUBT, TEXT)
+        lines = wrap(facts.doubts[0], 22, max_lines=2, placeholder=" …")
+        draw.multiline_text((3, 14), "\n".join(lines), DOUBT, TEXT, spacing=1)
     return tile
 
 
