@@ -97,9 +97,9 @@ def _origin(origin: Origin) -> str:
 
 def _measured(cases: Cases, chosen: Figures) -> str:
     return fill(
-        f"{len(cases.held_out)} slices of {_patients(len(cases.split.held_out))} it has never seen, "
-        "slice by slice, without the cleaning in 3-D that the engine adds. Dice pooled over all "
-        "pixels, and the mean of the patients; the liver counts its tumours, as LiTS does. The "
+        f"{len(cases.held_out)} slices of {_patients(len(cases.split.held_out))} it has never "
+        "seen, slice by slice, without the cleaning in 3-D that the engine adds. Dice pooled over "
+        "all pixels, and the mean of the patients; the liver counts its tumours, as LiTS does. The "
         f"tumour figures rest on {_patients(chosen.tumour_patients)} with drawn tumours.",
         WIDTH,
     )
