@@ -3,7 +3,6 @@
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 
 from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.model import default_model_folder
+from trainer.choices import Bits, DeviceName, TrainingPrecision
 from trainer.complaints import errors_said
 from trainer.datasets.commands import app as dataset
 from trainer.recipe import load_recipe
@@ -55,10 +55,15 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Change the recipe: share=0.25, working.size=512, …"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that make batches; as many as a GPU needs, if none."),
+    ] = None,
     devices: Annotated[str, typer.Option(help="How many GPUs, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines; see docs/recipes.md.")] = 1,
-    precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
+    precision: Annotated[
+        TrainingPrecision, typer.Option(help="What training computes in.")
+    ] = TrainingPrecision.BF16_MIXED,
 ) -> None:
     """Learn RECIPE's members from labelled data and write a model folder.
 
@@ -67,25 +72,17 @@ def train(
     """
     with errors_said():
         from trainer.making import Run, train_model
-        from trainer.training import Machine
+        from trainer.training import Machine, usual_workers
 
         wanted = load_recipe(recipe, change or ())
         folder = run or Path("runs") / wanted.name
         machine = Machine(
             devices=int(devices) if devices.isdigit() else devices,
             nodes=nodes,
-            workers=workers,
-            precision=precision,
+            workers=usual_workers() if workers is None else workers,
+            precision=precision.value,
         )
         train_model(wanted, Run(data, folder, model or folder / "model", machine, start))
-
-
-class Bits(StrEnum):
-    """What the members compute in."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    INT8 = "int8"
 
 
 def export(
@@ -142,9 +139,7 @@ def evaluate(
     segs: Annotated[
         Path | None, typer.Option(help="Judge the DICOM SEG objects in this folder instead.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="openvino, onnxruntime, torch or tensorrt.")
-    ] = "openvino",
+    device: Annotated[DeviceName, typer.Option(help="What runs the model.")] = DeviceName.OPENVINO,
     plans: PlansFolder = DEFAULT_PLANS,
     fusions: Annotated[
         bool, typer.Option("--fusions", help="Each member alone and every fusion, in torch.")
@@ -166,14 +161,13 @@ def evaluate(
     """
     with errors_said():
         from trainer.evaluation.command import Data, Marking, Output, evaluate_command
-        from trainer.evaluation.devices import DeviceName
         from trainer.evaluation.subjects import Whom
 
         models = tuple(model or ([] if segs else [default_model_folder()]))
         whom = Whom.EVERYONE if everyone else Whom.TRAINED if trained else Whom.UNSEEN
         evaluate_command(
             Data(data, series, truth, healthy, whom),
-            Marking(models, segs, DeviceName(device), plans, fusions),
+            Marking(models, segs, device, plans, fusions),
             Output(report, record),
             tolerance_mm,
         )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from trainer.watching import Bar, Curve, Pace, Stopwatch
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
 LAST, BEST = "last", "best"
+MOST_WORKERS = 8
+"""Processes that make batches, where a GPU asks for them."""
 CALIBRATION = 8
 """Batches that show the norms of a member that does not start from nothing what they will see."""
 
@@ -84,6 +87,13 @@ def train_member(
 def is_first() -> bool:
     """Tell whether this process is the first of those that train together, or the only one."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def usual_workers() -> int:
+    """Return how many processes make batches: one beside a processor, more so that no GPU waits."""
+    if not torch.accelerator.is_available():
+        return 1
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
 
 
 def read_pace(folder: Path) -> Pace:

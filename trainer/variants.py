@@ -19,7 +19,7 @@ from engine.volume import Label
 from trainer.choosing import mean_dice
 from trainer.datasets.neighbours import upwards
 from trainer.datasets.slices import Slices
-from trainer.errors import ParityError
+from trainer.errors import BadData, ParityError
 from trainer.evaluation.overlap import Figures, Tally
 from trainer.evaluation.slicewise import Alike, alike
 from trainer.export import (
@@ -108,6 +108,12 @@ def _judges(model: Model, recipe: Recipe, data: Path | None) -> Judges:
         return Judges(_thinned(phantom_slices(1, 900)), phantom_slices(PHANTOMS, 901), count)
     unseen = model.manifest.evaluation.get("held_out_patients", ())
     cases = read_cases(recipe.model_copy(update={"phantoms": 0}), data, unseen)
+    if not len(cases.held_out) or not len(cases.train):
+        raise BadData(
+            f"{data} has {len(cases.split.held_out)} patients held out and "
+            f"{len(cases.split.train)} others; it takes one of each, to judge and to calibrate: "
+            "name the data that the model was trained with, or leave --data out"
+        )
     patients = f"{len(cases.split.held_out)} held-out patients"
     return Judges(_thinned(cases.train), cases.held_out, patients)
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -9,7 +10,7 @@ from engine.devices.openvino import open_openvino
 from engine.model import load_model
 from engine.reference import check_reference
 from trainer import variants
-from trainer.errors import ParityError
+from trainer.errors import BadData, ParityError
 from trainer.export import Description, export_model
 from trainer.members import make_member
 from trainer.variants import export_variant
@@ -62,4 +63,15 @@ def test_a_variant_that_strays_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "LEAST_DICE", {"float16": 1.1})
     with pytest.raises(ParityError, match="nothing was written"):
         export_variant(model, tmp_path / "variant", "float16", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_anyone_held_out_cannot_judge_a_variant(
+    model, data_folder, tmp_path, monkeypatch
+):
+    stranger = load_model(model)
+    said = stranger.manifest.model_copy(update={"evaluation": {"held_out_patients": ["anna"]}})
+    monkeypatch.setattr(variants, "load_model", lambda folder: replace(stranger, manifest=said))
+    with pytest.raises(BadData, match="0 patients held out"):
+        export_variant(model, tmp_path / "variant", "float16", data_folder)
     assert list(tmp_path.iterdir()) == []

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from engine.model import Model, load_model
+from trainer.choices import DeviceName
 from trainer.datasets.case import Case
 from trainer.errors import BadData
-from trainer.evaluation.devices import DeviceName, open_named
+from trainer.evaluation.devices import open_named
 from trainer.evaluation.evaluation import Evaluation, evaluate
 from trainer.evaluation.methods import Method, by_others, on_device, side_by_side
 from trainer.evaluation.record import to_json

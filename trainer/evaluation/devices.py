@@ -1,6 +1,5 @@
 """Whatever can run a model folder, by name."""
 
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,8 @@ from numpy.typing import NDArray
 from engine.devices import Answer, Device, open_device
 from engine.fleet import openers
 from engine.model import Model
+from trainer.choices import DeviceName
 from trainer.graph import EnsembleGraph, open_graph
-
-
-class DeviceName(StrEnum):
-    """What to run on."""
-
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-    TORCH = "torch"
-    TENSORRT = "tensorrt"
 
 
 def open_named(name: DeviceName, model: Model, plans: Path) -> Device:

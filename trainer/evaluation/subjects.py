@@ -20,11 +20,12 @@ class Whom(StrEnum):
     UNSEEN = "patients whom no model has learnt from"
     TRAINED = "patients whom the models have learnt from"
     EVERYONE = "all patients"
+    NAMED = "called so"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Whom to look at, and who was held out when the models learnt."""
+    """Whom to look at, and who was held out when the models learnt, or who is named."""
 
     whom: Whom
     held_out: frozenset[str]
@@ -32,7 +33,7 @@ class Choice:
     def takes(self, patient: str) -> bool:
         """Whether a patient is to be looked at."""
         return self.whom is Whom.EVERYONE or (
-            (patient in self.held_out) == (self.whom is Whom.UNSEEN)
+            (patient in self.held_out) == (self.whom is not Whom.TRAINED)
         )
 
 
@@ -84,6 +85,8 @@ def _nobody(folder: Path, whom: Whom, others: Collection[str]) -> str:
             f"no labelled data in {folder}, neither volumes nor {', '.join(READERS)}; name the "
             "folder of a data set as it was downloaded"
         )
+    if whom is Whom.NAMED:
+        return f"nobody in {folder} is called so; there are {', '.join(sorted(others))}"
     return (
         f"none of the {len(others)} patients in {folder} are {whom}; for data that no model has "
         "seen take --all"

@@ -78,15 +78,27 @@ def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[V
 
 def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
     unseen = frozenset(model.manifest.evaluation.get("held_out_patients", ()))
-    named = frozenset(wanted.patients)
-    whom = Whom.UNSEEN if named or unseen else Whom.EVERYONE
-    subjects = read_subjects(folder, Choice(whom, named or unseen))
-    chosen = list(subjects) if named else _first(subjects)
-    for subject in chosen:
+    for subject in chosen_subjects(folder, frozenset(wanted.patients), unseen):
         if isinstance(subject.images, Case):
             yield from of_case(subject.images, wanted.slices, model.neighbours)
         else:
             yield from of_slices(subject.images, wanted.slices)
+
+
+def chosen_subjects(
+    folder: Path, named: frozenset[str], unseen: frozenset[str]
+) -> Sequence[Subject]:
+    """Return those who are named; if nobody is, a few unseen ones, or any where nobody is unseen.
+
+    Raises:
+        BadData: there is nobody, or nobody of that name.
+    """
+    if named:
+        return list(read_subjects(folder, Choice(Whom.NAMED, named)))
+    try:
+        return _first(read_subjects(folder, Choice(Whom.UNSEEN, unseen)))
+    except BadData:  # another group's model has nobody unseen here; all of them are
+        return _first(read_subjects(folder, Choice(Whom.EVERYONE, unseen)))
 
 
 def _first(subjects: Iterator[Subject]) -> list[Subject]:

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 from engine.devices import open_device
 from engine.model import load_model
 from tests.engine.toy import write_manifest, write_toy_model
+from trainer.choices import DeviceName
 from trainer.commands import register
 from trainer.errors import BadData
-from trainer.evaluation.devices import DeviceName, open_named
+from trainer.evaluation.devices import open_named
 from trainer.evaluation.references import read_reference
 from trainer.evaluation.seg_objects import find_segs, read_seg
 

@@ -14,6 +14,7 @@ from trainer.datasets.case import Case
 from trainer.errors import BadData
 from trainer.evaluation.exam import Structure
 from trainer.graph import EnsembleGraph
+from trainer.looking.command import chosen_subjects
 from trainer.looking.insight import ENSEMBLE, look
 from trainer.looking.views import of_case, telling
 from trainer.members import make_member
@@ -135,6 +136,23 @@ def test_the_command_writes_a_page_that_needs_nothing_beside_itself(
         assert f"<b>{what}</b>" in page
     assert set(re.findall(r'src="([^"]{23})', page)) == {"data:image/jpeg;base64,"}
     assert "http" not in page
+
+
+def test_whoever_is_named_is_looked_at_and_a_stranger_is_told_whom_there_are(data_folder):
+    (lits2,) = chosen_subjects(data_folder, frozenset({"lits2"}), frozenset({"lits3"}))
+    assert lits2.patient == "lits2"
+    with pytest.raises(BadData, match=r"nobody in .* is called so; there are lits0, lits1"):
+        chosen_subjects(data_folder, frozenset({"anna"}), frozenset({"lits3"}))
+
+
+@pytest.mark.parametrize(
+    ("unseen", "looked_at"), [({"lits3"}, {"lits3"}), ({"another group's"}, {"lits0", "lits1"})]
+)
+def test_unseen_patients_are_looked_at_first_and_any_where_the_model_comes_from_elsewhere(
+    unseen, looked_at, data_folder
+):
+    found = chosen_subjects(data_folder, frozenset(), frozenset(unseen))
+    assert {each.patient for each in found} == looked_at
 
 
 def test_a_slice_that_is_not_there_is_named(graph, case):
