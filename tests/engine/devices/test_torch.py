@@ -76,6 +76,7 @@ def test_it_passes_the_gate(model, device):
 def test_products_with_matrices_stay_exact_in_half_precision(model):
     device = open_torch(model, precision=TorchPrecision.BFLOAT16)
     hu = slices(3)
+    hu[:, 0, 0] = 299  # 300 in bfloat16, which is no tumour any more
     require_same(device.run(hu, SPACING), hu)
 
 
