@@ -153,7 +153,7 @@ def only_seg(folder: Path) -> Dataset | None:
     return segs[0] if segs else None
 
 
-def wait_for(met: Callable[[], Any], seconds: float = 120) -> Any:
+def wait_for(met: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := met()):
         assert time.monotonic() < deadline, "waited too long"

@@ -135,7 +135,7 @@ def test_machines_share_the_batches_out():
 def test_several_processes_train_together_and_all_get_what_was_kept(tmp_path):
     command = [sys.executable, "-m", "tests.trainer.two_processes", str(tmp_path)]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = ((tmp_path / f"{each}.txt").read_text() for each in ("first", "second"))
     assert float(first) == float(second)
