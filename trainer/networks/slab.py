@@ -5,7 +5,6 @@ lie much further apart than pixels, and strides never go where there is little t
 """
 
 import torch
-from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
 from trainer.datasets.neighbours import upwards
@@ -28,6 +27,8 @@ class SlabUNet(nn.Module):
 
     def __init__(self, inputs: int, slices: int, classes: int) -> None:
         super().__init__()
+        from monai.networks.nets.dynunet import DynUNet  # only who makes one pays for the import
+
         network = DynUNet(
             3, inputs // slices, classes, KERNELS, STRIDES, STRIDES[1:], WIDTHS, norm_name="batch"
         )
