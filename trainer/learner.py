@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from engine.devices.torch import channels_last
 from trainer.datasets.target import Target
 from trainer.losses import segmentation_loss
 from trainer.members import Cascade, make_member, to_marks
@@ -96,14 +97,6 @@ class Learner(lightning.LightningModule):
     def _seen(self, hu: Tensor) -> Tensor:
         seen: Tensor = self.windows(hu)
         return seen.contiguous(memory_format=torch.channels_last)
-
-
-def channels_last(network: nn.Module) -> nn.Module:
-    """Lay out the weights of 2-D convolutions with channels last; others have no such layout."""
-    for weight in network.parameters():
-        if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return network
 
 
 def planes(marked: Tensor, known: Tensor) -> Tensor:

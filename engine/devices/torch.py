@@ -149,7 +149,7 @@ class Torch:
         exported = read_program(program)
         try:
             module: Any = _exact(move_to_device_pass(exported, str(place)).module())
-            self._module = _channels_last(module)
+            self._module = channels_last(module)
         except torch.OutOfMemoryError as error:
             raise DeviceOutOfMemory(f"{self.name} has no room for the model: {error}") from error
         except (RuntimeError, AssertionError) as error:  # no such device, or no torch built for it
@@ -221,7 +221,7 @@ class Torch:
         return self._captured[1]
 
 
-def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
+def channels_last(module: torch.nn.Module) -> torch.nn.Module:
     """Lay out the weights of 2-D convolutions with channels last; others have no such layout."""
     for weight in module.parameters():
         if weight.dim() == 4:
