@@ -10,9 +10,6 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-SHOWN = ("loss_epoch", "liver_dice", "tumour_dice", "liver_iou", "tumour_iou", "mean_iou")
-
-
 LINES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("loss", "loss_epoch", {"color": "black", "marker": "."}, "loss"),
     ("dice", "liver_dice", {"color": "tab:red", "marker": "."}, "liver Dice"),
@@ -46,7 +43,7 @@ class Curve(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Note what the epoch came to, and draw all of them."""
         said = trainer.callback_metrics
-        self.epochs.append({name: float(said[name]) for name in SHOWN if name in said})
+        self.epochs.append({name: float(said[name]) for _, name, *_ in LINES if name in said})
         if trainer.is_global_zero:
             draw(self.epochs, self.path)
 

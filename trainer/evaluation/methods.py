@@ -46,9 +46,8 @@ def on_device(name: str, device: Device) -> Method:
         images = subject.images
         if isinstance(images, Case):
             return {name: whole(images, segment(images.volume, device).label_map)}
-        batch = (
-            1 if neighbours_of(device) else BATCH
-        )  # slices of one call are each other's neighbours
+        # Slices of one call are each other's neighbours.
+        batch = 1 if neighbours_of(device) else BATCH
         return _each_slice(
             images, lambda hu, spacing: {name: device.run(hu, spacing).labels}, batch
         )

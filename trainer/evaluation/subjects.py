@@ -25,15 +25,16 @@ class Whom(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """Whom to look at, and who was held out when the models learnt, or who is named."""
+    """Whom to look at."""
 
     whom: Whom
-    held_out: frozenset[str]
+    patients: frozenset[str]
+    """Who was held out when the models learnt; or who is named."""
 
     def takes(self, patient: str) -> bool:
         """Whether a patient is to be looked at."""
         return self.whom is Whom.EVERYONE or (
-            (patient in self.held_out) == (self.whom is not Whom.TRAINED)
+            (patient in self.patients) == (self.whom is not Whom.TRAINED)
         )
 
 
