@@ -111,6 +111,7 @@ class Fleet:
         reasons = []
         for each in self._openers:
             if each.name in self._resting:
+                reasons.append(f"{each.name}: it failed, and rests for ten minutes at most")
                 continue
             if before is not None and before[0] is each:
                 if each.name not in changed:

@@ -108,6 +108,14 @@ def test_a_device_without_memory_to_open_rests_and_is_tried_again(devices, fast,
     assert devices.device().name == "fast 0"
 
 
+def test_where_nothing_serves_a_resting_device_is_named_too(devices, fast, slow):
+    fast.error, slow.error = DeviceOutOfMemory("no memory"), DeviceFailed("no graph")
+    with pytest.raises(DeviceFailed, match="no memory"):
+        devices.device()
+    with pytest.raises(DeviceFailed, match=r"fast: it failed, and rests.*slow: no graph"):
+        devices.device()
+
+
 def test_the_plan_before_is_let_go_before_the_next_is_opened(devices, fast):
     before = weakref.ref(devices.device())
     there = []
@@ -209,20 +217,21 @@ def test_an_active_plan_of_others_leaves_the_node_serving(
     assert complaint in caplog.text
 
 
-def test_a_driver_that_is_too_old_leaves_the_node_serving(gpu, toy, keep, store, caplog):
+@pytest.mark.parametrize(
+    ("status", "complaint"),
+    [
+        ("cudaErrorInsufficientDriver", "install a newer driver"),
+        ("cudaErrorIllegalAddress", "cudaErrorIllegalAddress"),
+    ],
+)
+def test_a_driver_that_is_too_old_or_in_trouble_leaves_the_node_serving(
+    gpu, toy, keep, store, caplog, status, complaint
+):
     store.activate(keep(b"engine", passed=True, model=toy.digest).name)
-    gpu.cudaGetDeviceCount = lambda: (gpu.cudaError_t.cudaErrorInsufficientDriver, None)
+    gpu.cudaGetDeviceCount = lambda: (getattr(gpu.cudaError_t, status), None)
     with caplog.at_level("INFO"):
         assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
-    assert "install a newer driver" in caplog.text
-
-
-def test_a_driver_in_a_state_of_its_own_leaves_the_node_serving(gpu, toy, keep, store, caplog):
-    store.activate(keep(b"engine", passed=True, model=toy.digest).name)
-    gpu.cudaGetDeviceCount = lambda: (gpu.cudaError_t.cudaErrorIllegalAddress, None)
-    with caplog.at_level("INFO"):
-        assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
-    assert "cudaErrorIllegalAddress" in caplog.text
+    assert complaint in caplog.text
 
 
 def test_a_plan_that_is_rejected_while_it_serves_is_left_by_the_next_job(
