@@ -95,6 +95,11 @@ def _require_enough(recipe: Recipe, cases: Cases) -> None:
             f"{len(split.train)} patient that can be held out is too few: it takes two, one to "
             "learn from and one to judge by, each with slices that were looked at everywhere"
         )
+    if not split.train:
+        raise BadData(
+            f"all {len(split.held_out)} patients are held out, for the model to start from has "
+            "never learnt from them: give others beside them, or start from nothing"
+        )
     _say(
         f"patients learnt from: {len(split.train)} ({len(cases.train)} slices); "
         f"steering: {steering}; held out: {len(split.held_out)}"

@@ -118,3 +118,13 @@ def test_a_model_of_other_networks_is_no_start(model, recipe):
     other = recipe.model_copy(update={"targets": "each"})
     with pytest.raises(BadModel, match="are not the networks of recipe 'small'"):
         start_from(model, other)
+
+
+def test_where_all_patients_stay_unseen_nobody_is_left_to_learn_from(
+    model, data_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("trainer.starting.Start.held_out_of", lambda _, those: tuple(set(those)))
+    result = train(data_folder, tmp_path, "--start", str(model))
+    assert result.exit_code == 1
+    assert "give others beside them" in " ".join(result.output.split())
+    assert not (tmp_path / "model").exists()
