@@ -7,7 +7,6 @@ from pydicom import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.events import EventHandlerType
-from pynetdicom.pdu import P_DATA_TF
 
 from dicom_node.commitments import COMMITTED, Commitments, Question, on_n_event_report
 from dicom_node.errors import NotKept, PeerRefused, PeerUnavailable
@@ -83,35 +82,29 @@ def _ask(
 
 
 class _ReportHere:
-    """The report on the association that asked, which stays open until the answer has left.
+    """The report on the association that asked, which stays open until the answer is on its way.
 
-    pynetdicom lets an association be released while it handles a request: the answer would follow
-    the release, and the peer would never see it.
+    pynetdicom serves a report in a thread of its own, and lets the association be released
+    meanwhile: the answer would follow the release, and the peer would never see it.
     """
 
     def __init__(self, commitments: Commitments) -> None:
         self._commitments = commitments
-        self._came = False
-        self._answered = threading.Event()
+        self._server: threading.Thread | None = None
 
     def handlers(self) -> Sequence[EventHandlerType]:
         """Return what the association must call."""
-        return (evt.EVT_N_EVENT_REPORT, self._take), (evt.EVT_PDU_SENT, self._note_sent)
+        return ((evt.EVT_N_EVENT_REPORT, self._take),)
 
     def wait_until_answered(self, at_most_s: float) -> None:
         """Return once a report that came has been answered; at once if none came."""
-        if self._came:
-            self._answered.wait(at_most_s)
+        if self._server:
+            self._server.join(at_most_s)
 
     def _take(self, event: evt.Event) -> tuple[int, None]:
         """Note what the peer reports."""
-        self._came = True
+        self._server = threading.current_thread()
         return on_n_event_report(event, self._commitments)
-
-    def _note_sent(self, event: evt.Event) -> None:
-        """See the answer leave: the first message after the report came."""
-        if self._came and isinstance(event.pdu, P_DATA_TF):
-            self._answered.set()
 
 
 def _request(transaction: str, wanted: Reference) -> Dataset:

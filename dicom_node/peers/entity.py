@@ -1,5 +1,6 @@
 """A DICOM application entity that this node calls: who it is, and how an association is opened."""
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ Context = tuple[UID, UID]
 
 ANSWER_BYTES = 1 << 24
 """No answer of a peer comes in a longer piece."""
+
+SETTLE_S = 1.0
+"""How long pynetdicom's threads get to take note of what happened."""
 
 TRANSIENT_REJECTION = 2
 """Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
@@ -72,9 +76,12 @@ class Entity:
         try:
             self._require_established(association, contexts)
             yield association
+        except PeerSilent:
+            association.join(SETTLE_S)  # its thread may yet have to note that the peer aborted
+            raise
         finally:
             if association.is_established:
-                association.release()
+                _release(association)
 
     def unaccepted(self, contexts: Collection[Context]) -> PeerRefused:
         """Return the error of a peer that does not accept these contexts."""
@@ -113,6 +120,20 @@ class Entity:
         if answer.result == TRANSIENT_REJECTION:
             return PeerUnavailable(said)
         return PeerRefused(f"{said}; make the two AE titles known to the peer")
+
+
+def _release(association: Association) -> None:
+    """Release an association, as its own `release` does, but never wait for ever.
+
+    pynetdicom pauses its reactor first, and waits for the mark that it is paused. It serves a
+    report (N-EVENT-REPORT) in a thread of its own, which takes that mark away when it is done.
+    """
+    association._reactor_checkpoint.clear()
+    deadline = time.monotonic() + SETTLE_S
+    while not association._is_paused and time.monotonic() < deadline:
+        time.sleep(0.001)
+    association.acse.negotiate_release()
+    association._reactor_checkpoint.set()
 
 
 def accepted(association: Association) -> set[Context]:

@@ -62,7 +62,7 @@ class Archive:
         request = event.action_information
         self.requests.append(str(request.TransactionUID))
         if self.action_status == 0x0000 and self.report_to is not None:
-            threading.Thread(target=self.report, args=(event.assoc, request)).start()
+            threading.Thread(target=self.report, args=(event.assoc, request), daemon=True).start()
         return self.action_status, None
 
     def report(self, association, request):
