@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, _config, evt
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.commitments import Commitments, on_n_event_report
+from dicom_node.endings import PromptAE, on_disconnected
 from dicom_node.intake import Intake
 from dicom_node.listener import Deaf, Listener
 from dicom_node.spool import Spool
@@ -64,6 +65,7 @@ def listen(
         block=False,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, on_connection, [limits.network_s, limits.pdu_bytes]),
+            (evt.EVT_CONN_CLOSE, on_disconnected),
             *Intake(spool, listener, limits.associations).handlers(),
             (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
             (evt.EVT_RELEASED, on_closed, [listener]),
@@ -73,9 +75,9 @@ def listen(
     return cast(ThreadedAssociationServer, server)  # as it is when it does not block
 
 
-def receiver(ae_title: str, limits: Limits = Limits()) -> AE:
+def receiver(ae_title: str, limits: Limits = Limits()) -> PromptAE:
     """Return the application entity that receives, with all that it accepts."""
-    ae = AE(ae_title)
+    ae = PromptAE(ae_title)
     ae.maximum_associations = limits.associations
     ae.maximum_pdu_size = limits.pdu_bytes
     ae.acse_timeout = limits.acse_s

@@ -1,0 +1,68 @@
+"""How a receiver's associations end: each with its connection, and all of them with the receiver.
+
+pynetdicom alone goes on waiting for what can no longer come, or may never.
+"""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+
+SETTLE_S = 1.0
+"""How long whoever is connected gets to take note that the receiver ends."""
+
+AWAITING_REQUEST = "Sta2"
+"""State of a connection before its association request has come (PS3.8 9.2.1)."""
+
+
+def on_disconnected(event: Event) -> None:
+    """Let an association that never began end with its connection.
+
+    Otherwise it waits for its request until `acse_timeout`, and counts as open: a health check each
+    second, by connecting and no more, would leave no room for senders.
+    """
+    dul = event.assoc.dul
+    if dul.state_machine.current_state == AWAITING_REQUEST:
+        nothing: Any = None  # is what it finds there when its time is over
+        dul.to_user_queue.put(nothing)
+
+
+class PromptAE(AE):
+    """An application entity that ends at once, also where a peer does not answer."""
+
+    def shutdown(self) -> None:
+        """Abort what is open and end.
+
+        A peer that stopped in the middle of what it says would be waited for otherwise, for as long
+        as for any that is silent.
+        """
+        still = self.active_associations
+        for association in still:
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                _hang_up(association)
+        _join(still)
+        for association in still:
+            _hang_up(association)
+        _join(still)
+        super().shutdown()
+
+
+def _hang_up(association: Association) -> None:
+    """Let reading and writing end; the thread that does it closes what is left."""
+    wire = association.dul.socket
+    if wire is not None and wire.socket is not None:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            wire.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _join(associations: Iterable[Association]) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    for association in associations:
+        association.join(max(0.0, deadline - time.monotonic()))
