@@ -161,7 +161,10 @@ class Assembler:
 
     def _all_here(self, series: SeriesKey) -> bool:
         expected = self._expected.get(series.series_uid)
-        return expected is not None and len(self.spool.paths(series)) >= expected
+        try:
+            return expected is not None and len(self.spool.paths(series)) >= expected
+        except OSError:  # the disk cannot say now: the quiet time will do
+            return False
 
     def _wait_s(self, arrival: Arrival) -> float:
         if arrival.sending:
@@ -174,11 +177,8 @@ class Assembler:
                 return
             del self._arriving[series]
             self._expected.pop(series.series_uid, None)
-        paths = self.spool.paths(series)
-        if not paths:  # removed meanwhile: it was handed over before
-            return
         try:
-            self.on_complete(ReceivedSeries(series.study_uid, series.series_uid, paths))
+            self._offer(series)
         except Exception:  # the edge of this thread: whatever it was, the series must not be lost
             logger.exception(
                 "series not taken, will be offered again",
@@ -186,6 +186,10 @@ class Assembler:
             )
             with self._lock:
                 self._arriving.setdefault(series, Arrival(self._clock() + TRY_AGAIN_S))
+
+    def _offer(self, series: SeriesKey) -> None:
+        if paths := self.spool.paths(series):  # otherwise removed: it was handed over before
+            self.on_complete(ReceivedSeries(series.study_uid, series.series_uid, paths))
 
     def _run(self) -> None:
         while not self._stopping:

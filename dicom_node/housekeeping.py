@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.data_folder import DataFolder
+from dicom_node.errors import NodeError
 from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.retention import expired
 from dicom_node.spool import Spool
+from dicom_node.unforeseen import placed
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +58,11 @@ def kept_tidy(
             try:
                 with open_ledger(database_url) as ledger:
                     sweep(ledger, spool, data, keep_for)
-            except (OSError, SQLAlchemyError) as error:
+            except (OSError, SQLAlchemyError, NodeError) as error:
                 logger.warning("could not tidy up: %s", error, extra={"action": "sweep"})
+            except Exception as error:  # the edge of this thread: the next round may do better
+                said = f"unforeseen {placed(error)}"
+                logger.warning("could not tidy up: %s", said, extra={"action": "sweep"})
             stop.wait(EVERY_S)
 
     thread = threading.Thread(target=run, name="housekeeping", daemon=True)

@@ -111,6 +111,24 @@ def test_a_node_that_is_away_is_tried_again_with_growing_pauses(orthanc, handove
     assert len(orthanc.sent) == 1
 
 
+def test_a_series_that_orthanc_describes_oddly_does_not_hold_up_the_others(
+    orthanc, handover, clock, monkeypatch
+):
+    said = orthanc.RestApiGet
+    odd = {"/series/ct": b'{"Instances": ["ct-0"]}', "/instances/ct-0/simplified-tags": b"\xe9"}
+    monkeypatch.setattr(orthanc, "RestApiGet", lambda path: odd.get(path) or said(path))
+    orthanc.add("other", 40)
+    handover.offer("ct")
+    handover.offer("other")
+    assert handover.step() == pytest.approx(5)
+    assert [series for _, series in orthanc.sent] == ["other"]
+    assert handover.waiting()["ct"].reason == "unforeseen UnicodeDecodeError"
+    monkeypatch.undo()
+    clock.now += 5
+    assert handover.step() is None
+    assert [series for _, series in orthanc.sent] == ["other", "ct"]
+
+
 def test_nothing_is_tried_before_it_is_due(orthanc, handover, clock):
     orthanc.away = True
     handover.offer("ct")

@@ -1,3 +1,4 @@
+import errno
 import threading
 import time
 from dataclasses import dataclass
@@ -184,6 +185,25 @@ def test_a_series_that_was_not_taken_is_offered_again(node, caplog):
     node.assembler.on_complete = node.received.append
     assert node.after(10) == []
     assert node.after(TRY_AGAIN_S) == [received(path)]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_disk_in_trouble_holds_a_series_up_and_does_not_lose_it(node, caplog, announced):
+    sender = Sender()
+    path = node.keep(sender, 1)
+    node.assembler.association_closed(sender)
+    if announced:
+        node.assembler.expect(LIVER.series_uid, 1)
+    paths = node.spool.paths
+
+    def unreadable(series):
+        raise OSError(errno.EIO, "Input/output error")
+
+    node.spool.paths = unreadable
+    assert node.after(10) == []
+    assert "series not taken, will be offered again" in caplog.text
+    node.spool.paths = paths
+    assert node.after(10 + TRY_AGAIN_S) == [received(path)]
 
 
 def test_a_series_removed_while_it_waited_is_not_handed_over(node):

@@ -73,7 +73,7 @@ class Handover:
         now = self._clock()
         for series, each in self.waiting().items():
             if each.due <= now:
-                self._try(series, each)
+                self._try_anyhow(series, each)
         dues = [each.due for each in self.waiting().values()]
         return max(0.0, min(dues) - self._clock()) if dues else None
 
@@ -83,6 +83,12 @@ class Handover:
             self._waiting[series] = Waiting(asked or before.asked)
             self._note()
             self._changed.notify()
+
+    def _try_anyhow(self, series: str, each: Waiting) -> None:
+        try:
+            self._try(series, each)
+        except Exception as error:  # the edge of this thread: the other series go on
+            self._postpone(series, each, f"unforeseen {type(error).__name__}")
 
     def _try(self, series: str, each: Waiting) -> None:
         try:
