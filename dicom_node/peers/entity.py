@@ -1,6 +1,5 @@
 """A DICOM application entity that this node calls: who it is, and how an association is opened."""
 
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiat
 from pynetdicom.presentation import build_context
 
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.peers.rest import SETTLE_S, on_connected
 from dicom_node.wire import on_connection
 
 Context = tuple[UID, UID]
@@ -20,9 +20,6 @@ Context = tuple[UID, UID]
 
 ANSWER_BYTES = 1 << 24
 """No answer of a peer comes in a longer piece."""
-
-SETTLE_S = 1.0
-"""How long pynetdicom's threads get to take note of what happened."""
 
 TRANSIENT_REJECTION = 2
 """Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
@@ -70,6 +67,7 @@ class Entity:
             ext_neg=list(roles),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, on_connection, [self.answer_s, ANSWER_BYTES]),
+                (evt.EVT_CONN_OPEN, on_connected),
                 *handlers,
             ],
         )
@@ -125,13 +123,10 @@ class Entity:
 def _release(association: Association) -> None:
     """Release an association, as its own `release` does, but never wait for ever.
 
-    pynetdicom pauses its reactor first, and waits for the mark that it is paused. It serves a
-    report (N-EVENT-REPORT) in a thread of its own, which takes that mark away when it is done.
+    That one waits for the mark that the association's thread rests. pynetdicom serves a report
+    (N-EVENT-REPORT) in a thread of its own, which takes that mark away when it is done.
     """
     association._reactor_checkpoint.clear()
-    deadline = time.monotonic() + SETTLE_S
-    while not association._is_paused and time.monotonic() < deadline:
-        time.sleep(0.001)
     association.acse.negotiate_release()
     association._reactor_checkpoint.set()
 

@@ -11,6 +11,8 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 
 from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.peers import StorePeer
@@ -166,6 +168,28 @@ def test_many_files_go_over_one_association_each_as_it_is(archive, sources, tmp_
     assert counted == [1, 2, 3, 4, 5, 6]
     for path, arrived in zip(paths, box, strict=True):
         assert data_set_of(arrived) == data_set_of(path.read_bytes())
+
+
+@pytest.mark.timeout(30)
+def test_on_a_busy_machine_no_thread_takes_the_answer_of_another(archive, seg_file, monkeypatch):
+    peer, box = archive()
+    get = DIMSEServiceProvider.get_msg
+
+    def get_late(dimse, block=False):
+        if block and dimse.assoc.is_requestor:
+            time.sleep(0.1)
+        return get(dimse, block)
+
+    def wake_late(association, rests):
+        if not rests and association.is_requestor:
+            time.sleep(0.05)
+        vars(association)["rests"] = rests
+
+    late = property(lambda association: vars(association)["rests"], wake_late)
+    monkeypatch.setattr(Association, "_is_paused", late, raising=False)
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", get_late)
+    peer.send_many([seg_file] * 3)
+    assert len(box) == 3
 
 
 def test_the_file_that_is_not_taken_is_named(archive, seg_file):

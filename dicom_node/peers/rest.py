@@ -1,0 +1,49 @@
+"""Where the thread of an association rests while this side asks the peer something.
+
+pynetdicom lets that thread go after each answer, and believes that it rests again if it did so the
+last time. One that wakes late then takes the next answer for a request, and drops it: the peer
+seems silent for a minute. It also believes a mark that a report served meanwhile takes away.
+"""
+
+import threading
+
+from pynetdicom.events import Event
+
+SETTLE_S = 1.0
+"""How long pynetdicom's threads get to take note of what happened."""
+
+
+class Rest(threading.Event):
+    """Set while the thread may run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = threading.Condition()
+        self._taken = False
+        self.set()
+
+    def set(self) -> None:
+        """Let the thread run."""
+        with self._turn:
+            super().set()
+            self._turn.notify_all()
+
+    def clear(self) -> None:
+        """Return once the thread rests, or has not come to it for `SETTLE_S`."""
+        with self._turn:
+            super().clear()
+            self._turn.wait_for(lambda: self._taken, SETTLE_S)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Rest until the thread may run, and may still when it wakes."""
+        with self._turn:
+            self._taken = True
+            self._turn.notify_all()
+            may = self._turn.wait_for(self.is_set, timeout)
+            self._taken = False
+        return may
+
+
+def on_connected(event: Event) -> None:
+    """Give an association its place to rest, before its thread begins."""
+    event.assoc._reactor_checkpoint = Rest()
