@@ -39,7 +39,7 @@ class Entity:
     negotiate_s: float = 30
     """Time to agree on an association, and to release it."""
     answer_s: float = 60
-    """Time for the answer to one message."""
+    """Time for the answer to one message; an object gets more, by its size."""
 
     @contextmanager
     def associated(

@@ -25,6 +25,9 @@ VERIFICATION = UID("1.2.840.10008.1.1")
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Every node takes the second (PS3.5 10.1); what is in the first can be told in it."""
 
+SLOWEST_BYTES_PER_S = 50_000
+"""What a link must carry; pynetdicom counts the time for the answer from before the first byte."""
+
 _config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as the bytes that lie there
 
 
@@ -48,7 +51,7 @@ class StorePeer(Entity):
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
             as_it_is = (sop_class, syntax) in accepted(association)
-            self._store(association, path if as_it_is else dcmread(path))
+            self._store(association, path, path if as_it_is else dcmread(path))
 
     def confirm(self, path: Path) -> Confirmation:
         """Ask whether the peer keeps an object that it took."""
@@ -71,7 +74,7 @@ class StorePeer(Entity):
             self._require_accepted(association, asked)
             for count, path in enumerate(paths, start=1):
                 try:
-                    self._store(association, path)
+                    self._store(association, path, path)
                 except (PeerRefused, PeerUnavailable) as error:
                     where = f"at {path}, after {count - 1} of {len(paths)}"
                     raise type(error)(f"{error}; {where}") from error
@@ -86,7 +89,8 @@ class StorePeer(Entity):
         if missing := set(contexts) - accepted(association):
             raise self.unaccepted(missing)
 
-    def _store(self, association: Association, content: Path | Dataset) -> None:
+    def _store(self, association: Association, path: Path, content: Path | Dataset) -> None:
+        association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
             status = association.send_c_store(content)
         except RuntimeError as error:  # the peer aborted since the object before

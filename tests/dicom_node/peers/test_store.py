@@ -171,6 +171,24 @@ def test_many_files_go_over_one_association_each_as_it_is(archive, sources, tmp_
 
 
 @pytest.mark.timeout(30)
+def test_a_slow_link_is_given_the_time_that_an_object_takes(sources, tmp_path):
+    sources[0].PixelData = bytes(400_000)
+    (large,) = save(sources[:1], [ExplicitVRLittleEndian], tmp_path)
+    scp = AE("ARCHIVE")
+    scp.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
+    slow = [
+        (evt.EVT_PDU_RECV, lambda event: time.sleep(0.08)),  # 16 KB
+        (evt.EVT_C_STORE, lambda event: 0x0000),
+    ]
+    server = scp.start_server(("127.0.0.1", 0), block=False, evt_handlers=slow)
+    address = server.socket.getsockname()
+    try:
+        StorePeer("pacs", "ARCHIVE", *address, answer_s=1).send(large)
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.timeout(30)
 def test_on_a_busy_machine_no_thread_takes_the_answer_of_another(archive, seg_file, monkeypatch):
     peer, box = archive()
     get = DIMSEServiceProvider.get_msg
