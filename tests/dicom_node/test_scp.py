@@ -18,13 +18,14 @@ from pydicom.uid import (
     MRImageStorage,
     SegmentationStorage,
 )
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, build_context
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, build_context, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import StoreStatus
 from dicom_node.header import SeriesKey
+from dicom_node.peers.rest import on_connected
 from dicom_node.scp import Limits, listen
 from dicom_node.spool import Spool
 
@@ -97,7 +98,7 @@ def associate(address, contexts=((CTImageStorage, ExplicitVRLittleEndian),)):
     ae = AE()
     for abstract, syntax in contexts:
         ae.add_requested_context(abstract, syntax)
-    return ae.associate(*address)
+    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, on_connected)])
 
 
 def send(instances, address, syntax=ExplicitVRLittleEndian):
