@@ -2,11 +2,11 @@
 
 import logging
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from queue import SimpleQueue
 from time import perf_counter
 from types import FrameType
 
@@ -54,15 +54,17 @@ def serve(opened: Opening) -> None:
     Raises:
         NodeError, EngineError: it could not start, and the message says what would do.
     """
-    told = threading.Event()
+    told: SimpleQueue[int] = (
+        SimpleQueue()
+    )  # an event has a lock, which what is interrupted may hold
 
     def stop(number: int, frame: FrameType | None) -> None:
-        told.set()
+        told.put(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     with working(opened):
-        told.wait()
+        told.get()
         logger.info("stopping", extra={"action": "stop"})
 
 

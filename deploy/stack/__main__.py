@@ -3,8 +3,8 @@
 import argparse
 import signal
 import sys
-import threading
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from deploy.stack.errors import StackError
 from deploy.stack.links import Links
@@ -17,15 +17,17 @@ LOOK_S = 1.0
 def main() -> int:
     """Run the stack; the exit status is 1 if it could not, or if a part of it ended."""
     options = _options()
-    told = threading.Event()
+    told: SimpleQueue[int] = (
+        SimpleQueue()
+    )  # an event has a lock, which what is interrupted may hold
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda number, _: told.put(number))
     ports = Ports.free() if options.free_ports else Ports.usual()
     try:
         with running_stack(options.folder, ports, model=options.model) as stack:
             print(_welcome(stack, options.folder), flush=True)
             links = Links(stack.log)
-            while not told.wait(LOOK_S):
+            while not _is_told(told):
                 for link in links.fresh():
                     print(f"Segmented: {link}", flush=True)
                 if ended := stack.ended():
@@ -35,6 +37,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _is_told(told: "SimpleQueue[int]") -> bool:
+    """Tell, after a second at most, whether to stop."""
+    try:
+        told.get(timeout=LOOK_S)
+    except Empty:
+        return False
+    return True
 
 
 def _options() -> argparse.Namespace:
