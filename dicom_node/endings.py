@@ -1,4 +1,4 @@
-"""How a receiver's associations end: each with its connection, and all of them with the receiver.
+"""How associations end: each with its connection, and all of a receiver's with the receiver.
 
 pynetdicom alone goes on waiting for what can no longer come, or may never.
 """
@@ -46,20 +46,24 @@ class PromptAE(AE):
             if association.is_established:
                 association.abort(block=False)
             else:
-                _hang_up(association)
+                hang_up(association)
         _join(still)
         for association in still:
-            _hang_up(association)
+            hang_up(association)
         _join(still)
         super().shutdown()
 
 
-def _hang_up(association: Association) -> None:
-    """Let reading and writing end; the thread that does it closes what is left."""
+def hang_up(association: Association) -> None:
+    """Let reading and writing end; the thread that does it closes what is left, if it lives."""
     wire = association.dul.socket
-    if wire is not None and wire.socket is not None:
-        with contextlib.suppress(OSError):  # closed meanwhile
-            wire.socket.shutdown(socket.SHUT_RDWR)
+    connection = wire.socket if wire is not None else None
+    if wire is None or connection is None:
+        return
+    with contextlib.suppress(OSError):  # closed meanwhile
+        connection.shutdown(socket.SHUT_RDWR)
+    if not association.dul.is_alive():
+        wire.close()
 
 
 def _join(associations: Iterable[Association]) -> None:

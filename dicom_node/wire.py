@@ -24,13 +24,27 @@ ASSOCIATE_BYTES = 1 << 20
 
 
 def on_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
-    """Prepare a new connection: no read or write waits longer, and no PDU is much longer."""
+    """Prepare a new connection: no read or write waits longer, and no PDU is much longer.
+
+    One that cannot be prepared is closed: its waits would have no end.
+    """
     dul = event.assoc.dul
-    outgoing = Outgoing()
+    try:
+        outgoing = Outgoing()
+    except OSError:  # too many files are open
+        _give_up(cast(AssociationSocket, dul.socket))
+        raise  # pynetdicom logs it
     wire = Wire(cast(AssociationSocket, dul.socket), outgoing, max(pdu_bytes, ASSOCIATE_BYTES))
     wire.limit(timeout_s)
     # At this moment nothing waits in the queue, and its thread does not wait for anything.
     dul.socket, dul.to_provider_queue, dul._run_loop_delay = wire, outgoing, 0
+
+
+def _give_up(plain: AssociationSocket) -> None:
+    connection = plain.socket
+    plain.close()
+    if connection is not None:
+        connection.close()  # pynetdicom does not if the peer was faster
 
 
 class Outgoing(queue.Queue[Any]):

@@ -11,6 +11,7 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 
+from dicom_node.endings import hang_up
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.peers.rest import SETTLE_S, on_connected
 from dicom_node.wire import on_connection
@@ -78,8 +79,9 @@ class Entity:
             association.join(SETTLE_S)  # its thread may yet have to note that the peer aborted
             raise
         finally:
-            if association.is_established:
+            if association.is_established and association.dul.is_alive():
                 _release(association)
+            hang_up(association)  # also where the thread that should have done so has died
 
     def unaccepted(self, contexts: Collection[Context]) -> PeerRefused:
         """Return the error of a peer that does not accept these contexts."""

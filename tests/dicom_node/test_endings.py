@@ -1,12 +1,16 @@
 """No association outlives its connection, and none the receiver."""
 
+import errno
 import socket
 import time
 
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from dicom_node.errors import PeerUnavailable
+from dicom_node.peers.entity import Entity
 from dicom_node.scp import Limits, listen
 from dicom_node.spool import Spool
 
@@ -84,3 +88,39 @@ def test_the_end_of_the_receiver_tells_who_listens(server):
     server.ae.shutdown()
     sender.join(5)
     assert sender.is_aborted
+
+
+@pytest.mark.timeout(20)
+def test_a_connection_whose_waits_would_have_no_end_is_closed(server, monkeypatch):
+    def too_many(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("socket.socketpair", too_many)
+    with pytest.raises(PeerUnavailable, match="no association"), call(server):
+        pass
+    with says_nothing(server) as caller:
+        assert caller.recv(1) == b""
+    monkeypatch.undo()
+    until_established(server).release()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_peer_hears_the_end_also_from_a_caller_whose_thread_died(server):
+    with call(server) as association:
+        association.dul.event_queue.put("Evt5")  # "connected", which it is
+        association.dul.join(5)
+        assert server.active_associations
+    assert all_over(server)
+
+
+def call(server):
+    entity = Entity("node", "TEST", *server.socket.getsockname())
+    return entity.associated([(Verification, ImplicitVRLittleEndian)])
+
+
+def all_over(server, seconds=5):
+    deadline = time.monotonic() + seconds
+    while server.active_associations and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not server.active_associations
