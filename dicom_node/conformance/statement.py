@@ -17,9 +17,11 @@ from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
 from dicom_node.peers.commitment import SAME_ASSOCIATION_S
 from dicom_node.peers.confirmation import REPORT_S
 from dicom_node.peers.entity import Entity
+from dicom_node.peers.store import SLOWEST_BYTES_PER_S
 from dicom_node.peers.stow import TRY_LATER
 from dicom_node.profile import Encoding, Kind
 from dicom_node.scp import Limits, receiver
+from dicom_node.sources.entity import BRING_S
 
 Made = Mapping[Kind, list[list[Example]]]
 """Examples of each kind of object, in each of its encodings."""
@@ -42,6 +44,8 @@ def _words() -> dict[str, str]:
         "deliveries": DELIVERIES_AT_ONCE,
         "same_association_s": SAME_ASSOCIATION_S,
         "report_s": REPORT_S,
+        "slowest_kb": SLOWEST_BYTES_PER_S / 1000,
+        "bring_s": BRING_S,
     }
     return {
         **{key: f"{number:g}" for key, number in numbers.items()},

@@ -68,7 +68,7 @@ def _ask(
         request = _request(commitments.ask(question), wanted)
         status, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, WELL_KNOWN_INSTANCE)
         if "Status" not in status:
-            raise peer.silent()
+            raise peer.silent(association)
         if status.Status != 0x0000:
             raise PeerRefused(
                 f"{peer.name} answered the request for storage commitment with"

@@ -91,11 +91,11 @@ class Entity:
             " allow it there"
         )
 
-    def silent(self) -> PeerSilent:
+    def silent(self, association: Association) -> PeerSilent:
         """Return the error of a peer that gave no answer on an open association."""
         return PeerSilent(
             f"{self.name}: {self.ae_title} at {self.host}:{self.port} broke off, or gave no answer"
-            f" within {self.answer_s:g} s"
+            f" within {association.dimse_timeout:.3g} s"
         )
 
     def _require_established(self, association: Association, asked: Sequence[Context]) -> None:

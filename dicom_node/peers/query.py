@@ -24,7 +24,7 @@ def find(peer: Entity, identifier: Dataset) -> Iterator[Dataset]:
     with peer.associated([(STUDY_ROOT_FIND, ImplicitVRLittleEndian)]) as association:
         for status, match in association.send_c_find(identifier, STUDY_ROOT_FIND):
             if "Status" not in status:
-                raise peer.silent()
+                raise peer.silent(association)
             if status.Status in PENDING and match is not None:
                 yield match
             elif status.Status not in (SUCCESS, *PENDING):

@@ -83,7 +83,7 @@ class StorePeer(Entity):
     def echo(self) -> None:
         """Return if the peer answers a C-ECHO."""
         with self.associated([(VERIFICATION, ImplicitVRLittleEndian)]) as association:
-            self._check(association.send_c_echo())
+            self._check(association, association.send_c_echo())
 
     def _require_accepted(self, association: Association, contexts: Collection[Context]) -> None:
         if missing := set(contexts) - accepted(association):
@@ -94,13 +94,13 @@ class StorePeer(Entity):
         try:
             status = association.send_c_store(content)
         except RuntimeError as error:  # the peer aborted since the object before
-            raise self.silent() from error
-        self._check(status)
+            raise self.silent(association) from error
+        self._check(association, status)
 
-    def _check(self, status: Dataset) -> None:
+    def _check(self, association: Association, status: Dataset) -> None:
         """Raise unless `status`, a group of command elements, says that all is well."""
         if "Status" not in status:  # pynetdicom's way to say timeout or abort
-            raise self.silent()
+            raise self.silent(association)
         if not is_stored(status.Status):
             raise failure(self.name, status.Status)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydicom import Dataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ImplicitVRLittleEndian
 from pynetdicom import ALL_TRANSFER_SYNTAXES, build_role
+from pynetdicom.association import Association as DicomAssociation
 
 from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
 from dicom_node.header import SeriesKey
@@ -24,6 +25,10 @@ IMAGES = (CTImageStorage, EnhancedCTImageStorage)
 
 PENDING, DESTINATION_UNKNOWN = 0xFF00, 0xA801
 """Statuses of C-MOVE (PS3.4 table C.4-2)."""
+
+BRING_S = 600.0
+"""How long an archive may say nothing while it brings a series from where it lies, as a tape; it
+need not answer before it is through (PS3.7 9.1.4.1)."""
 
 STUDY_KEYS = ("StudyInstanceUID", "StudyDescription")
 SERIES_KEYS = (
@@ -71,7 +76,8 @@ class EntitySource:
         with self.entity.associated([get, *contexts], handlers, roles) as association:
             if get not in accepted(association):
                 raise PeerRefused(f"{self.name} has no C-GET; `hepar pull` does without")
-            self._follow(association.send_c_get(_of(series), STUDY_ROOT_GET))
+            association.dimse_timeout = BRING_S
+            self._follow(association, association.send_c_get(_of(series), STUDY_ROOT_GET))
 
     def move(self, series: FoundSeries, ae_title: str, progress: Callable[[int], None]) -> None:
         """Let the archive send every instance of a series to `ae_title`, by C-MOVE.
@@ -80,11 +86,13 @@ class EntitySource:
             PeerRefused: it does not know that title, or not how to send.
         """
         with self.entity.associated([(STUDY_ROOT_MOVE, ImplicitVRLittleEndian)]) as association:
+            association.dimse_timeout = BRING_S
             answers = association.send_c_move(_of(series), ae_title, STUDY_ROOT_MOVE)
-            self._follow(answers, ae_title, progress)
+            self._follow(association, answers, ae_title, progress)
 
     def _follow(
         self,
+        association: DicomAssociation,
         answers: Iterator[tuple[Dataset, Dataset | None]],
         ae_title: str = "",
         progress: Callable[[int], None] = lambda _: None,
@@ -92,7 +100,7 @@ class EntitySource:
         """Listen to the end of the answers; raise unless all instances were sent."""
         for status, _ in answers:
             if "Status" not in status:
-                raise self.entity.silent()
+                raise self.entity.silent(association)
             if status.Status == PENDING:
                 progress(int(status.get("NumberOfCompletedSuboperations") or 0))
                 continue

@@ -132,7 +132,7 @@ def test_a_peer_that_never_answers_is_unavailable_after_a_while(archive, seg_fil
         return 0x0000
 
     peer, _ = archive(status=sleep, answer_s=0.3)
-    with pytest.raises(PeerUnavailable, match=r"no answer within 0\.3 s"):
+    with pytest.raises(PeerUnavailable, match=r"no answer within 0\.\d+ s"):
         peer.send(seg_file)
 
 

@@ -1,5 +1,7 @@
 """What is already in an archive can be found and fetched, whichever way the archive speaks."""
 
+import time
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -105,6 +107,25 @@ def test_an_archive_without_c_get_is_told_apart(old_and_new, tmp_path):
             source.fetch(found, tmp_path, print)
     finally:
         archive.stop()
+
+
+@pytest.mark.timeout(30)
+def test_an_archive_may_take_its_time_to_bring_a_series(old_and_new, tmp_path, monkeypatch):
+    archive, told = DicomArchive(old_and_new[0]), []
+    send = archive.send
+
+    def send_late(event):
+        time.sleep(2)
+        yield from send(event)
+
+    monkeypatch.setattr(archive, "send", send_late)
+    try:
+        source = to_source(replace(archive.peer, answer_s=1))
+        (found,) = find(source, Wanted(since=date(2026, 1, 1)))
+        source.fetch(found, tmp_path, told.append)
+    finally:
+        archive.stop()
+    assert told[-1] == found.instances
 
 
 def test_a_destination_that_the_archive_does_not_know_is_named(old_and_new):
