@@ -54,9 +54,8 @@ def serve(opened: Opening) -> None:
     Raises:
         NodeError, EngineError: it could not start, and the message says what would do.
     """
-    told: SimpleQueue[int] = (
-        SimpleQueue()
-    )  # an event has a lock, which what is interrupted may hold
+    # Not an event: it has a lock, and what a signal interrupts may hold it.
+    told: SimpleQueue[int] = SimpleQueue()
 
     def stop(number: int, frame: FrameType | None) -> None:
         told.put(number)

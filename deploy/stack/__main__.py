@@ -17,9 +17,8 @@ LOOK_S = 1.0
 def main() -> int:
     """Run the stack; the exit status is 1 if it could not, or if a part of it ended."""
     options = _options()
-    told: SimpleQueue[int] = (
-        SimpleQueue()
-    )  # an event has a lock, which what is interrupted may hold
+    # Not an event: it has a lock, and what a signal interrupts may hold it.
+    told: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told.put(number))
     ports = Ports.free() if options.free_ports else Ports.usual()
