@@ -77,3 +77,8 @@ def test_a_folded_network_scores_as_before_and_can_be_unfolded(name):
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), network(x), atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(again(x), network(x), atol=1e-4, rtol=1e-3)
+
+
+def test_no_norm_of_a_network_in_three_dimensions_outlives_its_folding():
+    folded = fold(make("dynunet", 3, 2).eval())
+    assert not any(isinstance(part, torch.nn.BatchNorm3d) for part in folded.modules())

@@ -8,6 +8,7 @@ import torch
 
 from tests.trainer.test_recipes import hepar
 from trainer.errors import BadModel
+from trainer.learner import Learner
 from trainer.members import make_member
 from trainer.recipe import Recipe, load_recipe
 from trainer.run import read_cases
@@ -95,6 +96,15 @@ def test_a_member_starts_from_the_weights_that_it_is_given(model, recipe, data_f
     kernels = [name for name, weights in given.items() if weights.ndim == 4]
     assert kernels
     assert all(torch.allclose(kept[name], given[name], atol=1e-6) for name in kernels)
+
+
+def test_a_learner_begins_with_norms_that_have_measured_what_they_see(model, recipe):
+    (begun,) = start_from(model, recipe).members
+    learner = Learner(recipe, recipe.members[0], patients=0)
+    learner.begin_at(begun, [160 * torch.rand(4, 1, 64, 64)])
+    norms = [part for part in learner.network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.running_mean.abs().max() > 0 for norm in norms)  # as a model folder keeps none
 
 
 def test_who_was_held_out_before_stays_so_and_the_model_says_where_it_started(
