@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 SETTLE_S = 1.0
-"""How long whoever is connected gets to take note that the receiver ends."""
+"""How long peers and pynetdicom's threads get to take note of what happened."""
 
 AWAITING_REQUEST = "Sta2"
 """State of a connection before its association request has come (PS3.8 9.2.1)."""

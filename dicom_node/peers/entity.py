@@ -11,9 +11,9 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 
-from dicom_node.endings import hang_up
+from dicom_node.endings import SETTLE_S, hang_up
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
-from dicom_node.peers.rest import SETTLE_S, on_connected
+from dicom_node.peers.rest import rest_for_certain
 from dicom_node.wire import on_connection
 
 Context = tuple[UID, UID]
@@ -68,7 +68,7 @@ class Entity:
             ext_neg=list(roles),
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, on_connection, [self.answer_s, ANSWER_BYTES]),
-                (evt.EVT_CONN_OPEN, on_connected),
+                (evt.EVT_CONN_OPEN, rest_for_certain),
                 *handlers,
             ],
         )

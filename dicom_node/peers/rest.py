@@ -7,17 +7,18 @@ seems silent for a minute. It also believes a mark that a report served meanwhil
 
 import threading
 
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 
-SETTLE_S = 1.0
-"""How long pynetdicom's threads get to take note of what happened."""
+from dicom_node.endings import SETTLE_S
 
 
 class Rest(threading.Event):
     """Set while the thread may run."""
 
-    def __init__(self) -> None:
+    def __init__(self, association: Association) -> None:
         super().__init__()
+        self._association = association
         self._turn = threading.Condition()
         self._taken = False
         self.set()
@@ -29,10 +30,14 @@ class Rest(threading.Event):
             self._turn.notify_all()
 
     def clear(self) -> None:
-        """Return once the thread rests, or has not come to it for `SETTLE_S`."""
+        """Return once the thread rests, or has not come to it for `SETTLE_S`: it may have ended.
+
+        pynetdicom then waits for its own mark, which a thread that has ended would never set.
+        """
         with self._turn:
             super().clear()
             self._turn.wait_for(lambda: self._taken, SETTLE_S)
+        self._association._is_paused = True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Rest until the thread may run, and may still when it wakes."""
@@ -44,6 +49,6 @@ class Rest(threading.Event):
         return may
 
 
-def on_connected(event: Event) -> None:
-    """Give an association its place to rest, before its thread begins."""
-    event.assoc._reactor_checkpoint = Rest()
+def rest_for_certain(event: Event) -> None:
+    """Give a new connection's association its place to rest, before its thread begins."""
+    event.assoc._reactor_checkpoint = Rest(event.assoc)

@@ -50,8 +50,7 @@ class StorePeer(Entity):
         syntaxes = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
-            as_it_is = (sop_class, syntax) in accepted(association)
-            self._store(association, path, path if as_it_is else dcmread(path))
+            self._store(association, path)
 
     def confirm(self, path: Path) -> Confirmation:
         """Ask whether the peer keeps an object that it took."""
@@ -74,7 +73,7 @@ class StorePeer(Entity):
             self._require_accepted(association, asked)
             for count, path in enumerate(paths, start=1):
                 try:
-                    self._store(association, path, path)
+                    self._store(association, path)
                 except (PeerRefused, PeerUnavailable) as error:
                     where = f"at {path}, after {count - 1} of {len(paths)}"
                     raise type(error)(f"{error}; {where}") from error
@@ -89,10 +88,11 @@ class StorePeer(Entity):
         if missing := set(contexts) - accepted(association):
             raise self.unaccepted(missing)
 
-    def _store(self, association: Association, path: Path, content: Path | Dataset) -> None:
+    def _store(self, association: Association, path: Path) -> None:
+        as_it_is = _context(path) in accepted(association)
         association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
-            status = association.send_c_store(content)
+            status = association.send_c_store(path if as_it_is else dcmread(path))
         except RuntimeError as error:  # the peer aborted since the object before
             raise self.silent(association) from error
         self._check(association, status)

@@ -25,7 +25,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import StoreStatus
 from dicom_node.header import SeriesKey
-from dicom_node.peers.rest import on_connected
+from dicom_node.peers.rest import rest_for_certain
 from dicom_node.scp import Limits, listen
 from dicom_node.spool import Spool
 
@@ -98,7 +98,7 @@ def associate(address, contexts=((CTImageStorage, ExplicitVRLittleEndian),)):
     ae = AE()
     for abstract, syntax in contexts:
         ae.add_requested_context(abstract, syntax)
-    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, on_connected)])
+    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, rest_for_certain)])
 
 
 def send(instances, address, syntax=ExplicitVRLittleEndian):

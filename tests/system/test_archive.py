@@ -84,4 +84,4 @@ def test_the_liver_of_chaos3_is_where_experts_drew_it(
     grid = expected_labels("chaos3").geometry
     drawn = on_grid(SimpleITK.ReadImage(str(shared_data / "ct/chaos3/liver.nii.gz")), grid)
     found = sum(on_grid(image, grid) for image in read_by_dcmqi(segs["chaos3"], tmp_path).values())
-    assert dice(found > 0, drawn) >= 0.955
+    assert dice(found > 0, drawn) >= 0.96

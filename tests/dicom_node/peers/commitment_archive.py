@@ -13,7 +13,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from dicom_node.peers.rest import on_connected
+from dicom_node.peers.rest import rest_for_certain
 from dicom_node.wire import on_connection
 
 PAUSE_S = 0.05
@@ -49,7 +49,7 @@ class Archive:
             block=False,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, on_connection, [30.0, 1 << 20]),
-                (evt.EVT_CONN_OPEN, on_connected),
+                (evt.EVT_CONN_OPEN, rest_for_certain),
                 (evt.EVT_C_STORE, self.keep),
                 (evt.EVT_N_ACTION, self.commit),
                 (evt.EVT_C_FIND, self.search),

@@ -85,12 +85,12 @@ def test_the_answer_to_a_report_leaves_before_the_association_ends(peer_of, seg_
 def test_an_association_ends_though_the_mark_that_its_reactor_rests_was_taken_away(
     peer_of, seg_file, monkeypatch
 ):
-    def slow(event, commitments):
+    def take_it_away(event, commitments):
         never = property(lambda _: False, lambda *_: None)
         monkeypatch.setattr("pynetdicom.association.Association._is_paused", never, raising=False)
         return on_n_event_report(event, commitments)
 
-    monkeypatch.setattr("dicom_node.peers.commitment.on_n_event_report", slow)
+    monkeypatch.setattr("dicom_node.peers.commitment.on_n_event_report", take_it_away)
     assert peer_of(Archive(report_to="same")).confirm(seg_file) is Confirmation.COMMITTED
 
 
