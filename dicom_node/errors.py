@@ -17,6 +17,8 @@ NodeError
 └── AlreadyRunning       another node uses the same data folder or port
 """
 
+import struct
+import zlib
 from enum import IntEnum
 from typing import ClassVar
 
@@ -32,6 +34,10 @@ class StoreStatus(IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000
+
+
+UNREADABLE = (ValueError, KeyError, EOFError, NotImplementedError, struct.error, zlib.error)
+"""Raised by pydicom and zlib on bytes that are no data set."""
 
 
 class NodeError(Exception):

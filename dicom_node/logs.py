@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from copy import copy
 
-from dicom_node.unforeseen import placed
+from dicom_node.error_location import placed
 
 FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 """The `extra` fields that a line shows, in this order."""

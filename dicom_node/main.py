@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 from rich.console import Console
 
-from dicom_node.commands.late import LateGroup
+from dicom_node.commands.lazy import LateGroup
 from dicom_node.errors import NodeError
 from engine.errors import EngineError
 

@@ -15,7 +15,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from engine.devices.cuda import gpus
+from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from typer.testing import CliRunner
 
 from dicom_node.main import build
-from dicom_node.phantom_series import write_series, write_truth
+from dicom_node.results.phantom import write_series, write_truth
 from engine.model import load_model
 from engine.phantom import make_phantom
 from tests.trainer.datasets.layouts import write_ircad

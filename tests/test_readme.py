@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dicom_node.config import load_settings
+from dicom_node.config.settings import load_settings
 from dicom_node.main import build
 
 README = Path(__file__).resolve().parents[1] / "README.md"

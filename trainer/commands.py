@@ -11,10 +11,10 @@ import typer
 
 from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.model import default_model_folder
-from trainer.choices import Bits, DeviceName, TrainingPrecision
-from trainer.complaints import errors_said
+from trainer.cli_errors import errors_said
 from trainer.datasets.commands import app as dataset
-from trainer.recipe import load_recipe
+from trainer.option_choices import Bits, DeviceName, TrainingPrecision
+from trainer.recipe.recipe import load_recipe
 
 RecipeName = Annotated[
     str,
@@ -71,8 +71,8 @@ def train(
     called again with the same --run, it goes on at the last epoch.
     """
     with errors_said():
-        from trainer.making import Run, train_model
-        from trainer.training import Machine, usual_workers
+        from trainer.train_command import Run, train_model
+        from trainer.training.loop import Machine, usual_workers
 
         wanted = load_recipe(recipe, change or ())
         folder = run or Path("runs") / wanted.name
@@ -104,7 +104,7 @@ def export(
     A variant that strays too far from float32 is refused; its loss of Dice stands in its card.
     """
     with errors_said():
-        from trainer.variants import export_variant
+        from trainer.export.variants import export_variant
 
         export_variant(run, output, precision.value, data)
 
@@ -161,7 +161,7 @@ def evaluate(
     """
     with errors_said():
         from trainer.evaluation.command import Data, Marking, Output, evaluate_command
-        from trainer.evaluation.subjects import Whom
+        from trainer.evaluation.run.patients import Whom
 
         models = tuple(model or ([] if segs else [default_model_folder()]))
         whom = Whom.EVERYONE if everyone else Whom.TRAINED if trained else Whom.UNSEEN
@@ -197,7 +197,7 @@ def explain(
     Writes a page that stands alone and says what each map shows.
     """
     with errors_said():
-        from trainer.looking.command import Wanted, explain_command
+        from trainer.explain.command import Wanted, explain_command
 
         wanted = Wanted(data, tuple(patient or ()), series, truth, tuple(slices or ()))
         explain_command(model or default_model_folder(), wanted, output)

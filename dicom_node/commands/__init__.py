@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands.late import promise
+from dicom_node.commands.lazy import promise
 
 NODE, TOOLS = "The node", "Without a node"
 """Panels of `hepar --help`."""

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from dicom_node.errors import BadConfiguration
-from dicom_node.rules import Rules
-from dicom_node.selection import why_not_pull
-from dicom_node.sources import FoundSeries, Source, Wanted, find
-from dicom_node.sources.wanted import to_date
+from dicom_node.retrieve.query import FoundSeries, Wanted, to_date
+from dicom_node.retrieve.source import Source, find
+from dicom_node.selection.rules import Rules
+from dicom_node.selection.why_not import why_not_pull
 
 Study = Annotated[str, typer.Option("--study", metavar="UID", help="Only this study.")]
 Since = Annotated[

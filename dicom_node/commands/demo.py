@@ -10,15 +10,15 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from dicom_node.commands.options import Model, require_folder
-from dicom_node.demo import Demonstration, demonstrate
-from dicom_node.discovery import discover
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.job import Job, State
 from dicom_node.logs import quieten_libraries
-from dicom_node.phantom_series import phantom_name, write_series
-from dicom_node.picture import draw_seg
-from engine.hush import hushed
+from dicom_node.node.demo import Demonstration, demonstrate
+from dicom_node.results.phantom import phantom_name, write_series
+from dicom_node.results.preview import draw_seg
+from dicom_node.retrieve.folder import discover
 from engine.phantom import make_phantom
+from engine.quiet_logging import hushed
 
 SHAPE, SPACING_MM, TUMOURS = (48, 512, 512), (5.0, 0.75, 0.75), 3
 

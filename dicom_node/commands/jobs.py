@@ -10,11 +10,11 @@ from rich.table import Column, Table
 
 from dicom_node.commands.options import Config, settings
 from dicom_node.data_folder import DataFolder
-from dicom_node.housekeeping import discard
+from dicom_node.jobs.cleanup import discard
 from dicom_node.jobs.job import Delivery, Job, State
 from dicom_node.jobs.ledger import Ledger, open_ledger
-from dicom_node.spool import Spool
-from dicom_node.viewer import viewer_link
+from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.receive.spool import Spool
 
 app = typer.Typer(
     help="See what became of each series, and try again what failed.", no_args_is_help=True

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dicom_node.config import CONFIG_FILE, Settings, load_settings
+from dicom_node.config.settings import CONFIG_FILE, Settings, load_settings
 from dicom_node.errors import BadConfiguration
 
 Config = Annotated[

@@ -2,10 +2,11 @@
 
 import re
 
-from dicom_node.config import Settings
-from dicom_node.destinations import to_peer
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.deliver.peer import Peer
 from dicom_node.errors import BadConfiguration
-from dicom_node.peers import Peer, StorePeer
+from dicom_node.node.peers import to_peer
 
 ADDRESS = re.compile(r"(?P<ae_title>[^@]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 

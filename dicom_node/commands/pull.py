@@ -12,13 +12,15 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingCol
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.options import Config, settings
 from dicom_node.commands.peers import peer_named
-from dicom_node.config import Settings
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.error_location import placed
 from dicom_node.errors import NodeError, PeerUnavailable
 from dicom_node.logs import quieten_libraries
-from dicom_node.peers import StorePeer
-from dicom_node.rules import Rules
-from dicom_node.sources import EntitySource, FoundSeries, Source, to_source
-from dicom_node.unforeseen import placed
+from dicom_node.retrieve.dimse import EntitySource
+from dicom_node.retrieve.query import FoundSeries
+from dicom_node.retrieve.source import Source, to_source
+from dicom_node.selection.rules import Rules
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses to listen on, to addresses to call."""

@@ -13,18 +13,20 @@ from rich.progress import Progress, TaskID
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.options import Config, Model, require_folder, settings
 from dicom_node.commands.peers import peer_named
-from dicom_node.config import Settings
-from dicom_node.discovery import Discovery, discover
+from dicom_node.config.settings import Settings
+from dicom_node.error_location import placed
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
-from dicom_node.method import to_methods
-from dicom_node.opening import to_fleet
-from dicom_node.outcome import Outcome, Verdict
-from dicom_node.pipeline import Method, process
-from dicom_node.profile import Item, Kind
-from dicom_node.rules import Rules
-from dicom_node.sources import FoundSeries, Source, to_source
-from dicom_node.unforeseen import placed
+from dicom_node.node.startup import to_fleet
+from dicom_node.node.warm_up import to_methods
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.pipeline.process import process
+from dicom_node.pipeline.segmenter import Method
+from dicom_node.results.objects import Item, Kind
+from dicom_node.retrieve.folder import Discovery, discover
+from dicom_node.retrieve.query import FoundSeries
+from dicom_node.retrieve.source import Source, to_source
+from dicom_node.selection.rules import Rules
 from engine.errors import EngineError
 
 

@@ -5,7 +5,7 @@ import os
 
 from dicom_node.commands.options import Config, Model, settings
 from dicom_node.logs import start_logging
-from dicom_node.opening import opening
+from dicom_node.node.startup import opening
 
 
 def serve(config: Config = None, model: Model = None) -> None:
@@ -16,7 +16,7 @@ def serve(config: Config = None, model: Model = None) -> None:
     """
     start_logging()
     with opening(settings(config, model)) as opened:
-        from dicom_node import node  # a second of imports, while the device opens
+        from dicom_node.node import node  # a second of imports, while the device opens
 
         node.serve(opened)
     logging.shutdown()

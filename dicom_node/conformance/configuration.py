@@ -7,9 +7,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dicom_node.config import Settings
+from dicom_node.config.peers import FolderSettings, StoreSettings, StowSettings
+from dicom_node.config.settings import Settings
 from dicom_node.conformance.markdown import code, table
-from dicom_node.peer_settings import FolderSettings, StoreSettings, StowSettings
 
 PEERS = (FolderSettings, StoreSettings, StowSettings)
 SHARED = set.intersection(*(set(each.model_fields) for each in PEERS)) - {"kind"}

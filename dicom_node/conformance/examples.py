@@ -11,15 +11,15 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
-from dicom_node.phantom_series import to_instances
-from dicom_node.profile import Encoding, Form, Item, Kind
-from dicom_node.results import Findings, encode_verified, make_others, make_seg
-from dicom_node.segments import Algorithm
-from dicom_node.series import to_volume
-from engine.measure import measure
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.results.make import Findings, encode_verified, make_others, make_seg
+from dicom_node.results.objects import Encoding, Form, Item, Kind
+from dicom_node.results.phantom import to_instances
+from dicom_node.series.volume import to_volume
+from engine.findings.contours import draw_contours
+from engine.findings.measure import measure
+from engine.findings.quality import Concern, Quality
 from engine.phantom import make_phantom
-from engine.preview import draw_contours
-from engine.quality import Concern, Quality
 
 COMPLETE = {
     "SpecificCharacterSet": "ISO_IR 192",

@@ -3,9 +3,9 @@
 from datetime import date
 
 from dicom_node.conformance.markdown import code, table
-from dicom_node.kinds import SeriesKind
-from dicom_node.sources.entity import SERIES_KEYS, STUDY_KEYS
-from dicom_node.sources.wanted import Wanted
+from dicom_node.retrieve.dimse import SERIES_KEYS, STUDY_KEYS
+from dicom_node.retrieve.query import Wanted
+from dicom_node.series.kinds import SeriesKind
 
 
 def geometry_table() -> str:

@@ -6,19 +6,19 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext
 
-from dicom_node.commitments import ReportStatus
 from dicom_node.conformance.examples import Example
 from dicom_node.conformance.markdown import code, table
+from dicom_node.deliver.c_store_scu import UNCOMPRESSED
+from dicom_node.deliver.storage_commitment import DUPLICATE_TRANSACTION, PUSH_MODEL, REASONS
+from dicom_node.deliver.storage_commitment import SOP_CLASS_NOT_SUPPORTED as NOT_COMMITTED_TO
 from dicom_node.errors import StoreStatus
-from dicom_node.peers.answers import MEANINGS, TRANSIENT
-from dicom_node.peers.commitment import DUPLICATE_TRANSACTION, PUSH_MODEL, REASONS
-from dicom_node.peers.commitment import SOP_CLASS_NOT_SUPPORTED as NOT_COMMITTED_TO
-from dicom_node.peers.query import STUDY_ROOT_FIND
-from dicom_node.peers.store import UNCOMPRESSED
-from dicom_node.pixels import decodes
-from dicom_node.profile import Kind
-from dicom_node.scp import VERIFICATION, receiver
-from dicom_node.sources.entity import IMAGES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_node.net.c_find_scu import STUDY_ROOT_FIND
+from dicom_node.net.commitments import ReportStatus
+from dicom_node.net.status import MEANINGS, TRANSIENT
+from dicom_node.receive.scp import VERIFICATION, receiver
+from dicom_node.results.objects import Kind
+from dicom_node.retrieve.dimse import IMAGES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_node.series.hounsfield import decodes
 
 STORE_ANSWERS = {
     StoreStatus.SUCCESS: "The instance, as it came, and its folder are synced to the disk.",

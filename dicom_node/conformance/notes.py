@@ -1,7 +1,7 @@
 """What is said of values that Hepar makes."""
 
-from dicom_node.identity import SERIES_NUMBER_OFFSETS
-from dicom_node.profile import Kind
+from dicom_node.results.objects import Kind
+from dicom_node.results.series_identity import SERIES_NUMBER_OFFSETS
 
 NOTES = {
     "SOPInstanceUID": "derived by name",

@@ -5,23 +5,23 @@ from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 
-from dicom_node.codes import SCHEME
-from dicom_node.config import NodeSection
+from dicom_node.config.settings import NodeSection
 from dicom_node.conformance import intake, network, terms
 from dicom_node.conformance.attributes import attribute_table, difference_table
 from dicom_node.conformance.configuration import configuration_table
 from dicom_node.conformance.content import content_table
 from dicom_node.conformance.examples import Example, examples
 from dicom_node.conformance.notes import notes_on
+from dicom_node.deliver.c_store_scu import SLOWEST_BYTES_PER_S
+from dicom_node.deliver.confirmation import REPORT_S
+from dicom_node.deliver.dicomweb import TRY_LATER
+from dicom_node.deliver.storage_commitment import SAME_ASSOCIATION_S
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
-from dicom_node.peers.commitment import SAME_ASSOCIATION_S
-from dicom_node.peers.confirmation import REPORT_S
-from dicom_node.peers.entity import Entity
-from dicom_node.peers.store import SLOWEST_BYTES_PER_S
-from dicom_node.peers.stow import TRY_LATER
-from dicom_node.profile import Encoding, Kind
-from dicom_node.scp import Limits, receiver
-from dicom_node.sources.entity import BRING_S
+from dicom_node.net.application_entity import Entity
+from dicom_node.receive.scp import Limits, receiver
+from dicom_node.results.attributes.codes import SCHEME
+from dicom_node.results.objects import Encoding, Kind
+from dicom_node.retrieve.dimse import BRING_S
 
 Made = Mapping[Kind, list[list[Example]]]
 """Examples of each kind of object, in each of its encodings."""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydicom.sr.coding import Code
 
-from dicom_node import codes
 from dicom_node.conformance.markdown import code, table
-from dicom_node.segments import FINDINGS
+from dicom_node.results.attributes import codes
+from dicom_node.results.attributes.segment_description import FINDINGS
 
 
 def code_table() -> str:

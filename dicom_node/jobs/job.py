@@ -9,8 +9,8 @@ from typing import Any
 
 from dbos import WorkflowStatus
 
-from dicom_node.outcome import Outcome, Verdict
-from dicom_node.profile import SEG, item_name
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.results.objects import SEG, item_name
 
 URGENT = "urgent"
 """Begins the name of the queue on which urgent series wait."""

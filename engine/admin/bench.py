@@ -15,7 +15,7 @@ from rich.table import Table
 
 from engine.admin.contest import DEVICES, Speed, Task, draw_volume, measured_apart
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
-from engine.devices.cuda import gpus
+from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
 from engine.model import Model, default_model_folder, load_model
 

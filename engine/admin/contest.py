@@ -13,13 +13,13 @@ from time import perf_counter, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.devices import Answer, Device, SaysMemory, neighbours_of
-from engine.devices.several import Several
+from engine.device import Answer, Device, SaysMemory, neighbours_of
+from engine.devices.multi_gpu import Several
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
-from engine.fleet import openers
 from engine.model import PROGRAM, Model, load_model
 from engine.phantom import make_phantom
-from engine.segment import HU_BOUNDS, segment
+from engine.segmentation.segment import HU_BOUNDS, segment
+from engine.serving.fleet import openers
 from engine.volume import Geometry, Volume
 
 DRAWN = 75
@@ -175,7 +175,7 @@ def _part_of_peak(
     if model.program is None:
         return None
     try:
-        from engine.devices.torch_peak import operations, peak_of
+        from engine.devices.torch_flops import operations, peak_of
     except ImportError:
         return None
     work, peak = operations(model, batch.shape[1:]), peak_of(device.name)
@@ -224,13 +224,13 @@ def _serving(name: str) -> Callable[[Model, Task], Device]:
 
 
 def _openvino_float32(model: Model, task: Task) -> Device:
-    from engine.devices.openvino import open_openvino
+    from engine.devices.openvino_cpu import open_openvino
 
     return open_openvino(model, threads=task.threads, cache=task.cache)
 
 
 def _onnxruntime(model: Model, task: Task) -> Device:
-    from engine.devices.onnxruntime import open_onnxruntime  # only measured, never serving
+    from engine.devices.onnxruntime_cpu import open_onnxruntime  # only measured, never serving
 
     return open_onnxruntime(model, threads=task.threads)
 
@@ -242,7 +242,7 @@ def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
         if model.program is None:
             raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
         try:
-            from engine.devices.torch import open_plain
+            from engine.devices.torch_gpu import open_plain
         except (ImportError, OSError) as error:
             raise LibraryMissing(f"no torch here ({error}): install it to compare") from error
         return open_plain(model, half=half, threads=task.threads)

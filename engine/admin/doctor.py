@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.acceptance.reference import check_reference
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.admin.table import stale
-from engine.devices import open_device
-from engine.devices.cuda import gpus
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices.tensorrt.cuda import gpus
+from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, LibraryMissing
-from engine.fleet import Fleet, openers
 from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from engine.reference import check_reference
-from engine.segment import segment
+from engine.segmentation.segment import segment
+from engine.serving.cpu import open_device
+from engine.serving.fleet import Fleet, openers
 from engine.volume import Label
 
 ROOM_MB = 1000
@@ -115,7 +115,7 @@ def _gpu() -> str:
 
 def _torch(model: Model) -> str:
     try:
-        from engine.devices.torch import open_accelerator  # only who has the file pays for it
+        from engine.devices.torch_gpu import open_accelerator  # only who has the file pays for it
     except (ImportError, OSError) as error:
         raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
     return f"{open_accelerator(model).name}, within the reference's tolerances"

@@ -7,14 +7,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engine.acceptance.gate import check_device
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlanName, PlansFolder
 from engine.admin.table import plans_table, stale
-from engine.devices.cuda import gpus
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices.tensorrt.build_process import Request, build_apart, why_build
+from engine.devices.tensorrt.cuda import gpus
+from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, UnknownPlan, UnverifiedPlan
 from engine.model import default_model_folder, load_model
-from engine.plans.build import Request, build_apart, why_build
-from engine.plans.gate import check_device
 from engine.plans.key import Flavour, PlanKey, Precision, slot_of
 from engine.plans.plan import Plan, State
 from engine.plans.store import PlanStore
@@ -119,7 +119,9 @@ def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAU
     The exit status is 1 for a plan that does not pass. It stays in the folder and never serves.
     Where the GPU has no memory left for some batch size there is no verdict.
     """
-    from engine.devices.tensorrt import open_plan  # only who has a plan pays for the import
+    from engine.devices.tensorrt.plan_device import (
+        open_plan,  # only who has a plan pays for the import
+    )
 
     loaded = load_model(model or default_model_folder())
     store = PlanStore(plans)

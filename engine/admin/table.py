@@ -6,7 +6,7 @@ from contextlib import suppress
 from rich.table import Table
 from rich.text import Text
 
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import LibraryMissing
 from engine.model import Model
 from engine.plans.key import differences

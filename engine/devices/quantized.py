@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from engine.acceptance.reference import read_reference
 from engine.errors import BuildFailed, LibraryMissing
-from engine.hush import hushed
 from engine.model import Model
-from engine.reference import read_reference
+from engine.quiet_logging import hushed
 
 KEPT_AT_END = 3
 """Convolutions up to the output, counted along the shortest way, that stay as they are."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.durable_files import write_durably
 from engine.errors import BrokenPlan
-from engine.files import write_durably
 from engine.plans.key import Part
 
 SERVING = "serving.json"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.durable_files import PART, write_durably
 from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPlan
-from engine.files import PART, write_durably
-from engine.plans.files import locked
 from engine.plans.key import PlanKey
+from engine.plans.lock import locked
 from engine.plans.plan import Check, Plan, PlanManifest, State
 from engine.plans.serving import SERVING, Serving, Slot, read_serving, write_serving
 

@@ -7,9 +7,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from engine.admin.contest import Speed, Task, draw_volume, measured_apart, peak_mb, read_volume
-from engine.devices import open_device
 from engine.model import default_model_folder, load_model
-from engine.segment import segment
+from engine.segmentation.segment import segment
+from engine.serving.cpu import open_device
 from tests.benchmarks.marks import Mark, at_least, at_most
 from tests.benchmarks.programs import with_program
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
 from tests.benchmarks.marks import Mark, at_most, show
-from trainer.graph import labels
-from trainer.settings import Fusing
+from trainer.ensemble.graph import labels
+from trainer.recipe.sections import Fusing
 
 SLICES, SIDE = 2, 512
 LOOPED = 256

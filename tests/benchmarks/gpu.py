@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from engine.admin.contest import Speed, Task, draw_volume, measured_apart
-from engine.devices.cuda import gpus
+from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
 from engine.model import Model, load_model
 from engine.plans.key import Precision

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicom_node.phantom_series import write_series
+from dicom_node.results.phantom import write_series
 from engine.phantom import Phantom, make_phantom
 from engine.volume import Geometry, LabelMap, Volume
 

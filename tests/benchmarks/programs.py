@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from engine.model import MANIFEST, PROGRAM, default_model_folder, load_model
-from trainer.export import to_program
-from trainer.graph import open_graph
-from trainer.reference import answer
+from trainer.ensemble.graph import open_graph
+from trainer.export.model_folder import to_program
+from trainer.export.reference import answer
 
 
 def with_program(folder: Path) -> Path:

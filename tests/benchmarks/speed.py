@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.devices import open_device
 from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
+from engine.serving.cpu import open_device
 from tests.benchmarks.marks import Mark, at_least
-from trainer.graph import open_graph
+from trainer.ensemble.graph import open_graph
 
 SLICES = 16
 ROUNDS = 5

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.devices.tensorrt.build_process import Request, build_apart
+from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import LibraryMissing
 from engine.model import default_model_folder, load_model
-from engine.plans.build import Request, build_apart
 from engine.plans.key import Flavour, PlanKey, Precision
 from tests.benchmarks.marks import Mark, at_most
 from tests.system.servers import HeparNode

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from deploy.stack import ohif
-from dicom_node.config import load_settings
+from dicom_node.config.settings import load_settings
 from dicom_node.errors import AlreadyRunning, BadConfiguration
 from hepar_plugin.settings import read_settings
 from tests.system.servers import BIN

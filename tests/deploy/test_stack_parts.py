@@ -19,7 +19,7 @@ from deploy.stack.links import Links
 from deploy.stack.places import Ports
 from deploy.stack.process import Process
 from deploy.stack.settings import write_archive, write_node, write_web
-from dicom_node.config import load_settings
+from dicom_node.config.settings import load_settings
 from hepar_plugin.settings import read_settings
 
 

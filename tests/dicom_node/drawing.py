@@ -6,13 +6,13 @@ import highdicom as hd
 import numpy as np
 from pydicom import Dataset
 
-from dicom_node.report import to_report
-from dicom_node.seg import to_seg
-from dicom_node.segments import Algorithm
-from dicom_node.series import to_volume
-from dicom_node.uids import result_uids
-from engine.measure import Measurements, measure
-from engine.quality import Quality
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.results.attributes.uids import result_uids
+from dicom_node.results.report import to_report
+from dicom_node.results.seg import to_seg
+from dicom_node.series.volume import to_volume
+from engine.findings.measure import Measurements, measure
+from engine.findings.quality import Quality
 from engine.volume import Label, LabelMap, Volume
 
 ALGORITHM = Algorithm("base", "1.0", "ab" * 32)

@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 
-import dicom_node.node
-import dicom_node.pipeline
-import dicom_node.reception
-from dicom_node.config import Settings
+import dicom_node.node.node
+import dicom_node.node.receiving
+import dicom_node.pipeline.process
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import start_logging
-from dicom_node.opening import opening
-from dicom_node.peers import FolderPeer, StorePeer
-from dicom_node.spool import Spool
-from engine.devices import Answer
+from dicom_node.node.startup import opening
+from dicom_node.receive.spool import Spool
+from engine.device import Answer
 from tests.engine.toy import write_toy_model
 
 LIVER_HU = 70, 140
@@ -57,14 +58,14 @@ class Death:
 
 STAGES = {
     "receiving": Death(Spool, "put", after=False, call=4),
-    "complete": Death(dicom_node.reception, "submit", after=False),
-    "waiting": Death(dicom_node.reception, "submit", after=True),
-    "reading": Death(dicom_node.pipeline, "to_volume", after=True),
+    "complete": Death(dicom_node.node.receiving, "submit", after=False),
+    "waiting": Death(dicom_node.node.receiving, "submit", after=True),
+    "reading": Death(dicom_node.pipeline.process, "to_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
-    "before the SEG is written": Death(dicom_node.pipeline, "write_durably", after=False),
-    "after the SEG is written": Death(dicom_node.pipeline, "write_durably", after=True),
+    "before the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=False),
+    "after the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=True),
     "before the report is written": Death(
-        dicom_node.pipeline, "write_durably", after=False, call=2
+        dicom_node.pipeline.process, "write_durably", after=False, call=2
     ),
     "before delivery": Death(FolderPeer, "send", after=False),
     "after delivery": Death(FolderPeer, "send", after=True),
@@ -87,7 +88,7 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
         setattr(death.owner, death.attribute, dying(death, marker))
     chosen = Settings(**settings, engine={"model": folder / "model"})
     with opening(chosen, lambda model, settings: Thresholds()) as opened:
-        dicom_node.node.serve(opened)
+        dicom_node.node.node.serve(opened)
     os._exit(0)  # as `hepar serve` does
 
 

@@ -8,13 +8,13 @@ import urllib.request
 import pytest
 from pydicom import dcmread
 
-from dicom_node.config import Settings
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import LineFormatter, quieten_libraries
-from dicom_node.node import running_node
-from dicom_node.peers import StorePeer
-from dicom_node.phantom_series import write_series
+from dicom_node.node.node import running_node
+from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import NodeProcess, Thresholds, wait_until
 from tests.engine.toy import write_toy_model

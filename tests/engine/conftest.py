@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.devices import Device, cuda, tensorrt, tensorrt_builder
-from engine.devices.openvino import open_openvino
-from engine.devices.tensorrt_library import Library
+from engine.device import Device
+from engine.devices.openvino_cpu import open_openvino
+from engine.devices.tensorrt import builder as tensorrt_builder
+from engine.devices.tensorrt import cuda
+from engine.devices.tensorrt import plan_device as tensorrt
+from engine.devices.tensorrt.library import Library
 from engine.model import Model, default_model_folder, load_model
 from engine.plans.key import Flavour
 from engine.plans.store import PlanStore

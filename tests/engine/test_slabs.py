@@ -3,11 +3,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from engine.devices import Answer
-from engine.plans.gate import check_device
-from engine.segment import segment
+from engine.acceptance.gate import check_device
+from engine.device import Answer
+from engine.segmentation.segment import segment
+from engine.serving.turns import Turns
 from engine.slabs import cut, runs
-from engine.turns import Turns
 
 
 @pytest.mark.parametrize("neighbours", [0, 1, 3])

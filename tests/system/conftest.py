@@ -7,10 +7,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from dicom_node.series import read_series, to_volume
-from engine.devices import open_device
+from dicom_node.series.volume import read_series, to_volume
 from engine.model import Model, default_model_folder, load_model
-from engine.segment import segment
+from engine.segmentation.segment import segment
+from engine.serving.cpu import open_device
 from engine.volume import LabelMap
 from tests.engine.toy import write_toy_model
 from tests.system.servers import missing_programs

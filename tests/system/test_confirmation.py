@@ -8,7 +8,7 @@ from pydicom import dcmread
 
 from dicom_node.jobs.job import Delivery, State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.profile import Kind
+from dicom_node.results.objects import Kind
 from tests.conftest import make_ct_series
 from tests.engine.toy import write_toy_model
 from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_node.phantom_series import to_instances
+from dicom_node.results.phantom import to_instances
 from engine.phantom import Phantom
 from tests.system.servers import BIN, ENVIRONMENT, Orthanc, storescu
 from tests.trainer.datasets.layouts import drawn_seg, small_phantom
-from trainer.datasets.reading import read_cases
+from trainer.datasets.layouts.read_all import read_cases
 
 AUTHORS = {"corrected": ("HEPAR", "MANUAL"), "by hepar": ("HEPAR",), "by another": ("AUTOMATIC",)}
 """Series to the SEGs that lie in the archive beside it."""

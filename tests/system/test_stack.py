@@ -15,18 +15,18 @@ from pydicom import Dataset, dcmread
 from deploy.stack.places import Ports
 from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
-from dicom_node.phantom_series import write_series
-from dicom_node.planes import facing, planes_of, slice_at
-from dicom_node.profile import Encoding, Form
-from dicom_node.results import Findings, encode_verified, make_seg
-from dicom_node.series import read_series, to_volume
-from dicom_node.verify_report import LESIONS, VOLUME, read_groups
-from engine.devices import open_device
-from engine.measure import measure, separate_lesions
+from dicom_node.results.make import Findings, encode_verified, make_seg
+from dicom_node.results.objects import Encoding, Form
+from dicom_node.results.phantom import write_series
+from dicom_node.series.volume import read_series, to_volume
+from dicom_node.verify.planes import facing, planes_of, slice_at
+from dicom_node.verify.report import LESIONS, VOLUME, read_groups
+from engine.findings.measure import measure, separate_lesions
+from engine.findings.quality import Quality
 from engine.model import load_model
 from engine.phantom import make_phantom
-from engine.quality import Quality
-from engine.segment import segment
+from engine.segmentation.segment import segment
+from engine.serving.cpu import open_device
 from engine.volume import Label, LabelMap
 from tests.dicom_node.drawing import ALGORITHM
 from tests.engine.toy import write_toy_model

@@ -7,7 +7,7 @@ import pytest
 
 from engine.phantom import make_phantom
 from tests.engine.toy import write_manifest, write_toy_model
-from trainer.recipe import Recipe, load_recipe
+from trainer.recipe.recipe import Recipe, load_recipe
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from trainer.complaints import errors_said
+from trainer.cli_errors import errors_said
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def check(
 
     Ends with 1 where a case is broken. Nothing is changed.
     """
-    from trainer.datasets.checking import check as check_it
+    from trainer.datasets.checks.check import check as check_it
 
     with errors_said():
         checked = check_it(folder, sheet, Console())
@@ -71,9 +71,9 @@ def pull(
     itself does not. Called again, it goes on where it was and takes what is new. The environment
     has the secrets: HEPAR_ARCHIVE_PASSWORD, or HEPAR_ARCHIVE_TOKEN for a bearer token.
     """
-    from trainer.datasets.archive import Archive
-    from trainer.datasets.pull_session import pull as pull_it
-    from trainer.datasets.pulling import Choice
+    from trainer.datasets.pull.archive import Archive
+    from trainer.datasets.pull.pull import Choice
+    from trainer.datasets.pull.session import pull as pull_it
 
     password, token = (os.environ.get(f"HEPAR_ARCHIVE_{each}") for each in ("PASSWORD", "TOKEN"))
     filters = {"StudyInstanceUID": study} if study else {}

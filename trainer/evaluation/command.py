@@ -7,18 +7,18 @@ from pathlib import Path
 from rich.console import Console
 
 from engine.model import Model, load_model
-from trainer.choices import DeviceName
-from trainer.datasets.case import Case
+from trainer.datasets.cases.case import Case
+from trainer.ensemble.graph import open_graph
 from trainer.errors import BadData
-from trainer.evaluation.devices import open_named
-from trainer.evaluation.evaluation import Evaluation, evaluate
-from trainer.evaluation.methods import Method, by_others, on_device, side_by_side
-from trainer.evaluation.record import to_json
-from trainer.evaluation.references import read_reference, without_tumours
-from trainer.evaluation.seg_objects import find_segs
-from trainer.evaluation.subjects import Choice, Subject, Whom, read_subjects
-from trainer.evaluation.tables import show
-from trainer.graph import open_graph
+from trainer.evaluation.report.json_record import to_json
+from trainer.evaluation.report.terminal_tables import show
+from trainer.evaluation.run.devices import open_named
+from trainer.evaluation.run.evaluate import Evaluation, evaluate
+from trainer.evaluation.run.ground_truth import read_reference, without_tumours
+from trainer.evaluation.run.methods import Method, by_others, on_device, side_by_side
+from trainer.evaluation.run.patients import Choice, Subject, Whom, read_subjects
+from trainer.evaluation.run.seg_objects import find_segs
+from trainer.option_choices import DeviceName
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ def _write(result: Evaluation, output: Output, console: Console) -> None:
         output.record.write_text(to_json(result))
         console.print(f"figures: {output.record}")
     if output.report is not None:
-        from trainer.evaluation.page import to_html  # matplotlib takes a second to import
+        from trainer.evaluation.report.html_page import (
+            to_html,  # matplotlib takes a second to import
+        )
 
         output.report.write_text(to_html(result))
         console.print(f"report: {output.report}")

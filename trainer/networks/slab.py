@@ -7,7 +7,7 @@ lie much further apart than pixels, and strides never go where there is little t
 import torch
 from torch import Tensor, nn
 
-from trainer.datasets.neighbours import upwards
+from trainer.datasets.cases.neighbours import upwards
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels from fine to coarse, as the other members have them."""
@@ -21,8 +21,8 @@ STRIDES = ((1, 1, 1), *((1, 2, 2),) * 4)
 class SlabUNet(nn.Module):
     """DynUNet over the depth that neighbours give: (N, slices x C, H, W) to (N, classes, H, W).
 
-    Channels come as `trainer.windows.beside` lays them out. H and W are multiples of 16. Batch norm
-    in place of the paper's instance norm, so that it folds into the convolutions before it.
+    Channels are in the order of `trainer.ensemble.windows.beside`. H and W are multiples of 16.
+    Batch norm in place of the paper's instance norm, so that it folds into the convolutions.
     """
 
     def __init__(self, inputs: int, slices: int, classes: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from trainer.datasets.target import Target
+from trainer.datasets.cases.target import Target
 from trainer.synthetic.drawing import Spot, draw_texture, drawn
 from trainer.synthetic.lesion import (
     Body,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.datasets.target import Target
+from trainer.datasets.cases.target import Target
 from trainer.errors import BadData
 
 Planes = NDArray[np.float32]

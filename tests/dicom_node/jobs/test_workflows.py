@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.jobs.dbos_runtime import running, submit
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.pace import Pace
-from dicom_node.jobs.store import running, submit
+from dicom_node.jobs.polling import Pace
 from tests.dicom_node.node_process import wait_until
 
 KEPT = {"refused": "", "by": "storage commitment"}

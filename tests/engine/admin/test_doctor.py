@@ -2,7 +2,7 @@ import pytest
 
 from engine.admin import doctor
 from engine.admin.doctor import Health, examine
-from engine.devices import cuda
+from engine.devices.tensorrt import cuda
 from engine.errors import LibraryMissing
 from tests.engine.plans.made import make_check
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.devices import cuda, tensorrt
-from engine.devices.tensorrt_library import Library, load_tensorrt
+from engine.devices.tensorrt import cuda
+from engine.devices.tensorrt import plan_device as tensorrt
+from engine.devices.tensorrt.library import Library, load_tensorrt
 from engine.errors import (
     BrokenPlan,
     DeviceOutOfMemory,
@@ -14,9 +15,9 @@ from engine.errors import (
     UnknownPlan,
     UnverifiedPlan,
 )
-from engine.fleet import Fleet, openers
 from engine.plans.key import Flavour, Options
 from engine.plans.store import PlanStore
+from engine.serving.fleet import Fleet, openers
 from tests.engine.devices.fake_gpu import FakeContext, fake_tensorrt
 from tests.engine.plans.small import write_small_model
 

@@ -6,20 +6,20 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from engine.acceptance.gate import check_device
+from engine.acceptance.reference import compare, faults_of
 from engine.admin.doctor import Health, examine
-from engine.devices.cuda import checked, cuda_runtime
-from engine.devices.openvino import open_openvino
-from engine.devices.tensorrt import open_active, open_plan
+from engine.devices.openvino_cpu import open_openvino
+from engine.devices.tensorrt.cuda import checked, cuda_runtime
+from engine.devices.tensorrt.plan_device import open_active, open_plan
 from engine.errors import DeviceFailed, DeviceOutOfMemory
-from engine.fleet import Fleet, openers
 from engine.model import load_model
 from engine.phantom import make_phantom
-from engine.plans.gate import check_device
 from engine.plans.key import Flavour, Precision
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from engine.reference import compare, faults_of
-from engine.segment import segment
+from engine.segmentation.segment import segment
+from engine.serving.fleet import Fleet, openers
 from engine.volume import Label
 from tests.engine.plans.serving import judged_plan
 
@@ -155,7 +155,7 @@ def programmed(base, tmp_path_factory):
 
 
 def test_torch_passes_the_gate_and_answers_any_number_of_slices(base, programmed, processor):
-    from engine.devices.torch import open_accelerator
+    from engine.devices.torch_gpu import open_accelerator
 
     device = open_accelerator(programmed)
     assert device.name.startswith("torch cuda")
@@ -167,7 +167,7 @@ def test_torch_passes_the_gate_and_answers_any_number_of_slices(base, programmed
 def test_torch_where_memory_is_short_answers_or_says_so(programmed, processor, base):
     import torch
 
-    from engine.devices.torch import open_torch
+    from engine.devices.torch_gpu import open_torch
 
     for part in (0.05, 0.01, 0.002):
         torch.cuda.empty_cache()

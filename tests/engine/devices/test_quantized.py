@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from engine.devices import quantized
-from engine.devices.openvino import OpenVino, settings
+from engine.devices.openvino_cpu import OpenVino, settings
 from engine.devices.quantized import quantized_graph
 from engine.model import load_model
 from tests.engine.plans.small import write_small_model

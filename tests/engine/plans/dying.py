@@ -3,7 +3,7 @@
 import os
 import signal
 
-from engine.plans import files
+from engine.plans import lock as files
 from engine.plans.store import PlanStore
 from tests.engine.plans.made import make_manifest
 

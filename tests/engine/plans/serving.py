@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from engine.devices.cuda import gpus
-from engine.devices.tensorrt import open_plan
-from engine.devices.tensorrt_library import load_tensorrt
+from engine.acceptance.gate import check_device
+from engine.devices.tensorrt.build_process import Request, build_apart
+from engine.devices.tensorrt.cuda import gpus
+from engine.devices.tensorrt.library import load_tensorrt
+from engine.devices.tensorrt.plan_device import open_plan
 from engine.model import Model
-from engine.plans.build import Request, build_apart
-from engine.plans.gate import check_device
 from engine.plans.key import Options, PlanKey, Precision
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore

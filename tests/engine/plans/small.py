@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from engine.devices.openvino import open_openvino
+from engine.devices.openvino_cpu import open_openvino
 from engine.model import load_model
 from tests.engine.toy import write_manifest
 

@@ -11,9 +11,9 @@ import SimpleITK
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.phantom_series import to_instances
-from dicom_node.seg import Algorithm, to_seg
-from dicom_node.uids import result_uids
+from dicom_node.results.attributes.uids import result_uids
+from dicom_node.results.phantom import to_instances
+from dicom_node.results.seg import Algorithm, to_seg
 from engine.phantom import Phantom, make_phantom
 from engine.volume import Label
 

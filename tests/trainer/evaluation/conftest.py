@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import SimpleITK
 
-from dicom_node.phantom_series import write_series, write_truth
+from dicom_node.results.phantom import write_series, write_truth
 from engine.phantom import Phantom, make_phantom
 
 

@@ -6,15 +6,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from engine.devices import open_device
 from engine.model import load_model
+from engine.serving.cpu import open_device
 from tests.engine.toy import write_manifest, write_toy_model
-from trainer.choices import DeviceName
 from trainer.commands import register
 from trainer.errors import BadData
-from trainer.evaluation.devices import open_named
-from trainer.evaluation.references import read_reference
-from trainer.evaluation.seg_objects import find_segs, read_seg
+from trainer.evaluation.run.devices import open_named
+from trainer.evaluation.run.ground_truth import read_reference
+from trainer.evaluation.run.seg_objects import find_segs, read_seg
+from trainer.option_choices import DeviceName
 
 
 @pytest.fixture

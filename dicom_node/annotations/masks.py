@@ -1,0 +1,84 @@
+"""What a SEG marks, brought onto the grid of the series that it was drawn on."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from dicom_node.annotations.description import MARKED, segments_of
+from dicom_node.errors import UnreadableDrawing
+from engine.volume import Geometry, Label
+
+TOLERANCE_MM = 0.1
+"""How far a voxel of a SEG may lie from the series' own; positions are rounded in many files."""
+
+
+def drawn_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:
+    """Return what a SEG marks as liver and as tumour, each on `grid`; what it has no segment of
+    is not there.
+
+    Raises:
+        UnreadableDrawing: the SEG cannot be read, or lies on another grid.
+    """
+    if seg.get("FrameOfReferenceUID") != grid.frame_of_reference:
+        raise UnreadableDrawing(
+            f"SEG lies in frame of reference {seg.get('FrameOfReferenceUID')}, its series in "
+            f"{grid.frame_of_reference}; put it on the series it was drawn on"
+        )
+    try:
+        opened = hd.seg.Segmentation.from_dataset(seg, copy=False)
+        numbers = {label: segments_of(opened, label) for label in MARKED}
+        return MappingProxyType(
+            {label: _mask(opened, each, grid) for label, each in numbers.items() if each}
+        )
+    except (ValueError, AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
+        raise UnreadableDrawing(f"SEG cannot be read: {error}") from error
+
+
+def _mask(seg: hd.seg.Segmentation, numbers: list[int], grid: Geometry) -> NDArray[np.bool_]:
+    fractional = seg.SegmentationType == "FRACTIONAL"
+    volume = seg.get_volume(
+        segment_numbers=numbers,
+        combine_segments=False,
+        dtype=np.float32 if fractional else np.uint8,
+    ).to_patient_orientation("HPL")
+    start = _start(volume, grid)
+    mask = np.zeros(grid.shape, np.bool_)
+    inside, of_seg = _overlap(start, volume.spatial_shape, grid.shape)
+    mask[inside] = (volume.array[of_seg] >= 0.5).any(axis=-1)
+    return mask
+
+
+def _start(volume: hd.Volume, grid: Geometry) -> tuple[int, ...]:
+    """Return the voxel of `grid` that the first voxel of `volume` is."""
+    steps = np.asarray(volume.affine)[:3, :3] - grid.affine[:3, :3]
+    if volume.spatial_shape[0] == 1:
+        steps[:, 0] = 0  # a single slice has no step
+    reach = np.abs(steps * (np.array(volume.spatial_shape) - 1)).max()
+    corner = np.linalg.solve(grid.affine, [*np.asarray(volume.affine)[:3, 3], 1.0])[:3]
+    off_mm = np.abs((corner - corner.round()) * grid.spacing).max()
+    if reach > TOLERANCE_MM or off_mm > TOLERANCE_MM:
+        raise UnreadableDrawing(
+            f"voxels of the SEG lie {max(reach, off_mm):.2f} mm from those of its series; save it "
+            "on the grid of the series"
+        )
+    return tuple(int(each) for each in corner.round())
+
+
+def _overlap(
+    start: tuple[int, ...], size: tuple[int, ...], whole: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return which voxels two grids share, in the whole one and in the part."""
+    bounds = [
+        (max(0, first), min(total, first + length))
+        for first, length, total in zip(start, size, whole, strict=True)
+    ]
+    inside = tuple(slice(low, max(low, high)) for low, high in bounds)
+    part = tuple(
+        slice(each.start - first, each.stop - first)
+        for each, first in zip(inside, start, strict=True)
+    )
+    return inside, part

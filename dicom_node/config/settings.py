@@ -1,0 +1,242 @@
+"""The node's configuration: one TOML file, read once, handed on in parts as plain values.
+
+Every key has a default, so `hepar serve` runs without a file. Any key can also come from the
+environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come from there only.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from dicom_node.config.error_messages import complaints, misplaced_secrets
+from dicom_node.config.peers import FolderSettings, PeerSettings
+from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
+from dicom_node.errors import BadConfiguration
+from dicom_node.results.objects import Kind
+from dicom_node.selection.rules import Rules
+
+CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
+"""What is read when no other file is named, if it exists."""
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and without keys that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _require_rules(**rules: Any) -> None:
+    """Let rules that cannot work be complained of when the file is read, by pydantic."""
+    try:
+        Rules(**rules)
+    except BadConfiguration as error:
+        raise ValueError(str(error)) from None
+
+
+class NodeSection(Section):
+    """`[node]`: who the node is, and where it keeps things."""
+
+    ae_title: AeTitle = "HEPAR"
+    """How the node calls itself; it answers to any title."""
+    host: str = "127.0.0.1"
+    """Address to listen on; "0.0.0.0" lets other machines in."""
+    port: int = Field(default=11112, ge=0, le=65535)
+    """0 takes a free one."""
+    data: UserPath = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
+    """Folder of the spool, the results and the workflow store."""
+
+
+class ReceiveSection(Section):
+    """`[receive]`: taking in series."""
+
+    quiet_s: float = Field(default=10.0, ge=0)
+    """A series is complete after this long without a new instance."""
+    resend_s: float = Field(default=30.0, ge=0)
+    """After a restart what was received waits this long, for a sender that was cut off."""
+    keep_free_mb: int = Field(default=2000, ge=0)
+    """Refuse instances (0xA700) when the disk would have less than this left."""
+    max_associations: int = Field(default=32, ge=1)
+    """Open at the same time; one more is rejected for the moment."""
+
+
+class SelectSection(Section):
+    """`[select]`: which series are worth segmenting, as `rules.Rules` has it."""
+
+    modalities: tuple[str, ...] = ("CT",)
+    """Values of Modality."""
+    image_types: tuple[str, ...] = ()
+    """Values of ImageType of which every instance must hold at least one; empty: any will do."""
+    refused_image_types: tuple[str, ...] = ("LOCALIZER",)
+    """Values of ImageType that no instance may hold."""
+    min_slices: int = 1
+    """Instances of the series, or frames in them."""
+    max_slices: int | None = None
+    """The same; no bound when absent."""
+    min_thickness_mm: float | None = None
+    """Slice Thickness; a series that does not say it is refused where there is a bound."""
+    max_thickness_mm: float | None = None
+    """The same."""
+    include: dict[str, str] = {}
+    """Attribute, such as SeriesDescription, to a regular expression that must be found in it."""
+    exclude: dict[str, str] = {}
+    """The same, of which none may be found."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _require_rules(**self.model_dump())
+        return self
+
+
+class UrgentSection(Section):
+    """`[urgent]`: which series come before all others, as `urgency.Urgency` has it."""
+
+    calling: tuple[str, ...] = ()
+    """AE titles, such as that of the emergency room's scanner."""
+    include: dict[str, str] = {}
+    """Attribute, such as StudyDescription, to a regular expression that must be found in it."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        _require_rules(include=self.include)
+        return self
+
+
+class HttpSection(Section):
+    """`[http]`: telling the state of jobs to an archive's page and to health checks."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; nothing asks for a password there."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """Nothing is told without one; 0 takes a free one."""
+
+
+class ViewerSection(Section):
+    """`[viewer]`: where a person looks at results."""
+
+    url: ViewerUrl | None = None
+    """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
+
+
+class EngineSection(Section):
+    """`[engine]`: what computes, and with which model."""
+
+    model: UserPath | None = None
+    """Model folder; the one that ships with the package when absent."""
+    threads: int | None = Field(default=None, ge=1)
+    """Of the processor, for computing; as many as it has cores when absent."""
+    plans: UserPath | None = None
+    """Folder of TensorRT plans; `plans` in the data folder when absent."""
+
+
+class JobsSection(Section):
+    """`[jobs]`: how work is kept and tried again."""
+
+    database: SecretStr | None = None
+    """`postgresql://…` when several machines share it; SQLite in the data folder otherwise."""
+    at_once: int | None = Field(default=None, ge=1)
+    """Series worked on at the same time, beside an urgent one; each takes the memory of its volume.
+    When absent, 2 where a GPU computes, so that one is read or written meanwhile; otherwise 1."""
+    keep_hours: float = Field(default=24.0, ge=0)
+    """Received files and results of a finished series stay this long; failed ones stay."""
+    first_pause_s: float = Field(default=5.0, gt=0)
+    """Pause after the first failed delivery; each further one doubles it."""
+    longest_pause_s: float = Field(default=600.0, gt=0)
+    """No pause is longer."""
+    give_up_days: float = Field(default=7.0, gt=0)
+    """After this long a delivery fails, until someone retries it."""
+
+
+class Settings(BaseSettings):
+    """Everything the node may be told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="HEPAR_", env_nested_delimiter="__"
+    )
+
+    node: NodeSection = NodeSection()
+    receive: ReceiveSection = ReceiveSection()
+    select: SelectSection = SelectSection()
+    engine: EngineSection = EngineSection()
+    jobs: JobsSection = JobsSection()
+    urgent: UrgentSection = UrgentSection()
+    http: HttpSection = HttpSection()
+    viewer: ViewerSection = ViewerSection()
+    peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
+    """Where results go, by name; without any, to a folder beside the spool."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, and nothing else speak."""
+        return env_settings, init_settings
+
+    @property
+    def destinations(self) -> dict[str, PeerSettings]:
+        """The peers, or the embedded default: the folder `delivered` in the data folder."""
+        return self.peers or {
+            "folder": FolderSettings(
+                kind="folder", folder=self.node.data / "delivered", objects=(Kind.SEG, Kind.REPORT)
+            )
+        }
+
+    @property
+    def database_url(self) -> str:
+        """Where the workflow store is; may hold a password, so never log it."""
+        if self.jobs.database is not None:
+            return self.jobs.database.get_secret_value()
+        return f"sqlite:///{self.node.data.resolve() / 'jobs.sqlite'}"
+
+
+def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settings:
+    """Read the configuration from `file`, or from `CONFIG_FILE` if that exists.
+
+    Args:
+        file: the TOML file.
+        changes: sections whose keys replace the file's, as command-line options do.
+
+    Raises:
+        BadConfiguration: names every key that is wrong, and what would do.
+    """
+    chosen = file or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+    tables = _read_toml(chosen) if chosen else {}
+    if secrets := misplaced_secrets(Settings, tables):
+        raise BadConfiguration(f"{chosen}: " + "; ".join(secrets))
+    for section, keys in changes.items():
+        tables[section] = {**tables.get(section, {}), **keys}
+    try:
+        return Settings(**tables)
+    except SettingsError:  # its own message would show the value too
+        raise BadConfiguration(
+            "the environment names a whole table, such as HEPAR_NODE, and it is not JSON; name one"
+            " key, as in HEPAR_NODE__PORT"
+        ) from None
+    except ValidationError as error:
+        raise BadConfiguration(
+            f"{chosen or 'environment'}: " + "; ".join(complaints(Settings, error))
+        ) from None  # pydantic's own message would show the values, secrets among them
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot read {file}: {error.strerror}; name a TOML file that exists and is readable"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{file} is not TOML: {error}") from error

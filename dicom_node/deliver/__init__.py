@@ -1,0 +1,1 @@
+"""Peers that results are sent to, and how each confirms them."""

@@ -1,0 +1,117 @@
+"""A DICOM node that takes objects by C-STORE."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import _config
+from pynetdicom.association import Association
+
+from dicom_node.deliver.confirm_by import Means
+from dicom_node.deliver.confirmation import Confirmation, confirm_by
+from dicom_node.deliver.sop_reference import read_reference
+from dicom_node.errors import PeerRefused, PeerUnavailable
+from dicom_node.net.application_entity import Context, Entity, accepted
+from dicom_node.net.commitments import Commitments
+from dicom_node.net.status import failure, is_stored
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+"""SOP class of C-ECHO (PS3.4 A.4)."""
+
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""Every node takes the second (PS3.5 10.1); what is in the first can be told in it."""
+
+SLOWEST_BYTES_PER_S = 50_000
+"""What a link must carry; pynetdicom counts the time for the answer from before the first byte."""
+
+_config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as the bytes that lie there
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class StorePeer(Entity):
+    """A Storage SCP."""
+
+    means: Means = Means.AUTO
+    """How it confirms what it took."""
+    commitments: Commitments = field(default_factory=Commitments, repr=False, compare=False)
+    """Where its reports arrive; shared with the receiver, as they may come on a new association."""
+
+    def send(self, path: Path) -> None:
+        """Store one object, in the other value representation where the peer takes only that."""
+        sop_class, syntax = _context(path)
+        syntaxes = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
+        asked = [(sop_class, each) for each in syntaxes]
+        with self.associated(asked) as association:
+            self._store(association, path)
+
+    def confirm(self, path: Path) -> Confirmation:
+        """Ask whether the peer keeps an object that it took."""
+        return confirm_by(self.means, self, read_reference(path), self.commitments)
+
+    def send_many(self, paths: Sequence[Path], progress: Callable[[int], None] = _ignore) -> None:
+        """Store objects over one association, each in the encoding it has.
+
+        Args:
+            paths: DICOM files.
+            progress: called with the number of objects stored so far.
+
+        Raises:
+            PeerUnavailable: what was stored until then stays with the peer.
+            PeerRefused: names the encodings that were not accepted, before anything is sent; or
+                the peer did not want an object.
+        """
+        asked = sorted({_context(path) for path in paths})
+        with self.associated(asked) as association:
+            self._require_accepted(association, asked)
+            for count, path in enumerate(paths, start=1):
+                try:
+                    self._store(association, path)
+                except (PeerRefused, PeerUnavailable) as error:
+                    where = f"at {path}, after {count - 1} of {len(paths)}"
+                    raise type(error)(f"{error}; {where}") from error
+                progress(count)
+
+    def echo(self) -> None:
+        """Return if the peer answers a C-ECHO."""
+        with self.associated([(VERIFICATION, ImplicitVRLittleEndian)]) as association:
+            self._check(association, association.send_c_echo())
+
+    def _require_accepted(self, association: Association, contexts: Collection[Context]) -> None:
+        if missing := set(contexts) - accepted(association):
+            raise self.unaccepted(missing)
+
+    def _store(self, association: Association, path: Path) -> None:
+        as_it_is = _context(path) in accepted(association)
+        association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
+        try:
+            status = association.send_c_store(path if as_it_is else dcmread(path))
+        except RuntimeError as error:  # the peer aborted since the object before
+            raise self.silent(association) from error
+        self._check(association, status)
+
+    def _check(self, association: Association, status: Dataset) -> None:
+        """Raise unless `status`, a group of command elements, says that all is well."""
+        if "Status" not in status:  # pynetdicom's way to say timeout or abort
+            raise self.silent(association)
+        if not is_stored(status.Status):
+            raise failure(self.name, status.Status)
+
+
+def _context(path: Path) -> Context:
+    try:
+        meta = read_file_meta_info(path)
+        uids = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
+        instance = meta.MediaStorageSOPInstanceUID
+    except (InvalidDicomError, AttributeError) as error:
+        raise PeerRefused(f"{path} is no DICOM file: {error}") from error
+    if not (all(uids) and instance):
+        raise PeerRefused(f"{path} has a blank UID; give it SOP class, instance and syntax")
+    return UID(uids[0]), UID(uids[1])

@@ -1,0 +1,71 @@
+"""How a peer confirms that it keeps what it took: a C-STORE alone promises nothing (PS3.4 J.1)."""
+
+import logging
+from enum import StrEnum
+
+from dicom_node.deliver.confirm_by import Means
+from dicom_node.deliver.sop_reference import Reference
+from dicom_node.deliver.storage_commitment import require_committed
+from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.net.application_entity import Entity
+from dicom_node.net.c_find_scu import require_found
+from dicom_node.net.commitments import Commitments
+
+logger = logging.getLogger(__name__)
+
+REPORT_S = 30.0
+"""How long one request for storage commitment waits for its report."""
+
+
+class Confirmation(StrEnum):
+    """How a delivery was confirmed."""
+
+    WRITTEN = "written and synced"
+    COMMITTED = "storage commitment"
+    FOUND = "C-FIND"
+    LISTED = "QIDO-RS"
+    WORD = "its word alone"
+
+
+def confirm_by(
+    means: Means, peer: Entity, wanted: Reference, commitments: Commitments
+) -> Confirmation:
+    """Return how the peer confirmed that it keeps an object.
+
+    Raises:
+        NotKept: it says that it does not; to be sent again.
+        PeerUnavailable: no word of it yet; to be asked again.
+        PeerRefused: it will not tell.
+    """
+    match means:
+        case Means.COMMITMENT:
+            require_committed(peer, wanted, commitments, REPORT_S)
+            return Confirmation.COMMITTED
+        case Means.FIND:
+            require_found(peer, wanted)
+            return Confirmation.FOUND
+        case Means.AUTO:
+            return _confirm_somehow(peer, wanted, commitments)
+        case Means.NONE:
+            return Confirmation.WORD
+
+
+def _confirm_somehow(peer: Entity, wanted: Reference, commitments: Commitments) -> Confirmation:
+    promised: PeerUnavailable | None = None
+    try:
+        return confirm_by(Means.COMMITMENT, peer, wanted, commitments)
+    except (PeerRefused, PeerSilent):  # it has no storage commitment, or not for us
+        pass
+    except PeerUnavailable as error:  # it may yet report
+        promised = error
+    try:
+        return confirm_by(Means.FIND, peer, wanted, commitments)
+    except (PeerRefused, PeerSilent):
+        if promised:
+            raise promised from None
+        logger.warning(
+            "it offers neither storage commitment nor a search to %s, so it is taken at its word",
+            peer.calling_ae_title,
+            extra={"action": "confirm", "peer": peer.name},
+        )
+        return Confirmation.WORD

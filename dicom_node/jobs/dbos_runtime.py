@@ -1,0 +1,127 @@
+"""The workflow store: starting it, giving it work, stopping it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+
+from dicom_node.jobs.job import arguments
+from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, Pace
+from dicom_node.jobs.workflows import (
+    DELIVER,
+    DELIVERIES_AT_ONCE,
+    SEGMENT,
+    Worker,
+    delivery_queue,
+    register,
+    segment_queue,
+    urgent_queue,
+)
+
+APPLICATION = "hepar"
+"""What DBOS calls us, with the node's name behind it."""
+
+STEPS_VERSION = "2"
+"""Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
+changes when work under way could no longer be replayed."""
+
+ACTIVE = ["ENQUEUED", "PENDING"]
+"""States of a workflow that has not come to its end."""
+
+RECENT = 100
+"""Jobs among which the beginning of a series is looked for when the rest of it comes."""
+
+
+def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> str:
+    """Return the job of these instances under this model; their order is free.
+
+    The same set sent twice is the same job, and a late instance makes another one.
+    """
+    words = [series_uid, model_digest, *sorted(instance_uids)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def running(
+    worker: Worker,
+    *,
+    database_url: str,
+    executor: str,
+    peers: Sequence[str],
+    pace: Pace,
+    at_once: int = 1,
+) -> Iterator[None]:
+    """Run jobs, those left over from the last time first, while the block lasts.
+
+    Args:
+        worker: does what the workflows ask for.
+        database_url: SQLite or Postgres.
+        executor: names this node for as long as its data folder lives. DBOS gives the work of a
+            dead node only to one of the same name, and two live nodes must not share it.
+        peers: names of the destinations; each has a queue of its own.
+        pace: how often the queues are looked at.
+        at_once: series worked on at the same time; an urgent one comes on top.
+    """
+    config: DBOSConfig = {
+        "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
+        "system_database_url": database_url,
+        "application_version": STEPS_VERSION,
+        "executor_id": executor,
+        "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
+        "log_level": "WARNING",
+        "notification_listener_polling_interval_sec": OFTEN_S,
+    }
+    DBOS(config=config)
+    register(worker)
+    DBOS.launch()
+    try:
+        # Few series at a time: they share one device, and each volume takes its memory.
+        most = {segment_queue(executor): at_once, urgent_queue(executor): 1}
+        most |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
+        queues = [
+            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=SELDOM_S)
+            for name, number in most.items()
+        ]
+        with pace.kept(queues):
+            yield
+    finally:
+        DBOS.destroy(destroy_registry=True)
+
+
+def submit(
+    job: str, study_uid: str, series_uid: str, paths: Sequence[Path], *, urgent: bool = False
+) -> None:
+    """Queue the work on a series; once this returns, a crash does not lose it.
+
+    A job that the store knows already, whatever became of it, is left as it is. A job on fewer
+    instances of the series, if it has not come to its end, is given up for this one.
+    """
+    queue = urgent_queue if urgent else segment_queue
+    DBOS.enqueue_workflow_with_options(
+        {
+            "workflow_name": SEGMENT,
+            "queue_name": queue(DBOS.executor_id),
+            "workflow_id": job,
+            "app_version": STEPS_VERSION,
+        },
+        study_uid,
+        series_uid,
+        [str(path) for path in paths],
+    )
+    _supersede(job, series_uid, {path.name for path in paths})
+
+
+def _supersede(job: str, series_uid: str, instances: set[str]) -> None:
+    """Cancel the work on a part of a series of which more is here now."""
+    parts = {
+        each.workflow_id
+        for each in DBOS.list_workflows(name=SEGMENT, sort_desc=True, limit=RECENT)
+        if each.workflow_id != job
+        and arguments(each)[1] == series_uid
+        and {Path(path).name for path in arguments(each)[2]} < instances
+    }
+    for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=ACTIVE):
+        if each.workflow_id in parts or each.parent_workflow_id in parts:
+            DBOS.cancel_workflow(each.workflow_id)

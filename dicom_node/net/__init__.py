@@ -1,0 +1,1 @@
+"""pynetdicom associations, and every repair of pynetdicom."""

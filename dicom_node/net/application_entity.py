@@ -1,0 +1,142 @@
+"""A DICOM application entity that this node calls: who it is, and how an association is opened."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import build_context
+
+from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.net.connection import on_connection
+from dicom_node.net.reactor import rest_for_certain
+from dicom_node.net.shutdown import SETTLE_S, hang_up
+
+Context = tuple[UID, UID]
+"""SOP class and transfer syntax."""
+
+ANSWER_BYTES = 1 << 24
+"""No answer of a peer comes in a longer piece."""
+
+TRANSIENT_REJECTION = 2
+"""Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An application entity at an address."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str = "HEPAR"
+    connect_s: float = 10
+    """Time to reach the host."""
+    negotiate_s: float = 30
+    """Time to agree on an association, and to release it."""
+    answer_s: float = 60
+    """Time for the answer to one message; an object gets more, by its size."""
+
+    @contextmanager
+    def associated(
+        self,
+        contexts: Sequence[Context],
+        handlers: Sequence[EventHandlerType] = (),
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    ) -> Iterator[Association]:
+        """Hold an association while the block lasts; at least one context is accepted.
+
+        Raises:
+            PeerUnavailable: nobody answers, or not now.
+            PeerRefused: it does not know us, or accepts none of the contexts.
+        """
+        entity = AE(self.calling_ae_title)
+        entity.maximum_pdu_size = 0  # no limit; 1.7 times faster than the default
+        entity.connection_timeout = self.connect_s
+        entity.acse_timeout = self.negotiate_s
+        entity.dimse_timeout = entity.network_timeout = self.answer_s
+        association = entity.associate(
+            self.host,
+            self.port,
+            contexts=[build_context(*context) for context in contexts],
+            ae_title=self.ae_title,
+            ext_neg=list(roles),
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, on_connection, [self.answer_s, ANSWER_BYTES]),
+                (evt.EVT_CONN_OPEN, rest_for_certain),
+                *handlers,
+            ],
+        )
+        try:
+            self._require_established(association, contexts)
+            yield association
+        except PeerSilent:
+            association.join(SETTLE_S)  # its thread may yet have to note that the peer aborted
+            raise
+        finally:
+            if association.is_established and association.dul.is_alive():
+                _release(association)
+            hang_up(association)  # also where the thread that should have done so has died
+
+    def unaccepted(self, contexts: Collection[Context]) -> PeerRefused:
+        """Return the error of a peer that does not accept these contexts."""
+        wanted = ", ".join(f"{kind.name} as {syntax.name}" for kind, syntax in sorted(contexts))
+        return PeerRefused(
+            f"{self.name}: {self.ae_title} at {self.host}:{self.port} does not accept {wanted};"
+            " allow it there"
+        )
+
+    def silent(self, association: Association) -> PeerSilent:
+        """Return the error of a peer that gave no answer on an open association."""
+        return PeerSilent(
+            f"{self.name}: {self.ae_title} at {self.host}:{self.port} broke off, or gave no answer"
+            f" within {association.dimse_timeout:.3g} s"
+        )
+
+    def _require_established(self, association: Association, asked: Sequence[Context]) -> None:
+        if association.is_established:
+            return
+        answer = association.acceptor.primitive
+        if association.is_rejected and answer:
+            raise self._rejection(answer)
+        if association.rejected_contexts and not association.accepted_contexts:
+            raise self.unaccepted(set(asked))
+        raise PeerUnavailable(
+            f"{self.name}: no association with {self.ae_title} at {self.host}:{self.port};"
+            " check that it runs, and the address"
+        )
+
+    def _rejection(self, answer: A_ASSOCIATE) -> PeerUnavailable | PeerRefused:
+        """Tell a full peer from one that does not know us (PS3.8 table 9-21)."""
+        said = (
+            f"{self.name}: {self.ae_title} at {self.host}:{self.port} rejected the association of"
+            f" {self.calling_ae_title}: {answer.reason_str}"
+        )
+        if answer.result == TRANSIENT_REJECTION:
+            return PeerUnavailable(said)
+        return PeerRefused(f"{said}; make the two AE titles known to the peer")
+
+
+def _release(association: Association) -> None:
+    """Release an association, as its own `release` does, but never wait for ever.
+
+    That one waits for the mark that the association's thread rests. pynetdicom serves a report
+    (N-EVENT-REPORT) in a thread of its own, which takes that mark away when it is done.
+    """
+    association._reactor_checkpoint.clear()
+    association.acse.negotiate_release()
+    association._reactor_checkpoint.set()
+
+
+def accepted(association: Association) -> set[Context]:
+    """Return the contexts that the peer accepted."""
+    return {
+        (UID(context.abstract_syntax), UID(context.transfer_syntax[0]))
+        for context in association.accepted_contexts
+        if context.abstract_syntax
+    }

@@ -1,0 +1,1 @@
+"""The running node, put together from its parts."""

@@ -1,0 +1,60 @@
+"""From the configuration's tables to the peers that results go to."""
+
+from pydantic import SecretStr
+
+from dicom_node.config.peers import FolderSettings, PeerSettings, StoreSettings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.deliver.folder import FolderPeer
+from dicom_node.deliver.peer import Peer
+from dicom_node.net.commitments import Commitments
+
+
+def to_peer(
+    name: str,
+    settings: PeerSettings,
+    calling_ae_title: str,
+    commitments: Commitments | None = None,
+) -> Peer:
+    """Return the peer that the table `[peers.<name>]` describes.
+
+    Args:
+        name: what the configuration calls it.
+        settings: the table.
+        calling_ae_title: how this node calls itself.
+        commitments: where the receiver notes the reports of storage commitment.
+    """
+    if isinstance(settings, FolderSettings):
+        return FolderPeer(name, settings.folder)
+    if isinstance(settings, StoreSettings):
+        return to_store_peer(name, settings, calling_ae_title, commitments)
+    return StowPeer(
+        name,
+        settings.url,
+        user=settings.user,
+        password=_revealed(settings.password),
+        token=_revealed(settings.token),
+        search=settings.confirm == "qidors",
+    )
+
+
+def to_store_peer(
+    name: str,
+    settings: StoreSettings,
+    calling_ae_title: str,
+    commitments: Commitments | None = None,
+) -> StorePeer:
+    """Return the DICOM node that the table describes."""
+    return StorePeer(
+        name,
+        settings.ae_title,
+        settings.host,
+        settings.port,
+        calling_ae_title,
+        means=settings.confirm,
+        commitments=commitments or Commitments(),
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value().rstrip("\r\n") if secret else None  # as read from a file

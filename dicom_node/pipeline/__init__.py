@@ -1,0 +1,1 @@
+"""Process one series: read, segment, make results, verify, write."""

@@ -1,0 +1,64 @@
+"""How the next series is segmented: by one device, from its first slice to its last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_node.pipeline.outcome import Outcome
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.results.objects import SEG, Item
+from dicom_node.selection.rules import Rules
+from engine.device import Device
+from engine.errors import DeviceFailed
+from engine.model import Model
+from engine.serving.fleet import Fleet
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a series becomes a SEG."""
+
+    device: Device
+    algorithm: Algorithm
+    rules: Rules
+    items: frozenset[Item] = frozenset({SEG})
+    """What is made of a series for any destination; the SEG always is."""
+    derive_frame_of_reference: bool = False
+    """Give a series without a frame of reference one made from its UID; the SEG says so."""
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The model and the rules, and the devices that may serve."""
+
+    model: Model
+    rules: Rules
+    fleet: Fleet
+    items: frozenset[Item] = frozenset({SEG})
+    """What is made of a series for any destination; the SEG always is."""
+
+    def now(self) -> Method:
+        """Return how a series that begins now is segmented.
+
+        Raises:
+            DeviceFailed: no device can serve.
+        """
+        return to_method(self.model, self.fleet.device(), self.rules, self.items)
+
+    def run(self, work: Callable[[Method], Outcome]) -> Outcome:
+        """Do a job; should its device fail, do all of it again on the next device in order.
+
+        Raises:
+            DeviceFailed: no other device can serve either.
+        """
+        while True:
+            method = self.now()
+            try:
+                return work(method)
+            except DeviceFailed as error:
+                self.fleet.leave(method.device, error)
+
+
+def to_method(model: Model, device: Device, rules: Rules, items: frozenset[Item]) -> Method:
+    """Return how a device segments a series."""
+    algorithm = Algorithm(model.name, model.version, model.digest, device.name)
+    return Method(device, algorithm, rules, items)

@@ -1,0 +1,1 @@
+"""From a C-STORE request to a complete series in the spool."""

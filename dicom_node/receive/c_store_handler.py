@@ -1,0 +1,151 @@
+"""What becomes of an instance that came by C-STORE: it is on the disk, or refused with a status.
+
+pynetdicom hands a message over up to a millisecond after its last byte has come. Keeping begins
+before that, in a thread of its own, so that the disk works while pynetdicom sleeps.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from pydicom.uid import UID
+from pynetdicom import evt
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.presentation import PresentationContext
+
+from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.receive.events import Association, Listener
+from dicom_node.receive.header import Header, is_uid, read_header
+from dicom_node.receive.part10 import to_part10
+from dicom_node.receive.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance as it came: its bytes, and what the request and the context say of it."""
+
+    data_set: bytes
+    sop_class_uid: str
+    uid: str
+    agreed_class_uid: str
+    """SOP class of the presentation context."""
+    transfer_syntax: UID
+    sender: str
+    """AE title of who sent it."""
+
+    def checked_header(self) -> Header:
+        """Return what the data set says it is.
+
+        Raises:
+            RejectedInstance: there is none, or request, context and data set contradict each other.
+        """
+        if self.sop_class_uid != self.agreed_class_uid:
+            raise RejectedInstance(
+                f"SOP class {self.sop_class_uid} sent as {self.agreed_class_uid}",
+                StoreStatus.SOP_CLASS_NOT_SUPPORTED,
+            )
+        if not is_uid(self.uid):
+            raise RejectedInstance(
+                f"{self.uid!r} is not a UID", StoreStatus.INVALID_OBJECT_INSTANCE
+            )
+        header = read_header(self.data_set, self.transfer_syntax)
+        _require_same("SOP class", header.sop_class_uid, self.sop_class_uid)
+        _require_same("SOP instance", header.instance_uid, self.uid)
+        return header
+
+    def to_part10(self) -> bytes:
+        """Return it as a file."""
+        return to_part10(
+            self.data_set, self.sop_class_uid, self.uid, self.transfer_syntax, self.sender
+        )
+
+
+class Intake:
+    """Keeps the instances of every association in one spool."""
+
+    def __init__(self, spool: Spool, listener: Listener, at_once: int = 1) -> None:
+        """Keep up to `at_once` instances at the same time."""
+        self._spool = spool
+        self._listener = listener
+        self._threads = ThreadPoolExecutor(at_once, "intake")
+        self._begun: WeakKeyDictionary[Association, dict[int, Future[StoreStatus]]]
+        self._begun = WeakKeyDictionary()
+
+    def handlers(self) -> Sequence[EventHandlerType]:
+        """Return what an association must call."""
+        return (evt.EVT_DIMSE_RECV, self._begin), (evt.EVT_C_STORE, self._finish)
+
+    def _begin(self, event: Event) -> None:
+        """Begin to keep what a message holds, as soon as all of it has come."""
+        message = event.message
+        if not isinstance(message, C_STORE_RQ):
+            return
+        if not message.command_set.get("AffectedSOPInstanceUID"):
+            _refuse_nameless(event)
+            return
+        sender, number = event.assoc, message.command_set.MessageID
+        for context in sender.accepted_contexts:
+            if context.context_id == message.context_id:
+                instance = _instance(message, context, str(sender.requestor.ae_title))
+                kept = self._threads.submit(self._keep, sender, instance)
+                self._begun.setdefault(sender, {})[number] = kept
+
+    def _finish(self, event: Event) -> StoreStatus:
+        """Answer success once the instance is safe, or say why it is not kept."""
+        number = cast(int, event.request.MessageID)
+        return self._begun[event.assoc].pop(number).result()
+
+    def _keep(self, sender: Association, instance: Instance) -> StoreStatus:
+        try:
+            header = instance.checked_header()
+            self._spool.put(header.series, instance.uid, instance.to_part10())
+        except RejectedInstance as error:
+            _log_refusal(instance.uid, str(error))
+            return error.status
+        self._listener.instance_kept(sender, header.series)
+        return StoreStatus.SUCCESS
+
+
+def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) -> Instance:
+    command = message.command_set
+    return Instance(
+        data_set=cast(BytesIO, message.data_set).getvalue(),
+        sop_class_uid=str(command.get("AffectedSOPClassUID", "")),
+        uid=str(command.AffectedSOPInstanceUID),
+        agreed_class_uid=str(context.abstract_syntax),
+        transfer_syntax=UID(context.transfer_syntax[0]),
+        sender=sender,
+    )
+
+
+def _refuse_nameless(event: Event) -> None:
+    """Answer a C-STORE that names no instance, which pynetdicom would leave unanswered."""
+    message = event.message
+    response = C_STORE()
+    response.MessageIDBeingRespondedTo = message.command_set.MessageID
+    response.AffectedSOPClassUID = message.command_set.get("AffectedSOPClassUID")
+    response.Status = StoreStatus.INVALID_OBJECT_INSTANCE
+    event.assoc.dimse.send_msg(response, cast(int, message.context_id))
+    _log_refusal("", "the request has no Affected SOP Instance UID")
+
+
+def _require_same(what: str, in_data_set: str, in_request: str) -> None:
+    if in_data_set != in_request:
+        raise RejectedInstance(
+            f"{what} {in_data_set} in the data set, {in_request} in the request",
+            StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
+        )
+
+
+def _log_refusal(instance_uid: str, reason: str) -> None:
+    logger.warning(
+        "store refused: %s", reason, extra={"action": "store_refused", "sop_instance": instance_uid}
+    )

@@ -1,0 +1,33 @@
+"""Who hears what the receiver keeps, and from whom."""
+
+from collections.abc import Hashable
+from typing import Protocol
+
+from dicom_node.receive.header import SeriesKey
+
+
+class Listener(Protocol):
+    """Hears what becomes of associations; must return at once."""
+
+    def instance_kept(self, association: "Association", series: SeriesKey) -> None:
+        """An instance of this series is safe, and its sender will be told."""
+
+    def association_closed(self, association: "Association") -> None:
+        """The association was released, aborted or lost."""
+
+
+class Association(Hashable, Protocol):
+    """Whoever sends, known by identity."""
+
+    def is_alive(self) -> bool:
+        """Tell whether more may still come; pynetdicom's association is a thread."""
+
+
+class Deaf:
+    """A listener that does not listen."""
+
+    def instance_kept(self, association: Association, series: SeriesKey) -> None:
+        """Do nothing."""
+
+    def association_closed(self, association: Association) -> None:
+        """Do nothing."""

@@ -1,0 +1,202 @@
+"""Notices when a series has arrived.
+
+DICOM never says "that was all". A series counts as complete when every association that sent some
+of it has ended and nothing came for `quiet_s`; or at once when the number of instances that
+someone announced with `expect` is here. Counts in the headers are not believed: Images in
+Acquisition (0020,1002) counts an acquisition, which may be half a series or three of them, and
+Number of Series Related Instances (0020,1209) is an answer to a query, not part of an image.
+
+A late instance makes its series wait and complete again, with all its instances. After a restart
+every series in the spool does. What was done already is for the receiver of `on_complete` to know,
+by the set of instances: there is no second record here that could disagree with the spool.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dicom_node.receive.events import Association
+from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_S = 5.0
+"""Beside the quiet time, until a series that was not taken is offered again."""
+SOON_S = 5.0
+"""How long before a series may be complete whoever takes it is told to be ready."""
+
+
+@dataclass(frozen=True)
+class ReceivedSeries:
+    """A series that is complete, as far as anyone can tell."""
+
+    study_uid: str
+    series_uid: str
+    paths: tuple[Path, ...]
+    """Its instances in the spool, in the order of their UIDs."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A series that is still coming in."""
+
+    last_s: float
+    """When its latest instance came, by the assembler's clock."""
+    associations: frozenset[Association] = frozenset()
+    """Those that sent some of it and have not said that they are through."""
+
+    @property
+    def sending(self) -> bool:
+        """Whether more may come without a new association."""
+        return any(association.is_alive() for association in self.associations)
+
+
+class Assembler:
+    """Hands over each series of a spool once it is complete. It is a `scp.Listener`.
+
+    Start it before the receiver and stop it after: `start` clears away half-written files.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        on_complete: Callable[[ReceivedSeries], None],
+        *,
+        quiet_s: float = 10.0,
+        resend_s: float = 0.0,
+        on_soon: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch `spool`.
+
+        Args:
+            spool: what is received.
+            on_complete: takes a series; must keep it durably and tell a known set of instances
+                from a new one. If it raises, the series is offered again later.
+            quiet_s: seconds without a new instance after which nothing more is expected.
+            resend_s: seconds after a start, if longer than `quiet_s`, that what the spool holds
+                waits for a sender that was cut off and comes back. Only the sender knew whether
+                its series was whole.
+            on_soon: told, again and again, while a series may be complete in `SOON_S`.
+            clock: seconds that never run backwards.
+        """
+        self.spool = spool
+        self.on_complete = on_complete
+        self.quiet_s = quiet_s
+        self.resend_s = resend_s
+        self.on_soon = on_soon
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._arriving: dict[SeriesKey, Arrival] = {}
+        self._expected: dict[str, int] = {}
+        self._news = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="assembler", daemon=True)
+
+    def start(self) -> None:
+        """Take up what the spool holds, and watch from now on."""
+        self.recover()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watching; whatever is still arriving is found again by the next `start`."""
+        self._stopping = True
+        self._news.set()
+        self._thread.join()
+
+    def recover(self) -> None:
+        """Let every series in the spool wait for its sender, or its quiet time, from now on."""
+        self.spool.recover()
+        from_s = self._clock() + max(0.0, self.resend_s - self.quiet_s)
+        with self._lock:
+            for series in self.spool.series():
+                self._arriving.setdefault(series, Arrival(from_s))
+
+    def expect(self, series_uid: str, count: int) -> None:
+        """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.
+
+        The announcement does not outlive a restart; the quiet time does its work then.
+        """
+        with self._lock:
+            self._expected[series_uid] = count
+        self.on_soon()
+        self._news.set()
+
+    def instance_kept(self, association: Association, series: SeriesKey) -> None:
+        """Note that an instance of the series is safe in the spool."""
+        with self._lock:
+            before = self._arriving.get(series, Arrival(0.0))
+            self._arriving[series] = Arrival(self._clock(), before.associations | {association})
+            watched = before.associations and series.series_uid not in self._expected
+        if not watched:  # otherwise the watcher has a deadline, which only moved further away
+            self._news.set()
+
+    def association_closed(self, association: Association) -> None:
+        """Note that `association` will send nothing more."""
+        with self._lock:
+            for series, arrival in self._arriving.items():
+                if association in arrival.associations:
+                    self._arriving[series] = replace(
+                        arrival, associations=arrival.associations - {association}
+                    )
+        self._news.set()
+
+    def hand_over(self) -> float | None:
+        """Hand over what is complete now.
+
+        Returns:
+            Seconds after which more may be, if nothing happens until then; None: nothing will.
+        """
+        with self._lock:
+            arriving = dict(self._arriving)
+        for series, arrival in arriving.items():
+            if self._all_here(series) or self._wait_s(arrival) <= 0:
+                self._complete(series, arrival)
+        with self._lock:
+            return min(map(self._wait_s, self._arriving.values()), default=None)
+
+    def _all_here(self, series: SeriesKey) -> bool:
+        expected = self._expected.get(series.series_uid)
+        try:
+            return expected is not None and len(self.spool.paths(series)) >= expected
+        except OSError:  # the disk cannot say now: the quiet time will do
+            return False
+
+    def _wait_s(self, arrival: Arrival) -> float:
+        if arrival.sending:
+            return max(self.quiet_s, 0.05)  # its end is news; this is for an end that made none
+        return arrival.last_s + self.quiet_s - self._clock()
+
+    def _complete(self, series: SeriesKey, arrival: Arrival) -> None:
+        with self._lock:
+            if self._arriving[series] != arrival:  # something came while we looked
+                return
+            del self._arriving[series]
+            self._expected.pop(series.series_uid, None)
+        try:
+            self._offer(series)
+        except Exception:  # the edge of this thread: whatever it was, the series must not be lost
+            logger.exception(
+                "series not taken, will be offered again",
+                extra={"action": "hand_over_failed", "series": series.series_uid},
+            )
+            with self._lock:
+                self._arriving.setdefault(series, Arrival(self._clock() + TRY_AGAIN_S))
+
+    def _offer(self, series: SeriesKey) -> None:
+        if paths := self.spool.paths(series):  # otherwise removed: it was handed over before
+            self.on_complete(ReceivedSeries(series.study_uid, series.series_uid, paths))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._news.clear()
+            wait_s = self.hand_over()
+            if wait_s is not None and wait_s > SOON_S:
+                wait_s -= SOON_S
+            elif wait_s is not None:
+                self.on_soon()
+            self._news.wait(wait_s)

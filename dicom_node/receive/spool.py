@@ -1,0 +1,135 @@
+"""Received instances on disk: whole or not there at all.
+
+    spool/<Study Instance UID>/<Series Instance UID>/<SOP Instance UID>.dcm
+
+The layout is the only record: after a restart the folders say which series there are. A `.part`
+file is an instance whose sender was never told "success"; `recover` removes what a crash left.
+"""
+
+import errno
+import shutil
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.receive.header import SeriesKey, is_uid
+from engine.durable_files import PART, sync_folder, write_durably
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+class Spool:
+    """A folder of instances, each in the folder of its series.
+
+    One process writes; its threads may write at the same time.
+    """
+
+    def __init__(self, folder: Path, keep_free_bytes: int = 0) -> None:
+        """Open the spool, making the folder if need be.
+
+        Args:
+            folder: where the series lie.
+            keep_free_bytes: an instance that would leave the disk less than this is refused.
+        """
+        self.folder = folder
+        self.keep_free_bytes = keep_free_bytes
+        self._folders = threading.Lock()
+        self._durable: set[Path] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+
+    def put(self, series: SeriesKey, instance_uid: str, part10: bytes) -> Path:
+        """Write one instance; once this returns, the file outlives a crash.
+
+        A second copy of the same instance replaces the first.
+
+        Raises:
+            RejectedInstance: a UID is none, or the disk refused the bytes or is too full for them.
+        """
+        _require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
+        _require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
+        _require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
+        path = self._folder(series) / f"{instance_uid}.dcm"
+        try:
+            self._require_room(len(part10))
+            self._write(path, part10)
+        except OSError as error:
+            full = error.errno in NO_ROOM
+            raise RejectedInstance(
+                f"could not keep {instance_uid}: {error.strerror or error}",
+                StoreStatus.OUT_OF_RESOURCES if full else StoreStatus.PROCESSING_FAILURE,
+            ) from error
+        return path
+
+    def series(self) -> list[SeriesKey]:
+        """All series of which there is at least one instance."""
+        folders = [folder for folder in self._series_folders() if any(folder.glob("*.dcm"))]
+        return sorted(SeriesKey(folder.parent.name, folder.name) for folder in folders)
+
+    def paths(self, series: SeriesKey) -> tuple[Path, ...]:
+        """The instances of a series, in the order of their UIDs; none if it is not here."""
+        return tuple(sorted(self._folder(series).glob("*.dcm")))
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Forget these instances; what came since for the same series stays."""
+        folders = set()
+        for path in paths:
+            path.unlink(missing_ok=True)
+            folders.add(path.parent)
+        for folder in folders:
+            self._drop_if_empty(folder)
+
+    def recover(self) -> None:
+        """Remove what a crash left half-written; to be called before anything is received."""
+        for folder in self._series_folders():
+            for part in folder.glob(f"*{PART}"):
+                part.unlink()
+            self._drop_if_empty(folder)
+
+    def _folder(self, series: SeriesKey) -> Path:
+        return self.folder / series.study_uid / series.series_uid
+
+    def _series_folders(self) -> list[Path]:
+        return [path for path in self.folder.glob("*/*") if path.is_dir() and is_uid(path.name)]
+
+    def _require_room(self, size: int) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free - size < self.keep_free_bytes:
+            raise RejectedInstance(
+                f"disk has {free >> 20} MB free, less than {self.keep_free_bytes >> 20} MB would be"
+                " left; free space, or lower the minimum",
+                StoreStatus.OUT_OF_RESOURCES,
+            )
+
+    def _write(self, path: Path, content: bytes) -> None:
+        while True:
+            self._make_folder(path.parent)
+            try:
+                return write_durably(path, content)
+            except FileNotFoundError:  # `remove` took the empty folder away: once more
+                self._durable.discard(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        with self._folders:
+            if folder in self._durable:
+                return
+            for path in (folder.parent, folder):
+                path.mkdir(exist_ok=True)
+                sync_folder(path.parent)
+            self._durable.add(folder)
+
+    def _drop_if_empty(self, folder: Path) -> None:
+        with self._folders:
+            for path in (folder, folder.parent):
+                try:
+                    path.rmdir()
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                        raise
+                self._durable.discard(path)  # at worst it is synced once more
+
+
+def _require_uid(name: str, uid: str, status: StoreStatus) -> None:
+    if not is_uid(uid):  # also keeps "../" out of the path
+        raise RejectedInstance(f"{name} {uid!r} is not a UID", status)

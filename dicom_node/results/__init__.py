@@ -1,0 +1,1 @@
+"""The DICOM objects made from a label map."""

@@ -1,0 +1,1 @@
+"""Attributes that all result objects share."""

@@ -1,0 +1,1 @@
+"""Search archives and folders, and fetch series (C-FIND, C-GET, C-MOVE, QIDO-RS, WADO-RS)."""

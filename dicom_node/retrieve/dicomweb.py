@@ -1,0 +1,97 @@
+"""A DICOMweb archive: searched by QIDO-RS, read by WADO-RS (PS3.18 10.6, 10.4)."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset, dcmwrite
+from pydicom.errors import InvalidDicomError
+
+from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.errors import PeerRefused, PeerUnavailable, RejectedInstance
+from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.spool import Spool
+from dicom_node.retrieve.query import FoundSeries, Wanted
+
+AS_IT_IS = (("application/dicom", "*"),)
+"""Each instance in the encoding it has."""
+
+SERIES_FIELDS = ("ProtocolName", "BodyPartExamined")
+"""What a rule may look at and QIDO-RS does not tell by itself."""
+
+
+@dataclass(frozen=True)
+class WebSource:
+    """An archive that speaks DICOMweb."""
+
+    server: StowPeer
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self.server.name
+
+    def studies(self, wanted: Wanted) -> Iterator[Dataset]:
+        """Yield what it tells of each study."""
+        client = self.server.client()
+        return self._all(
+            "StudyInstanceUID",
+            lambda offset: client.search_for_studies(
+                search_filters=wanted.attributes, fields=["StudyDescription"], offset=offset
+            ),
+        )
+
+    def series(self, study_uid: str) -> Iterator[Dataset]:
+        """Yield what it tells of each series of a study."""
+        client = self.server.client()
+        return self._all(
+            "SeriesInstanceUID",
+            lambda offset: client.search_for_series(
+                study_uid, fields=list(SERIES_FIELDS), offset=offset
+            ),
+        )
+
+    def fetch(self, series: FoundSeries, folder: Path, progress: Callable[[int], None]) -> None:
+        """Write every instance of a series below `folder`, each in the encoding it has."""
+        spool, count = Spool(folder), 0
+        key = SeriesKey(series.study_uid, series.series_uid)
+        try:
+            for count, instance in enumerate(self._instances(series), start=1):
+                spool.put(key, str(instance.get("SOPInstanceUID")), _part10(instance))
+                progress(count)
+        except (InvalidDicomError, RejectedInstance) as error:
+            raise PeerRefused(f"{self.name} sent what cannot be kept: {error}") from error
+        if series.instances is not None and count < series.instances:
+            raise PeerUnavailable(
+                f"{self.name} sent {count} of {series.instances} instances; its log says why"
+            )
+
+    def _all(self, keyword: str, ask: Callable[[int], list[Any]]) -> Iterator[Dataset]:
+        """Yield what every page of a search tells, until one has nothing new.
+
+        A server may cut the answer at any length, and Orthanc gives the same page for ever.
+        """
+        seen: set[str] = set()
+        while True:
+            with self.server.errors_told():
+                page = [Dataset.from_json(each) for each in ask(len(seen))]
+            new = {str(each[keyword].value): each for each in page}
+            new = {uid: each for uid, each in new.items() if uid not in seen}
+            if not new:
+                return
+            seen |= set(new)
+            yield from new.values()
+
+    def _instances(self, series: FoundSeries) -> Iterator[Dataset]:
+        with self.server.errors_told():
+            yield from self.server.client().iter_series(
+                series.study_uid, series.series_uid, media_types=AS_IT_IS
+            )
+
+
+def _part10(instance: Dataset) -> bytes:
+    file = BytesIO()
+    dcmwrite(file, instance, enforce_file_format=True)
+    return file.getvalue()

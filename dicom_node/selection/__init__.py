@@ -1,0 +1,1 @@
+"""Rules for which series are segmented, and which first."""

@@ -1,0 +1,1 @@
+"""Independent read-back of the objects that were written."""

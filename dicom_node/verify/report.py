@@ -1,0 +1,199 @@
+"""Proof that a report says what was measured, of the segments that were measured.
+
+Read from the file's own attributes, on purpose without highdicom and without anything of
+`dicom_node.results.report`, as `dicom_node.verify.seg` does for the SEG.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from dicom_node.errors import ResultMismatch
+from dicom_node.verify.seg import MEANS, SAME
+from engine.findings.measure import Lesion, Measurements, Region
+from engine.findings.quality import Quality
+from engine.volume import Label, LabelMap
+
+GROUPS, GROUP, TRACKING_UID = "126010", "125007", "112040"
+"""Concept names in TID 1500 and 1411 (DCM)."""
+VOLUME, LONG_AXIS, SHORT_AXIS, DENSITY = "118565006", "103339001", "103340004", "112031"
+MEAN, DEVIATION, LESIONS = "373098007", "386136009", "246206008"
+QUALITY, CONCERN = "111050", "111052"
+TOLERANCE = 0.001
+"""Of any number, in its unit; the report rounds to as much."""
+
+Numbers = Mapping[tuple[str, ...], float]
+"""Code of a measurement, and of its derivation where it has one, to its value."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One measurement group of a report."""
+
+    tracking_uid: str
+    segment: tuple[str, int] | None
+    """SOP Instance UID of the SEG, and segment number."""
+    numbers: Numbers
+    evaluations: tuple[tuple[str, str], ...]
+    """Codes of name and value."""
+
+
+def verify_report(
+    report_file: Path | bytes,
+    seg: Dataset,
+    label_map: LabelMap,
+    measured: Measurements,
+    quality: Quality,
+) -> None:
+    """Return if the report has these numbers, each tied to the segment of the SEG it is about.
+
+    Raises:
+        ResultMismatch: says what differs.
+    """
+    report = _read(report_file)
+    for keyword in SAME:
+        if (report.get(keyword) or "") != (seg.get(keyword) or ""):
+            raise ResultMismatch(f"{keyword} of the report is not the SEG's")  # no patient in a log
+    try:
+        groups = read_groups(report)
+    except (AttributeError, IndexError, ValueError) as error:  # an attribute is missing
+        raise ResultMismatch(f"report cannot be read back: {error!r}") from error
+    *regions, whole = groups
+    _check_segments(regions, seg)
+    _check_numbers(regions, measured)
+    _check_whole(whole, measured, quality)
+    _check_volumes(groups, label_map)
+
+
+def read_groups(report: Dataset) -> list[Group]:
+    """Return the measurement groups of a report, in order."""
+    (groups,) = _children(report, GROUPS)
+    return [_group(item) for item in _children(groups, GROUP)]
+
+
+def _read(report_file: Path | bytes) -> Dataset:
+    try:
+        return dcmread(BytesIO(report_file) if isinstance(report_file, bytes) else report_file)
+    except (InvalidDicomError, EOFError) as error:
+        raise ResultMismatch(f"report cannot be read back: {error}") from error
+
+
+def _children(item: Dataset, name: str) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        if "ConceptNameCodeSequence" in child and _name(child) == name:
+            yield child
+
+
+def _name(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeValue)
+
+
+def _group(item: Dataset) -> Group:
+    (tracking,) = _children(item, TRACKING_UID)
+    segments = [
+        (str(image.ReferencedSOPInstanceUID), int(image.ReferencedSegmentNumber))
+        for child in item.ContentSequence
+        for image in child.get("ReferencedSOPSequence", [])
+        if "ReferencedSegmentNumber" in image
+    ]
+    return Group(
+        str(tracking.UID),
+        segments[0] if segments else None,
+        {
+            _quantity(child): float(child.MeasuredValueSequence[0].NumericValue)
+            for child in item.ContentSequence
+            if child.ValueType == "NUM"
+        },
+        tuple(
+            (_name(child), str(child.ConceptCodeSequence[0].CodeValue))
+            for child in item.ContentSequence
+            if child.ValueType == "CODE" and _name(child) in (QUALITY, CONCERN)
+        ),
+    )
+
+
+def _quantity(number: Dataset) -> tuple[str, ...]:
+    derivations = _children(number, "121401")
+    return _name(number), *(str(each.ConceptCodeSequence[0].CodeValue) for each in derivations)
+
+
+def _check_segments(groups: Sequence[Group], seg: Dataset) -> None:
+    kinds = {
+        int(each.SegmentNumber): MEANS[each.SegmentedPropertyTypeCodeSequence[0].CodeValue]
+        for each in seg.SegmentSequence
+    }
+    for index, group in enumerate(groups):
+        wanted = Label.LIVER if index == 0 else Label.TUMOUR
+        if group.segment is None or group.segment[0] != seg.SOPInstanceUID:
+            raise ResultMismatch(f"measurement group {index + 1} refers to {group.segment}")
+        if kinds.get(group.segment[1]) is not wanted:
+            raise ResultMismatch(
+                f"measurement group {index + 1} refers to segment {group.segment[1]},"
+                f" which is no {wanted.name.lower()}"
+            )
+    if len({group.tracking_uid for group in groups}) != len(groups):
+        raise ResultMismatch("two measurement groups have one tracking UID")
+
+
+def _check_numbers(groups: Sequence[Group], measured: Measurements) -> None:
+    expected = [_of_region(measured.liver)] if measured.liver else []
+    expected += [_of_lesion(lesion) for lesion in measured.lesions]
+    if len(groups) != len(expected):
+        raise ResultMismatch(f"{len(groups)} regions are reported, {len(expected)} were measured")
+    for index, (group, numbers) in enumerate(zip(groups, expected, strict=True), start=1):
+        _check_same(group.numbers, numbers, f"measurement group {index}")
+
+
+def _of_region(region: Region) -> Numbers:
+    return {
+        (VOLUME,): region.volume_ml,
+        (DENSITY, MEAN): region.mean_hu,
+        (DENSITY, DEVIATION): region.sd_hu,
+    }
+
+
+def _of_lesion(lesion: Lesion) -> Numbers:
+    return {
+        **_of_region(lesion.region),
+        (LONG_AXIS,): lesion.longest_mm,
+        (SHORT_AXIS,): lesion.perpendicular_mm,
+    }
+
+
+def _check_whole(group: Group, measured: Measurements, quality: Quality) -> None:
+    expected: Numbers = {
+        (VOLUME,): measured.liver_ml,
+        (LESIONS,): len(measured.lesions),
+        ("tumour-volume",): measured.tumour_ml,
+        ("tumour-burden",): measured.burden_percent,
+    }
+    _check_same(group.numbers, expected, "measurement group of the whole liver")
+    stated = [value for name, value in group.evaluations if name == QUALITY]
+    concerns = [value for name, value in group.evaluations if name == CONCERN]
+    expected_concerns = [each.name.lower().replace("_", "-") for each in quality.concerns]
+    if stated != [quality.statement.value] or concerns != expected_concerns:
+        raise ResultMismatch(
+            f"the report says {stated} and {concerns} of the quality, not {quality.statement}"
+        )
+
+
+def _check_same(found: Numbers, expected: Numbers, where: str) -> None:
+    if set(found) != set(expected):
+        raise ResultMismatch(f"{where} has {sorted(found)}, not {sorted(expected)}")
+    for name, value in expected.items():
+        if not math.isclose(found[name], value, rel_tol=0, abs_tol=TOLERANCE):
+            raise ResultMismatch(f"{where} says {found[name]} of {name}, measured was {value}")
+
+
+def _check_volumes(groups: Sequence[Group], label_map: LabelMap) -> None:
+    """Hold the report against the label map itself, whatever was measured between."""
+    reported = sum(group.numbers[VOLUME,] for group in groups[:-1])
+    drawn = sum(label_map.millilitres(label) for label in (Label.LIVER, Label.TUMOUR))
+    for ml in (reported, groups[-1].numbers[VOLUME,]):
+        if abs(ml - drawn) > TOLERANCE / 2 * (len(groups) + 1):  # each of them was rounded
+            raise ResultMismatch(f"{ml:.3f} ml are reported, {drawn:.3f} ml are in the label map")

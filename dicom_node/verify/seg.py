@@ -1,0 +1,224 @@
+"""Proof that a SEG says what the label map says, where the source series is.
+
+Read from the file's own attributes, on purpose without highdicom and without anything of
+`dicom_node.results.seg`: an error of the writer should not excuse itself.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    SegmentationStorage,
+)
+
+from dicom_node.errors import SegMismatch
+from dicom_node.verify.planes import TOLERANCE_MM, Plane, facing, planes_of, slice_at
+from engine.volume import Label, LabelMap
+
+MEANS = {"10200004": Label.LIVER, "108369006": Label.TUMOUR}
+"""Segmented Property Type (SNOMED CT) to label."""
+
+NAMES: dict[int | None, str] = {None: "labels", **{label: label.name.lower() for label in Label}}
+
+LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
+"""Younger than pydicom 3.0."""
+
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+SYNTAXES = {
+    (SegmentationStorage, "BINARY"): UNCOMPRESSED,
+    (LABEL_MAP_SEGMENTATION_STORAGE, "LABELMAP"): (*UNCOMPRESSED, RLELossless),
+}
+"""SOP class and Segmentation Type, and how each may be encoded."""
+
+SAME = (
+    "StudyInstanceUID",
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+)
+"""What the SEG and its sources must agree on, empty or not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of the SEG."""
+
+    number: int
+    what: str
+    value: int | None
+    """What its voxels are in the label map; None where the frame shows every value."""
+    plane: Plane
+    sources: tuple[tuple[str, int | None], ...]
+    """Instances, and frames of them, that it says it was derived from."""
+
+    def __str__(self) -> str:
+        return f"frame {self.number} ({self.what})"
+
+
+def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: LabelMap) -> None:
+    """Return if the SEG shows each labelled plane once, as labelled, on its source's slice.
+
+    Args:
+        seg_file: the SEG as it will leave, a file or its bytes.
+        sources: the instances of the source series, in any order; pixels are not needed.
+        label_map: what the SEG should show; with `separate_lesions`, where they are segments.
+
+    Raises:
+        SegMismatch: says which frame differs, and in what.
+    """
+    seg = _read(seg_file)
+    _check_subject(seg, sources, label_map)
+    try:
+        frames = list(_frames(seg))
+    except (AttributeError, KeyError, IndexError, ValueError) as error:  # an attribute is missing
+        raise SegMismatch(f"SEG cannot be read back: {error!r}") from error
+    slices = {(plane.instance_uid, plane.frame): plane for plane in planes_of(sources)}
+    shown = facing(label_map, frames[0].plane)
+    for frame in frames:
+        _check_source(frame, slices)
+    masks = _Masks(seg)
+    _check_complete([(frame, _check_mask(frame, masks, shown)) for frame in frames], shown)
+
+
+def _read(seg_file: Path | bytes) -> Dataset:
+    try:
+        seg = dcmread(BytesIO(seg_file) if isinstance(seg_file, bytes) else seg_file)
+    except (InvalidDicomError, EOFError) as error:
+        raise SegMismatch(f"SEG cannot be read back: {error}") from error
+    encoding = seg.get("SOPClassUID"), seg.get("SegmentationType")
+    if encoding not in SYNTAXES:
+        raise SegMismatch(f"not a BINARY segmentation, and no LABELMAP: {encoding}")
+    if seg.file_meta.TransferSyntaxUID not in SYNTAXES[encoding]:
+        raise SegMismatch(f"SEG is encoded as {seg.file_meta.TransferSyntaxUID.name}")
+    return seg
+
+
+def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap) -> None:
+    for source in sources:
+        expected = source.get("FrameOfReferenceUID") or label_map.geometry.frame_of_reference
+        for uid in (seg.get("FrameOfReferenceUID"), label_map.geometry.frame_of_reference):
+            if uid != expected:
+                raise SegMismatch(f"frame of reference {uid} is not the source's, {expected}")
+        for keyword in SAME:
+            if (seg.get(keyword) or "") != (source.get(keyword) or ""):
+                raise SegMismatch(f"{keyword} is not the source's")  # no patient in a log
+
+
+def _frames(seg: Dataset) -> Iterator[Frame]:
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    kinds = {
+        int(item.SegmentNumber): MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
+        for item in seg.SegmentSequence
+    }
+    planes = planes_of([seg])
+    if not len(planes) == len(seg.PerFrameFunctionalGroupsSequence) == seg.NumberOfFrames:
+        raise SegMismatch(f"{len(planes)} frames are described, {seg.NumberOfFrames} counted")
+    for own, plane in zip(seg.PerFrameFunctionalGroupsSequence, planes, strict=True):
+        if seg.SegmentationType == "LABELMAP":
+            _check_numbers(kinds)
+            yield Frame(plane.frame or 1, "Labels", None, plane, _sources(own))
+            continue
+        group = own if "SegmentIdentificationSequence" in own else shared
+        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        kind = kinds[number]
+        value = int(Label.LIVER) if kind is Label.LIVER else max(number, int(Label.TUMOUR))
+        yield Frame(plane.frame or 1, kind.name.capitalize(), value, plane, _sources(own))
+
+
+def _check_numbers(kinds: Mapping[int, Label]) -> None:
+    """Pixels of a LABELMAP are segment numbers: the first is the liver, the others are tumours."""
+    for number, kind in kinds.items():
+        if (number == Label.LIVER) != (kind is Label.LIVER):
+            raise SegMismatch(f"segment {number} is said to be {kind.name.lower()}")
+
+
+def _sources(frame: Dataset) -> tuple[tuple[str, int | None], ...]:
+    return tuple(
+        (str(image.ReferencedSOPInstanceUID), image.get("ReferencedFrameNumber"))
+        for item in frame.get("DerivationImageSequence", [])
+        for image in item.SourceImageSequence
+    )
+
+
+def _check_source(frame: Frame, slices: Mapping[tuple[str, int | None], Plane]) -> None:
+    if len(frame.sources) != 1:
+        raise SegMismatch(f"{frame} names {len(frame.sources)} source images, not one")
+    source = slices.get(frame.sources[0])
+    if source is None:
+        raise SegMismatch(f"{frame} is derived from {frame.sources[0]}, which is not a source")
+    if source.shape != frame.plane.shape:
+        raise SegMismatch(f"{frame} is {frame.plane.shape} pixels, its source {source.shape}")
+    if (distance_mm := frame.plane.distance_mm(source)) > TOLERANCE_MM:
+        raise SegMismatch(f"{frame} lies {distance_mm:.3f} mm from its source {frame.sources[0]}")
+
+
+def _check_mask(frame: Frame, masks: "_Masks", shown: LabelMap) -> int:
+    """Return the slice of the label map that the frame shows."""
+    index = slice_at(shown, frame.plane)
+    expected = shown.labels[index]
+    if frame.value is not None:
+        expected = expected == frame.value
+    if wrong := np.count_nonzero(masks.read(frame) != expected):
+        raise SegMismatch(f"{frame} differs from slice {index} of its label map in {wrong} pixels")
+    return index
+
+
+class _Masks:
+    """The pixels of a SEG, frame by frame."""
+
+    def __init__(self, seg: Dataset) -> None:
+        self.shape = int(seg.Rows), int(seg.Columns)
+        self.bits = seg.PixelData if seg.SegmentationType == "BINARY" else None
+        self.values = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
+
+    def read(self, frame: Frame) -> NDArray[Any]:
+        """Return the bits of a BINARY frame, or the values of a LABELMAP one."""
+        if self.values is not None:
+            values: NDArray[Any] = self.values[frame.number - 1]
+            return values
+        assert self.bits is not None
+        return _unpack(frame, self.bits, self.shape)
+
+
+def _unpack(frame: Frame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return one frame: bits follow one another, the first in the lowest place (PS3.5 8.1.1)."""
+    pixels = shape[0] * shape[1]
+    first, skip = divmod((frame.number - 1) * pixels, 8)
+    part = np.frombuffer(packed, np.uint8)[first : first + (skip + pixels + 7) // 8]
+    bits = np.unpackbits(part, bitorder="little")[skip : skip + pixels]
+    if bits.size != pixels:
+        raise SegMismatch(f"{frame} has {bits.size} of {pixels} pixels")
+    return bits.reshape(shape).view(np.bool_)
+
+
+def _check_complete(seen: list[tuple[Frame, int]], shown: LabelMap) -> None:
+    """Each labelled plane must be shown once; `None` stands for all of its values."""
+    every_value = all(frame.value is None for frame, _ in seen)
+    found = [(frame.value, index) for frame, index in seen]
+    names = {frame.value: frame.what.lower() for frame, _ in seen} | NAMES
+    labelled: set[tuple[int | None, int]] = {
+        (value, index)
+        for index, plane in enumerate(shown.labels)
+        if plane.any()
+        for value in ([None] if every_value else np.unique(plane[plane > 0]).tolist())
+    }
+    if missing := labelled.difference(found):
+        value, index = min(missing, key=lambda each: (each[0] or 0, each[1]))
+        raise SegMismatch(f"no frame shows {names.get(value, value)} in slice {index}")
+    if len(found) != len(labelled):
+        (value, index), times = Counter(found).most_common(1)[0]
+        raise SegMismatch(f"{times} frames show {names.get(value, value)} in slice {index}")

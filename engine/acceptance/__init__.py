@@ -1,0 +1,1 @@
+"""Comparison of a device with the reference of its model."""

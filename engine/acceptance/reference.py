@@ -1,0 +1,112 @@
+"""Whether a device answers as the float32 graph did when the model was written."""
+
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.device import Answer, Device, pooled_agreement
+from engine.errors import BrokenModel, DeviceFailed
+from engine.manifest import Tolerances
+from engine.model import Model
+from engine.volume import Label
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How near a device came to the reference."""
+
+    differing_pixels: float
+    """Part of all pixels that carry another label."""
+    dice: dict[Label, float]
+    """Overlap with the reference; the liver counts its tumours."""
+    agreement: dict[Label, float]
+    """By how much the members' pooled agreement differs."""
+
+
+def check_reference(model: Model, device: Device) -> Figures:
+    """Return how near the device comes to the model's reference.
+
+    Raises:
+        DeviceFailed: not near enough, by the tolerances in the model's manifest.
+        BrokenModel: the reference cannot be read.
+    """
+    hu, spacing_mm, expected = read_reference(model)
+    figures = compare(device.run(hu, spacing_mm), expected)
+    faults = faults_of(figures, model.manifest.tolerances)
+    if faults:
+        raise DeviceFailed(
+            f"{device.name} does not answer as model {model.name} {model.version} should: "
+            f"{'; '.join(faults)}: use another device"
+        )
+    return figures
+
+
+def first_near(model: Model, candidates: Iterable[Callable[[], Device]]) -> Device:
+    """Return the first device that can be opened and comes near enough to the reference.
+
+    Raises:
+        DeviceFailed: none does; the message says why each does not.
+        BrokenModel: the reference cannot be read.
+    """
+    reasons = []
+    for opened in candidates:
+        try:
+            device = opened()
+            check_reference(model, device)
+        except DeviceFailed as error:
+            reasons.append(str(error))
+        else:
+            return device
+    raise DeviceFailed("; ".join(reasons))
+
+
+def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answer]:
+    """Return slices, their spacing, and the float32 graph's answer to them.
+
+    Raises:
+        BrokenModel: the reference cannot be read.
+    """
+    try:
+        with np.load(model.reference, allow_pickle=False) as kept:
+            rows_mm, columns_mm = kept["spacing"].tolist()
+            answer = Answer(kept["labels"], kept["agreement"])
+            return kept["hu"].astype(np.float16), (rows_mm, columns_mm), answer
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BrokenModel(f"{model.reference}: {error}: export the model again") from error
+
+
+def compare(found: Answer, expected: Answer) -> Figures:
+    """Return how near an answer comes to the one expected."""
+    differing = np.count_nonzero(found.labels != expected.labels) / expected.labels.size
+    ours, theirs = pooled_agreement(found.agreement), pooled_agreement(expected.agreement)
+    return Figures(
+        differing,
+        {label: _dice(found.labels >= label, expected.labels >= label) for label in ours},
+        {label: abs(ours[label] - theirs[label]) for label in ours},
+    )
+
+
+def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    both = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2 * np.count_nonzero(one & other) / both if both else 1.0
+
+
+def faults_of(figures: Figures, allowed: Tolerances) -> list[str]:
+    """Return what strays too far, in words; a figure that is no number strays too."""
+    faults = []
+    if figures.differing_pixels > allowed.differing_pixels:
+        faults.append(
+            f"{figures.differing_pixels:.4%} of pixels differ (> {allowed.differing_pixels:.4%})"
+        )
+    for label, dice in figures.dice.items():
+        if dice < allowed.dice:
+            faults.append(f"{label.name.lower()} Dice {dice:.4f} (< {allowed.dice})")
+    for label, difference in figures.agreement.items():
+        if not difference <= allowed.agreement:
+            faults.append(
+                f"{label.name.lower()} agreement off by {difference:.4f} (> {allowed.agreement})"
+            )
+    return faults

@@ -1,0 +1,45 @@
+"""Several devices as one: a worker for each."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.device import Answer, Device, SaysMemory, neighbours_of
+from engine.slabs import Slab, cut
+
+
+class Several:
+    """Devices of one kind and plan; each answers its share of every call, in its own thread."""
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self.devices = tuple(devices)
+        self.name = devices[0].name
+        self.batch = sum(device.batch for device in devices)
+        self.neighbours = neighbours_of(devices[0])
+        self._workers = ThreadPoolExecutor(len(devices), "gpu")
+
+    @property
+    def memory_mb(self) -> int | None:
+        """The most memory that is in use of all of them together; None where one cannot tell."""
+        each = [device.memory_mb for device in self.devices if isinstance(device, SaysMemory)]
+        known = [mb for mb in each if mb is not None]
+        return sum(known) if len(known) == len(self.devices) else None
+
+    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+        """Return what the devices answer, in the order of the slices."""
+        work = [
+            (slab, self._workers.submit(device.run, hu[slab.shown], spacing_mm))
+            for device, slab in zip(self.devices, self._shares(len(hu)), strict=False)
+        ]
+        answers = [(slab, each.result()) for slab, each in work]
+        return Answer(
+            np.concatenate([answer.labels[slab.kept] for slab, answer in answers]),
+            np.concatenate([answer.agreement[slab.kept] for slab, answer in answers]),
+        )
+
+    def _shares(self, count: int) -> Iterator[Slab]:
+        share = -(-count // len(self.devices))
+        for start in range(0, count, share):
+            yield from cut(start, min(start + share, count), count, count, self.neighbours)

@@ -1,0 +1,1 @@
+"""TensorRT plans: building and running."""

@@ -1,0 +1,162 @@
+"""Building a plan, in a process of its own: a node beside it goes on serving, and if TensorRT ends
+the process, only the build is lost."""
+
+import multiprocessing
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+from engine.devices.quantized import quantized_graph
+from engine.devices.tensorrt.builder import build_engine
+from engine.devices.tensorrt.library import Library, load_tensorrt
+from engine.errors import BuildFailed, EngineError
+from engine.model import Model, load_model
+from engine.plans.key import PlanKey, Precision, differences
+from engine.plans.plan import Plan, PlanManifest
+from engine.plans.store import PlanStore
+
+Progress = Callable[[str, int, int], None]
+"""Called with what TensorRT is at, its steps done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build, and where to keep it."""
+
+    model: Path
+    """The model folder."""
+    plans: Path
+    """Folder of the store."""
+    key: PlanKey
+
+
+def why_build(store: PlanStore, key: PlanKey) -> str:
+    """Return why a plan of this key must be built; empty where there is a good one."""
+    if store.of_key(key) is not None:
+        return ""
+    alike = [plan for plan in store.plans() if plan.key.architecture == key.architecture]
+    if not alike:
+        return f"there is no plan for {key.architecture} yet"
+    if same := [plan for plan in alike if plan.key == key]:
+        return f"{same[-1].name} was rejected"
+    nearest = min(reversed(alike), key=lambda plan: len(differences(plan.key, key)))
+    return f"{nearest.name} was {'; '.join(differences(nearest.key, key))}"
+
+
+def build_plan(request: Request, progress: Progress | None = None) -> Plan:
+    """Build a plan in this process and keep it.
+
+    Raises:
+        BuildInProgress: another process builds in the same folder.
+        BuildFailed: TensorRT cannot, or there is no room; nothing was kept.
+        LibraryMissing, ModelNotFound, BrokenModel: it could not begin.
+    """
+    model = load_model(request.model)
+    library = load_tensorrt(request.key.flavour)
+    _require_same(request.key, model, library)
+    store = PlanStore(request.plans)
+    try:
+        with store.building():
+            return _build(request, model, library, store, progress)
+    except OSError as error:
+        raise BuildFailed(
+            f"cannot build a plan in {request.plans}: {error.strerror or error}: make room there, "
+            "or name another folder"
+        ) from error
+
+
+def _build(
+    request: Request, model: Model, library: Library, store: PlanStore, progress: Progress | None
+) -> Plan:
+    begun = perf_counter()
+    with _graph(model, request.key.precision) as graph:
+        timing = store.timing_file(request.key)
+        content = build_engine(library, graph, request.key, progress, timing=timing)
+    manifest = PlanManifest(
+        key=request.key,
+        model=f"{model.name} {model.version}",
+        sha256=sha256(content).hexdigest(),
+        size=len(content),
+        seconds=round(perf_counter() - begun, 3),
+        built=datetime.now(UTC),
+        hepar=version("hepar"),
+    )
+    return store.keep(manifest, content)
+
+
+@contextmanager
+def _graph(model: Model, precision: Precision) -> Iterator[Path]:
+    """Yield the graph to parse: integers must be in it, half precision comes later."""
+    if precision is not Precision.INT8:
+        yield model.graph
+        return
+    with tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder:
+        graph = Path(folder) / model.graph.name
+        graph.write_bytes(quantized_graph(model, symmetric=True))
+        yield graph
+
+
+def build_apart(request: Request, progress: Progress | None = None) -> Plan:
+    """Build a plan in a process of its own and return it.
+
+    The process ends with this call, however that ends, and with this process.
+
+    Raises:
+        BuildFailed: the process ended before the plan was built.
+        EngineError: as `build_plan`.
+    """
+    tell = progress or (lambda phase, done, of: None)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_build_and_tell, args=(request, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while isinstance(news := ours.recv(), tuple):
+            tell(*news)
+    except EOFError as error:
+        process.join()
+        raise BuildFailed(
+            f"the process that built {request.key.name} ended with {process.exitcode}; nothing was "
+            "kept: look for lack of memory, then build again"
+        ) from error
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    if isinstance(news, EngineError):
+        raise news
+    return PlanStore(request.plans).find(str(news))
+
+
+def _build_and_tell(request: Request, connection: Connection) -> None:
+    """Build, and send progress as tuples, then the plan's name or the error."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        plan = build_plan(request, lambda *news: connection.send(news))
+    except EngineError as error:
+        connection.send(error)
+    else:
+        connection.send(plan.name)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _require_same(key: PlanKey, model: Model, library: Library) -> None:
+    found = key.model_copy(update={"model": model.digest, "version": library.version})
+    if wrong := differences(key, found):
+        raise BuildFailed(f"the request changed on its way: {'; '.join(wrong)}: ask again")

@@ -1,0 +1,1 @@
+"""Measurements, plausibility and contours of a label map."""

@@ -1,0 +1,90 @@
+"""Whether a result looks as a liver should, or a person had better look at it.
+
+The bounds are wide on purpose: each names a result that is wrong, cut off or unusual. Passing them
+all does not make a result right.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.findings.measure import Measurements
+from engine.segmentation.segment import Segmentation
+from engine.volume import Label, LabelMap
+
+LIVER_ML = 500.0, 4000.0
+"""Livers of adults, small and cirrhotic to large and full of tumours."""
+DROPPED_PART = 0.1
+"""Of the liver; so much marked elsewhere is another organ, or the liver in several pieces."""
+AGREEMENT = {Label.LIVER: 0.75, Label.TUMOUR: 0.2}
+"""Members that share less than this of what any of them marks see different things."""
+
+
+class Statement(StrEnum):
+    """What is said of the quality of a result."""
+
+    PLAUSIBLE = "plausible"
+    REVIEW = "review"
+
+
+class Concern(StrEnum):
+    """Why a person should look at a result."""
+
+    SMALL = "liver smaller than expected"
+    LARGE = "liver larger than expected"
+    FIRST_SLICE = "liver reaches the first slice"
+    LAST_SLICE = "liver reaches the last slice"
+    PIECES = "much was marked away from the liver"
+    LIVER_DISPUTED = "members disagree on the liver"
+    TUMOUR_DISPUTED = "members disagree on the tumours"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the checks found, in the order of `Concern`."""
+
+    concerns: tuple[Concern, ...] = ()
+
+    @property
+    def statement(self) -> Statement:
+        """Return `REVIEW` where anything was found."""
+        return Statement.REVIEW if self.concerns else Statement.PLAUSIBLE
+
+
+def judge(made: Segmentation, measured: Measurements) -> Quality:
+    """Check a result that has a liver."""
+    found = {
+        *_size(measured),
+        *_ends(made.label_map),
+        *_pieces(made, measured),
+        *_disputes(made, measured),
+    }
+    return Quality(tuple(concern for concern in Concern if concern in found))
+
+
+def _size(measured: Measurements) -> Iterator[Concern]:
+    least, most = LIVER_ML
+    if measured.liver_ml < least:
+        yield Concern.SMALL
+    if measured.liver_ml > most:
+        yield Concern.LARGE
+
+
+def _ends(label_map: LabelMap) -> Iterator[Concern]:
+    """Tell where the liver may go on outside of the series."""
+    if label_map.labels[0].any():
+        yield Concern.FIRST_SLICE
+    if label_map.labels[-1].any():
+        yield Concern.LAST_SLICE
+
+
+def _pieces(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
+    if made.dropped_ml > DROPPED_PART * measured.liver_ml:
+        yield Concern.PIECES
+
+
+def _disputes(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
+    if made.agreement[Label.LIVER] < AGREEMENT[Label.LIVER]:
+        yield Concern.LIVER_DISPUTED
+    if measured.lesions and made.agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
+        yield Concern.TUMOUR_DISPUTED

@@ -1,0 +1,1 @@
+"""Choice of the device that serves, and turns on it."""

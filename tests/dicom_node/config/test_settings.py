@@ -1,0 +1,141 @@
+import pytest
+
+from dicom_node.config.settings import Settings, load_settings
+from dicom_node.errors import BadConfiguration
+from dicom_node.selection.rules import Rules
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "hepar.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_nothing_need_be_configured(tmp_path):
+    settings = Settings(node={"data": tmp_path})
+    assert (settings.node.ae_title, settings.node.host) == ("HEPAR", "127.0.0.1")
+    assert settings.destinations["folder"].folder == tmp_path / "delivered"
+    assert settings.database_url == f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+
+def test_the_rules_of_the_file_are_the_rules_of_the_selection():
+    assert Rules(**Settings().select.model_dump()) == Rules()
+
+
+def test_a_file_says_what_differs(write):
+    settings = load_settings(
+        write('[node]\nport = 4242\n[peers.a]\nkind = "folder"\nfolder = "/srv"\n')
+    )
+    assert settings.node.port == 4242
+    assert list(settings.destinations) == ["a"]
+
+
+def test_a_peer_gets_what_its_table_says(write):
+    settings = load_settings(
+        write(
+            '[peers.a]\nkind = "folder"\nfolder = "/srv"\nobjects = ["seg", "report"]\n'
+            "segment_per_lesion = true\n"
+            '[peers.b]\nkind = "folder"\nfolder = "/srv"\nseg_encoding = "labelmap"\n'
+        )
+    )
+    items = {name: [item.name for item in it.profile.items] for name, it in settings.peers.items()}
+    assert items == {"a": ["seg-lesions", "report-lesions"], "b": ["seg-labelmap"]}
+
+
+def test_options_win_over_the_file(write):
+    settings = load_settings(write("[node]\nport = 4242\n"), node={"port": 1})
+    assert settings.node.port == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[node]\nae_titel = 'X'", r"unknown key 'node.ae_titel'; did you mean 'ae_title'\?"),
+        ("[nod]\nport = 1", r"unknown key 'nod'; did you mean 'node'\?"),
+        ("[jobs]\nx = 1", "unknown key 'jobs.x'; known here: at_once, database, first_pause_s"),
+        ("[node]\nport = 'high'", "node.port: Input should be a valid integer"),
+        ("[node]\nae_title = 'AAAAABBBBBCCCCCDD'", "node.ae_title: .* at most 16"),
+        ("[peers.a]\nkind = 'stove'", "peers.a: .*'folder', 'store', 'stow'"),
+        (
+            "[peers.a]\nkind = 'store'\nae_title = 'A'\nhost = 'h'\nprot = 1",
+            r"unknown key 'peers.a.prot'; did you mean 'port'\?",
+        ),
+        ("[peers.a]\nkind = 'folder'", "peers.a.folder: Field required"),
+        (
+            "[peers.a]\nkind = 'stow'\nurl = 'http://h'\ntoken = 'sesame'",
+            "peers.a.token is a secret .* set HEPAR_PEERS__A__TOKEN in the environment",
+        ),
+        (
+            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['report']",
+            'peers.a: .*add "seg" to objects',
+        ),
+        (
+            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['seg', 'report']\n"
+            "seg_encoding = 'labelmap'",
+            'peers.a: .*seg_encoding "labelmap".*set "binary", or take "report" out of objects',
+        ),
+        (
+            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['segg']",
+            "peers.a.objects.0: Input should be 'seg'",
+        ),
+        ("[jobs]\ndatabase = 'x'", "jobs.database is a secret"),
+        ("[node]\nae_title = 'A\\B'", r"node.ae_title: 'A.*B' is no AE title; letters"),
+        ("[node]\nae_title = '  '", "node.ae_title: '  ' is no AE title"),
+        ("[peers.Viewer]\nkind = 'folder'\nfolder = 'f'", "'Viewer' cannot name a peer; small"),
+        ("[peers.a]\nfolder = 'f'", "peers.a: it has no kind; folder, store or stow would do"),
+        (
+            "[peers.a]\nkind = 'stow'\nurl = 'https://me:sesame@h/dicom-web'",
+            "peers.a.url: a user and a password do not belong into it; set user, and",
+        ),
+        ("[peers.a]\nkind = 'stow'\nurl = 'h/dicom-web'", "peers.a.url: no address; https:"),
+        (
+            "[viewer]\nurl = 'https://v/{series}'",
+            "viewer.url: must begin .* hold {study} and behind",
+        ),
+        ("[select]\ninclude = { SeriesDescription = '(' }", "select: '\\(' for .* no regular expr"),
+        ("[urgent]\ninclude = { PatientName = 'x' }", "urgent: no rule on 'PatientName'; one of"),
+        (
+            "[select]\nmin_slices = 9\nmax_slices = 8",
+            "select: no series has at least 9 and at most 8",
+        ),
+        ("port = = 1", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_do(write, text, complaint):
+    with pytest.raises(BadConfiguration, match=complaint) as caught:
+        load_settings(write(text))
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_table_in_the_environment_that_is_no_json_is_told_without_its_value(monkeypatch):
+    monkeypatch.setenv("HEPAR_PEERS", "sesame")
+    with pytest.raises(BadConfiguration, match="name one key, as in HEPAR_NODE__PORT") as caught:
+        load_settings()
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_tilde_is_the_home_of_whoever_runs_the_node(write, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/hepar")
+    settings = load_settings(
+        write("[node]\ndata = '~/data'\n[peers.a]\nkind = 'folder'\nfolder = '~/out'")
+    )
+    assert str(settings.node.data) == "/home/hepar/data"
+    assert str(settings.peers["a"].folder) == "/home/hepar/out"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(BadConfiguration, match=r"cannot read .*absent\.toml: No such file"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_secrets_come_from_the_environment_and_are_never_shown(write, monkeypatch):
+    monkeypatch.setenv("HEPAR_PEERS__WEB__TOKEN", "sesame")
+    monkeypatch.setenv("HEPAR_JOBS__DATABASE", "postgresql://hepar:sesame@db/hepar")
+    settings = load_settings(write('[peers.web]\nkind = "stow"\nurl = "http://h/dicom-web"'))
+    assert settings.peers["web"].token.get_secret_value() == "sesame"
+    assert settings.database_url == "postgresql://hepar:sesame@db/hepar"
+    assert "sesame" not in repr(settings)

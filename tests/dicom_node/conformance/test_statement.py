@@ -1,0 +1,63 @@
+"""The conformance statement says what the code does."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.datadict import keyword_for_tag
+from pydicom.uid import UID
+from pynetdicom import AE
+from pynetdicom.presentation import build_context
+
+from dicom_node.conformance.attributes import rows
+from dicom_node.conformance.examples import examples
+from dicom_node.conformance.network import accepted_table
+from dicom_node.conformance.notes import NOTES, notes_on
+from dicom_node.conformance.statement import statement
+from dicom_node.receive.scp import receiver
+from dicom_node.results.objects import Encoding, Kind
+
+FILE = Path(__file__).resolve().parents[3] / "docs" / "conformance.md"
+
+
+@pytest.fixture(scope="module")
+def seg():
+    """Keyword of a top-level attribute to presence, source and value."""
+    return {
+        keyword_for_tag(row.path[0]): row.cells[3:]
+        for row in rows(examples(Kind.SEG), notes_on(Kind.SEG))
+        if len(row.path) == 1
+    }
+
+
+def test_the_file_is_what_the_code_says():
+    assert FILE.read_text() == statement(), "run `make docs` and look at what has changed"
+
+
+def test_what_is_the_patient_s_is_copied_and_never_invented(seg):
+    for keyword in ("PatientName", "PatientID", "StudyDate", "AccessionNumber"):
+        assert seg[keyword] == ("VNAP", "COPY", "")
+    assert seg["StudyDescription"] == ("ANAP", "COPY", "")
+
+
+def test_what_is_always_the_same_is_told(seg):
+    assert seg["Modality"] == ("ALWAYS", "FIXED", "SEG")
+    assert seg["SegmentationType"] == ("ALWAYS", "FIXED", "BINARY")
+    assert seg["SeriesNumber"] == ("ALWAYS", "AUTO", "the source's plus 9000")
+
+
+def test_every_note_is_on_an_attribute_that_there_is():
+    made = [examples(kind) for kind in Kind] + [examples(Kind.SEG, Encoding.LABELMAP)]
+    told = {keyword_for_tag(row.path[-1]) for each in made for row in rows(each, {})}
+    assert set(NOTES) <= told
+
+
+def test_what_it_says_is_accepted_is_accepted():
+    told = [UID(line.split("`")[1]) for line in accepted_table().splitlines()[2:]]
+    server = receiver("HEPAR").start_server(("127.0.0.1", 0), block=False)
+    try:
+        host, port = server.socket.getsockname()
+        association = AE().associate(host, port, [build_context(each) for each in told])
+        assert {each.abstract_syntax for each in association.accepted_contexts} == set(told)
+        association.release()
+    finally:
+        server.shutdown()

@@ -1,0 +1,109 @@
+"""An archive in this process that commits itself to objects, in each of the ways that there are."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from pydicom import Dataset
+from pydicom.uid import ImplicitVRLittleEndian, SegmentationStorage
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    StudyRootQueryRetrieveInformationModelFind,
+)
+
+from dicom_node.net.connection import on_connection
+from dicom_node.net.reactor import rest_for_certain
+
+PAUSE_S = 0.05
+
+
+@dataclass
+class Archive:
+    """What it does, to be changed between requests, and what it saw."""
+
+    report_to: tuple[str, int] | str | None = "same"
+    """Where reports go: "same" association, an address, or nowhere."""
+    reason: int = 0x0000
+    """Failure reason of its reports; 0 commits."""
+    action_status: int = 0x0000
+    """Answer to a request for commitment."""
+    find: str = "none"
+    """Whether a search "shows" the object, is "empty", "fails", or "breaks off"."""
+    offers: tuple[str, ...] = (StorageCommitmentPushModel,)
+    stored: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    """Transaction UIDs."""
+    answers: list[int] = field(default_factory=list)
+    """Statuses with which its reports were answered."""
+
+    def start(self):
+        """Listen; returns the server."""
+        entity = AE("ARCHIVE")
+        entity.add_supported_context(SegmentationStorage)
+        for each in self.offers:
+            entity.add_supported_context(each, ImplicitVRLittleEndian)
+        return entity.start_server(
+            ("127.0.0.1", 0),
+            block=False,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, on_connection, [30.0, 1 << 20]),
+                (evt.EVT_CONN_OPEN, rest_for_certain),
+                (evt.EVT_C_STORE, self.keep),
+                (evt.EVT_N_ACTION, self.commit),
+                (evt.EVT_C_FIND, self.search),
+            ],
+        )
+
+    def keep(self, event):
+        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return 0x0000
+
+    def commit(self, event):
+        request = event.action_information
+        self.requests.append(str(request.TransactionUID))
+        if self.action_status == 0x0000 and self.report_to is not None:
+            threading.Thread(target=self.report, args=(event.assoc, request), daemon=True).start()
+        return self.action_status, None
+
+    def report(self, association, request):
+        """Send one report, as soon as the request has been answered."""
+        time.sleep(PAUSE_S)
+        if self.report_to == "same":
+            self.send_report(association, request)
+            return
+        entity = AE("ARCHIVE")
+        entity.add_requested_context(StorageCommitmentPushModel)
+        role = build_role(StorageCommitmentPushModel, scp_role=True)
+        called = entity.associate(*self.report_to, ext_neg=[role])
+        self.send_report(called, request)
+        called.release()
+
+    def send_report(self, association, request):
+        report, kind = Dataset(), 2 if self.reason else 1
+        report.TransactionUID = request.TransactionUID
+        items = request.ReferencedSOPSequence
+        if self.reason:
+            for item in items:
+                item.FailureReason = self.reason
+            report.FailedSOPSequence = items
+        else:
+            report.ReferencedSOPSequence = items
+        status, _ = association.send_n_event_report(
+            report, kind, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
+        self.answers.append(status.Status)
+
+    def search(self, event):
+        wanted = event.identifier
+        if self.find == "breaks off":
+            event.assoc.abort()
+        elif self.find == "fails":
+            yield 0xC001, None
+        elif self.find == "shows":
+            yield 0xFF00, wanted
+
+
+FIND = StudyRootQueryRetrieveInformationModelFind
+COMMIT = StorageCommitmentPushModel

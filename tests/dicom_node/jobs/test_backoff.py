@@ -1,0 +1,18 @@
+from itertools import islice
+
+import pytest
+
+from dicom_node.jobs.backoff import Patience
+
+
+def test_pauses_double_up_to_the_longest():
+    assert list(islice(Patience(5, 60, 1e6).pauses(), 6)) == [5, 10, 20, 40, 60, 60]
+
+
+@pytest.mark.parametrize("hours", [1, 24, 72])
+def test_pauses_outlast_an_archive_that_is_away_for(hours):
+    assert sum(Patience().pauses()) > hours * 3600
+
+
+def test_patience_ends():
+    assert sum(Patience(1, 10, 100).pauses()) < 111

@@ -1,0 +1,57 @@
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dicom_node.jobs.job import Job, State
+from dicom_node.jobs.retention import expired
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+KEEP = timedelta(hours=24)
+
+
+@pytest.fixture
+def old_job(tmp_path):
+    """A job of one file that was done, and the file received, two days ago."""
+    path = tmp_path / "1.2.dcm"
+    path.touch()
+    then = NOW - 2 * KEEP
+    os.utime(path, (then.timestamp(), then.timestamp()))
+    return Job(
+        id="a",
+        study_uid="1",
+        series_uid="1.1",
+        paths=(path,),
+        queue="segment",
+        created=then,
+        finished=then,
+        state=State.DONE,
+        reason="",
+        outcome=None,
+        deliveries=(),
+    )
+
+
+def test_files_of_an_old_finished_job_may_go(old_job):
+    assert expired([old_job], KEEP, NOW) == [old_job]
+
+
+def test_files_of_a_job_that_was_just_finished_stay(old_job):
+    assert expired([replace(old_job, finished=NOW)], KEEP, NOW) == []
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.DELIVERING, State.WAITING])
+def test_files_stay_while_any_job_of_their_series_may_still_need_them(old_job, state):
+    other = replace(old_job, id="b", state=state)
+    assert expired([old_job, other], KEEP, NOW) == []
+
+
+def test_files_that_were_sent_again_stay(old_job):
+    os.utime(old_job.paths[0])
+    assert expired([old_job], KEEP, datetime.now(UTC)) == []
+
+
+def test_another_series_makes_no_difference(old_job):
+    other = replace(old_job, id="b", series_uid="1.2", state=State.FAILED)
+    assert expired([old_job, other], KEEP, NOW) == [old_job]

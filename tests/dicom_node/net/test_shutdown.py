@@ -1,0 +1,126 @@
+"""No association outlives its connection, and none the receiver."""
+
+import errno
+import socket
+import time
+
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
+from dicom_node.errors import PeerUnavailable
+from dicom_node.net.application_entity import Entity
+from dicom_node.receive.scp import Limits, listen
+from dicom_node.receive.spool import Spool
+
+PATIENT = Limits(associations=8)
+"""Half a minute for a request, a minute for what follows."""
+
+HALF_A_PDU = b"\x04\x00\x00\x00\x10\x00half a PDU"
+HALF_A_REQUEST = b"\x01\x00\x00\x00\x10\x00half a request"
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = listen("TEST", ("127.0.0.1", 0), Spool(tmp_path / "spool"), limits=PATIENT)
+    yield server
+    server.ae.shutdown()
+
+
+def associate(server):
+    ae = AE()
+    ae.add_requested_context(Verification)
+    return ae.associate(*server.socket.getsockname())
+
+
+@pytest.mark.timeout(20)
+def test_health_checks_that_only_connect_leave_room_for_senders(server):
+    for _ in range(2 * PATIENT.associations):
+        socket.create_connection(server.socket.getsockname()).close()
+    sender = until_established(server)
+    sender.release()
+
+
+def until_established(server, seconds=10):
+    """Associate, once the connections before have been noticed to be over."""
+    deadline = time.monotonic() + seconds
+    while not (association := associate(server)).is_established:
+        assert time.monotonic() < deadline, "rejected again and again"
+        time.sleep(0.1)
+    return association
+
+
+def falls_silent(server):
+    """A sender that stops in the middle of a PDU and never answers again; its open socket."""
+    association = associate(server)
+    association.dul.kill_dul()
+    association.dul.join()
+    wire = association.dul.socket.socket
+    wire.sendall(HALF_A_PDU)
+    return wire
+
+
+def stops_in_its_request(server):
+    caller = socket.create_connection(server.socket.getsockname())
+    caller.sendall(HALF_A_REQUEST)
+    return caller
+
+
+def says_nothing(server):
+    return socket.create_connection(server.socket.getsockname())
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("caller", [falls_silent, stops_in_its_request, says_nothing])
+def test_the_end_of_the_receiver_waits_for_no_silent_caller(server, caller):
+    with caller(server):
+        time.sleep(0.2)  # the receiver waits for the rest
+        begun = time.monotonic()
+        server.ae.shutdown()
+    assert time.monotonic() - begun < 8
+    assert not server.active_associations
+
+
+@pytest.mark.timeout(20)
+def test_the_end_of_the_receiver_tells_who_listens(server):
+    sender = associate(server)
+    server.ae.shutdown()
+    sender.join(5)
+    assert sender.is_aborted
+
+
+@pytest.mark.timeout(20)
+def test_a_connection_whose_waits_would_have_no_end_is_closed(server, monkeypatch):
+    def too_many(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("socket.socketpair", too_many)
+    with pytest.raises(PeerUnavailable, match="no association"), call(server):
+        pass
+    with says_nothing(server) as caller:
+        assert caller.recv(1) == b""
+    monkeypatch.undo()
+    until_established(server).release()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_peer_hears_the_end_also_from_a_caller_whose_thread_died(server):
+    with call(server) as association:
+        association.dul.event_queue.put("Evt5")  # "connected", which it is
+        association.dul.join(5)
+        assert server.active_associations
+    assert all_over(server)
+
+
+def call(server):
+    entity = Entity("node", "TEST", *server.socket.getsockname())
+    return entity.associated([(Verification, ImplicitVRLittleEndian)])
+
+
+def all_over(server, seconds=5):
+    deadline = time.monotonic() + seconds
+    while server.active_associations and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not server.active_associations

@@ -1,0 +1,107 @@
+import contextlib
+import random
+import zlib
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.receive.header import Header, SeriesKey, read_header
+
+
+def encoded(instance, syntax=ExplicitVRLittleEndian):
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = (
+        syntax.is_implicit_VR,
+        syntax.is_little_endian,
+    )
+    instance["PixelData"].VR = "OW"
+    write_dataset(stream, instance)
+    if not syntax.is_deflated:
+        return stream.getvalue()
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflate.compress(stream.getvalue()) + deflate.flush()
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    ],
+)
+def test_the_header_says_whose_the_instance_is(ct_series, syntax):
+    (instance,) = ct_series(slices=1)
+    assert read_header(encoded(instance, syntax), syntax) == Header(
+        instance.SOPClassUID,
+        instance.SOPInstanceUID,
+        SeriesKey(instance.StudyInstanceUID, instance.SeriesInstanceUID),
+    )
+
+
+def test_bytes_that_end_after_the_header_still_have_one(ct_series):
+    (instance,) = ct_series(slices=1)
+    data_set = encoded(instance)
+    assert read_header(data_set[:-100], ExplicitVRLittleEndian).instance_uid
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+@pytest.mark.parametrize("value", ["", "../../etc", None])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_an_instance_without_its_uids_is_refused(ct_series, keyword, value):
+    (instance,) = ct_series(slices=1)
+    setattr(instance, keyword, value)
+    with pytest.raises(RejectedInstance, match="not a UID") as refusal:
+        read_header(encoded(instance), ExplicitVRLittleEndian)
+    assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_garbage_is_refused_and_never_raises_anything_else(ct_series, syntax):
+    chance = random.Random(0)
+    whole = encoded(ct_series(slices=1)[0], syntax)
+    for _ in range(300):
+        garbage = bytearray(whole[: chance.randrange(len(whole))] or b"\0")
+        for _ in range(20):
+            garbage[chance.randrange(len(garbage))] = chance.randrange(256)
+        with contextlib.suppress(RejectedInstance):
+            read_header(bytes(garbage), syntax)
+
+
+@pytest.mark.filterwarnings("ignore:Expected explicit VR")
+def test_a_deflate_bomb_is_not_inflated(monkeypatch):
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = deflate.compress(bytes(8 << 20)) + deflate.flush()
+    assert len(bomb) < 10000
+    sizes = []
+    monkeypatch.setattr(
+        "dicom_node.receive.header.BytesIO",
+        lambda data: (sizes.append(len(data)), BytesIO(data))[1],
+    )
+    with pytest.raises(RejectedInstance):
+        read_header(bomb, DeflatedExplicitVRLittleEndian)
+    assert sizes[0] <= 1 << 20
+
+
+def test_real_series_have_headers(shared_data):
+    path = next((shared_data / "ct" / "chaos3" / "dicom").iterdir())
+    instance = dcmread(path)
+    syntax = instance.file_meta.TransferSyntaxUID
+    content = path.read_bytes()
+    meta_length = 128 + 4 + 12 + instance.file_meta.FileMetaInformationGroupLength
+    header = read_header(content[meta_length:], syntax)
+    assert header.series.series_uid == instance.SeriesInstanceUID

@@ -1,0 +1,382 @@
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MRImageStorage,
+    SegmentationStorage,
+)
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, build_context, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import Verification
+
+from dicom_node.errors import StoreStatus
+from dicom_node.net.reactor import rest_for_certain
+from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.scp import Limits, listen
+from dicom_node.receive.spool import Spool
+
+
+class Ear:
+    """A listener that remembers, and lets the test wait."""
+
+    def __init__(self):
+        self.kept = []
+        self.closed = threading.Event()
+
+    def instance_kept(self, association, series):
+        self.kept.append(series)
+
+    def association_closed(self, association):
+        self.closed.set()
+
+
+class Telephone:
+    """Passes on to the ear of the test that runs."""
+
+    ear = Ear()
+
+    def instance_kept(self, association, series):
+        self.ear.instance_kept(association, series)
+
+    def association_closed(self, association):
+        self.ear.association_closed(association)
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory):
+    """One receiver for all tests that need no special limits: it takes half a second to end."""
+    spool, telephone = Spool(tmp_path_factory.mktemp("node") / "spool"), Telephone()
+    server = listen("TEST", ("127.0.0.1", 0), spool, telephone)
+    yield server, spool, telephone
+    server.ae.shutdown()
+
+
+@pytest.fixture
+def ear():
+    return Ear()
+
+
+@pytest.fixture
+def node(shared_node, ear):
+    """A listening node on a free loopback port with an empty spool: (address, spool)."""
+    server, spool, telephone = shared_node
+    telephone.ear = ear
+    yield server.socket.getsockname(), spool
+    assert _soon(lambda: not server.active_associations)
+    spool.keep_free_bytes = 0
+    spool.remove(files(spool))
+
+
+@pytest.fixture
+def strict(tmp_path, ear):
+    """A node that waits for nobody and takes one association at a time.
+
+    (address, spool, a function that tells whether the last sender was forgotten)
+    """
+    spool = Spool(tmp_path / "spool")
+    limits = Limits(associations=1, acse_s=0.3, network_s=1.0)
+    server = listen("TEST", ("127.0.0.1", 0), spool, ear, limits)
+    yield server.socket.getsockname(), spool, lambda: _soon(lambda: not server.active_associations)
+    server.ae.shutdown()
+
+
+def associate(address, contexts=((CTImageStorage, ExplicitVRLittleEndian),)):
+    ae = AE()
+    for abstract, syntax in contexts:
+        ae.add_requested_context(abstract, syntax)
+    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, rest_for_certain)])
+
+
+def send(instances, address, syntax=ExplicitVRLittleEndian):
+    """Send over one association and return the statuses."""
+    association = associate(address, [(instances[0].SOPClassUID, syntax)])
+    assert association.is_established
+    try:
+        return [association.send_c_store(instance).Status for instance in instances]
+    finally:
+        association.release()
+
+
+def send_raw(address, data_set, sop_class, instance_uid, syntax=ExplicitVRLittleEndian):
+    """Send bytes under any name, as a careless sender would, and return the status."""
+    association = associate(address, [(CTImageStorage, syntax)])
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        time.sleep(0.001)
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, instance_uid
+    request.DataSet = BytesIO(data_set)
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    association.release()
+    return answer.Status
+
+
+def files(spool):
+    return [path for path in spool.folder.rglob("*") if path.is_file()]
+
+
+def series_of(instance):
+    return SeriesKey(instance.StudyInstanceUID, instance.SeriesInstanceUID)
+
+
+def test_a_stored_instance_is_on_disk_whole(node, ear, ct_series):
+    address, spool = node
+    (sent,) = ct_series(slices=1)
+    assert send([sent], address) == [StoreStatus.SUCCESS]
+    (path,) = spool.paths(series_of(sent))
+    kept = dcmread(path)
+    assert kept == sent
+    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert ear.kept == [series_of(sent)]
+    assert ear.closed.wait(5)
+
+
+def test_the_bytes_are_kept_as_they_came(node, ct_series):
+    address, spool = node
+    (sent,) = ct_series(slices=1)
+    sent.add_new(0x00091001, "UN", b"private, and odd in every way\0")
+    data_set = encode(sent, is_implicit_vr=False, is_little_endian=True)
+    status = send_raw(address, data_set, sent.SOPClassUID, sent.SOPInstanceUID)
+    assert status == StoreStatus.SUCCESS
+    assert spool.paths(series_of(sent))[0].read_bytes().endswith(data_set)
+
+
+def test_the_same_instance_twice_is_one_file(node, ct_series):
+    address, spool = node
+    (sent,) = ct_series(slices=1)
+    assert send([sent, sent], address) == [StoreStatus.SUCCESS] * 2
+    assert len(files(spool)) == 1
+
+
+def test_series_sent_at_once_keep_apart(node, ct_series):
+    address, spool = node
+    series = [ct_series(slices=4) for _ in range(3)]
+    senders = [threading.Thread(target=send, args=(one, address)) for one in series]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert [len(spool.paths(series_of(one[0]))) for one in series] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("sop_class", [CTImageStorage, EnhancedCTImageStorage])
+def test_every_transfer_syntax_is_accepted(node, sop_class):
+    ae = AE()
+    contexts = [build_context(sop_class, syntax) for syntax in ALL_TRANSFER_SYNTAXES]
+    association = ae.associate(*node[0], contexts=contexts)
+    accepted = {context.transfer_syntax[0] for context in association.accepted_contexts}
+    association.release()
+    assert accepted == set(ALL_TRANSFER_SYNTAXES)
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, JPEG2000Lossless])
+def test_compressed_instances_are_kept_undecoded(node, ct_series, syntax):
+    address, spool = node
+    (sent,) = ct_series(slices=1, rows=64, columns=64)
+    if syntax.is_compressed and not syntax.is_deflated:
+        sent.compress(syntax)
+    else:
+        sent.file_meta.TransferSyntaxUID = syntax
+    assert send([sent], address, syntax) == [StoreStatus.SUCCESS]
+    (path,) = files(spool)
+    assert dcmread(path).file_meta.TransferSyntaxUID == syntax
+    assert dcmread(path).SOPInstanceUID == sent.SOPInstanceUID
+
+
+def test_an_echo_is_answered(node):
+    association = associate(node[0], [(Verification, "1.2.840.10008.1.2")])
+    status = association.send_c_echo().Status
+    association.release()
+    assert status == StoreStatus.SUCCESS
+
+
+@pytest.mark.parametrize("sop_class", [MRImageStorage, SegmentationStorage])
+def test_another_sop_class_is_refused_when_it_is_offered(node, sop_class):
+    both = [(Verification, "1.2.840.10008.1.2"), (sop_class, ExplicitVRLittleEndian)]
+    association = associate(node[0], both)
+    (refused,) = association.rejected_contexts
+    association.release()
+    assert refused.abstract_syntax == sop_class
+    assert refused.result == 0x03  # abstract syntax not supported, PS3.8 table 9-18
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"sop_class": EnhancedCTImageStorage}, StoreStatus.SOP_CLASS_NOT_SUPPORTED),
+        ({"instance_uid": "1.2.3"}, StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS),
+        ({"instance_uid": "../../1.2"}, StoreStatus.INVALID_OBJECT_INSTANCE),
+        ({"instance_uid": "1.02.3"}, StoreStatus.INVALID_OBJECT_INSTANCE),
+        ({"instance_uid": None}, StoreStatus.INVALID_OBJECT_INSTANCE),
+        ({"data_set": b"\x08\x00nothing of DICOM"}, StoreStatus.CANNOT_UNDERSTAND),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_cannot_be_kept_is_answered_with_the_reason(node, ct_series, ear, wrong, status):
+    address, spool = node
+    (instance,) = ct_series(slices=1)
+    right = {
+        "data_set": encode(instance, is_implicit_vr=False, is_little_endian=True),
+        "sop_class": instance.SOPClassUID,
+        "instance_uid": instance.SOPInstanceUID,
+    }
+    assert send_raw(address, **{**right, **wrong}) == status
+    assert files(spool) == []
+    assert ear.kept == []
+
+
+def test_a_data_set_of_another_class_is_not_kept(node, ct_series):
+    address, spool = node
+    (instance,) = ct_series(slices=1)
+    instance.SOPClassUID = MRImageStorage
+    data_set = encode(instance, is_implicit_vr=False, is_little_endian=True)
+    status = send_raw(address, data_set, CTImageStorage, instance.SOPInstanceUID)
+    assert status == StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+    assert files(spool) == []
+
+
+def test_a_data_set_cut_off_after_its_header_is_kept_for_a_later_verdict(node, ct_series):
+    address, spool = node
+    (instance,) = ct_series(slices=1)
+    data_set = encode(instance, is_implicit_vr=False, is_little_endian=True)[:-200]
+    uids = (instance.SOPClassUID, instance.SOPInstanceUID)
+    assert send_raw(address, data_set, *uids) == StoreStatus.SUCCESS
+    assert len(files(spool)) == 1
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+def test_blank_uids_are_refused(node, ct_series, keyword):
+    address, spool = node
+    (instance,) = ct_series(slices=1)
+    setattr(instance, keyword, "")
+    assert send([instance], address) == [StoreStatus.CANNOT_UNDERSTAND]
+    assert files(spool) == []
+
+
+def test_a_full_disk_is_answered_and_leaves_nothing(node, ct_series, monkeypatch):
+    address, spool = node
+
+    def no_space(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    assert send(ct_series(slices=1), address) == [StoreStatus.OUT_OF_RESOURCES]
+    assert files(spool) == []
+
+
+def test_a_disk_below_the_watermark_is_out_of_resources(node, ct_series):
+    address, spool = node
+    spool.keep_free_bytes = shutil.disk_usage(spool.folder).total
+    assert send(ct_series(slices=1), address) == [StoreStatus.OUT_OF_RESOURCES]
+    assert files(spool) == []
+
+
+def test_an_association_too_many_is_rejected_for_now(strict, ct_series):
+    first = associate(strict[0])
+    second = associate(strict[0])
+    assert first.is_established
+    assert second.is_rejected
+    assert (second.acceptor.primitive.result, second.acceptor.primitive.diagnostic) == (2, 2)
+    first.release()
+    assert strict[2]()
+    assert send(ct_series(slices=1), strict[0]) == [StoreStatus.SUCCESS]
+
+
+def test_an_idle_association_is_aborted(strict, ct_series, ear):
+    (instance,) = ct_series(slices=1)
+    association = associate(strict[0])
+    association.send_c_store(instance)
+    assert ear.closed.wait(5)
+    assert _soon(lambda: association.is_aborted)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",  # connected, and nothing more
+        b"\x01\x00\x00",  # stopped in the middle of an A-ASSOCIATE-RQ
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x01\x00\xff\xff\xff\xff",  # announced 4 GB
+    ],
+)
+def test_a_connection_that_never_associates_is_closed(strict, ct_series, said):
+    with socket.create_connection(strict[0], timeout=5) as caller:
+        caller.sendall(said)
+        while caller.recv(1024):  # an abort may come first
+            pass
+    assert strict[2]()
+    assert send(ct_series(slices=1), strict[0]) == [StoreStatus.SUCCESS]
+
+
+def test_a_sender_that_stops_in_the_middle_of_an_instance_is_let_go(strict, ct_series, ear):
+    (instance,) = ct_series(slices=1)
+    association = associate(strict[0])
+    association.send_c_store(instance)
+    association.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x10\x00half a PDU")
+    assert ear.closed.wait(5)
+    assert len(files(strict[1])) == 1
+
+
+def test_a_sender_that_vanishes_is_noticed(node, ct_series, ear):
+    association = associate(node[0])
+    association.send_c_store(ct_series(slices=1)[0])
+    with association.dul.socket.socket as wire:
+        wire.shutdown(socket.SHUT_RDWR)
+        assert ear.closed.wait(5)
+
+
+def test_a_refusal_is_logged_without_the_patient(node, ct_series, caplog):
+    (instance,) = ct_series(slices=1)
+    instance.SeriesInstanceUID = ""
+    send([instance], node[0])
+    (record,) = [
+        record for record in caplog.records if record.name == "dicom_node.receive.c_store_handler"
+    ]
+    assert record.action == "store_refused"
+    assert record.sop_instance == instance.SOPInstanceUID
+    assert "Doe" not in caplog.text
+
+
+@pytest.mark.system
+def test_dcmtk_sends_a_real_series(node, shared_data):
+    storescu = shutil.which("storescu", path="/usr/bin:/usr/local/bin")
+    if storescu is None:
+        pytest.skip("no storescu: install dcmtk")
+    address, spool = node
+    sent = sorted((shared_data / "ct" / "chaos3" / "dicom").iterdir())[:10]
+    subprocess.run(
+        [storescu, "--propose-implicit", address[0], str(address[1]), *map(str, sent)],
+        check=True,
+        env={**os.environ, "TCP_NODELAY": "1"},
+    )
+    (series,) = spool.series()
+    kept = {dcmread(path).SOPInstanceUID: dcmread(path) for path in spool.paths(series)}
+    for path in sent:
+        instance = dcmread(path)
+        assert kept[instance.SOPInstanceUID].PixelData == instance.PixelData
+
+
+def _soon(met, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not met():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

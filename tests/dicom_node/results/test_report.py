@@ -1,0 +1,168 @@
+import random
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+
+from dicom_node.errors import ResultMismatch
+from dicom_node.results.attributes.tracking import track
+from dicom_node.results.seg import encode
+from dicom_node.verify.report import read_groups, verify_report
+from engine.findings.quality import Concern, Quality
+from tests.dicom_node.drawing import draw_case
+from tests.system.judges import dciodvfy, report_by_dcmqi
+
+REVIEW = Quality((Concern.SMALL, Concern.LAST_SLICE))
+
+
+@pytest.fixture
+def case(ct_series):
+    return draw_case(ct_series(slices=9, rows=20, columns=24))
+
+
+def verify(case, file, quality=REVIEW):
+    verify_report(file, case.seg(), case.label_map, case.measured, quality)
+
+
+def test_a_report_says_what_was_measured(case):
+    verify(case, encode(case.report(quality=REVIEW)))
+    assert len(case.measured.lesions) == 3
+
+
+def test_another_toolkit_reads_the_same_numbers_of_the_same_segments(case, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encode(case.report(quality=REVIEW)))
+    liver, *lesions, whole = report_by_dcmqi(path, tmp_path)
+    assert (liver["ReferencedSegment"], whole["TrackingIdentifier"]) == (1, "Liver with tumours")
+    for read, lesion in zip(lesions, case.measured.lesions, strict=True):
+        assert read["ReferencedSegment"] == 2
+        assert read["segmentationSOPInstanceUID"] == case.seg().SOPInstanceUID
+        assert read["SourceSeriesForImageSegmentation"] == case.sources[0].SeriesInstanceUID
+        volume, mean, deviation, long_axis, short_axis = (
+            float(item["value"]) for item in read["measurementItems"]
+        )
+        region = lesion.region
+        expected = [region.volume_ml, region.mean_hu, region.sd_hu]
+        assert [volume, mean, deviation] == pytest.approx(expected, abs=1e-3)
+        assert long_axis == pytest.approx(lesion.longest_mm, abs=1e-3)
+        assert short_axis == pytest.approx(lesion.perpendicular_mm, abs=1e-3)
+    said = [item["conceptValue"]["CodeMeaning"] for item in whole["qualitativeEvaluations"]]
+    assert said == ["Review", "Liver smaller than expected", "Liver reaches the last slice"]
+
+
+def test_the_validator_finds_no_error(case, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encode(case.report(quality=REVIEW)))
+    status, words = dciodvfy(path)
+    assert status == 0, words
+
+
+def test_the_same_work_twice_is_the_same_report_whatever_the_order(case):
+    first = encode(case.report())
+    random.Random(2).shuffle(case.sources)
+    assert encode(case.report()) == first
+
+
+def test_the_report_belongs_to_the_patient_and_study_and_names_all_its_evidence(case):
+    report = dcmread(BytesIO(encode(case.report())))
+    source = case.sources[0]
+    for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "AccessionNumber"):
+        assert report[keyword].value == source[keyword].value
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    named = {
+        item.ReferencedSOPInstanceUID
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert named == {str(each.SOPInstanceUID) for each in [*case.sources, case.seg()]}
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    assert "base" in [
+        item.get("ManufacturerModelName") for item in report.ContributingEquipmentSequence
+    ]
+
+
+def test_an_empty_patient_id_stays_empty(ct_series):
+    sources = ct_series(slices=9, rows=20, columns=24)
+    for source in sources:
+        source.PatientID = ""
+    assert not draw_case(sources).report().PatientID
+
+
+def test_a_liver_without_lesions_has_a_report_too(ct_series):
+    case = draw_case(ct_series(slices=9, rows=20, columns=24), lesions=0)
+    file = encode(case.report())
+    verify(case, file, Quality())
+    assert len(read_groups(dcmread(BytesIO(file)))) == 2
+
+
+def test_a_lesion_keeps_its_uid_when_another_is_no_longer_found(ct_series):
+    sources = ct_series(slices=9, rows=20, columns=24)
+    series = sources[0].SeriesInstanceUID
+    three, two = (draw_case(sources, lesions).measured.lesions for lesions in (3, 2))
+    uids = [tracking.uid for tracking in track(three, series)]
+    assert len(set(uids)) == 3
+    assert [tracking.uid for tracking in track(two, series)] == uids[:2]
+    later = [replace(lesion, number=lesion.number - 1) for lesion in three[1:]]
+    assert [tracking.uid for tracking in track(later, series)] == uids[1:]
+    assert not set(uids) & {tracking.uid for tracking in track(three, "1.2.3")}
+
+
+def _change(report, kind, group, number, change):
+    groups = [
+        item
+        for child in report.ContentSequence
+        if child.ConceptNameCodeSequence[0].CodeValue == "126010"
+        for item in child.ContentSequence
+    ]
+    items = [item for item in groups[group].ContentSequence if item.ValueType == kind]
+    change(items[number])
+
+
+def _number(value):
+    def change(item):
+        item.MeasuredValueSequence[0].NumericValue = value
+
+    return change
+
+
+def _segment(number):
+    def change(item):
+        item.ReferencedSOPSequence[0].ReferencedSegmentNumber = number
+
+    return change
+
+
+def _other_seg(item):
+    item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "number", "change", "complaint"),
+    [
+        ("NUM", 0, 0, _number("1"), "measurement group 1 says 1.0 of"),
+        ("NUM", 1, 3, _number("99"), "measurement group 2 says 99.0 of"),
+        ("NUM", -1, 1, _number("4"), "whole liver says 4.0 of"),
+        ("IMAGE", 1, 0, _segment(1), "refers to segment 1, which is no tumour"),
+        ("IMAGE", 0, 0, _other_seg, r"measurement group 1 refers to \('1.2.3', 1\)"),
+    ],
+)
+def test_a_report_that_says_anything_else_does_not_pass(
+    case, kind, group, number, change, complaint
+):
+    report = dcmread(BytesIO(encode(case.report(quality=REVIEW))))
+    _change(report, kind, group, number, change)
+    with pytest.raises(ResultMismatch, match=complaint):
+        verify(case, encode(report))
+
+
+def test_a_report_of_another_quality_does_not_pass(case):
+    with pytest.raises(ResultMismatch, match="of the quality, not plausible"):
+        verify(case, encode(case.report(quality=REVIEW)), Quality())
+
+
+def test_a_report_of_other_labels_does_not_pass(case):
+    file = encode(case.report(quality=REVIEW))
+    case.label_map.labels[4, 12, 12:18] = 0
+    with pytest.raises(ResultMismatch, match="are in the label map"):
+        verify(case, file)

@@ -1,0 +1,166 @@
+"""Who is urgent, and that it goes first."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from pydicom import dcmwrite
+
+from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.errors import BadConfiguration
+from dicom_node.jobs.backoff import Patience
+from dicom_node.jobs.dbos_runtime import running, submit
+from dicom_node.jobs.job import State
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.polling import Pace
+from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.node.node import running_node
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.pipeline.segmenter import Method
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.results.phantom import write_series
+from dicom_node.selection.priority import Urgency
+from dicom_node.selection.rules import Rules
+from engine.phantom import make_phantom
+from engine.serving.turns import Turns
+from tests.dicom_node.jobs.test_workflows import Scripted
+from tests.dicom_node.node_process import Thresholds, wait_until
+from tests.engine.toy import write_toy_model
+
+
+@pytest.fixture
+def written(ct_series, tmp_path):
+    """Write an instance with changed attributes, as if `sender` had sent it; returns its file."""
+
+    def write(sender="", **attributes):
+        (instance,) = ct_series(slices=1)
+        for keyword, value in attributes.items():
+            setattr(instance, keyword, value)
+        if sender:
+            instance.file_meta.SendingApplicationEntityTitle = sender
+        dcmwrite(tmp_path / "a.dcm", instance, enforce_file_format=True)
+        return [tmp_path / "a.dcm"]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("changes", "urgent"),
+    [
+        ({}, False),
+        ({"RequestedProcedurePriority": "STAT"}, True),
+        ({"RequestedProcedurePriority": "HIGH"}, True),
+        ({"RequestedProcedurePriority": "ROUTINE"}, False),
+        ({"sender": "CT_ER"}, True),
+        ({"sender": "CT_WARD"}, False),
+        ({"StudyDescription": "CT Abdomen TRAUMA"}, True),
+    ],
+)
+def test_priority_sender_or_description_make_a_series_urgent(written, changes, urgent):
+    rules = Urgency(calling=("CT_ER",), include={"StudyDescription": "trauma|stat"})
+    assert rules.asks_of(written(**changes)) is urgent
+
+
+def test_without_rules_only_the_priority_counts(written):
+    assert not Urgency().asks_of(written(sender="CT_ER", StudyDescription="trauma"))
+    assert Urgency().asks_of(written(RequestedProcedurePriority="STAT"))
+
+
+def test_a_file_that_cannot_be_read_is_not_urgent(tmp_path):
+    (tmp_path / "no.dcm").write_bytes(b"nothing")
+    assert not Urgency().asks_of([tmp_path / "no.dcm"])
+    assert not Urgency().asks_of([tmp_path / "absent.dcm"])
+
+
+def test_a_rule_on_what_is_not_described_is_refused():
+    with pytest.raises(BadConfiguration, match="no rule on 'PatientName'"):
+        Urgency(include={"PatientName": "x"})
+
+
+class Held(Scripted):
+    """A worker that segments nothing until it is let."""
+
+    def __init__(self):
+        super().__init__([], [])
+        self.begun, self.let = [], threading.Event()
+
+    def segment(self, job, series_uid, paths, *, urgent):
+        self.begun.append((job, urgent))
+        assert self.let.wait(30)
+        return {"outcome": {"verdict": "not selected", "reason": "held"}, "deliveries": []}
+
+
+@pytest.fixture
+def queues(tmp_path):
+    """A worker that holds the first job, and the ledger of what waits behind it."""
+    url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
+    with (
+        running(worker, database_url=url, executor="test", peers=[], pace=Pace()),
+        open_ledger(url) as ledger,
+    ):
+        submit("first", "1.1", "1.2.1", [Path("/1.dcm")])
+        wait_until(lambda: worker.begun)
+        submit("second", "1.1", "1.2.2", [Path("/2.dcm")])
+        yield worker, ledger
+        worker.let.set()
+        wait_until(lambda: all(not job.state.active for job in ledger.jobs()))
+
+
+def test_an_urgent_job_waits_for_no_other(queues):
+    worker, ledger = queues
+    submit("urgent", "1.1", "1.2.3", [Path("/3.dcm")], urgent=True)
+    wait_until(lambda: len(worker.begun) == 2)
+    assert worker.begun == [("first", False), ("urgent", True)]
+    assert ledger.find("second").state is State.WAITING
+
+
+def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
+    class Watched(Turns):
+        def on(self, device, *, urgent=False):
+            asked.append(urgent)
+            return super().on(device, urgent=urgent)
+
+    class Always:
+        def run(self, work):
+            return work(method)
+
+    asked, method = [], Method(Thresholds(), Algorithm("toy", "1", "ab"), Rules())
+    nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
+    monkeypatch.setattr("dicom_node.jobs.worker.process", lambda *_, **__: nothing)
+    worker = SeriesWorker(
+        Always(), DataFolder(tmp_path), {}, {}, Patience(), lambda *_: None, turns=Watched()
+    )
+    for urgent in (True, False):
+        worker.segment("job", "1.2", [], urgent=urgent)
+    assert asked == [True, False]
+
+
+def test_a_waiting_job_can_be_urged(queues):
+    worker, ledger = queues
+    assert ledger.urge(ledger.find("second"))
+    wait_until(lambda: len(worker.begun) == 2)
+    assert worker.begun[1] == ("second", True)
+    assert ledger.find("second").urgent
+    assert not ledger.urge(ledger.find("first"))
+
+
+def test_what_a_named_scanner_sends_is_urgent(tmp_path):
+    settings = Settings(
+        node={"data": tmp_path / "data", "port": 0},
+        receive={"quiet_s": 0.1, "resend_s": 0, "keep_free_mb": 0},
+        engine={"model": write_toy_model(tmp_path / "model")},
+        urgent={"calling": ["CT_ER"]},
+    )
+    made = make_phantom(shape=(4, 32, 32), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
+    with (
+        running_node(settings, open_device=lambda model, settings: Thresholds()) as node,
+        open_ledger(settings.database_url) as ledger,
+    ):
+        for sender in ("CT_ER", "CT_WARD"):
+            peer = StorePeer("node", node.ae_title, *node.address, calling_ae_title=sender)
+            peer.send_many(write_series(made, sender, tmp_path / sender))
+        wait_until(lambda: len(ledger.jobs()) == 2)
+        wait_until(lambda: all(not job.state.active for job in ledger.jobs()))
+        assert sorted(job.urgent for job in ledger.jobs()) == [False, True]

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from engine.findings.measure import measure
+from engine.findings.quality import Concern, Statement, judge
+from engine.segmentation.segment import Segmentation
+from engine.volume import Geometry, Label, LabelMap, Volume
+
+
+def made(side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8), tumour=True):
+    """A liver of 216 voxels, each `side_mm` wide, in the chosen slices of ten."""
+    labels = np.zeros((10, 12, 12), np.uint8)
+    labels[slices, 3:9, 3:9] = Label.LIVER
+    if tumour:
+        labels[4, 4, 4] = Label.TUMOUR
+    label_map = LabelMap(labels, Geometry(labels.shape, np.diag([side_mm] * 3 + [1.0]), "1.2"))
+    shared = dict(zip((Label.LIVER, Label.TUMOUR), agreement, strict=True))
+    return Segmentation(label_map, shared, {}, 10, dropped_ml)
+
+
+def concerns(result):
+    volume = Volume(np.zeros(result.label_map.labels.shape, np.int16), result.label_map.geometry)
+    return judge(result, measure(volume, result.label_map))
+
+
+def test_an_ordinary_liver_is_plausible():
+    quality = concerns(made(side_mm=19))  # 1.5 l
+    assert quality.concerns == ()
+    assert quality.statement is Statement.PLAUSIBLE
+
+
+@pytest.mark.parametrize(
+    ("changes", "concern"),
+    [
+        ({"side_mm": 13}, Concern.SMALL),  # 0.47 l
+        ({"side_mm": 27}, Concern.LARGE),  # 4.3 l
+        ({"slices": slice(0, 6)}, Concern.FIRST_SLICE),
+        ({"slices": slice(4, 10)}, Concern.LAST_SLICE),
+        ({"dropped_ml": 200}, Concern.PIECES),
+        ({"agreement": (0.7, 0.5)}, Concern.LIVER_DISPUTED),
+        ({"agreement": (0.9, 0.1)}, Concern.TUMOUR_DISPUTED),
+    ],
+)
+def test_each_concern_asks_for_a_review(changes, concern):
+    quality = concerns(made(**{"side_mm": 19, **changes}))
+    assert quality.concerns == (concern,)
+    assert quality.statement is Statement.REVIEW
+
+
+def test_members_need_not_agree_on_tumours_where_none_is_left():
+    assert concerns(made(side_mm=19, agreement=(0.9, 0.0), tumour=False)).concerns == ()
+
+
+def test_concerns_come_in_one_order():
+    quality = concerns(made(side_mm=13, agreement=(0.1, 0.1), slices=slice(4, 10)))
+    assert quality.concerns == (
+        Concern.SMALL,
+        Concern.LAST_SLICE,
+        Concern.LIVER_DISPUTED,
+        Concern.TUMOUR_DISPUTED,
+    )

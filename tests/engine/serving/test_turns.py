@@ -1,0 +1,103 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from engine.device import Answer
+from engine.serving.turns import BETWEEN_S, Turns
+
+HU = np.zeros((1, 2, 2), np.float16)
+
+
+class Slow:
+    """A device that must not be used twice at once, and notes who used it."""
+
+    name, batch = "slow", 4
+
+    def __init__(self):
+        self.used, self.inside, self.fails = [], 0, False
+
+    def run(self, hu, spacing_mm):
+        self.inside += 1
+        assert self.inside == 1
+        time.sleep(0.005)
+        self.used.append(spacing_mm)
+        self.inside -= 1
+        if self.fails:
+            raise RuntimeError("device")
+        return Answer(hu.astype(np.uint8), np.ones((len(hu), 2, 2), np.float32))
+
+
+@pytest.fixture
+def slow():
+    return Slow()
+
+
+def job(turns, slow, name, batches, *, urgent=False):
+    """Start a job of so many batches, under a name that the device sees as spacing."""
+    device = turns.on(slow, urgent=urgent)
+    thread = threading.Thread(target=lambda: [device.run(HU, name) for _ in range(batches)])
+    thread.start()
+    return thread
+
+
+def test_the_device_answers_as_it_does_without_turns(slow):
+    turn = Turns().on(slow, urgent=False)
+    assert (turn.name, turn.batch) == ("slow", 4)
+    assert turn.run(HU, "a").labels.shape == HU.shape
+
+
+def test_jobs_take_turns(slow):
+    turns = Turns()
+    for thread in [job(turns, slow, name, 10) for name in "ab"]:
+        thread.join()
+    changes = sum(before != after for before, after in zip(slow.used, slow.used[1:], strict=False))
+    assert sorted(slow.used) == ["a"] * 10 + ["b"] * 10
+    assert changes >= 10
+
+
+def test_an_urgent_job_goes_first_to_its_end(slow):
+    turns = Turns()
+    routine = [job(turns, slow, name, 10) for name in "ab"]
+    time.sleep(0.03)
+    urgent = job(turns, slow, "!", 10, urgent=True)
+    urgent.join()
+    first, last = slow.used.index("!"), len(slow.used) - 1
+    assert set(slow.used[first : last + 1]) == {"!"}
+    for thread in routine:
+        thread.join()
+    assert len(slow.used) == 30
+
+
+def test_an_urgent_job_goes_before_those_that_wait_already(slow):
+    turns = Turns()
+    with turns.turn(urgent=False):
+        threads = [job(turns, slow, "a", 1)]
+        time.sleep(0.02)
+        threads.append(job(turns, slow, "!", 1, urgent=True))
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert slow.used == ["!", "a"]
+
+
+def test_nobody_comes_between_the_batches_of_an_urgent_job(slow):
+    turns = Turns()
+    urgent = turns.on(slow, urgent=True)
+    urgent.run(HU, "!")
+    routine = job(turns, slow, "a", 1)
+    time.sleep(BETWEEN_S / 4)  # it gets its next batch together
+    urgent.run(HU, "!")
+    routine.join()
+    assert slow.used == ["!", "!", "a"]
+
+
+def test_a_turn_ends_when_the_device_fails(slow):
+    turns = Turns()
+    slow.fails = True
+    with pytest.raises(RuntimeError):
+        turns.on(slow, urgent=False).run(HU, "a")
+    slow.fails = False
+    turns.on(slow, urgent=False).run(HU, "b")
+    assert slow.used == ["a", "b"]

@@ -1,0 +1,268 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from engine.volume import Label
+from tests.trainer.datasets.layouts import (
+    LAYOUTS,
+    small_phantom,
+    write_chaos,
+    write_decathlon,
+    write_drawn,
+    write_ircad,
+    write_lits,
+)
+from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.read_all import find_cases, read_cases, read_slices
+from trainer.errors import BadCase, BadData
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return small_phantom()
+
+
+def only(folder):
+    (found,) = find_cases(folder)
+    return found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_volume_and_the_same_labels(layout, phantom, tmp_path):
+    LAYOUTS[layout](phantom, tmp_path)
+    found = only(tmp_path)
+    case = found.read()
+    expected = phantom.truth.labels
+    if layout == "CHAOS":  # the liver alone
+        expected = (expected > 0) * np.uint8(Label.LIVER)
+    assert layout.startswith(found.source)
+    assert np.array_equal(case.volume.hu, phantom.volume.hu)
+    assert np.array_equal(case.target, expected)
+    assert np.allclose(case.volume.geometry.affine, phantom.volume.geometry.affine, atol=1e-3)
+    assert case.tumours_drawn
+
+
+def same(case, phantom) -> bool:
+    return np.array_equal(case.volume.hu, phantom.volume.hu) and np.array_equal(
+        case.target > 0, phantom.truth.labels > 0
+    )
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "CT with SEG"])
+def test_what_a_desktop_leaves_beside_the_files_changes_nothing(layout, phantom, tmp_path):
+    LAYOUTS[layout](phantom, tmp_path)
+    for folder in {path.parent for path in tmp_path.rglob("*") if path.is_file()}:
+        (folder / ".DS_Store").write_bytes(b"\0")
+        (folder / "._image_0").write_bytes(b"\0")
+    assert same(only(tmp_path).read(), phantom)
+
+
+@pytest.mark.parametrize("layout", ["LiTS", "3D-IRCADb-01 in folders", "CHAOS"])
+@pytest.mark.parametrize("spelt", [str.upper, str.lower])
+def test_names_may_be_in_capitals_or_not(layout, spelt, phantom, tmp_path):
+    LAYOUTS[layout](phantom, tmp_path)
+    for path in sorted(tmp_path.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.is_dir() or path.name.startswith(("volume", "segmentation")):
+            stem = path.name if path.is_dir() else path.stem
+            path.rename(path.with_name(spelt(stem) + ("" if path.is_dir() else path.suffix)))
+    assert same(only(tmp_path).read(), phantom)
+
+
+def test_a_link_to_a_data_set_is_followed_and_a_circle_of_links_ends(phantom, tmp_path):
+    write_ircad(phantom, tmp_path / "elsewhere")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "data")
+    assert same(only(tmp_path / "data").read(), phantom)
+
+
+def test_the_zip_of_3d_ircadb_may_be_named_itself(phantom, tmp_path):
+    LAYOUTS["3D-IRCADb-01 in one zip"](phantom, tmp_path)
+    assert same(only(tmp_path / "3Dircadb1.zip").read(), phantom)
+
+
+def test_a_zip_beside_what_was_unpacked_from_it_is_no_second_case(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    shutil.make_archive(str(case), "zip", tmp_path, case.name)
+    write_lits(phantom, tmp_path / "lits")
+    for path in list((tmp_path / "lits").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert [found.name for found in find_cases(tmp_path)] == ["volume 15", "3Dircadb1.3"]
+
+
+def test_folders_that_an_unpacker_doubled_are_seen_through(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    for part in ("PATIENT_DICOM", "MASKS_DICOM"):
+        (case / part).rename(case / "moved")
+        (case / part).mkdir()
+        (case / "moved").rename(case / part / part)
+    assert same(only(tmp_path).read(), phantom)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_decathlon_may_be_unpacked_and_may_have_lost_its_list(named, phantom, tmp_path):
+    write_decathlon(phantom, tmp_path)
+    for path in list(tmp_path.rglob("*.nii.gz")):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    if not named:
+        (tmp_path / "dataset.json").unlink()
+    case = only(tmp_path).read()
+    assert same(case, phantom)
+    assert case.patient == "lits14"
+
+
+def test_chaos_is_taken_for_its_ct_only_and_says_where_nothing_was_drawn(phantom, tmp_path):
+    write_chaos(phantom, tmp_path)
+    shutil.copytree(tmp_path / "CT" / "7", tmp_path / "MR_data_batch1" / "7" / "T2SPIR")
+    assert only(tmp_path).name == "set 7"
+    shutil.rmtree(tmp_path / "CT" / "7" / "Ground")
+    with pytest.raises(BadCase, match="set 7: nothing was drawn on it"):
+        only(tmp_path).read()
+
+
+def test_a_patient_of_three_data_sets_has_one_name(phantom, tmp_path):
+    write_lits(phantom, tmp_path / "lits", 30)
+    write_lits(phantom, tmp_path / "others", 31)
+    write_ircad(phantom, tmp_path / "ircad", 3)
+    assert [case.patient for case in read_cases(tmp_path)] == ["lits30", "lits31", "lits30"]
+
+
+def test_volumes_of_two_data_sets_become_slices_of_one_side(phantom, tmp_path):
+    write_decathlon(phantom, tmp_path / "msd")
+    write_chaos(phantom, tmp_path / "chaos")
+    slices = read_slices(tmp_path, 64)
+    assert len(slices) == 16
+    assert set(slices.patient) == {"lits14", "chaos7"}  # LiTS 14 and 15 are one patient
+    assert slices.pixel_mm == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_where_lits_lost_its_header_slices_are_set_upright_and_no_size_is_made_up(
+    flips, phantom, tmp_path
+):
+    turned = (slice(None), slice(None, None, flips[0]), slice(None, None, flips[1]))
+    for name, array in (("volume", phantom.volume.hu), ("segmentation", phantom.truth.labels)):
+        image = SimpleITK.GetImageFromArray(array[turned])
+        SimpleITK.WriteImage(image, str(tmp_path / f"{name}-30.nii"))
+    case = only(tmp_path).read()
+    assert np.array_equal(case.volume.hu, phantom.volume.hu)
+    assert np.array_equal(case.target, phantom.truth.labels)
+    slices = read_slices(tmp_path)
+    assert np.isnan(slices.pixel_mm).all()
+    assert np.isnan(slices.position_mm).all()
+
+
+def test_labels_whose_header_says_nothing_lie_on_their_volume(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)))
+    SimpleITK.WriteImage(drawn, path)
+    assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
+
+
+def test_labels_that_say_to_lie_elsewhere_are_refused(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.ReadImage(path)
+    drawn.SetOrigin([place + 8 for place in drawn.GetOrigin()])
+    SimpleITK.WriteImage(drawn, path)
+    with pytest.raises(BadCase, match=r"differ by 8\.00 mm"):
+        only(tmp_path).read()
+
+
+def test_a_volume_without_its_labels_is_refused(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    (tmp_path / "segmentation-15.nii").unlink()
+    with pytest.raises(BadCase, match=r"no segmentation-15\.nii"):
+        only(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    ("write", "file"),
+    [(write_decathlon, "labelsTr/liver_15.nii.gz"), (write_lits, "volume-15.nii")],
+)
+def test_a_file_that_breaks_off_is_refused(write, file, phantom, tmp_path):
+    write(phantom, tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(BadCase, match="cannot be read"):
+        only(tmp_path).read()
+
+
+def test_labels_with_another_meaning_are_refused(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    (tmp_path / "segmentation-15.nii").write_bytes((tmp_path / "volume-15.nii").read_bytes())
+    with pytest.raises(BadCase, match="0, 1 and 2 are expected"):
+        only(tmp_path).read()
+
+
+def test_a_missing_mask_is_refused(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    (case / "MASKS_DICOM" / "livertumor02" / "image_4").unlink()
+    with pytest.raises(
+        BadCase, match="1 of 8 masks are missing in livertumor02, among them image_4"
+    ):
+        only(tmp_path).read()
+
+
+def test_a_missing_slice_is_refused(phantom, tmp_path):
+    case = write_ircad(phantom, tmp_path)
+    (case / "PATIENT_DICOM" / "image_4").unlink()
+    with pytest.raises(BadCase, match=r"3Dircadb1\.3.*differ from the usual"):
+        only(tmp_path).read()
+
+
+def test_a_zip_that_is_none_is_refused(tmp_path):
+    (tmp_path / "3Dircadb1.9.zip").write_bytes(b"half a download")
+    with pytest.raises(BadCase, match=r"3Dircadb1\.9.*cannot be unpacked"):
+        only(tmp_path).read()
+
+
+def test_a_slice_of_chaos_without_its_picture_is_refused(phantom, tmp_path):
+    write_chaos(phantom, tmp_path)
+    next((tmp_path / "CT" / "7" / "Ground").glob("*.png")).unlink()
+    with pytest.raises(BadCase, match="7 masks for 8 images"):
+        only(tmp_path).read()
+
+
+@pytest.mark.parametrize("author", ["AUTOMATIC", "HEPAR"])
+def test_what_a_machine_drew_is_not_learnt_from(author, phantom, tmp_path):
+    write_drawn(phantom, tmp_path, author)
+    with pytest.raises(BadCase, match="only what persons drew is learnt from"):
+        only(tmp_path).read()
+
+
+def test_a_seg_without_its_images_is_refused(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    for path in tmp_path.glob("[0-9]"):
+        path.unlink()
+    with pytest.raises(BadCase, match="there is a SEG, and no image"):
+        only(tmp_path).read()
+
+
+def test_the_patient_id_of_a_series_is_not_told(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    assert only(tmp_path).read().patient.startswith("patient-")
+
+
+def test_a_folder_in_which_every_case_is_broken_is_refused(phantom, tmp_path):
+    write_drawn(phantom, tmp_path, "AUTOMATIC")
+    with pytest.raises(BadData, match="nothing to learn from"):
+        read_slices(tmp_path)
+
+
+def test_the_real_healthy_liver_of_chaos_is_read(shared_data):
+    (case,) = read_cases(shared_data / "ct" / "chaos3")
+    assert case.patient == "chaos3"
+    assert case.truth.millilitres(Label.LIVER) == pytest.approx(1417, abs=2)
+    assert case.volume.hu[case.target > 0].mean() == pytest.approx(141, abs=1)
+
+
+def test_the_real_seg_of_another_toolkit_is_read(shared_data):
+    (case,) = read_cases(shared_data / "ct" / "dcmqi3")
+    assert case.volume.hu.shape == (3, 512, 512)
+    assert np.count_nonzero(case.target == Target.LIVER_OR_TUMOUR) == 107098

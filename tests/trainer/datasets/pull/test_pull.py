@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from dicom_node.results.phantom import to_instances
+from dicom_node.series.volume import Author, describe_drawing, describe_metadata
+from engine.volume import Label
+from tests.trainer.datasets.layouts import drawn_seg, small_phantom
+from trainer.datasets.pull.archive import Archive, Series
+from trainer.datasets.pull.pull import Choice
+from trainer.errors import ArchiveFailed
+
+
+@pytest.fixture(scope="module")
+def seg():
+    phantom = small_phantom()
+    instances = list(to_instances(phantom, "pulled"))
+    return lambda author: drawn_seg(phantom, instances, author)
+
+
+@pytest.mark.parametrize(
+    ("author", "expected"),
+    [
+        ("HEPAR", Author.HEPAR),
+        ("AUTOMATIC", Author.MACHINE),
+        ("SEMIAUTOMATIC", Author.PERSON),
+        ("MANUAL", Author.PERSON),
+    ],
+)
+def test_who_drew_is_seen_from_the_segments(author, expected, seg):
+    drawing = describe_drawing(seg(author))
+    assert drawing.author is expected
+    assert drawing.marks == {Label.LIVER, Label.TUMOUR}
+    assert describe_metadata(seg(author).to_json_dict()) == drawing
+
+
+def test_one_segment_that_a_person_corrected_is_enough(seg):
+    corrected = seg("HEPAR")
+    corrected.SegmentSequence[1].SegmentAlgorithmType = "MANUAL"
+    drawing = describe_drawing(corrected)
+    assert drawing.author is Author.PERSON
+    assert drawing.after_hepar
+
+
+def test_what_persons_drew_is_wanted(seg):
+    person, machine = (describe_drawing(seg(author)) for author in ("MANUAL", "AUTOMATIC"))
+    assert Choice().wants(person, set())
+    assert not Choice().wants(machine, set())
+    assert Choice(content_label="LIVER").wants(machine, set())
+
+
+def test_corrections_are_what_persons_drew_where_hepar_had(seg):
+    person = describe_drawing(seg("MANUAL"))
+    choice = Choice(corrections_only=True)
+    assert not choice.wants(person, set())
+    assert choice.wants(person, {person.series_uid})
+
+
+def test_a_segment_of_something_else_is_not_wanted(seg):
+    other = seg("MANUAL")
+    for segment in other.SegmentSequence:
+        segment.SegmentedPropertyTypeCodeSequence[0].CodeValue = "39607008"  # lung
+    assert not Choice().wants(describe_drawing(other), set())
+
+
+def test_a_tumour_of_another_organ_is_none_of_the_liver(seg):
+    other = seg("MANUAL")
+    other.SegmentSequence[1].AnatomicRegionSequence = [
+        other.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    ]
+    assert Label.TUMOUR in describe_drawing(other).marks
+    other.SegmentSequence[1].AnatomicRegionSequence[0].CodeValue = "39607008"
+    assert Label.TUMOUR not in describe_drawing(other).marks
+
+
+@pytest.mark.parametrize(
+    ("words", "marks"),
+    [("Liver", Label.LIVER), ("Tumour", Label.TUMOUR), ("liver lesion 2", Label.TUMOUR)],
+)
+def test_what_was_edited_in_ohif_is_known_by_its_words(words, marks, seg):
+    edited = seg("MANUAL")
+    del edited.SegmentSequence[1]
+    (segment,) = edited.SegmentSequence
+    kind = segment.SegmentedPropertyTypeCodeSequence[0]
+    kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "T-D0050", "SRT", "Tissue"
+    segment.SegmentLabel = words
+    assert describe_drawing(edited).marks == {marks}
+    segment.SegmentLabel = "Segment 1"
+    assert not describe_drawing(edited).marks
+
+
+def test_a_name_that_is_no_uid_never_becomes_a_file(tmp_path: Path):
+    with pytest.raises(ArchiveFailed, match="which is no UID"):
+        Series("1.2", "../3").file(tmp_path, "1.4")
+
+
+def test_an_archive_that_does_not_answer_is_told_of():
+    archive = Archive("http://127.0.0.1:9/dicom-web")
+    with pytest.raises(ArchiveFailed, match="check the address"):
+        archive.segmentations({})
+
+
+def test_secrets_are_not_shown():
+    assert "secret" not in repr(Archive("http://archive.example", "anna", "secret", "secret"))

@@ -1,0 +1,66 @@
+import re
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from tests.trainer.evaluation.metrics.test_scores import box, piece
+from trainer.evaluation.metrics.exam import Exam
+from trainer.evaluation.report.html_page import to_html
+from trainer.evaluation.run.evaluate import evaluate
+from trainer.evaluation.run.patients import Subject
+
+
+def marked(patient: str, grown: int, *, tumour: bool) -> Exam:
+    """A liver, found `grown` voxels too large, and perhaps a tumour that is found half."""
+    target = box((3, 8), (4, 15), (4, 15))
+    found = box((3, 8), (4, 15 + grown), (4, 15))
+    if tumour:
+        target[4:7, 6:10, 6:10] = 2
+        found[4:7, 6:10, 8:10] = 2
+    return Exam(patient, (piece(target, found),))
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    subjects = [Subject(f"<p{grown}>", None) for grown in range(4)]
+
+    def method(name, more):
+        return lambda subject: {
+            name: marked(subject.patient, int(subject.patient[2]) + more, tumour=more == 0)
+        }
+
+    methods = [method("half", 1), method("whole", 0)]
+    about = {"Compared with": "phantoms"}
+    learnt = MappingProxyType({"half": 40, "whole": 80})
+    return evaluate(subjects, methods, about=about, learnt_from=learnt)
+
+
+@pytest.fixture(scope="module")
+def page(evaluation) -> str:
+    return to_html(evaluation)
+
+
+def test_the_page_needs_nothing_beside_itself(page):
+    assert not re.findall(r"<(?:script|link)", page)
+    sources = re.findall(r'src="([^"]{22})', page)
+    assert sources
+    assert set(sources) == {"data:image/png;base64,"}
+    assert "http" not in page
+
+
+def test_every_patient_stands_on_the_page_and_nothing_is_taken_for_html(page):
+    for patient in range(4):
+        assert f"&lt;p{patient}&gt;" in page
+    assert "<p0>" not in page
+
+
+def test_best_median_and_worst_are_drawn(page):
+    for caption in ("Best: &lt;p0&gt;", "Median: &lt;p2&gt;", "Worst: &lt;p3&gt;"):
+        assert caption in page
+
+
+def test_models_that_say_what_they_learnt_from_make_a_learning_curve(evaluation, page):
+    assert "Learning curve" in page
+    assert evaluation.methods[1].summary.pooled_dice["liver"].value > 0.9
+    assert np.isclose(evaluation.methods[1].summary.pooled_dice["tumour"].value, 2 / 3)

@@ -1,0 +1,38 @@
+"""Who decides what in a run: some are learnt from, some steer, and some only judge in the end."""
+
+import pytest
+import torch
+
+from trainer import train_command as making
+from trainer.ensemble.members import make_member
+from trainer.recipe.sections import Fusing
+from trainer.training.ensemble import read_cases
+
+
+@pytest.fixture
+def made(tiny_recipe, data_folder, tmp_path, monkeypatch):
+    """A run whose members have learnt nothing: whom it chose by, and what it said of itself."""
+    torch.manual_seed(0)
+    changes = {"validation": 3, "members": tiny_recipe.members[:2], "fusion": Fusing(kind="best")}
+    recipe = tiny_recipe.model_copy(update=changes)
+    members = [make_member(recipe, each).eval() for each in recipe.members]
+    seen = {}
+
+    def choose(graph, recipe, slices):
+        seen["chosen by"] = set(slices.patient)
+        return recipe.fusion.model_copy(update={"kind": "mean"}), {}
+
+    monkeypatch.setattr(making, "train_ensemble", lambda *of: members)
+    monkeypatch.setattr(making, "choose_fusion", choose)
+    monkeypatch.setattr(making, "export_model", lambda *of: seen.update(said=of[2]))
+    making.train_model(recipe, making.Run(data_folder, tmp_path, tmp_path / "model"))
+    return seen, read_cases(recipe, data_folder)
+
+
+def test_the_fusion_is_chosen_by_those_who_steer_and_the_figures_are_of_those_held_out(made):
+    seen, cases = made
+    assert seen["chosen by"] == set(cases.validation.patient)
+    judged = set(seen["said"].evaluation["patient_dice"]["liver"])
+    assert judged == set(cases.held_out.patient) == set(cases.split.held_out)
+    assert not judged & (seen["chosen by"] | set(cases.split.train))
+    assert all(f"| {patient} |" in seen["said"].card for patient in judged)

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+
+from trainer.datasets.cases.patient_split import take_share
+from trainer.datasets.cases.slices import Slices
+from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.read_all import read_slices
+from trainer.recipe.recipe import Batch, Recipe
+from trainer.training.augmentation import augment
+from trainer.training.sampling import Sampler
+
+
+def call(recipe: Recipe, hu: torch.Tensor, target: torch.Tensor, seed: int = 0):
+    return augment(
+        hu,
+        target,
+        torch.tensor([1.5, float("nan")]),
+        recipe.augmentation,
+        size=96,
+        spacing_mm=3.0,
+        random=torch.Generator().manual_seed(seed),
+    )
+
+
+@pytest.fixture
+def square():
+    target = torch.zeros((2, 128, 128), dtype=torch.uint8)
+    target[:, 50:80, 40:70] = Target.LIVER
+    return target.float() * 120, target
+
+
+def test_labels_go_where_the_image_goes(tiny_recipe, square):
+    hu, target = call(tiny_recipe, *square)
+    assert hu.shape == target.shape == (2, 96, 96)
+    inside = (hu > 60).numpy()
+    both = np.count_nonzero(inside & (target.numpy() == Target.LIVER))
+    assert 2 * both / (inside.sum() + np.count_nonzero(target)) > 0.95
+
+
+def test_the_same_chance_gives_the_same_slices(tiny_recipe, square):
+    one, other = call(tiny_recipe, *square), call(tiny_recipe, *square)
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[0], call(tiny_recipe, *square, seed=1)[0])
+
+
+def test_outside_of_a_slice_is_background_and_unknown_stays_unknown(tiny_recipe):
+    target = torch.full((2, 32, 32), int(Target.UNKNOWN), dtype=torch.uint8)
+    _, labels = call(tiny_recipe, torch.zeros((2, 32, 32)), target)
+    assert set(labels.unique().tolist()) == {Target.BACKGROUND, Target.UNKNOWN}
+
+
+def test_a_batch_has_what_the_recipe_asks_for(tiny_recipe, data_folder):
+    slices = read_slices(data_folder)
+    chosen = Sampler(slices, tiny_recipe.batch).draw(np.random.default_rng(0))
+    assert len(chosen) == tiny_recipe.batch.size
+    assert slices.tumour_pixels[chosen[0]] > 0
+
+
+def changed(recipe: Recipe, **how: object) -> Recipe:
+    """The recipe with nothing but these changes to a slice."""
+    still = {"rotation_deg": 0, "scale": 0, "scale_unknown": 0, "shift_mm": 0, "elastic_mm": 0}
+    scan = {"gain": 0, "shift_hu": 0, "noise_hu": 0, "soften": False}
+    augmentation = recipe.augmentation.model_copy(update=still | scan | how)
+    return recipe.model_copy(update={"augmentation": augmentation})
+
+
+def middle(target: torch.Tensor) -> np.ndarray:
+    """Row and column of a slice's liver, from the middle of the slice."""
+    return np.argwhere(target.numpy() == Target.LIVER).mean(axis=0) - (target.shape[-1] - 1) / 2
+
+
+def test_rotations_come_in_the_steps_that_the_recipe_names(tiny_recipe, square):
+    recipe = changed(tiny_recipe, rotation_deg=180, rotation_step_deg=10)
+    before = middle(call(changed(tiny_recipe), *square)[1][0])
+    angles = []
+    for seed in range(12):
+        after = middle(call(recipe, *square, seed=seed)[1][0])
+        turned = np.arctan2(*after) - np.arctan2(*before)
+        angles.append(float(np.degrees(turned)) % 360)
+    off = [abs(angle - 10 * round(angle / 10)) for angle in angles]
+    assert max(off) < 1
+    assert len({round(angle / 10) for angle in angles}) > 4
+
+
+def test_reflections_show_a_slice_from_every_side(tiny_recipe, square):
+    recipe = changed(tiny_recipe, reflections=True)
+    sides = {tuple(np.sign(middle(call(recipe, *square, seed=s)[1][0]))) for s in range(20)}
+    assert len(sides) == 4
+
+
+def test_a_distorted_grid_takes_the_labels_along(tiny_recipe, square):
+    recipe = changed(tiny_recipe, grid_mm=12)
+    hu, target = call(recipe, *square)
+    assert not torch.equal(target, call(changed(tiny_recipe), *square)[1])
+    inside, drawn = (hu > 60).numpy(), (target == Target.LIVER).numpy()
+    assert 2 * np.count_nonzero(inside & drawn) / (inside.sum() + drawn.sum()) > 0.95
+
+
+def test_slices_without_tumour_can_be_left_as_they_were(tiny_recipe, square):
+    recipe = changed(tiny_recipe, rotation_deg=90, reflections=True, tumour_only=True)
+    hu, target = square
+    target[1, 60:64, 50:54] = Target.TUMOUR
+    after = call(recipe, hu, target, seed=3)[1]
+    before = call(changed(tiny_recipe), hu, target, seed=3)[1]
+    assert torch.equal(after[0], before[0])
+    assert not torch.equal(after[1], before[1])
+
+
+def test_a_batch_has_the_shares_of_each_kind_of_slice(data_folder):
+    slices = read_slices(data_folder)
+    chosen = Sampler(slices, Batch(tumour=2, liver=3, nothing=4)).draw(np.random.default_rng(0))
+    tumour, liver = slices.tumour_pixels[chosen] > 0, slices.liver_pixels[chosen] > 0
+    assert (tumour.sum(), (liver & ~tumour).sum(), (~liver).sum()) == (2, 3, 4)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_smaller_share_of_the_patients_is_part_of_a_larger_one(share, data_folder):
+    slices = read_slices(data_folder)
+    small, large = (set(take_share(slices, part, 1).patient) for part in (share, share * 2))
+    assert small < large
+    assert set(take_share(slices, 1.0, 1).patient) == set(slices.patient)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_takes_those_with_tumours_and_those_without_alike(seed):
+    target = np.zeros((12, 8, 8), np.uint8)
+    target[:, :4] = Target.LIVER
+    target[:4, :2] = Target.TUMOUR
+    names = np.array([f"p{number:02d}" for number in range(12)])
+    slices = Slices(np.zeros(target.shape, np.int16), target, names, np.ones(12, np.float32))
+    taken = set(take_share(slices, 0.5, seed).patient)
+    assert (len(taken), len(taken & set(names[:4]))) == (6, 2)

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from trainer.datasets.cases.target import Target
+from trainer.recipe.sections import Loss
+from trainer.training import losses
+from trainer.training.losses import focal_loss
+
+BOTH = (Loss(kind="cross-entropy"), Loss(kind="dice"))
+
+
+def segmentation_loss(scores, target, terms=BOTH):
+    return losses.segmentation_loss(scores, target, terms)
+
+
+def each_scores_for(target: torch.Tensor) -> torch.Tensor:
+    """Scores of two networks, for liver and for tumour, that are sure of `target`."""
+    planes = [target > 0, target == Target.TUMOUR]
+    return (torch.stack(planes, dim=1).float() - 0.5) * 80
+
+
+def scores_for(labels: torch.Tensor) -> torch.Tensor:
+    """Scores of a network that is sure of `labels`."""
+    return torch.nn.functional.one_hot(labels.long(), 3).permute(0, 3, 1, 2).float() * 40
+
+
+def square(value: Target) -> torch.Tensor:
+    target = torch.zeros((1, 16, 16), dtype=torch.uint8)
+    target[:, 4:12, 4:12] = value
+    return target
+
+
+def test_a_perfect_answer_costs_next_to_nothing():
+    target = square(Target.LIVER)
+    target[:, 6:9, 6:9] = Target.TUMOUR
+    assert segmentation_loss(scores_for(target), target) < 0.01
+
+
+def test_where_tumours_were_not_drawn_tumour_and_liver_cost_the_same():
+    target = square(Target.LIVER_OR_TUMOUR)
+    as_liver = segmentation_loss(scores_for(square(Target.LIVER)), target)
+    as_tumour = segmentation_loss(scores_for(square(Target.TUMOUR)), target)
+    torch.testing.assert_close(as_liver, as_tumour)
+    assert as_liver < 0.01
+
+
+def test_where_tumours_were_drawn_liver_in_their_place_costs():
+    answer = scores_for(square(Target.LIVER))
+    assert segmentation_loss(answer, square(Target.TUMOUR)) > 1
+
+
+def test_what_is_not_known_teaches_nothing():
+    target = square(Target.LIVER)
+    target[:, :2] = Target.UNKNOWN
+    scores = scores_for(square(Target.LIVER)).requires_grad_()
+    (gradient,) = torch.autograd.grad(segmentation_loss(scores, target), scores)
+    assert not gradient[:, :, :2].any()
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "dice", "focal"])
+@pytest.mark.parametrize("sure", [scores_for, each_scores_for])
+def test_every_term_prefers_the_truth_whatever_the_targets(kind, sure):
+    target = square(Target.LIVER)
+    target[:, 6:9, 6:9] = Target.TUMOUR
+    terms = (Loss(kind=kind),)
+    right = segmentation_loss(sure(target), target, terms)
+    wrong = segmentation_loss(sure(square(Target.BACKGROUND)), target, terms)
+    assert right < 0.01 < wrong
+
+
+@pytest.mark.parametrize("sure", [scores_for, each_scores_for])
+def test_a_term_counts_as_often_as_its_weight_says(sure):
+    target = square(Target.LIVER)
+    scores = sure(square(Target.BACKGROUND)) / 40
+    once, thrice = (
+        segmentation_loss(scores, target, (Loss(kind="focal", weight=weight),)) for weight in (1, 3)
+    )
+    torch.testing.assert_close(3 * once, thrice)
+
+
+def test_two_networks_learn_nothing_of_tumours_that_were_not_drawn():
+    target = square(Target.LIVER_OR_TUMOUR)
+    scores = torch.zeros((1, 2, 16, 16), requires_grad=True)
+    (gradient,) = torch.autograd.grad(segmentation_loss(scores, target), scores)
+    assert not gradient[:, 1, 4:12, 4:12].any()
+    assert gradient[:, 0, 4:12, 4:12].all()
+
+
+def test_the_focal_loss_looks_away_from_what_is_sure():
+    log_p = torch.tensor([0.9, 0.5]).log()
+    everywhere = torch.ones(2)
+    plain = focal_loss(log_p, everywhere, 0.0)
+    focal = focal_loss(log_p, everywhere, 2.0)
+    torch.testing.assert_close(plain, -log_p.mean())
+    torch.testing.assert_close(focal, -(torch.tensor([0.01, 0.25]) * log_p).mean())

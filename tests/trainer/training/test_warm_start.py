@@ -1,0 +1,142 @@
+"""A run that goes on from a model folder."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.recipe.test_recipe import hepar
+from trainer.ensemble.members import make_member
+from trainer.errors import BadModel
+from trainer.recipe.recipe import Recipe, load_recipe
+from trainer.training.ensemble import read_cases
+from trainer.training.lightning_module import Learner
+from trainer.training.loop import Machine, train_member
+from trainer.training.warm_start import calibrate_norms, start_from
+
+SMALL = (
+    'members=[{network="linknet", cycles=[2], seed=1}]',
+    "name='small'",
+    "crop=64",
+    "working.size=64",
+    "working.spacing_mm=7.0",
+    "held_out=3",
+    "schedule.epoch_steps=2",
+    "phantoms=0",
+)
+
+
+def train(data: Path, folder: Path, *more: str):
+    options = [each for change in SMALL for each in ("--set", change)]
+    where = ("--data", str(data), "--run", str(folder), "--workers", "0")
+    return hepar("train", "base", *where, *options, *more)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("base", SMALL)
+
+
+@pytest.fixture(scope="module")
+def model(data_folder, tmp_path_factory) -> Path:
+    """A model that was held to another split than the one its recipe would draw now."""
+    folder = tmp_path_factory.mktemp("first")
+    result = train(data_folder, folder, "--set", "held_out=2")
+    assert result.exit_code == 0, result.output
+    return folder / "model"
+
+
+@pytest.fixture(params=["linknet", "dynunet"])
+def network(request, recipe):
+    """A network whose norms have learnt, and that sees two windows of three slices."""
+    torch.manual_seed(1)
+    working = recipe.working.model_copy(update={"neighbours": 1})
+    member = recipe.members[0].model_copy(update={"network": request.param})
+    made = make_member(recipe.model_copy(update={"working": working}), member).eval()
+    for part in made.modules():
+        if isinstance(part, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
+            for values in (part.weight, part.running_var):
+                torch.nn.init.uniform_(values, 0.5, 2)
+            for values in (part.bias, part.running_mean):
+                torch.nn.init.normal_(values)
+    return made
+
+
+def test_norms_are_calibrated_without_a_change_of_any_answer(network):
+    seen = torch.rand(4, 6, 64, 64)
+    with torch.inference_mode():
+        before = network(seen)
+        calibrate_norms(network, [torch.rand(4, 6, 64, 64), seen])
+        assert not network.training
+        torch.testing.assert_close(network(seen), before, atol=1e-3, rtol=1e-3)
+
+
+def test_a_calibrated_network_answers_in_training_as_in_use(network):
+    seen = torch.rand(4, 6, 64, 64)
+    with torch.no_grad():
+        in_use = network(seen)
+        apart = (deepcopy(network).train()(seen) - in_use).abs().max()
+        calibrate_norms(network, [seen])
+        in_training = network.train()(seen)
+    assert apart > 0.1
+    torch.testing.assert_close(in_training, in_use, atol=1e-2, rtol=1e-2)
+
+
+def test_a_member_starts_from_the_weights_that_it_is_given(model, recipe, data_folder, tmp_path):
+    (begun,) = start_from(model, recipe).members
+    slow = recipe.model_copy(update={"learning_rate": 1e-9})
+    cases = read_cases(slow, data_folder)
+    machine = Machine(accelerator="cpu", workers=0, quiet=True)
+    member = slow.members[0]
+    network = train_member(
+        slow, member, cases.train, cases.validation, tmp_path, machine, start=begun
+    )
+    kept, given = network.state_dict(), begun.state_dict()
+    kernels = [name for name, weights in given.items() if weights.ndim == 4]
+    assert kernels
+    assert all(torch.allclose(kept[name], given[name], atol=1e-6) for name in kernels)
+
+
+def test_a_learner_begins_with_norms_that_have_measured_what_they_see(model, recipe):
+    (begun,) = start_from(model, recipe).members
+    learner = Learner(recipe, recipe.members[0], patients=0)
+    learner.begin_at(begun, [160 * torch.rand(4, 1, 64, 64)])
+    norms = [part for part in learner.network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.running_mean.abs().max() > 0 for norm in norms)  # as a model folder keeps none
+
+
+def test_who_was_held_out_before_stays_so_and_the_model_says_where_it_started(
+    model, recipe, data_folder, tmp_path
+):
+    start = start_from(model, recipe)
+    assert start.unseen
+    assert set(read_cases(recipe, data_folder).split.held_out) != set(start.unseen)
+    result = train(data_folder, tmp_path, "--start", str(model))
+    assert result.exit_code == 0, result.output
+    assert start_from(tmp_path / "model", recipe).unseen == start.unseen
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "went on from those of small 1.0.0" in " ".join(card.split())
+
+
+def test_patients_whom_the_model_never_met_are_split_by_the_recipe(model, recipe):
+    assert start_from(model, recipe).held_out_of(["ours1", "ours2"]) == ()
+
+
+def test_a_model_of_other_networks_is_no_start(model, recipe):
+    other = recipe.model_copy(update={"targets": "each"})
+    with pytest.raises(BadModel, match="are not the networks of recipe 'small'"):
+        start_from(model, other)
+
+
+def test_where_all_patients_stay_unseen_nobody_is_left_to_learn_from(
+    model, data_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "trainer.training.warm_start.Start.held_out_of", lambda _, those: tuple(set(those))
+    )
+    result = train(data_folder, tmp_path, "--start", str(model))
+    assert result.exit_code == 1
+    assert "give others beside them" in " ".join(result.output.split())
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,1 @@
+"""Labelled volumes and slices in memory."""

@@ -1,0 +1,75 @@
+"""Who is learnt from and who is not: patients, never slices."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.datasets.cases.slices import Slices
+from trainer.datasets.cases.target import Target
+
+DRAWS = 100
+"""How many random splits are drawn to find one that holds out its share of the tumour."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two sets of patients without a common member."""
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def split_patients(slices: Slices, parts: int, seed: int) -> Split:
+    """Hold out one in `parts` patients, with about one in `parts` of the tumour that was drawn.
+
+    Patients are ordered by their tumour; of each run of `parts` neighbours one is held out at
+    random. Of many such draws, the one that holds out nearest to its share of the tumour is kept.
+    A patient who was not looked at everywhere is always learnt from. Of fewer patients than
+    `parts` one is held out, and none if there is only one.
+    """
+    partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
+    whole = slices[~np.isin(slices.patient, partly)]
+    names, index = np.unique(whole.patient, return_inverse=True)
+    burden = np.bincount(index, weights=whole.tumour_pixels)
+    order = np.lexsort((names, -burden))
+    random = np.random.default_rng(seed)
+    draws = [_one_of_each(order, parts, random) for _ in range(DRAWS)]
+    share = burden.sum() / parts
+    held_out = min(draws, key=lambda draw: abs(float(burden[draw].sum()) - share))
+    train = np.setdiff1d(slices.patient, names[held_out])
+    return Split(tuple(train.tolist()), tuple(sorted(names[held_out].tolist())))
+
+
+def hold_out(slices: Slices, patients: Iterable[str]) -> Split:
+    """Split off the named patients, as far as they are there; all others are learnt from."""
+    held_out = np.intersect1d(slices.patient, list(patients))
+    train = np.setdiff1d(slices.patient, held_out)
+    return Split(tuple(train.tolist()), tuple(held_out.tolist()))
+
+
+def take_share(slices: Slices, share: float, seed: int) -> Slices:
+    """Return the slices of part of the patients, of those with tumour and of those without alike.
+
+    A smaller share is part of a larger one, so that a learning curve adds patients only.
+    """
+    patients = np.unique(slices.patient)
+    ill = np.isin(patients, slices.patient[slices.tumour_pixels > 0])
+    chosen: list[str] = []
+    for group in (patients[ill], patients[~ill]):
+        order = np.random.default_rng(seed).permutation(len(group))
+        chosen += group[order[: math.ceil(share * len(group))]].tolist()
+    return slices.of(chosen)
+
+
+def _one_of_each(
+    order: NDArray[np.intp], parts: int, random: np.random.Generator
+) -> NDArray[np.intp]:
+    parts = min(parts, len(order))
+    if parts < 2:
+        return order[:0]
+    starts = np.arange(0, len(order) - parts + 1, parts)
+    one: NDArray[np.intp] = order[starts + random.integers(0, parts, len(starts))]
+    return one

@@ -1,0 +1,128 @@
+"""`hepar dataset check`: what lies in a folder, as a table and as a contact sheet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from trainer.datasets.checks.contact_sheet import write_sheet
+from trainer.datasets.checks.facts import Facts, facts_of
+from trainer.datasets.checks.fingerprint import alike
+from trainer.datasets.checks.parts import read_parts
+from trainer.datasets.layouts.found import Found
+from trainer.errors import BadData
+
+COLUMNS = (
+    *("Series", "Patient", "Slices", "Spacing mm", "HU"),
+    *("Liver ml", "Tumour ml", "Doubts"),
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a folder holds."""
+
+    facts: Sequence[Facts]
+    broken: Sequence[tuple[Found, str]]
+    """Cases that are left out, and why."""
+    twins: Sequence[tuple[Facts, Facts, float]]
+    """Series of two patients that show the same slices, and how alike they are."""
+    copies: Sequence[tuple[Facts, Facts]]
+    """Series that are the same in every pixel."""
+
+
+def check_folder(folder: Path, console: Console) -> Checked:
+    """Read everything in `folder` and return what is to be said of it.
+
+    Raises:
+        BadData: there is nothing that could be learnt from, broken or not.
+    """
+    broken: list[tuple[Found, str]] = []
+    facts: list[Facts] = []
+    columns = (SpinnerColumn(), TextColumn("{task.completed} series read, {task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for part in read_parts(folder, lambda found, error: broken.append((found, str(error)))):
+            facts.append(facts_of(part))
+            progress.update(task, advance=1, description=part.name)
+    if not facts and not broken:
+        raise BadData(f"no labelled slices or volumes in {folder}; name a data set's folder")
+    pairs = [(facts[one], facts[two], how) for one, two, how in alike([f.signature for f in facts])]
+    return Checked(
+        facts,
+        broken,
+        [pair for pair in pairs if pair[0].patient != pair[1].patient],
+        [(one, two) for one, two, _ in pairs if one.signature.digest == two.signature.digest],
+    )
+
+
+def show_checked(checked: Checked, console: Console) -> None:
+    """Print one line for each series, then what is doubtful, double or broken."""
+    console.print(_table(checked.facts))
+    console.print(_sums(checked.facts))
+    for one, two, how in checked.twins:
+        console.print(
+            f"{one.name} ({one.source}) and {two.name} ({two.source}) show the same slices "
+            f"(correlation {how:.3f}): one patient with two names?",
+            style="yellow",
+        )
+    for one, two in checked.copies:
+        console.print(f"{one.name} and {two.name} are the same in every pixel", style="yellow")
+    for found, why in checked.broken:
+        console.print(f"left out: {why} [{found.place}]", style="red", markup=False)
+
+
+def _table(facts: Sequence[Facts]) -> Table:
+    table = Table(
+        "Series", "Patient", "Slices", "Spacing mm", "HU", "Liver ml", "Tumour ml", "Doubts"
+    )
+    for source in dict.fromkeys(each.source for each in facts):
+        table.add_section()
+        table.add_row(Text(source, "bold"))
+        for each in (each for each in facts if each.source == source):
+            table.add_row(*_row(each))
+    return table
+
+
+def _row(facts: Facts) -> tuple[str | Text, ...]:
+    return (
+        Text(facts.name),
+        Text(facts.patient),
+        f"{facts.slices} ({facts.liver_slices} liver, {facts.tumour_slices} tumour)",
+        " x ".join("?" if np.isnan(mm) else f"{mm:.2f}" for mm in facts.spacing_mm),
+        f"{facts.hu[0]} to {facts.hu[1]}",
+        "?" if np.isnan(facts.liver_ml) else f"{facts.liver_ml:.0f}",
+        "?" if np.isnan(facts.tumour_ml) else f"{facts.tumour_ml:.1f}",
+        Text("\n".join(facts.doubts), "yellow"),
+    )
+
+
+def _sums(facts: Sequence[Facts]) -> str:
+    patients = {each.patient for each in facts}
+    with_tumour = {each.patient for each in facts if each.tumour_slices}
+    slices, liver, tumour = (
+        sum(counts)
+        for counts in zip(
+            *((each.slices, each.liver_slices, each.tumour_slices) for each in facts), strict=True
+        )
+    )
+    doubtful = sum(bool(each.doubts) for each in facts)
+    return (
+        f"{len(patients)} patients, {len(with_tumour)} with drawn tumours; {len(facts)} series, "
+        f"{doubtful} with doubts; {slices} slices, {liver} with liver, {tumour} with tumour"
+    )
+
+
+def check(folder: Path, sheet: Path | None, console: Console) -> Checked:
+    """Check a folder, print what was found, and draw the contact sheet where it is asked for."""
+    checked = check_folder(folder, console)
+    show_checked(checked, console)
+    if sheet is not None:
+        write_sheet(checked.facts, sheet)
+        console.print(f"contact sheet: {sheet}")
+    return checked

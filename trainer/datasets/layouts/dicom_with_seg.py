@@ -1,0 +1,81 @@
+"""CT series with a SEG of the liver that a person drew or corrected, as archives give them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.annotations import (
+    Author,
+    LabelledSeries,
+    UnreadableDrawing,
+    describe_drawing,
+    drawn_masks,
+    find_labelled,
+)
+from dicom_node.series import UnsupportedSeries, read_series, to_volume
+from engine.volume import Geometry, Label
+from trainer.datasets.cases.case import Case
+from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.found import Found
+from trainer.datasets.layouts.patient_names import hashed_patient
+from trainer.errors import BadCase
+
+DRAWN = "CT with SEG"
+
+NO_DICOM = {".nii", ".gz", ".npz", ".png", ".zip", ".json", ".txt", ".csv", ".md"}
+
+Masks = Mapping[Label, NDArray[np.bool_]]
+
+
+def find_drawn(files: Sequence[Path]) -> Iterator[Found]:
+    """Yield every CT series that a SEG among the files refers to."""
+    for series in find_labelled(path for path in files if path.suffix not in NO_DICOM):
+        name = series.series_uid or f"SEG {series.segmentations[0].name}"
+        place = series.segmentations[0].parent
+        yield Found(DRAWN, name, place, partial(_read, series, name))
+
+
+def _read(series: LabelledSeries, name: str) -> Case:
+    if not series.series_uid:
+        raise BadCase(f"{name}: it does not say which one series it was drawn on")
+    if not series.images:
+        raise BadCase(f"series {name}: there is a SEG, and no image; put both into the folder")
+    try:
+        volume = to_volume(read_series(series.images, derive_frame_of_reference=True))
+        target = _target(_by_persons(series.segmentations, volume.geometry, name), name)
+    except (UnsupportedSeries, UnreadableDrawing) as error:
+        raise BadCase(f"series {name}: {error}") from error
+    patient = hashed_patient(series.patient_id or series.study_uid)
+    return Case(patient, DRAWN, name, volume, target)
+
+
+def _by_persons(paths: Sequence[Path], grid: Geometry, name: str) -> list[Masks]:
+    """Return what persons marked, the newest first."""
+    segs = [(describe_drawing(seg), seg) for seg in read_series(paths)]
+    ours = [(drawing, seg) for drawing, seg in segs if drawing.author is Author.PERSON]
+    if not ours:
+        authors = ", ".join(sorted({drawing.author for drawing, _ in segs}))
+        raise BadCase(f"series {name}: drawn by {authors}; only what persons drew is learnt from")
+    newest = sorted(ours, key=lambda each: each[0].written, reverse=True)
+    return [drawn_masks(seg, grid) for _, seg in newest]
+
+
+def _target(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:
+    """Return the newest liver with the tumours of the same SEG.
+
+    Where that has none, a SEG of tumours alone counts; one that marks another liver does not: its
+    tumours may have been taken back since.
+    """
+    liver = next((masks for masks in drawn if Label.LIVER in masks), None)
+    if liver is None:
+        raise BadCase(f"series {name}: its SEG has no segment of the liver (SCT 10200004)")
+    tumours = [liver, *(masks for masks in drawn if Label.LIVER not in masks)]
+    tumour = next((masks[Label.TUMOUR] for masks in tumours if Label.TUMOUR in masks), None)
+    inside = Target.LIVER_OR_TUMOUR if tumour is None else Target.LIVER
+    target = np.where(liver[Label.LIVER], np.uint8(inside), np.uint8(Target.BACKGROUND))
+    if tumour is not None:
+        target[tumour] = Target.TUMOUR
+    return target

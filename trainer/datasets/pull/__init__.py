@@ -1,0 +1,1 @@
+"""Fetch training data from an archive."""

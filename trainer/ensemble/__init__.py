@@ -1,0 +1,1 @@
+"""The exported graph: windows, members and their fusion."""

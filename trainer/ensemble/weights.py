@@ -1,0 +1,53 @@
+"""The members' weights that a model folder holds, as the torch graph wants them."""
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from engine.model import PROGRAM, Model
+from trainer.ensemble.batchnorm_folding import unfold
+from trainer.errors import BadModel
+
+COUNTER = "num_batches_tracked"
+"""What a batch norm keeps besides, and needs in training only."""
+
+
+def load_weights(graph: nn.Module, model: Model) -> None:
+    """Fill a graph's members with a model folder's weights: its program's, or its ONNX graph's.
+
+    Raises:
+        BadModel: a weight of the graph is not in the folder.
+    """
+    program = model.folder / PROGRAM
+    if PROGRAM in model.manifest.files:
+        weights = torch.export.load(program).state_dict
+    else:
+        weights = _initialisers(model)
+    missing, _ = graph.load_state_dict(unfold(graph, weights), strict=False)
+    lost = [name for name in missing if name.startswith("members.") and not name.endswith(COUNTER)]
+    if lost:
+        raise BadModel(
+            f"{model.folder} holds no weights for {lost[0]} and {len(lost) - 1} more: "
+            f"name a folder of {model.name} in float32, with {PROGRAM} where there is one"
+        )
+
+
+def _initialisers(model: Model) -> dict[str, Tensor]:
+    """Return the constants of the ONNX graph; the exporter keeps the parameters' names.
+
+    Of constants that are equal it keeps one, and none of a bias that is 0; so a convolution's bias
+    is found by its weight.
+    """
+    graph = onnx.load(model.graph).graph
+    weights = {
+        each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
+        for each in graph.initializer
+        if each.data_type == onnx.TensorProto.FLOAT
+    }
+    for node in graph.node:
+        if node.op_type in {"Conv", "ConvTranspose"} and node.input[1] in weights:
+            weight = weights[node.input[1]]
+            outputs = weight.shape[0 if node.op_type == "Conv" else 1]
+            bias = weights[node.input[2]] if len(node.input) > 2 else torch.zeros(outputs)
+            weights[f"{node.input[1].removesuffix('.weight')}.bias"] = bias
+    return weights

@@ -1,0 +1,119 @@
+"""How well labels overlap with what experts drew, per patient and pooled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.volume import Label
+from trainer.datasets.cases.target import Target
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Pixels marked by both, by the prediction, by the expert; and all that were looked at."""
+
+    both: int
+    predicted: int
+    true: int
+    pixels: int
+
+    def __add__(self, other: "Overlap") -> "Overlap":
+        return Overlap(
+            self.both + other.both,
+            self.predicted + other.predicted,
+            self.true + other.true,
+            self.pixels + other.pixels,
+        )
+
+    @property
+    def dice(self) -> float:
+        """Dice similarity coefficient; nan where neither marks anything."""
+        return _part(2 * self.both, self.predicted + self.true)
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; nan where neither marks anything."""
+        return _part(self.both, self.predicted + self.true - self.both)
+
+    @property
+    def precision(self) -> float:
+        """Positive predictive value; nan where nothing is predicted."""
+        return _part(self.both, self.predicted)
+
+    @property
+    def recall(self) -> float:
+        """Sensitivity; nan where the expert marks nothing."""
+        return _part(self.both, self.true)
+
+    @property
+    def accuracy(self) -> float:
+        """Part of all pixels on which both agree; near 1 wherever the structure is small."""
+        return 1 - _part(self.predicted + self.true - 2 * self.both, self.pixels)
+
+
+NOTHING = Overlap(0, 0, 0, 0)
+
+
+def overlap(
+    predicted: NDArray[np.bool_], true: NDArray[np.bool_], known: NDArray[np.bool_] | None = None
+) -> Overlap:
+    """Count two masks; `known` says which pixels were looked at, all of them if None."""
+    return Overlap(
+        int(np.count_nonzero(predicted & true)),
+        int(np.count_nonzero(predicted)),
+        int(np.count_nonzero(true)),
+        int(true.size if known is None else np.count_nonzero(known)),
+    )
+
+
+def _part(some: int, whole: int) -> float:
+    return some / whole if whole else float("nan")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One prediction's overlap with the experts, per patient."""
+
+    liver: Mapping[str, Overlap]
+    """The liver with its tumours, as LiTS counts it."""
+    tumour: Mapping[str, Overlap]
+    """Patients whose tumours were drawn, or looked for and not found."""
+
+    @property
+    def pooled_liver(self) -> float:
+        """Dice over all pixels of all patients."""
+        return sum(self.liver.values(), NOTHING).dice
+
+    @property
+    def pooled_tumour(self) -> float:
+        """Likewise of the tumours."""
+        return sum(self.tumour.values(), NOTHING).dice
+
+    @property
+    def tumour_patients(self) -> int:
+        """How many patients with drawn tumours the tumour figures rest on."""
+        return sum(overlap.true > 0 for overlap in self.tumour.values())
+
+
+class Tally:
+    """Counts overlaps slice by slice."""
+
+    def __init__(self) -> None:
+        self.liver: dict[str, Overlap] = {}
+        self.tumour: dict[str, Overlap] = {}
+
+    def add(self, patient: str, found: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+        """Count slices of one patient; where tumours were not drawn, the liver alone."""
+        inside = (target > 0) & (target != Target.UNKNOWN)
+        counted = overlap(found > 0, inside)
+        self.liver[patient] = self.liver.get(patient, NOTHING) + counted
+        drawn = ~np.any(target == Target.LIVER_OR_TUMOUR, axis=(1, 2))
+        if drawn.any():
+            counted = overlap(found[drawn] == Label.TUMOUR, target[drawn] == Target.TUMOUR)
+            self.tumour[patient] = self.tumour.get(patient, NOTHING) + counted
+
+    def figures(self) -> Figures:
+        """Return what was counted so far."""
+        return Figures(self.liver, self.tumour)

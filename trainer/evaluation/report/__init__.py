@@ -1,0 +1,1 @@
+"""Evaluation results as a page, tables and JSON."""

@@ -1,0 +1,1 @@
+"""Run models and read SEG objects on labelled patients."""

@@ -1,0 +1,92 @@
+"""Methods on patients: every patient is looked at once, marked by each, judged, and let go."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from trainer.errors import BadData
+from trainer.evaluation.metrics.exam import Exam, Structure
+from trainer.evaluation.metrics.scores import PatientScores, judge
+from trainer.evaluation.metrics.summary import Summary, summarise
+from trainer.evaluation.run.methods import Method
+from trainer.evaluation.run.patients import Subject
+from trainer.evaluation.run.thumbnails import Sketch, sketch
+
+TOLERANCE_MM = 2.0
+"""Of the NSD: about what two people who draw the same liver differ by."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One method on every patient."""
+
+    name: str
+    patients: tuple[PatientScores, ...]
+    """By name."""
+    summary: Summary
+    sketches: Mapping[tuple[str, Structure], Sketch]
+    """Patient and structure to the slice that shows most of it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every patient was judged in volumes."""
+        return all(each.whole for each in self.patients)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found out."""
+
+    methods: tuple[Judged, ...]
+    tolerance_mm: float
+    about: Mapping[str, str]
+    """What was looked at and how; for people."""
+    learnt_from: Mapping[str, int]
+    """Method to the number of patients it has learnt from, of those that say it."""
+
+
+@dataclass
+class _Tray:
+    """What is known of one method so far."""
+
+    scores: dict[str, PatientScores] = field(default_factory=dict)
+    sketches: dict[tuple[str, Structure], Sketch] = field(default_factory=dict)
+
+    def add(self, exam: Exam, tolerance_mm: float) -> None:
+        judged = judge(exam, tolerance_mm)
+        before = self.scores.get(exam.patient)
+        self.scores[exam.patient] = before + judged if before else judged
+        for structure in Structure:
+            if (drawn := sketch(exam, structure)) is not None:
+                self.sketches[exam.patient, structure] = drawn
+
+
+def evaluate(
+    subjects: Iterable[Subject],
+    methods: Sequence[Method],
+    *,
+    about: Mapping[str, str],
+    learnt_from: Mapping[str, int] = MappingProxyType({}),
+    tolerance_mm: float = TOLERANCE_MM,
+    progress: Callable[[str], None] = lambda patient: None,
+) -> Evaluation:
+    """Let every method mark every subject, and judge the marks.
+
+    Raises:
+        BadData: no method has marked anyone.
+    """
+    trays: dict[str, _Tray] = {}
+    for subject in subjects:
+        progress(subject.patient)
+        for method in methods:
+            for name, exam in method(subject).items():
+                trays.setdefault(name, _Tray()).add(exam, tolerance_mm)
+    if not trays:
+        raise BadData("nobody was marked: no SEG object refers to a series of the data")
+    judged = tuple(_judged(name, tray) for name, tray in trays.items())
+    return Evaluation(judged, tolerance_mm, about, learnt_from)
+
+
+def _judged(name: str, tray: _Tray) -> Judged:
+    patients = tuple(tray.scores[each] for each in sorted(tray.scores))
+    return Judged(name, patients, summarise(patients), tray.sketches)

@@ -1,0 +1,94 @@
+"""Whose images are looked at: the labelled volumes and slices of each patient."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from trainer.datasets.cases.case import Case
+from trainer.datasets.cases.slices import Slices, concatenate
+from trainer.datasets.layouts.npz import READERS
+from trainer.datasets.layouts.read_all import read_cases
+from trainer.errors import BadData
+
+
+class Whom(StrEnum):
+    """Which patients of a folder are looked at."""
+
+    UNSEEN = "patients whom no model has learnt from"
+    TRAINED = "patients whom the models have learnt from"
+    EVERYONE = "all patients"
+    NAMED = "called so"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whom to look at."""
+
+    whom: Whom
+    patients: frozenset[str]
+    """Who was held out when the models learnt; or who is named."""
+
+    def takes(self, patient: str) -> bool:
+        """Whether a patient is to be looked at."""
+        return self.whom is Whom.EVERYONE or (
+            (patient in self.patients) == (self.whom is not Whom.TRAINED)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A volume, or the slices without neighbours, of one patient."""
+
+    patient: str
+    images: Case | Slices
+
+
+def read_subjects(folder: Path, choice: Choice) -> Iterator[Subject]:
+    """Read whatever labelled data is in `folder`, volumes first, one by one.
+
+    Slices of a patient of whom there is a volume are left out.
+
+    Raises:
+        BadData: there is none, or none of the patients asked for.
+    """
+    seen: set[str] = set()
+    others: set[str] = set()
+    for case in read_cases(folder):
+        if choice.takes(case.patient):
+            seen.add(case.patient)
+            yield Subject(case.patient, case)
+        else:
+            others.add(case.patient)
+    for subject in _slices(folder):
+        if not choice.takes(subject.patient):
+            others.add(subject.patient)
+        elif subject.patient not in seen:
+            yield subject
+            seen.add(subject.patient)
+    if not seen:
+        raise BadData(_nobody(folder, choice.whom, others))
+
+
+def _slices(folder: Path) -> Iterator[Subject]:
+    parts = [read(folder / name) for name, read in READERS.items() if (folder / name).is_file()]
+    if parts:
+        slices = concatenate(parts)
+        for patient in np.unique(slices.patient):
+            yield Subject(str(patient), slices.of([str(patient)]))
+
+
+def _nobody(folder: Path, whom: Whom, others: Collection[str]) -> str:
+    if not others:
+        return (
+            f"no labelled data in {folder}, neither volumes nor {', '.join(READERS)}; name the "
+            "folder of a data set as it was downloaded"
+        )
+    if whom is Whom.NAMED:
+        return f"nobody in {folder} is called so; there are {', '.join(sorted(others))}"
+    return (
+        f"none of the {len(others)} patients in {folder} are {whom}; for data that no model has "
+        "seen take --all"
+    )

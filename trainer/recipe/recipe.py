@@ -1,0 +1,236 @@
+"""A recipe: everything that decides what is learnt, as one TOML file."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from trainer.errors import BadRecipe
+from trainer.recipe.sections import Fusing, Loss, Origin, Part, Schedule
+
+RECIPES = Path(__file__).parent / "shipped"
+
+IN_DEPTH = frozenset({"dynunet"})
+"""Networks in three dimensions."""
+
+Window = tuple[float, float]
+"""Lower and upper bound in Hounsfield units."""
+
+
+class Working(Part):
+    """The grid that members see."""
+
+    spacing_mm: float = Field(gt=0)
+    """Millimetres between pixels; more where a slice would not fit otherwise."""
+    size: int = Field(multiple_of=32)
+    """Rows and columns."""
+    clip_hu: Window
+    """Bounds that voxels are clipped to before anything else."""
+    drop_above_hu: float | None = None
+    """Voxels above this count as the lower bound: metal and contrast in the gut."""
+    windows: tuple[Window, ...] = ()
+    """One input channel each, its bounds brought to 0 and 1."""
+    equalised: tuple[Window, ...] = ()
+    """One more channel each, its slice's histogram flattened between the bounds."""
+    neighbours: int = Field(default=0, ge=0, le=3)
+    """Slices to either side that a member sees too: as more channels (2.5-D), or, where its network
+    is one in three dimensions, in depth."""
+
+    @property
+    def slices(self) -> int:
+        """Slices that a member sees."""
+        return 1 + 2 * self.neighbours
+
+    @property
+    def channels(self) -> int:
+        """Channels that a member sees, those of all its slices."""
+        return (len(self.windows) + len(self.equalised)) * self.slices
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> "Working":
+        if not self.channels:
+            raise ValueError("neither windows nor equalised: members would see nothing")
+        return self
+
+
+class Augmentation(Part):
+    """How far a training slice may be from the one that was scanned."""
+
+    rotation_deg: float
+    scale: float
+    """Natural logarithm's bound where the pixel size is known."""
+    scale_unknown: float
+    """The same where it is not."""
+    unknown_pixel_mm: float
+    """Pixel size that is assumed where it is lost."""
+    shift_mm: float
+    elastic_mm: float
+    gain: float
+    """Bound of the relative change of contrast about 80 HU."""
+    shift_hu: float
+    noise_hu: float
+    """Largest standard deviation of the added noise."""
+    soften: bool = True
+    """Blur some slices a little."""
+    rotation_step_deg: float = Field(default=0.0, ge=0)
+    """Where above 0, rotations are multiples of this."""
+    reflections: bool = False
+    """Mirror rows and columns at random."""
+    grid_mm: float = Field(default=0.0, ge=0)
+    """How far the lines of a coarse grid are moved."""
+    tumour_only: bool = False
+    """Leave slices without tumour as they were scanned."""
+    synthetic_tumour: float = Field(default=0.0, ge=0, le=1)
+    """Part of the slices with liver that get synthetic tumours besides what they have."""
+
+
+class Batch(Part):
+    """What one training step sees, in slices."""
+
+    tumour: int
+    """Slices with tumour, patients drawn alike."""
+    other: int = 0
+    """Slices of patients without tumour in them, patients drawn alike."""
+    phantom: int = 0
+    liver: int = 0
+    """Slices with liver and no tumour in them."""
+    nothing: int = 0
+    """Slices without liver."""
+
+    @property
+    def size(self) -> int:
+        """Slices in all."""
+        return self.tumour + self.other + self.phantom + self.liver + self.nothing
+
+
+class Member(Part):
+    """One network and how long it learns."""
+
+    network: Literal[
+        "unet",
+        "linknet",
+        "fpn",
+        "unet-dropout",
+        "resunet",
+        "mobilenet-unet",
+        "mobilenet-linknet",
+        "mobilenet-fpn",
+        "dynunet",
+    ]
+    """`dynunet` is one in three dimensions; the others take neighbouring slices for channels."""
+    cycles: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
+    """Steps of each cycle of the learning rate, which peaks at half of the one before; their sum
+    is the most that a member learns."""
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return sum(self.cycles)
+
+
+class Recipe(Part):
+    """What is learnt, from whom, and how."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    version: str
+    description: str
+    remarks: str = ""
+    """What a reader of the results should know of how the recipe came about."""
+    seed: int
+    """Seed of the split and of the phantoms."""
+    held_out: Annotated[int, Field(ge=2)]
+    """One patient in so many is never trained on."""
+    validation: int = Field(default=0, ge=0)
+    """Of the others, one in so many is learnt from by nobody but steers: it stops members and
+    chooses the fusion. 0: none."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Part of the remaining patients that is learnt from."""
+    slice_step_mm: float = Field(default=0.0, ge=0)
+    """Least distance between two slices of a volume; 0 takes every slice."""
+    phantoms: int
+    crop: int = Field(multiple_of=32)
+    """Rows and columns of a training slice on the working grid."""
+    learning_rate: float
+    """Peak of the first cycle."""
+    weight_decay: float
+    average: float
+    """Decay of the running average of the weights, which is what is kept."""
+    targets: Literal["classes", "each", "cascade"] = "classes"
+    """What a member learns: three classes at once; liver and tumour by a network each; or the
+    liver, then the tumour on the image without what is not liver."""
+    loss: tuple[Loss, ...] = (Loss(kind="cross-entropy"), Loss(kind="dice"))
+    schedule: Schedule = Schedule()
+    fusion: Fusing = Fusing()
+    origin: Origin | None = None
+    program: bool = True
+    """Write `ensemble.pt2` beside the ONNX graph."""
+    working: Working
+    augmentation: Augmentation
+    batch: Batch
+    members: tuple[Member, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _shows_depth_to_those_who_need_it(self) -> "Recipe":
+        deep = [member.network for member in self.members if member.network in IN_DEPTH]
+        if deep and not self.working.neighbours:
+            raise ValueError(
+                f"{deep[0]} sees slices in depth, and working.neighbours is 0: set it to 1, 2 or "
+                "3, or name a network in two dimensions"
+            )
+        return self
+
+
+def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe that ships with the trainer by its name, or any other by its path.
+
+    Args:
+        name: a recipe's name, or the path of a TOML file.
+        changes: `key=value` each, such as `share=0.25` or `working.size=512`, values as in TOML.
+
+    Raises:
+        BadRecipe: there is no such file, or it is not a recipe.
+    """
+    path = RECIPES / f"{name}.toml" if "." not in name and "/" not in name else Path(name)
+    try:
+        table = tomllib.loads(path.read_text())
+        for change in changes:
+            _change(table, change)
+        return Recipe.model_validate(table)
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise BadRecipe(f"no recipe {name!r}: name a TOML file or one of {known}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadRecipe(f"recipe {path} is no TOML: {error}") from error
+    except ValidationError as error:
+        raise BadRecipe(f"recipe {path.stem} cannot be used: {_said(error)}") from error
+
+
+def _said(error: ValidationError) -> str:
+    """Return what is wrong, key by key as one writes them."""
+    return "; ".join(
+        f"{'.'.join(map(str, mistake['loc']))}: {_wrong(mistake)}".removeprefix(": ")
+        for mistake in error.errors(include_url=False)
+    )
+
+
+def _wrong(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "extra_forbidden":
+        return "there is no such key"
+    return mistake["msg"].removeprefix("Value error, ")
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    """Set one key of a recipe's table, such as `members.0.cycles=[100]`."""
+    key, _, value = change.partition("=")
+    *path, last = key.strip().split(".")
+    try:
+        place: Any = table
+        for step in path:
+            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        place[last] = tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, LookupError, TypeError, ValueError) as error:
+        raise BadRecipe(f"{change!r} is no change of a recipe, such as share=0.5") from error

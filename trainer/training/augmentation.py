@@ -1,0 +1,147 @@
+"""Slices as other scanners, patients and radiographers might have made them."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+from trainer.datasets.cases.target import Target
+from trainer.recipe.recipe import Augmentation
+from trainer.synthetic.batch import plant_some
+from trainer.synthetic.slab import Beside
+
+ELASTIC_KNOTS = 7
+"""Control points of the elastic deformation along each axis."""
+
+GRID_LINES = 6
+"""Lines of the distorted grid along each axis."""
+
+
+def augment(
+    hu: Tensor,
+    target: Tensor,
+    pixel_mm: Tensor,
+    recipe: Augmentation,
+    *,
+    size: int,
+    spacing_mm: float,
+    floor_hu: float = 0.0,
+    random: torch.Generator,
+    beside: Beside | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Resample slices to the working grid, turned, scaled, shifted and bent at random.
+
+    Some get synthetic tumours first, where the recipe says so.
+
+    Args:
+        hu: (n, rows, columns) float32, clipped; or (n, s, rows, columns), each slice with its
+            neighbours, which are changed as it is.
+        target: (n, rows, columns) uint8, values of `Target`.
+        pixel_mm: (n,), nan where unknown.
+        recipe: how far to go.
+        size: rows and columns of what comes back.
+        spacing_mm: its pixels' distance.
+        floor_hu: what the HU were clipped to below, as it is outside of the slice.
+        random: the source of all chance.
+        beside: what is known of the neighbours, where tumours are planted into them.
+
+    Returns:
+        Float32 HU and uint8 targets, both of `size` x `size`.
+    """
+    if recipe.synthetic_tumour:
+        known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
+        hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
+    free = _free(target, recipe)
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
+    above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
+    image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
+    classes = target[:, None].float() + 1  # so that what lies outside can be told from background
+    nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
+    labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
+    scanned = _rescan(image, recipe, floor_hu, free, random)
+    return scanned if hu.dim() == 4 else scanned[:, 0], labels
+
+
+def _free(target: Tensor, recipe: Augmentation) -> Tensor:
+    """Return (n,) 1 where a slice may be changed, 0 where it stays as it was scanned."""
+    if not recipe.tumour_only:
+        return torch.ones(len(target))
+    return (target == Target.TUMOUR).any(dim=2).any(dim=1).float()
+
+
+def _grid(
+    source: int,
+    pixel_mm: Tensor,
+    recipe: Augmentation,
+    size: int,
+    spacing_mm: float,
+    free: Tensor,
+    random: torch.Generator,
+) -> Tensor:
+    """Return where each pixel comes from: (n, size, size, 2) in grid_sample's (x, y)."""
+    n = len(pixel_mm)
+    known = ~pixel_mm.isnan()
+    pixel = torch.where(known, pixel_mm, recipe.unknown_pixel_mm)
+    bound = torch.where(known, recipe.scale, recipe.scale_unknown)
+    zoom = torch.exp(_uniform((n,), random) * bound * free)
+    angle = _uniform((n,), random) * math.radians(recipe.rotation_deg) * free
+    if recipe.rotation_step_deg:
+        step = math.radians(recipe.rotation_step_deg)
+        angle = (angle / step).round() * step
+    axis = (torch.arange(size) - (size - 1) / 2) * spacing_mm
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    place = torch.stack([x, y], dim=-1)[None] / zoom[:, None, None, None]
+    turn = torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin()], -1),
+            torch.stack([angle.sin(), angle.cos()], -1),
+        ],
+        dim=1,
+    )
+    place = torch.einsum("nhwi,nij->nhwj", place, turn)
+    each = free[:, None, None, None]
+    if recipe.reflections:
+        flip = (torch.rand((n, 1, 1, 2), generator=random) < 0.5).float() * each
+        place = place * (1 - 2 * flip)
+    place = place + _uniform((n, 1, 1, 2), random) * recipe.shift_mm * each
+    knots = torch.randn((n, 2, ELASTIC_KNOTS, ELASTIC_KNOTS), generator=random)
+    strength = torch.rand((n, 1, 1, 1), generator=random) * recipe.elastic_mm * each
+    bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)
+    place = place + bend.permute(0, 2, 3, 1)
+    if recipe.grid_mm:
+        place = place + _grid_lines(n, size, random) * recipe.grid_mm * each
+    return place / (pixel[:, None, None, None] * source / 2)
+
+
+def _grid_lines(n: int, size: int, random: torch.Generator) -> Tensor:
+    """Return how far (n, size, size, 2) a grid with moved lines is off, within -1 and 1."""
+    moves = _uniform((n, 2, GRID_LINES), random)
+    lines = interpolate(moves, size=size, mode="linear", align_corners=True)
+    rows = lines[:, 1, :, None].expand(n, size, size)
+    columns = lines[:, 0, None, :].expand(n, size, size)
+    return torch.stack([columns, rows], dim=-1)
+
+
+def _rescan(
+    hu: Tensor, recipe: Augmentation, floor_hu: float, free: Tensor, random: torch.Generator
+) -> Tensor:
+    """Change contrast, level, sharpness and noise, slice by slice.
+
+    What was clipped below, air and fat, stays there: its own noise lies far below.
+    """
+    each = (len(hu), 1, 1, 1)
+    free = free[:, None, None, None]
+    if recipe.soften:
+        soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
+        hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0) * free
+    gain = torch.exp(_uniform(each, random) * recipe.gain * free)
+    changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu * free
+    level = torch.rand(each, generator=random).square() * recipe.noise_hu * free
+    changed = changed + torch.randn(hu.shape, generator=random) * level
+    return torch.where(hu > floor_hu + 2, changed, hu)
+
+
+def _uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Return numbers in [-1, 1)."""
+    return torch.rand(shape, generator=random) * 2 - 1

@@ -1,0 +1,146 @@
+"""Batches, made off the device's path by worker processes.
+
+A batch is made of nothing but its number: whoever makes it, and whenever, it is the same one.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trainer.datasets.cases.neighbours import Neighbours
+from trainer.datasets.cases.slices import Slices
+from trainer.ensemble.windows import clip
+from trainer.recipe.recipe import Augmentation, Recipe
+from trainer.synthetic.slab import Beside
+from trainer.training.augmentation import augment
+from trainer.training.sampling import Sampler as SliceSampler
+
+VALIDATION_BATCH = 8
+
+Batch = tuple[Tensor, Tensor]
+"""Float32 HU, (n, size, size) or with neighbours (n, s, size, size), and uint8 targets."""
+
+
+class Batches(Dataset[Batch]):
+    """Augmented batches by their number; the same one in every run of the same recipe."""
+
+    def __init__(self, recipe: Recipe, seed: int, slices: Slices) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._slices = slices
+        self._neighbours = Neighbours(slices)
+        self._sampler = SliceSampler(slices, recipe.batch)
+
+    def __getitem__(self, number: int) -> Batch:
+        chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
+        random = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
+        recipe = self._recipe
+        changes, count = recipe.augmentation, recipe.working.neighbours
+        hu, slices = self._neighbours.hu(chosen, count), self._slices[chosen]
+        beside = self._beside(chosen, count) if changes.synthetic_tumour and count else None
+        return prepare(hu, slices, recipe, changes, recipe.crop, random, beside)
+
+    def _beside(self, chosen: NDArray[np.intp], count: int) -> Beside:
+        """Return what planting has to know of neighbours."""
+        around = self._neighbours.around(chosen, count)
+        target, away_mm = self._slices.target[around], self._neighbours.away_mm(around)
+        return Beside(torch.from_numpy(target), torch.from_numpy(away_mm))
+
+
+class Steps(Sampler[int]):
+    """The numbers of an epoch's batches, from the step that training has come to."""
+
+    def __init__(self, steps: int, done: Callable[[], int], place: tuple[int, int]) -> None:
+        self._steps = steps
+        self._done = done
+        self._rank, self._world = place
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[int]:
+        start = self._done()
+        numbers = range(start * self._world + self._rank, (start + self._steps) * self._world)
+        return iter(numbers[:: self._world])
+
+
+class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Slices as they were scanned, on the working grid, each with the number of its patient."""
+
+    def __init__(self, recipe: Recipe, slices: Slices) -> None:
+        self._recipe = recipe
+        self._slices = slices
+        self._neighbours = Neighbours(slices)
+        self.patients, numbers = np.unique(slices.patient, return_inverse=True)
+        self._numbers = torch.from_numpy(numbers)
+
+    def __len__(self) -> int:
+        return -(-len(self._slices) // VALIDATION_BATCH)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        chosen = np.arange(len(self._slices))[number * VALIDATION_BATCH :][:VALIDATION_BATCH]
+        recipe, random = self._recipe, torch.Generator().manual_seed(0)
+        seen = self._neighbours.hu(chosen, recipe.working.neighbours)
+        size, slices = recipe.working.size, self._slices[chosen]
+        hu, target = prepare(seen, slices, recipe, as_scanned(recipe), size, random)
+        return hu, target, self._numbers[chosen]
+
+
+def prepare(
+    hu: NDArray[np.int16],
+    slices: Slices,
+    recipe: Recipe,
+    changes: Augmentation,
+    size: int,
+    random: torch.Generator,
+    beside: Beside | None = None,
+) -> Batch:
+    """Return slices, each with the neighbours that `hu` has, on `size` pixels of the working
+    spacing, changed at random; `beside` is for tumours that are planted into neighbours too.
+    """
+    return augment(
+        clip(torch.from_numpy(hu).float(), recipe.working),
+        torch.from_numpy(slices.target),
+        torch.from_numpy(slices.pixel_mm),
+        changes,
+        size=size,
+        spacing_mm=recipe.working.spacing_mm,
+        floor_hu=recipe.working.clip_hu[0],
+        random=random,
+        beside=beside,
+    )
+
+
+def as_scanned(recipe: Recipe) -> Augmentation:
+    """Return an augmentation that changes nothing."""
+    return Augmentation(
+        rotation_deg=0,
+        scale=0,
+        scale_unknown=0,
+        unknown_pixel_mm=recipe.augmentation.unknown_pixel_mm,
+        shift_mm=0,
+        elastic_mm=0,
+        gain=0,
+        shift_hu=0,
+        noise_hu=0,
+        soften=False,
+    )
+
+
+def loader(
+    data: Dataset[Batch] | Looks, workers: int, order: Sampler[int] | None = None
+) -> DataLoader[Batch]:
+    """Return a loader of whole batches with workers of its own, ahead of who asks."""
+    return DataLoader(
+        data,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,134 @@
+"""One training run: from labelled slices to trained members."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from trainer.datasets.cases.patient_split import Split, hold_out, split_patients, take_share
+from trainer.datasets.cases.phantoms import phantom_slices
+from trainer.datasets.cases.slice_resizing import resized
+from trainer.datasets.cases.slices import SIDE, Slices, concatenate
+from trainer.datasets.layouts.read_all import read_slices
+from trainer.recipe.recipe import Recipe, Window
+from trainer.training.loop import Machine, train_member
+from trainer.training.warm_start import Start
+
+PHANTOM_SEEDS = 1_000_000
+"""Phantoms for training have seeds from here on, so that smaller ones are never trained on."""
+
+NEARLY_ALL = 0.9
+"""Part of the slices that must have kept a Hounsfield value for it to count as kept."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a run learns from, what it never sees, and what only steers it."""
+
+    split: Split
+    train: Slices
+    held_out: Slices
+    validation: Slices
+
+
+def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Cases:
+    """Read the slices in `data` and split them by patient, as the recipe says.
+
+    A model that is there already says whom it has not seen: `held_out` are these patients.
+
+    Raises:
+        BadData: there are none.
+    """
+    return split_cases(recipe, slices_for(recipe, data), held_out)
+
+
+def slices_for(
+    recipe: Recipe, data: Path, reading: Callable[[str], None] = lambda name: None
+) -> Slices:
+    """Return all slices in `data`, as fine as the recipe looks at them.
+
+    Args:
+        recipe: how fine that is.
+        data: where they lie.
+        reading: told of each case before it is read.
+
+    Raises:
+        BadData: there are none.
+    """
+    side = max(recipe.crop, SIDE)
+    return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading)
+
+
+def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:
+    """Split slices by patient, as the recipe says, or as `held_out` names the patients."""
+    split = (
+        hold_out(slices, held_out)
+        if held_out
+        else split_patients(slices, recipe.held_out, recipe.seed)
+    )
+    rest = slices.of(split.train)
+    steering: Sequence[str] = ()
+    if recipe.validation:
+        steering = split_patients(rest, recipe.validation, recipe.seed).held_out
+    train = rest[~np.isin(rest.patient, list(steering))]
+    train = take_share(train, recipe.share, recipe.seed)
+    split = replace(split, train=tuple(np.unique(train.patient).tolist()))
+    if recipe.phantoms:
+        drawn = phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)
+        train = concatenate([train, resized(drawn, train.side)])
+    return Cases(split, train, slices.of(split.held_out), rest.of(steering))
+
+
+def narrow(recipe: Recipe, slices: Slices) -> Recipe:
+    """Return the recipe with its bounds no wider than what nearly every slice has kept.
+
+    A member that learnt from slices whose fat was clipped to 0 HU must not meet fat in use.
+    """
+    low, high = kept_hu(slices)
+    own_low, own_high = recipe.working.clip_hu
+    bounds = max(low, own_low), min(high, own_high)
+    if bounds == recipe.working.clip_hu:
+        return recipe
+
+    def within(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        return tuple((max(one, bounds[0]), min(other, bounds[1])) for one, other in windows)
+
+    working = recipe.working
+    narrowed = {
+        "clip_hu": bounds,
+        "windows": within(working.windows),
+        "equalised": within(working.equalised),
+    }
+    return recipe.model_copy(update={"working": working.model_copy(update=narrowed)})
+
+
+def kept_hu(slices: Slices) -> Window:
+    """Return the Hounsfield units between which nearly every slice was not clipped."""
+    low = np.quantile(slices.hu.min(axis=(1, 2)), NEARLY_ALL)
+    high = np.quantile(slices.hu.max(axis=(1, 2)), 1 - NEARLY_ALL)
+    return float(round(low)), float(round(high))
+
+
+def train_ensemble(
+    recipe: Recipe,
+    cases: Cases,
+    folder: Path,
+    machine: Machine,
+    start: Start | None = None,
+) -> list[nn.Module]:
+    """Train every member in turn; members that are done are only loaded."""
+    starts = start.members if start else [None] * len(recipe.members)
+    return [
+        train_member(
+            recipe,
+            member,
+            cases.train,
+            cases.validation,
+            folder / f"{index}-{member.network}",
+            machine,
+            begun,
+        )
+        for index, (member, begun) in enumerate(zip(recipe.members, starts, strict=True), start=1)
+    ]

@@ -1,0 +1,118 @@
+"""One member as Lightning wants it: what a step is, and what a look at the validation patients."""
+
+from collections.abc import Iterable
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from engine.devices.torch_gpu import channels_last
+from trainer.datasets.cases.target import Target
+from trainer.ensemble.members import Cascade, make_member, to_marks
+from trainer.ensemble.windows import Windows
+from trainer.recipe.recipe import Member, Recipe
+from trainer.training.losses import segmentation_loss
+from trainer.training.optimiser import WATCHED, make_optimiser, make_rate
+from trainer.training.warm_start import calibrate_norms
+
+PLANES = 4
+"""What is counted: the liver with its tumours, tumours, the liver alone, the background."""
+
+
+class Learner(lightning.LightningModule):
+    """A network, its loss, and its Dice on patients that it does not learn from."""
+
+    def __init__(self, recipe: Recipe, member: Member, patients: int) -> None:
+        super().__init__()
+        torch.manual_seed(member.seed)
+        self.recipe = recipe
+        self.member = member
+        self.windows = Windows(recipe.working)
+        self.network = channels_last(make_member(recipe, member))
+        self.patients = patients
+
+    def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
+        """Take over the weights of a like network, its norms set to the HU in `batches`."""
+        self.network.load_state_dict(network.state_dict())
+        calibrate_norms(self.network, (self._seen(hu) for hu in batches))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimiser, with the run of its rate where it has one."""
+        optimiser = make_optimiser(self.recipe, self.network.parameters())
+        rate = make_rate(self.recipe, self.member.cycles, optimiser)
+        if rate is None:
+            return optimiser
+        return {"optimizer": optimiser, "lr_scheduler": rate}
+
+    def on_train_epoch_start(self) -> None:
+        """Draw what is dropped by the epoch's own chance, so that a run can go on at any."""
+        torch.manual_seed(self.member.seed * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:  # noqa: D102
+        hu, target = batch
+        seen = self._seen(hu)
+        if isinstance(self.network, Cascade):
+            scores = self.network(seen, inside(target, seen))
+        else:
+            scores = self.network(seen)
+        loss = segmentation_loss(scores, target, self.recipe.loss)
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(hu))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting, per patient and plane: marked by both, the member, the expert."""
+        self.counts = torch.zeros(self.patients, PLANES, 3, device=self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        """Count overlaps per patient."""
+        hu, target, patient = batch
+        found = to_marks(self.network(self._seen(hu)).float()) > 0.5
+        known = (target != Target.UNKNOWN)[:, None]
+        drawn = torch.cat([known, known & (target != Target.LIVER_OR_TUMOUR)[:, None]], dim=1)
+        true = torch.stack([target != Target.BACKGROUND, target == Target.TUMOUR], dim=1)
+        found, true = planes(found, drawn), planes(true, drawn)
+        pixels = [each.sum(dim=(2, 3)).float() for each in (found & true, found, true)]
+        self.counts.index_add_(0, patient, torch.stack(pixels, dim=-1))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean Dice and IoU of the patients who have a liver, and a tumour, to be found.
+
+        Beside them stands the mean IoU of three classes over all pixels, the background one of
+        them: the one-hot mean IoU of other frameworks.
+        """
+        both, found, true = self.counts[:, :2].unbind(dim=-1)
+        there = true > 0
+        dice = torch.where(there, 2 * both / (found + true).clamp(min=1), 0)
+        means = dice.sum(dim=0) / there.sum(dim=0).clamp(min=1)
+        self.log_dict({"liver_dice": means[0], "tumour_dice": means[1]}, prog_bar=True)
+        self.log(WATCHED, means[there.any(dim=0)].mean())
+        iou = torch.where(there, both / (found + true - both).clamp(min=1), 0)
+        means = iou.sum(dim=0) / there.sum(dim=0).clamp(min=1)
+        classes = self.counts[:, 1:].sum(dim=0)
+        either = classes[:, 1] + classes[:, 2] - classes[:, 0]
+        mean_iou = (classes[:, 0] / either)[either > 0].mean()
+        self.log_dict({"liver_iou": means[0], "tumour_iou": means[1], "mean_iou": mean_iou})
+
+    def _seen(self, hu: Tensor) -> Tensor:
+        seen: Tensor = self.windows(hu)
+        return seen.contiguous(memory_format=torch.channels_last)
+
+
+def planes(marked: Tensor, known: Tensor) -> Tensor:
+    """Return (n, 4, rows, columns): the liver with its tumours, tumours, liver alone, background.
+
+    Args:
+        marked: (n, 2, rows, columns), the first two.
+        known: likewise, where they are known.
+    """
+    liver, tumour = marked.unbind(dim=1)
+    known_liver, known_tumour = known.unbind(dim=1)
+    alone = liver & ~tumour & known_tumour
+    parts = [liver & known_liver, tumour & known_tumour, alone, ~liver & known_liver]
+    return torch.stack(parts, dim=1)
+
+
+def inside(target: Tensor, like: Tensor) -> Tensor:
+    """Return (n, 1, rows, columns), 1 in the true liver and where nobody has looked."""
+    return (target != Target.BACKGROUND)[:, None].to(like.dtype)

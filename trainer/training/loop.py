@@ -1,0 +1,215 @@
+"""The one training loop, on Lightning."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from trainer.datasets.cases.slices import Slices
+from trainer.ensemble.members import make_member
+from trainer.recipe.recipe import Member, Recipe
+from trainer.training.callbacks import Bar, Curve, Pace, Stopwatch
+from trainer.training.data_loader import Batches, Looks, Steps, loader
+from trainer.training.lightning_module import Learner
+from trainer.training.optimiser import WATCHED
+
+WEIGHTS = "weights.pt"
+"""A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
+LAST, BEST = "last", "best"
+MOST_WORKERS = 8
+"""Processes that make batches, where a GPU asks for them."""
+CALIBRATION = 8
+"""Batches that show the norms of a member that does not start from nothing what they will see."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to train on, in Lightning's words."""
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: int = 1
+    precision: str = "bf16-mixed"
+    """On a processor too: 4 times as fast as float32 where bfloat16 is in its instructions."""
+    workers: int = 1
+    """Processes that make batches."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def train_member(
+    recipe: Recipe,
+    member: Member,
+    slices: Slices,
+    validation: Slices,
+    folder: Path,
+    machine: Machine = Machine(),
+    start: nn.Module | None = None,
+) -> nn.Module:
+    """Train one member, or go on at the epoch where a run that was stopped had come to.
+
+    Args:
+        recipe: how to train.
+        member: what to train.
+        slices: all that it may learn from.
+        validation: all that may stop it; may be empty.
+        folder: where its checkpoints lie.
+        machine: what to train on.
+        start: the same network as it is before the first step; it learns from nothing if left out.
+
+    Returns:
+        The network, ready to be used.
+    """
+    if not (folder / WEIGHTS).is_file():
+        _fit(recipe, member, slices, validation, folder, machine, start)
+    network = make_member(recipe, member)
+    network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
+    return network.eval()
+
+
+def is_first() -> bool:
+    """Tell whether this process is the first of those that train together, or the only one."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def usual_workers() -> int:
+    """Return how many processes make batches: one beside a processor, more so that no GPU waits."""
+    if not torch.accelerator.is_available():
+        return 1
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
+
+
+def read_pace(folder: Path) -> Pace:
+    """Return how fast the member in `folder` has learnt."""
+    return Pace(**json.loads((folder / "pace.json").read_text()))
+
+
+def _fit(
+    recipe: Recipe,
+    member: Member,
+    slices: Slices,
+    validation: Slices,
+    folder: Path,
+    machine: Machine,
+    start: nn.Module | None,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = Looks(recipe, validation)
+    learner = Learner(recipe, member, len(looks.patients))
+    drawn = Batches(recipe, member.seed, slices)
+    watch = Stopwatch(recipe.batch.size)
+    seen = len(looks) > 0
+    last = folder / f"{LAST}.ckpt"
+    if start is not None and not last.is_file():
+        learner.begin_at(start, (drawn[number][0] for number in range(CALIBRATION)))
+    epochs = -(-member.steps // recipe.schedule.epoch_steps)
+    bar = [] if machine.quiet else [Bar(folder.name, epochs)]
+    with _calm():
+        trainer = lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.nodes,
+            precision=machine.precision,  # type: ignore[arg-type]
+            max_steps=member.steps,
+            max_epochs=-1,  # a run that goes on would not end with the same weights
+            logger=TensorBoardLogger(folder, name="", version=""),
+            callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
+            enable_progress_bar=not machine.quiet,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if seen else 0,
+            use_distributed_sampler=False,
+            log_every_n_steps=min(20, recipe.schedule.epoch_steps),
+        )
+        place = trainer.global_rank, trainer.world_size
+        steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, place)
+        batches = loader(drawn, machine.workers, steps)
+        trainer.fit(
+            learner,
+            batches,
+            loader(looks, 0) if seen else None,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=False,
+        )
+    if trainer.is_global_zero:
+        _keep(learner, recipe, folder, watch.pace)
+    trainer.strategy.barrier("kept")  # the other processes load what the first has kept
+
+
+def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
+    """Return what watches a run: averages, curves, stops and checkpoints, in this order."""
+    schedule = recipe.schedule
+    callbacks: list[Callback] = [Curve(folder / "curve.png")]
+    if recipe.average:
+        average = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+        callbacks.append(WeightAveraging(multi_avg_fn=average))
+    if seen and schedule.stop_patience:
+        callbacks += [
+            EarlyStopping(
+                WATCHED,
+                schedule.stop_gain,
+                schedule.stop_patience,
+                mode="max",
+                check_on_train_epoch_end=True,
+            ),
+            _checkpoint(folder, BEST, WATCHED),
+        ]
+    return [*callbacks, _checkpoint(folder, LAST, None)]
+
+
+def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        name,
+        monitor=monitor,
+        mode="max",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
+def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Pace) -> None:
+    """Write the network that is to be used: the best epoch's where a run may stop early."""
+    best = folder / f"{BEST}.ckpt"
+    weights = learner.network.state_dict()
+    if best.is_file():
+        state = torch.load(best, weights_only=False, map_location="cpu")["state_dict"]
+        weights = {name: state[f"network.{name}"] for name in weights}
+    (folder / "pace.json").write_text(json.dumps(asdict(pace)) + "\n")
+    part = folder / f"{WEIGHTS}.part"
+    torch.save(weights, part)
+    part.replace(folder / WEIGHTS)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Keep Lightning from advice that does not fit, and from naming every device that is absent."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,115 @@
+"""What a member is to make small: a recipe's terms, which respect what is not known.
+
+A pixel known as "liver or tumour" asks only that the two together be likely, so a slice without
+drawn tumours never teaches that its tumours are liver.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, logsigmoid
+
+from engine.volume import Label
+from trainer.datasets.cases.target import Target
+from trainer.recipe.sections import Loss
+
+CLASSES = len(Label)
+
+
+def segmentation_loss(scores: Tensor, target: Tensor, terms: Sequence[Loss]) -> Tensor:
+    """Return the weighted sum of the terms.
+
+    Args:
+        scores: (n, 3, rows, columns) before the softmax, or (n, 2, rows, columns) before the
+            sigmoid: the liver with its tumours, the tumours.
+        target: (n, rows, columns) uint8, values of `Target`.
+        terms: what to sum.
+    """
+    said = _classes if scores.shape[1] == CLASSES else _each
+    judged = said(scores.float(), target)
+    return torch.stack([term.weight * _term(judged, term) for term in terms]).sum()
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a member says, beside what is true."""
+
+    overlaps: tuple[tuple[Tensor, Tensor, Tensor], ...]
+    """Of liver and of tumour: the probability, the truth, and where that is known."""
+    truths: tuple[tuple[Tensor, Tensor], ...]
+    """Logarithm of the probability of what is true, and where that is known."""
+
+
+def _classes(scores: Tensor, target: Tensor) -> _Judged:
+    log_p = log_softmax(scores, dim=1)
+    p = log_p.exp()
+    truth = _Truth.of(target)
+    either = torch.logsumexp(log_p[:, [Target.LIVER, Target.TUMOUR]], dim=1, keepdim=True)
+    every = torch.cat([log_p, either], dim=1)
+    index = torch.where(truth.known, target, 0).long()[:, None]
+    liver = (p[:, Target.LIVER] + p[:, Target.TUMOUR], truth.inside, truth.known)
+    tumour = (p[:, Target.TUMOUR], truth.tumour, truth.drawn)
+    return _Judged((liver, tumour), ((every.gather(1, index)[:, 0], truth.known),))
+
+
+def _each(scores: Tensor, target: Tensor) -> _Judged:
+    truth = _Truth.of(target)
+    parts = ((truth.inside, truth.known), (truth.tumour, truth.drawn))
+    overlaps = tuple(
+        (scores[:, index].sigmoid(), there, known) for index, (there, known) in enumerate(parts)
+    )
+    truths = tuple(
+        (logsigmoid(torch.where(there, scores[:, index], -scores[:, index])), known)
+        for index, (there, known) in enumerate(parts)
+    )
+    return _Judged(overlaps, truths)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    known: Tensor
+    inside: Tensor
+    """In the liver or its tumours."""
+    tumour: Tensor
+    drawn: Tensor
+    """Where tumours, if there were any, were drawn."""
+
+    @staticmethod
+    def of(target: Tensor) -> "_Truth":
+        known = target != Target.UNKNOWN
+        return _Truth(
+            known,
+            known & (target != Target.BACKGROUND),
+            target == Target.TUMOUR,
+            known & (target != Target.LIVER_OR_TUMOUR),
+        )
+
+
+def _term(judged: _Judged, term: Loss) -> Tensor:
+    if term.kind == "dice":
+        return torch.stack([dice_loss(*overlap) for overlap in judged.overlaps]).sum()
+    gamma = term.gamma if term.kind == "focal" else 0.0
+    return torch.stack([focal_loss(*truth, gamma) for truth in judged.truths]).sum()
+
+
+def focal_loss(log_p: Tensor, where: Tensor, gamma: float) -> Tensor:
+    """Return the mean of -(1 - p)^gamma log p; cross-entropy where gamma is 0 (arXiv:1708.02002).
+
+    Args:
+        log_p: logarithm of the probability of what is true.
+        where: the pixels that count.
+        gamma: how little those count that are sure.
+    """
+    loss = -log_p
+    if gamma:
+        loss = loss * (1 - log_p.exp()) ** gamma
+    return (loss * where).sum() / where.sum().clamp(min=1)
+
+
+def dice_loss(p: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """Return 1 - Dice of probabilities over all pixels `where` of a batch."""
+    p = p * where
+    both = (p * truth).sum()
+    return 1 - (2 * both + 1) / (p.sum() + truth.sum() + 1)

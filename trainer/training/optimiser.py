@@ -1,0 +1,67 @@
+"""What moves the weights, and how fast."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from lightning.pytorch.utilities.types import LRSchedulerConfigType
+from torch import nn
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from trainer.recipe.recipe import Recipe
+
+WARM = 0.05
+"""Part of a cycle in which the rate rises."""
+START, END = 0.04, 4e-6
+"""Parts of the peak that a cycle starts and ends at, as in torch's OneCycleLR."""
+WATCHED = "validation_dice"
+"""What tells a gain: the mean over the validation patients, liver and tumour alike."""
+
+
+def make_optimiser(recipe: Recipe, weights: Iterable[nn.Parameter]) -> Optimizer:
+    """Return the recipe's optimiser."""
+    kind = AdamW if recipe.schedule.optimiser == "adamw" else Adam
+    return kind(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def make_rate(
+    recipe: Recipe, cycles: Sequence[int], optimiser: Optimizer
+) -> LRSchedulerConfigType | None:
+    """Return how the learning rate runs, as Lightning wants it said; None if it stays level."""
+    match recipe.schedule.rate:
+        case "one-cycle":
+            ups: LRScheduler = LambdaLR(optimiser, lambda step: one_cycle(step, cycles))
+            return {"scheduler": ups, "interval": "step"}
+        case "plateau":
+            downs = ReduceLROnPlateau(
+                optimiser,
+                mode="max",
+                factor=recipe.schedule.plateau_factor,
+                patience=recipe.schedule.plateau_patience,
+                threshold=recipe.schedule.stop_gain,
+                threshold_mode="abs",
+            )
+            return {"scheduler": downs, "interval": "epoch", "monitor": WATCHED}
+        case "constant":
+            return None
+
+
+def one_cycle(step: int, cycles: Sequence[int]) -> float:
+    """Return the learning rate at a step as part of its peak (Smith & Topin, arXiv:1708.07120).
+
+    Each cycle rises and falls along cosines, and peaks at half of the one before.
+    """
+    ends = list(accumulate(cycles))
+    index = min(bisect_right(ends, step), len(ends) - 1)
+    done = min((step - ends[index] + cycles[index]) / cycles[index], 1.0)
+    if done < WARM:
+        height = _between(START, 1.0, done / WARM)
+    else:
+        height = _between(1.0, END, (done - WARM) / (1 - WARM))
+    return height * 0.5**index
+
+
+def _between(one: float, other: float, part: float) -> float:
+    return other + (one - other) * (1 + math.cos(math.pi * part)) / 2

@@ -1,0 +1,66 @@
+"""Which slices a training step sees."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.datasets.cases.slices import Slices
+from trainer.datasets.cases.target import Target
+from trainer.errors import BadData
+from trainer.recipe.recipe import Batch
+
+
+class Sampler:
+    """Draws slices so that every patient counts alike, whatever the number of slices."""
+
+    def __init__(self, slices: Slices, batch: Batch) -> None:
+        phantom = np.char.startswith(slices.patient, "phantom")
+        tumour = (slices.tumour_pixels > 0) & ~phantom
+        other = ~tumour & ~phantom
+        nothing = other & (slices.liver_pixels == 0)
+        pools = [
+            (_by_patient(slices, where), count)
+            for where, count in (
+                (tumour, batch.tumour),
+                (nothing, batch.nothing),
+                (other & ~nothing, batch.liver),
+                (other, batch.other),
+                (phantom, batch.phantom),
+            )
+            if count
+        ]
+        self._pools = [(groups, count) for groups, count in pools if groups]
+        if not self._pools:
+            raise BadData(
+                f"no slice at hand shows what the recipe's [batch] asks for ({_said(batch)}); "
+                "ask for slices of another kind, such as --set batch.other=4"
+            )
+        spare = batch.size - sum(count for _, count in self._pools)
+        groups, count = self._pools[-1]
+        self._pools[-1] = (groups, count + spare)
+
+    def draw(self, random: np.random.Generator) -> NDArray[np.intp]:
+        """Return the indices of one batch."""
+        return np.array(
+            [
+                random.choice(groups[random.integers(len(groups))])
+                for groups, count in self._pools
+                for _ in range(count)
+            ]
+        )
+
+
+def _said(batch: Batch) -> str:
+    asked = batch.model_dump().items()
+    return ", ".join(f"{kind}: {count}" for kind, count in asked if count) or "none of any kind"
+
+
+def _by_patient(slices: Slices, where: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Return the indices of the slices `where`, a group per patient.
+
+    A slice whose outline is nearly empty is left out: a few of them are not drawn to the end.
+    """
+    drawn = np.count_nonzero((slices.target > 0) & (slices.target != Target.UNKNOWN), axis=(1, 2))
+    use = where & ((drawn == 0) | (drawn > 60))
+    return [
+        np.flatnonzero(use & (slices.patient == name)) for name in np.unique(slices.patient[use])
+    ]

@@ -1,0 +1,132 @@
+"""Members that go on from where those of a model folder have come to."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.model import Model, load_model
+from trainer.ensemble.batchnorm_folding import Norm
+from trainer.ensemble.graph import open_graph
+from trainer.ensemble.members import make_member
+from trainer.errors import BadModel
+from trainer.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run goes on from."""
+
+    title: str
+    """Name and version of the model."""
+    members: tuple[nn.Module, ...]
+    """In the order of the recipe."""
+    unseen: tuple[str, ...]
+    """Patients whom the model has never learnt from."""
+
+    def held_out_of(self, patients: Iterable[str]) -> tuple[str, ...]:
+        """Return those of `patients` who stay unseen."""
+        return tuple(sorted(set(self.unseen) & set(patients)))
+
+    def told(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with a remark that says where its members started."""
+        said = f"{recipe.remarks} Its members went on from those of {self.title}."
+        return recipe.model_copy(update={"remarks": said.strip()})
+
+
+def start_from(folder: Path, recipe: Recipe) -> Start:
+    """Return the members of a model folder as those that a recipe's run goes on from.
+
+    Raises:
+        BadModel: the folder holds other networks than the recipe names, or not their weights.
+    """
+    model = load_model(folder)
+    members = tuple(open_graph(model).members)
+    _require_same_networks(model, members, recipe)
+    unseen = model.manifest.evaluation.get("held_out_patients", ())
+    return Start(f"{model.name} {model.version}", members, tuple(unseen))
+
+
+def _require_same_networks(model: Model, members: Sequence[nn.Module], recipe: Recipe) -> None:
+    wanted = [_shapes(make_member(recipe, member)) for member in recipe.members]
+    if wanted != [_shapes(member) for member in members]:
+        raise BadModel(
+            f"{model.folder} holds {', '.join(model.manifest.members)} of its own recipe, which "
+            f"are not the networks of recipe {recipe.name!r}: name a model that was trained by "
+            "it, or change members, targets and windows to the model's"
+        )
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: weights.shape for name, weights in network.state_dict().items()}
+
+
+def calibrate_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give batch norms the statistics of what they see, and leave every answer as it is.
+
+    A model folder keeps norms as mere biases, because their scale lies in the convolutions. In
+    training a norm divides by what it measures; scale and bias are set to give that back.
+
+    Args:
+        network: whose norms are changed.
+        batches: channels (n, C, rows, columns) as it will see them in training.
+    """
+    training = network.training
+    with _moments(network.eval()) as moments, torch.inference_mode():
+        for seen in batches:
+            network(seen)
+    with torch.no_grad():
+        for norm, moment in moments.items():
+            _set_statistics(norm, *moment.mean_and_variance())
+    network.train(training)
+
+
+@dataclass
+class _Moments:
+    """Sums over all that a norm has seen, per channel."""
+
+    count: int = 0
+    sum: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+
+    def add(self, seen: Tensor) -> None:
+        """Take in (n, C, …)."""
+        channels = seen.double().movedim(1, 0).flatten(1)
+        self.count += channels.shape[1]
+        self.sum = self.sum + channels.sum(dim=1)
+        self.squares = self.squares + channels.square().sum(dim=1)
+
+    def mean_and_variance(self) -> tuple[Tensor, Tensor]:
+        """Return both, per channel."""
+        mean = torch.as_tensor(self.sum / self.count)
+        return mean, (torch.as_tensor(self.squares / self.count) - mean.square()).clamp(min=0)
+
+
+@contextmanager
+def _moments(network: nn.Module) -> Iterator[dict[Norm, _Moments]]:
+    """Collect what each norm is given while the context lasts."""
+    norms = [part for part in network.modules() if isinstance(part, Norm)]
+    moments = {norm: _Moments() for norm in norms}
+    hooks = [
+        norm.register_forward_pre_hook(lambda at, given: moments[at].add(given[0]))
+        for norm in norms
+    ]
+    try:
+        yield moments
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _set_statistics(norm: Norm, mean: Tensor, variance: Tensor) -> None:
+    """Set running statistics, and scale and bias such that the norm answers as before."""
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
+    slope = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    bias = norm.bias.double() + slope * (mean - norm.running_mean.double())
+    norm.weight.copy_(slope * (variance + norm.eps).sqrt())
+    norm.bias.copy_(bias)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
