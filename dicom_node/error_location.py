@@ -10,7 +10,7 @@ OWN = ("dicom_node", "engine")
 """The packages whose lines are named beside the one that raised."""
 
 
-def placed(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """Return the error's kind, the line that raised it and the last line of ours on the way."""
     lines = [
         f"{_in_package(frame.filename)}:{frame.lineno}"

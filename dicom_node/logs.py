@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from copy import copy
 
-from dicom_node.error_location import placed
+from dicom_node.error_location import error_location
 
 FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 """The `extra` fields that a line shows, in this order."""
@@ -34,7 +34,7 @@ class LineFormatter(logging.Formatter):
         present = [(name, getattr(record, name)) for name in FIELDS if hasattr(record, name)]
         fields = [f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" for k, v in present]
         error = record.exc_info[1] if record.exc_info else None
-        return " ".join([line, *fields, *([f"error={placed(error)!r}"] if error else [])])
+        return " ".join([line, *fields, *([f"error={error_location(error)!r}"] if error else [])])
 
 
 def _unquoted(record: logging.LogRecord) -> logging.LogRecord:

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 from rich.console import Console
 
-from dicom_node.commands.lazy import LateGroup
+from dicom_node.commands.lazy import LazyGroup
 from dicom_node.errors import NodeError
 from engine.errors import EngineError
 
@@ -36,7 +36,7 @@ def build() -> typer.Typer:
     """Return the command with the subcommands of every package that can be imported here."""
     app = typer.Typer(
         name="hepar",
-        cls=LateGroup,
+        cls=LazyGroup,
         help="Mark the liver and its tumours in CT series: a DICOM node and its tools.",
         no_args_is_help=True,
         rich_markup_mode="markdown",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def warnings_silenced() -> Iterator[None]:
     """Keep everything but errors off the log while the block lasts."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -18,7 +18,7 @@ from dicom_node.main import build
 from dicom_node.results.phantom import write_series, write_truth
 from engine.model import load_model
 from engine.phantom import make_phantom
-from tests.trainer.datasets.layouts import write_ircad
+from tests.trainer.datasets.sample_data import write_ircad
 
 PATIENTS = 4
 QUICK = (

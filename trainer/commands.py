@@ -13,7 +13,7 @@ from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.model import default_model_folder
 from trainer.cli_errors import errors_said
 from trainer.datasets.commands import app as dataset
-from trainer.option_choices import Bits, DeviceName, TrainingPrecision
+from trainer.option_choices import DeviceName, ExportPrecision, TrainingPrecision
 from trainer.recipe.recipe import load_recipe
 
 RecipeName = Annotated[
@@ -91,7 +91,9 @@ def export(
         typer.Argument(metavar="RUN", exists=True, help="Folder of a run, or a model folder."),
     ],
     output: Annotated[Path, typer.Option(help="Model folder to write; replaced when there.")],
-    precision: Annotated[Bits, typer.Option(help="What the members compute in.")] = Bits.FLOAT32,
+    precision: Annotated[
+        ExportPrecision, typer.Option(help="What the members compute in.")
+    ] = ExportPrecision.FLOAT32,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -161,10 +163,16 @@ def evaluate(
     """
     with errors_said():
         from trainer.evaluation.command import Data, Marking, Output, evaluate_command
-        from trainer.evaluation.run.patients import Whom
+        from trainer.evaluation.run.patients import PatientGroup
 
         models = tuple(model or ([] if segs else [default_model_folder()]))
-        whom = Whom.EVERYONE if everyone else Whom.TRAINED if trained else Whom.UNSEEN
+        whom = (
+            PatientGroup.EVERYONE
+            if everyone
+            else PatientGroup.TRAINED
+            if trained
+            else PatientGroup.UNSEEN
+        )
         evaluate_command(
             Data(data, series, truth, healthy, whom),
             Marking(models, segs, device, plans, fusions),

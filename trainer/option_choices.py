@@ -22,7 +22,7 @@ class TrainingPrecision(StrEnum):
     FLOAT64 = "64-true"
 
 
-class Bits(StrEnum):
+class ExportPrecision(StrEnum):
     """What the members of an exported model compute in."""
 
     FLOAT32 = "float32"

@@ -17,7 +17,7 @@ from trainer.recipe.recipe import Recipe
 from trainer.training.ensemble import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.training.fusion_choice import choose_fusion
 from trainer.training.loop import Machine, is_first
-from trainer.training.warm_start import Start, start_from
+from trainer.training.warm_start import WarmStart, start_from
 
 console = Console()
 
@@ -68,7 +68,7 @@ def train_model(recipe: Recipe, run: Run) -> None:
     console.print(f"model folder: {run.model}")
 
 
-def _ready(recipe: Recipe, data: Path, start: Start | None) -> tuple[Recipe, Cases]:
+def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe, Cases]:
     """Return the recipe as this data allows it, and the data as the recipe splits it.
 
     Patients whom the model at the start has not seen stay unseen, and are all who do.

@@ -1,22 +1,22 @@
 """Segmentations that people drew, read back; also the trainer's reader of them."""
 
 from dicom_node.annotations.description import (
+    Annotation,
     Author,
-    Drawing,
-    describe_drawing,
     describe_metadata,
+    describe_segmentation,
 )
-from dicom_node.annotations.find import LabelledSeries, find_labelled
-from dicom_node.annotations.masks import drawn_masks
+from dicom_node.annotations.find import AnnotatedSeries, find_annotated
+from dicom_node.annotations.masks import segmentation_masks
 from dicom_node.errors import UnreadableDrawing
 
 __all__ = [
+    "AnnotatedSeries",
+    "Annotation",
     "Author",
-    "Drawing",
-    "LabelledSeries",
     "UnreadableDrawing",
-    "describe_drawing",
     "describe_metadata",
-    "drawn_masks",
-    "find_labelled",
+    "describe_segmentation",
+    "find_annotated",
+    "segmentation_masks",
 ]

@@ -43,7 +43,7 @@ class Author(StrEnum):
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Annotation:
     """What a SEG says of itself."""
 
     series_uid: str
@@ -59,7 +59,7 @@ class Drawing:
     """Content Date and Time, so that the newest sorts last."""
 
 
-def describe_drawing(seg: Dataset) -> Drawing:
+def describe_segmentation(seg: Dataset) -> Annotation:
     """Return what a SEG's header says of it."""
     types = {str(each.get("SegmentAlgorithmType") or "") for each in seg.get("SegmentSequence", ())}
     by_hepar = seg.get("Manufacturer") == "Hepar"
@@ -67,7 +67,7 @@ def describe_drawing(seg: Dataset) -> Drawing:
     contributors = [
         str(each.get("Manufacturer") or "") for each in seg.get("ContributingEquipmentSequence", ())
     ]
-    return Drawing(
+    return Annotation(
         series_uid=drawn_on(seg),
         author=Author.PERSON if types & {"MANUAL", "SEMIAUTOMATIC"} else machine,
         after_hepar=by_hepar or "Hepar" in contributors,
@@ -77,9 +77,9 @@ def describe_drawing(seg: Dataset) -> Drawing:
     )
 
 
-def describe_metadata(metadata: Mapping[str, Any]) -> Drawing:
+def describe_metadata(metadata: Mapping[str, Any]) -> Annotation:
     """Return the same of a SEG's metadata in JSON (PS3.18 F), as WADO-RS gives it."""
-    return describe_drawing(Dataset.from_json(dict(metadata)))
+    return describe_segmentation(Dataset.from_json(dict(metadata)))
 
 
 def drawn_on(seg: Dataset) -> str:

@@ -25,7 +25,7 @@ TAGS = [
 
 
 @dataclass(frozen=True)
-class LabelledSeries:
+class AnnotatedSeries:
     """A CT series, and the SEGs that refer to it."""
 
     series_uid: str
@@ -37,7 +37,7 @@ class LabelledSeries:
     segmentations: tuple[Path, ...]
 
 
-def find_labelled(files: Iterable[Path]) -> list[LabelledSeries]:
+def find_annotated(files: Iterable[Path]) -> list[AnnotatedSeries]:
     """Return every series that a SEG among `files` refers to; no pixel is read."""
     images: dict[str, list[Path]] = defaultdict(list)
     drawings: dict[str, list[tuple[Path, Dataset]]] = defaultdict(list)
@@ -52,9 +52,9 @@ def find_labelled(files: Iterable[Path]) -> list[LabelledSeries]:
 
 def _series(
     uid: str, images: Sequence[Path], drawings: Sequence[tuple[Path, Dataset]]
-) -> LabelledSeries:
+) -> AnnotatedSeries:
     _, header = drawings[0]
-    return LabelledSeries(
+    return AnnotatedSeries(
         series_uid=uid,
         study_uid=str(header.get("StudyInstanceUID") or ""),
         patient_id=str(header.get("PatientID") or ""),

@@ -16,7 +16,7 @@ TOLERANCE_MM = 0.1
 """How far a voxel of a SEG may lie from the series' own; positions are rounded in many files."""
 
 
-def drawn_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:
+def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:
     """Return what a SEG marks as liver and as tumour, each on `grid`; what it has no segment of
     is not there.
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands.lazy import promise
+from dicom_node.commands.lazy import add_lazy
 
 NODE, TOOLS = "The node", "Without a node"
 """Panels of `hepar --help`."""
@@ -22,4 +22,4 @@ PANELS = {
 def register(app: typer.Typer) -> None:
     """Add the node's commands to `hepar`; each is imported when it is asked for."""
     for name, panel in PANELS.items():
-        promise(app, f"{__name__}.{name}", name, panel)
+        add_lazy(app, f"{__name__}.{name}", name, panel)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from dicom_node.errors import BadConfiguration
-from dicom_node.retrieve.query import FoundSeries, Wanted, to_date
+from dicom_node.retrieve.query import FoundSeries, StudyQuery, to_date
 from dicom_node.retrieve.source import Source, find
 from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import why_not_pull
@@ -47,7 +47,7 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
         raise BadConfiguration("say which studies: --study UID, or --since yesterday")
     modality = rules.modalities[0] if since and len(rules.modalities) == 1 else ""
     day = to_date(since, date.today()) if since else None
-    found = find(source, Wanted(study, day, modality))
+    found = find(source, StudyQuery(study, day, modality))
     if study and not found:
         raise BadConfiguration(f"{source.name} has no study {study}; see that the UID is right")
     if not found:

@@ -18,7 +18,7 @@ from dicom_node.results.phantom import phantom_name, write_series
 from dicom_node.results.preview import draw_seg
 from dicom_node.retrieve.folder import discover
 from engine.phantom import make_phantom
-from engine.quiet_logging import hushed
+from engine.quiet_logging import warnings_silenced
 
 SHAPE, SPACING_MM, TUMOURS = (48, 512, 512), (5.0, 0.75, 0.75), 3
 
@@ -43,7 +43,7 @@ def demo(
     console = Console()
     require_folder(output)  # the node would wait for days until it can be written
     with (
-        hushed(),  # the table says it all
+        warnings_silenced(),  # the table says it all
         tempfile.TemporaryDirectory(prefix="hepar-phantom-") as made,
     ):
         paths = _series(series, console) if series else _phantom(Path(made), console)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-class LateGroup(TyperGroup):
+class LazyGroup(TyperGroup):
     """A group that may hold commands which are promised only."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -22,10 +22,10 @@ class LateGroup(TyperGroup):
         return command
 
 
-def promise(app: typer.Typer, module: str, name: str, panel: str) -> None:
+def add_lazy(app: typer.Typer, module: str, name: str, panel: str) -> None:
     """Add the command `name`: the Typer `app` that a module has, or its function of this name.
 
-    The app that it is added to must be of the class `LateGroup`.
+    The app that it is added to must be of the class `LazyGroup`.
     """
 
     def load() -> Any:

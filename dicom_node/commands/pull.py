@@ -14,10 +14,10 @@ from dicom_node.commands.options import Config, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.error_location import placed
+from dicom_node.error_location import error_location
 from dicom_node.errors import NodeError, PeerUnavailable
 from dicom_node.logs import quieten_libraries
-from dicom_node.retrieve.dimse import EntitySource
+from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
 from dicom_node.selection.rules import Rules
@@ -87,7 +87,7 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
                 said = f"failed: {error}"
             except Exception as error:  # the edge of this command: the other series go on
                 failed += 1
-                said = f"failed: unforeseen {placed(error)}"
+                said = f"failed: unforeseen {error_location(error)}"
             progress.remove_task(task)
             progress.advance(whole)
             say(f"{series.series_uid}: {said}")
@@ -97,7 +97,7 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
 def _pull_one(
     series: FoundSeries, source: Source, node: StorePeer, progress: Callable[[int], None]
 ) -> None:
-    if isinstance(source, EntitySource):
+    if isinstance(source, DimseSource):
         source.move(series, node.ae_title, progress)
         return
     with TemporaryDirectory(prefix="hepar-") as folder:

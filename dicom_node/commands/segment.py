@@ -14,15 +14,15 @@ from dicom_node.commands.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.options import Config, Model, require_folder, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.config.settings import Settings
-from dicom_node.error_location import placed
+from dicom_node.error_location import error_location
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.node.startup import to_fleet
 from dicom_node.node.warm_up import to_methods
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import process
-from dicom_node.pipeline.segmenter import Method
-from dicom_node.results.objects import Item, Kind
+from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.retrieve.folder import Discovery, discover
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
@@ -58,7 +58,7 @@ def segment(
         ),
     ] = False,
     also: Annotated[
-        list[Kind] | None,
+        list[ObjectKind] | None,
         typer.Option("--also", help="What to write beside the SEG; may be given more than once."),
     ] = None,
     config: Config = None,
@@ -74,7 +74,7 @@ def segment(
     lots = _lots(folder, peer, (study, since), chosen)
     method = replace(
         to_methods(chosen, *to_fleet(chosen)).now(),
-        items=frozenset(map(Item, {Kind.SEG, *(also or ())})),
+        items=frozenset(map(ResultObject, {ObjectKind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
     )
     require_folder(output)
@@ -122,7 +122,7 @@ def _fetch(source: Source, series: FoundSeries, folder: Path, said: str) -> None
         source.fetch(series, folder, lambda count: progress.update(task, completed=count))
 
 
-def _segment_all(found: Discovery, output: Path, method: Method) -> bool:
+def _segment_all(found: Discovery, output: Path, method: SegmentationSetup) -> bool:
     """Segment what is eligible; return whether nothing failed."""
     errors = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -138,7 +138,7 @@ def _segment_all(found: Discovery, output: Path, method: Method) -> bool:
                 said = f"failed: {error}"
             except Exception as error:  # the edge of this command: the other series go on
                 errors += 1
-                said = f"failed: unforeseen {placed(error)}: {error}"
+                said = f"failed: unforeseen {error_location(error)}: {error}"
             progress.remove_task(task)
             say(f"{uid}: {said}")
     for path, reason in found.others.items():
@@ -150,7 +150,7 @@ def _segment_one(
     uid: str,
     paths: tuple[Path, ...],
     output: Path,
-    method: Method,
+    method: SegmentationSetup,
     progress: Progress,
     task: TaskID,
 ) -> Outcome:

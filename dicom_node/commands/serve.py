@@ -5,7 +5,7 @@ import os
 
 from dicom_node.commands.options import Config, Model, settings
 from dicom_node.logs import start_logging
-from dicom_node.node.startup import opening
+from dicom_node.node.startup import starting
 
 
 def serve(config: Config = None, model: Model = None) -> None:
@@ -15,7 +15,7 @@ def serve(config: Config = None, model: Model = None) -> None:
     `delivered` in its data folder. SIGINT or SIGTERM ends it; what is under way goes on next time.
     """
     start_logging()
-    with opening(settings(config, model)) as opened:
+    with starting(settings(config, model)) as opened:
         from dicom_node.node import node  # a second of imports, while the device opens
 
         node.serve(opened)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 Location = tuple[int | str, ...]
 
 
-def complaints(root: type[BaseModel], error: ValidationError) -> list[str]:
+def validation_messages(root: type[BaseModel], error: ValidationError) -> list[str]:
     """Return one sentence per mistake, without any of the values."""
     return [
         _unknown_key(root, mistake["loc"])

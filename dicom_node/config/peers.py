@@ -5,14 +5,14 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicom_node.config.value_types import AeTitle, UserPath, WebRoot
-from dicom_node.deliver.confirm_by import Means
-from dicom_node.results.objects import Encoding, Form, Kind, Profile
+from dicom_node.deliver.confirm_by import ConfirmBy
+from dicom_node.results.objects import Encoding, ObjectKind, Profile, SegForm
 
 
 class _Peer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    objects: tuple[Kind, ...] = Field(default=(Kind.SEG,), min_length=1)
+    objects: tuple[ObjectKind, ...] = Field(default=(ObjectKind.SEG,), min_length=1)
     """What the peer gets of each series."""
 
     seg_encoding: Encoding = Encoding.BINARY
@@ -22,9 +22,9 @@ class _Peer(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if Kind.REPORT in self.objects and Kind.SEG not in self.objects:
+        if ObjectKind.REPORT in self.objects and ObjectKind.SEG not in self.objects:
             raise ValueError('a report refers to the segments of the SEG; add "seg" to objects')
-        if Kind.REPORT in self.objects and self.seg_encoding is Encoding.LABELMAP:
+        if ObjectKind.REPORT in self.objects and self.seg_encoding is Encoding.LABELMAP:
             # dciodvfy: an SR may refer to segments of Segmentation Storage only, not Label Map
             raise ValueError(
                 'a report cannot refer to a SEG of seg_encoding "labelmap"; '
@@ -35,7 +35,7 @@ class _Peer(BaseModel):
     @property
     def profile(self) -> Profile:
         """What the peer gets, as a plain value."""
-        return Profile(self.objects, Form(self.seg_encoding, self.segment_per_lesion))
+        return Profile(self.objects, SegForm(self.seg_encoding, self.segment_per_lesion))
 
 
 class FolderSettings(_Peer):
@@ -54,7 +54,7 @@ class StoreSettings(_Peer):
     host: str
     """Name or address of the machine."""
     port: int = Field(default=104, ge=1, le=65535)
-    confirm: Means = Means.AUTO
+    confirm: ConfirmBy = ConfirmBy.AUTO
     """What the peer is asked for before a result counts as delivered."""
 
 

@@ -17,11 +17,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from dicom_node.config.error_messages import complaints, misplaced_secrets
+from dicom_node.config.error_messages import misplaced_secrets, validation_messages
 from dicom_node.config.peers import FolderSettings, PeerSettings
 from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
 from dicom_node.errors import BadConfiguration
-from dicom_node.results.objects import Kind
+from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.rules import Rules
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
@@ -190,7 +190,9 @@ class Settings(BaseSettings):
         """The peers, or the embedded default: the folder `delivered` in the data folder."""
         return self.peers or {
             "folder": FolderSettings(
-                kind="folder", folder=self.node.data / "delivered", objects=(Kind.SEG, Kind.REPORT)
+                kind="folder",
+                folder=self.node.data / "delivered",
+                objects=(ObjectKind.SEG, ObjectKind.REPORT),
             )
         }
 
@@ -227,7 +229,7 @@ def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settin
         ) from None
     except ValidationError as error:
         raise BadConfiguration(
-            f"{chosen or 'environment'}: " + "; ".join(complaints(Settings, error))
+            f"{chosen or 'environment'}: " + "; ".join(validation_messages(Settings, error))
         ) from None  # pydantic's own message would show the values, secrets among them
 
 

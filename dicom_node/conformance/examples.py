@@ -12,8 +12,8 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.make import Findings, encode_verified, make_others, make_seg
-from dicom_node.results.objects import Encoding, Form, Item, Kind
+from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
+from dicom_node.results.objects import Encoding, ObjectKind, ResultObject, SegForm
 from dicom_node.results.phantom import to_instances
 from dicom_node.series.volume import to_volume
 from engine.findings.contours import draw_contours
@@ -98,18 +98,18 @@ class Example:
     made: Dataset
 
 
-def examples(kind: Kind, encoding: Encoding = Encoding.BINARY) -> list[Example]:
+def examples(kind: ObjectKind, encoding: Encoding = Encoding.BINARY) -> list[Example]:
     """Return one example of an object from each of the series."""
     return [_example(number, kind, encoding) for number in range(len(DRAWN))]
 
 
-def _example(number: int, kind: Kind, encoding: Encoding) -> Example:
-    findings, form = _findings(number), Form(encoding, DRAWN[number].per_lesion)
+def _example(number: int, kind: ObjectKind, encoding: Encoding) -> Example:
+    findings, form = _findings(number), SegForm(encoding, DRAWN[number].per_lesion)
     seg = make_seg(findings)
-    if kind is Kind.SEG and form == Form():
+    if kind is ObjectKind.SEG and form == SegForm():
         return Example(findings.sources[0], _read(encode_verified(seg, findings)))
-    wanted = Item(kind, form)
-    made = dict(make_others({wanted, Item(Kind.SEG, form)}, findings, seg))
+    wanted = ResultObject(kind, form)
+    made = dict(make_others({wanted, ResultObject(ObjectKind.SEG, form)}, findings, seg))
     return Example(findings.sources[0], _read(made[wanted]))
 
 
@@ -118,7 +118,7 @@ def _read(file: bytes) -> Dataset:
 
 
 @cache
-def _findings(number: int) -> Findings:
+def _findings(number: int) -> SeriesResult:
     drawn = DRAWN[number]
     (slices, rows, columns), (slices_mm, rows_mm, columns_mm) = SIZE, SPACING_MM
     phantom = make_phantom(
@@ -129,7 +129,7 @@ def _findings(number: int) -> Findings:
     )
     sources = list(_sources(to_instances(phantom, drawn.name), drawn))
     volume = to_volume(sources)
-    return Findings(
+    return SeriesResult(
         sources,
         Algorithm(f"model {number}", f"{number}.0", f"{number}f" * 32, f"device {number}"),
         phantom.truth,

@@ -4,7 +4,7 @@ from datetime import date
 
 from dicom_node.conformance.markdown import code, table
 from dicom_node.retrieve.dimse import SERIES_KEYS, STUDY_KEYS
-from dicom_node.retrieve.query import Wanted
+from dicom_node.retrieve.query import StudyQuery
 from dicom_node.series.kinds import SeriesKind
 
 
@@ -18,7 +18,7 @@ def geometry_table() -> str:
 
 def query_table() -> str:
     """Return the keys of the queries that the node sends."""
-    matched = tuple(Wanted("1.2", date.today(), "CT").attributes)
+    matched = tuple(StudyQuery("1.2", date.today(), "CT").attributes)
     studies = (*matched, *(key for key in STUDY_KEYS if key not in matched))
     return table(
         ("Level", "Matched", "Returned"),

@@ -16,7 +16,7 @@ from dicom_node.net.c_find_scu import STUDY_ROOT_FIND
 from dicom_node.net.commitments import ReportStatus
 from dicom_node.net.status import MEANINGS, TRANSIENT
 from dicom_node.receive.scp import VERIFICATION, receiver
-from dicom_node.results.objects import Kind
+from dicom_node.results.objects import ObjectKind
 from dicom_node.retrieve.dimse import IMAGES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_node.series.hounsfield import decodes
 
@@ -73,7 +73,7 @@ def report_answer_table() -> str:
     return _statuses(REPORT_ANSWERS, ReportStatus)
 
 
-def proposed_table(objects: Mapping[Kind, Sequence[Sequence[Example]]]) -> str:
+def proposed_table(objects: Mapping[ObjectKind, Sequence[Sequence[Example]]]) -> str:
     """Return the presentation contexts that the node proposes, activity by activity.
 
     Args:
@@ -86,7 +86,7 @@ def proposed_table(objects: Mapping[Kind, Sequence[Sequence[Example]]]) -> str:
 
 
 def _deliveries(
-    objects: Mapping[Kind, Sequence[Sequence[Example]]],
+    objects: Mapping[ObjectKind, Sequence[Sequence[Example]]],
 ) -> Iterator[tuple[str, ...]]:
     for made in (each for forms in objects.values() for each in forms):
         meta = made[0].made.file_meta

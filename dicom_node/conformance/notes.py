@@ -1,6 +1,6 @@
 """What is said of values that Hepar makes."""
 
-from dicom_node.results.objects import Kind
+from dicom_node.results.objects import ObjectKind
 from dicom_node.results.series_identity import SERIES_NUMBER_OFFSETS
 
 NOTES = {
@@ -28,6 +28,6 @@ NOTES = {
 }
 
 
-def notes_on(kind: Kind) -> dict[str, str]:
+def notes_on(kind: ObjectKind) -> dict[str, str]:
     """Return keyword to note, for one kind of object."""
     return {**NOTES, "SeriesNumber": f"the source's plus {SERIES_NUMBER_OFFSETS[kind]}"}

@@ -17,26 +17,26 @@ from dicom_node.deliver.confirmation import REPORT_S
 from dicom_node.deliver.dicomweb import TRY_LATER
 from dicom_node.deliver.storage_commitment import SAME_ASSOCIATION_S
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
-from dicom_node.net.application_entity import Entity
+from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.receive.scp import Limits, receiver
 from dicom_node.results.attributes.codes import SCHEME
-from dicom_node.results.objects import Encoding, Kind
+from dicom_node.results.objects import Encoding, ObjectKind
 from dicom_node.retrieve.dimse import BRING_S
 
-Made = Mapping[Kind, list[list[Example]]]
+Made = Mapping[ObjectKind, list[list[Example]]]
 """Examples of each kind of object, in each of its encodings."""
 
 
 def statement() -> str:
     """Return the conformance statement as Markdown."""
     prose = Template((files(__package__) / "statement.md").read_text("utf-8"))
-    made = {kind: [examples(kind)] for kind in Kind}
-    made[Kind.SEG].append(examples(Kind.SEG, Encoding.LABELMAP))
+    made = {kind: [examples(kind)] for kind in ObjectKind}
+    made[ObjectKind.SEG].append(examples(ObjectKind.SEG, Encoding.LABELMAP))
     return prose.substitute(**_words(), **_network(made), **_objects(made))
 
 
 def _words() -> dict[str, str]:
-    entity, caller, node = receiver("HEPAR"), Entity("", "", "", 0), NodeSection()
+    entity, caller, node = receiver("HEPAR"), ApplicationEntity("", "", "", 0), NodeSection()
     numbers = {
         **vars(Limits()),
         **{key: value for key, value in vars(caller).items() if key.endswith("_s")},
@@ -77,11 +77,11 @@ def _network(made: Made) -> dict[str, str]:
 
 def _objects(made: Made) -> dict[str, str]:
     tables = {str(kind): attribute_table(each, notes_on(kind)) for kind, (each, *_) in made.items()}
-    binary, labelmap = made[Kind.SEG]
+    binary, labelmap = made[ObjectKind.SEG]
     return {
         **tables,
-        "labelmap": difference_table(labelmap, binary, notes_on(Kind.SEG)),
-        "content": content_table(made[Kind.REPORT][0]),
+        "labelmap": difference_table(labelmap, binary, notes_on(ObjectKind.SEG)),
+        "content": content_table(made[ObjectKind.REPORT][0]),
         "segments": terms.segment_table(),
         "codes": terms.code_table(),
     }

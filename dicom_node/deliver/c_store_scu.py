@@ -11,13 +11,13 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config
 from pynetdicom.association import Association
 
-from dicom_node.deliver.confirm_by import Means
+from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.confirmation import Confirmation, confirm_by
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import PeerRefused, PeerUnavailable
-from dicom_node.net.application_entity import Context, Entity, accepted
+from dicom_node.net.application_entity import ApplicationEntity, Context, accepted
 from dicom_node.net.commitments import Commitments
-from dicom_node.net.status import failure, is_stored
+from dicom_node.net.status import error_for_status, is_stored
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """SOP class of C-ECHO (PS3.4 A.4)."""
@@ -36,10 +36,10 @@ def _ignore(_: int) -> None:
 
 
 @dataclass(frozen=True)
-class StorePeer(Entity):
+class StorePeer(ApplicationEntity):
     """A Storage SCP."""
 
-    means: Means = Means.AUTO
+    means: ConfirmBy = ConfirmBy.AUTO
     """How it confirms what it took."""
     commitments: Commitments = field(default_factory=Commitments, repr=False, compare=False)
     """Where its reports arrive; shared with the receiver, as they may come on a new association."""
@@ -102,7 +102,7 @@ class StorePeer(Entity):
         if "Status" not in status:  # pynetdicom's way to say timeout or abort
             raise self.silent(association)
         if not is_stored(status.Status):
-            raise failure(self.name, status.Status)
+            raise error_for_status(self.name, status.Status)
 
 
 def _context(path: Path) -> Context:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Means(StrEnum):
+class ConfirmBy(StrEnum):
     """How it is to confirm that it keeps what it took."""
 
     AUTO = "auto"

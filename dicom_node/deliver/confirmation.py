@@ -3,11 +3,11 @@
 import logging
 from enum import StrEnum
 
-from dicom_node.deliver.confirm_by import Means
-from dicom_node.deliver.sop_reference import Reference
+from dicom_node.deliver.confirm_by import ConfirmBy
+from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.deliver.storage_commitment import require_committed
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
-from dicom_node.net.application_entity import Entity
+from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.c_find_scu import require_found
 from dicom_node.net.commitments import Commitments
 
@@ -28,7 +28,7 @@ class Confirmation(StrEnum):
 
 
 def confirm_by(
-    means: Means, peer: Entity, wanted: Reference, commitments: Commitments
+    means: ConfirmBy, peer: ApplicationEntity, wanted: SopReference, commitments: Commitments
 ) -> Confirmation:
     """Return how the peer confirmed that it keeps an object.
 
@@ -38,28 +38,30 @@ def confirm_by(
         PeerRefused: it will not tell.
     """
     match means:
-        case Means.COMMITMENT:
+        case ConfirmBy.COMMITMENT:
             require_committed(peer, wanted, commitments, REPORT_S)
             return Confirmation.COMMITTED
-        case Means.FIND:
+        case ConfirmBy.FIND:
             require_found(peer, wanted)
             return Confirmation.FOUND
-        case Means.AUTO:
+        case ConfirmBy.AUTO:
             return _confirm_somehow(peer, wanted, commitments)
-        case Means.NONE:
+        case ConfirmBy.NONE:
             return Confirmation.WORD
 
 
-def _confirm_somehow(peer: Entity, wanted: Reference, commitments: Commitments) -> Confirmation:
+def _confirm_somehow(
+    peer: ApplicationEntity, wanted: SopReference, commitments: Commitments
+) -> Confirmation:
     promised: PeerUnavailable | None = None
     try:
-        return confirm_by(Means.COMMITMENT, peer, wanted, commitments)
+        return confirm_by(ConfirmBy.COMMITMENT, peer, wanted, commitments)
     except (PeerRefused, PeerSilent):  # it has no storage commitment, or not for us
         pass
     except PeerUnavailable as error:  # it may yet report
         promised = error
     try:
-        return confirm_by(Means.FIND, peer, wanted, commitments)
+        return confirm_by(ConfirmBy.FIND, peer, wanted, commitments)
     except (PeerRefused, PeerSilent):
         if promised:
             raise promised from None

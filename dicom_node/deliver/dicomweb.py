@@ -11,9 +11,9 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
 
 from dicom_node.deliver.confirmation import Confirmation
-from dicom_node.deliver.sop_reference import Reference, read_reference
+from dicom_node.deliver.sop_reference import SopReference, read_reference
 from dicom_node.errors import NodeError, NotKept, PeerRefused, PeerUnavailable
-from dicom_node.net.status import failure
+from dicom_node.net.status import error_for_status
 
 TRY_LATER = {408, 425, 429}
 """Client errors that are about the moment; every server error is too."""
@@ -23,7 +23,7 @@ CHUNK_BYTES = 10**6
 
 
 @dataclass(frozen=True)
-class StowPeer:
+class DicomWebPeer:
     """A DICOMweb origin server."""
 
     name: str
@@ -66,7 +66,7 @@ class StowPeer:
         if not answer.ok:
             raise self._http_failure(answer)
 
-    def _listed(self, wanted: Reference) -> set[str]:
+    def _listed(self, wanted: SopReference) -> set[str]:
         """Return the SOP Instance UIDs that the server lists for one object."""
         with self.errors_told():
             found = self.client().search_for_instances(
@@ -125,7 +125,7 @@ class StowPeer:
     def _failed(self, answer: Dataset) -> NodeError | None:
         """Return the error of the first instance that the answer says was not stored."""
         for item in answer.get("FailedSOPSequence", []):
-            return failure(self.name, int(item.get("FailureReason", 0)))
+            return error_for_status(self.name, int(item.get("FailureReason", 0)))
         return None
 
     def _unreachable(self, error: Exception) -> PeerUnavailable:

@@ -10,7 +10,7 @@ from dicom_node.errors import PeerRefused
 
 
 @dataclass(frozen=True)
-class Reference:
+class SopReference:
     """The UIDs of one object."""
 
     sop_class_uid: str
@@ -19,7 +19,7 @@ class Reference:
     series_uid: str
 
 
-def read_reference(path: Path) -> Reference:
+def read_reference(path: Path) -> SopReference:
     """Return the UIDs of the object in a file.
 
     Raises:
@@ -28,6 +28,6 @@ def read_reference(path: Path) -> Reference:
     keywords = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
     try:
         header = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
-        return Reference(*(str(header[keyword].value) for keyword in keywords))
+        return SopReference(*(str(header[keyword].value) for keyword in keywords))
     except (InvalidDicomError, KeyError) as error:
         raise PeerRefused(f"{path} is no DICOM object: {error}") from error

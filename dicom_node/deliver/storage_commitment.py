@@ -8,10 +8,10 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.events import EventHandlerType
 
-from dicom_node.deliver.sop_reference import Reference
+from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.errors import NotKept, PeerRefused, PeerUnavailable
-from dicom_node.net.application_entity import Entity
-from dicom_node.net.commitments import COMMITTED, Commitments, Question, on_n_event_report
+from dicom_node.net.application_entity import ApplicationEntity
+from dicom_node.net.commitments import COMMITTED, CommitmentRequest, Commitments, on_n_event_report
 
 PUSH_MODEL = UID("1.2.840.10008.1.20.1")
 WELL_KNOWN_INSTANCE = UID("1.2.840.10008.1.20.1.1")
@@ -34,7 +34,7 @@ REASONS = {
 
 
 def require_committed(
-    peer: Entity, wanted: Reference, commitments: Commitments, report_s: float
+    peer: ApplicationEntity, wanted: SopReference, commitments: Commitments, report_s: float
 ) -> None:
     """Return once the peer has reported that it keeps the object.
 
@@ -43,7 +43,7 @@ def require_committed(
         PeerUnavailable: no report came within `report_s`; one that comes later is not lost.
         PeerRefused: it does not offer storage commitment, or not for this.
     """
-    question = Question(peer.name, wanted.instance_uid)
+    question = CommitmentRequest(peer.name, wanted.instance_uid)
     reason = commitments.answer(question, 0)
     if reason is None:
         reason = _ask(peer, wanted, commitments, question, report_s)
@@ -60,7 +60,11 @@ def require_committed(
 
 
 def _ask(
-    peer: Entity, wanted: Reference, commitments: Commitments, question: Question, report_s: float
+    peer: ApplicationEntity,
+    wanted: SopReference,
+    commitments: Commitments,
+    question: CommitmentRequest,
+    report_s: float,
 ) -> int | None:
     report = _ReportHere(commitments)
     context = PUSH_MODEL, ImplicitVRLittleEndian
@@ -107,7 +111,7 @@ class _ReportHere:
         return on_n_event_report(event, self._commitments)
 
 
-def _request(transaction: str, wanted: Reference) -> Dataset:
+def _request(transaction: str, wanted: SopReference) -> Dataset:
     item, request = Dataset(), Dataset()
     item.ReferencedSOPClassUID = wanted.sop_class_uid
     item.ReferencedSOPInstanceUID = wanted.instance_uid

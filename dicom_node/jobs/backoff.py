@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Patience:
+class Backoff:
     """Pauses that double up to a longest one."""
 
     first_s: float = 5.0

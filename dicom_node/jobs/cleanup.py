@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.error_location import placed
+from dicom_node.error_location import error_location
 from dicom_node.errors import NodeError
 from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
@@ -61,7 +61,7 @@ def kept_tidy(
             except (OSError, SQLAlchemyError, NodeError) as error:
                 logger.warning("could not tidy up: %s", error, extra={"action": "sweep"})
             except Exception as error:  # the edge of this thread: the next round may do better
-                said = f"unforeseen {placed(error)}"
+                said = f"unforeseen {error_location(error)}"
                 logger.warning("could not tidy up: %s", said, extra={"action": "sweep"})
             stop.wait(EVERY_S)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
 from dicom_node.jobs.job import arguments
-from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, Pace
+from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
 from dicom_node.jobs.workflows import (
     DELIVER,
     DELIVERIES_AT_ONCE,
@@ -44,13 +44,13 @@ def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> 
 
 
 @contextmanager
-def running(
+def run_jobs(
     worker: Worker,
     *,
     database_url: str,
     executor: str,
     peers: Sequence[str],
-    pace: Pace,
+    pace: PollingRate,
     at_once: int = 1,
 ) -> Iterator[None]:
     """Run jobs, those left over from the last time first, while the block lasts.

@@ -20,7 +20,7 @@ LINGER_S = 5.0
 device to the next, or from the last to the delivery."""
 
 
-class Pace:
+class PollingRate:
     """The pace at which queues are looked at."""
 
     def __init__(self, linger_s: float = LINGER_S) -> None:

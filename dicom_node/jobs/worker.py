@@ -11,16 +11,16 @@ from typing import Any
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer import Peer
 from dicom_node.deliver.sop_reference import read_reference
-from dicom_node.error_location import placed
+from dicom_node.error_location import error_location
 from dicom_node.errors import NodeError, NotKept, PeerRefused, Unforeseen
-from dicom_node.jobs.backoff import Patience
+from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import process
-from dicom_node.pipeline.segmenter import Methods
+from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.objects import SEG, Profile, item_name
 from engine.errors import EngineError
-from engine.serving.turns import Turns
+from engine.serving.turns import DeviceQueue
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +32,16 @@ JobProgress = Callable[[str, int, int], None]
 class SeriesWorker:
     """Segments series and delivers results; answers in JSON's own types."""
 
-    methods: Methods
+    methods: Segmenter
     data: DataFolder
     peers: Mapping[str, Peer]
     profiles: Mapping[str, Profile]
     """What each of the peers gets."""
-    patience: Patience
+    patience: Backoff
     progress: JobProgress
     viewer: str | None = None
     """`ViewerSection.url`, if there is a viewer."""
-    turns: Turns = field(default_factory=Turns)
+    turns: DeviceQueue = field(default_factory=DeviceQueue)
     """Who is next on the device."""
 
     def segment(
@@ -147,7 +147,7 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
         raise
     except Exception as error:
         told = Unforeseen(
-            f"unforeseen {placed(error)}; its words may name the patient, so they are kept back"
+            f"unforeseen {error_location(error)}; the message may name the patient and is withheld"
         )
         logger.error("failed: %s", told, extra=extra)
         raise told from None

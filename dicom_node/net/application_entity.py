@@ -12,9 +12,9 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiat
 from pynetdicom.presentation import build_context
 
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
-from dicom_node.net.connection import on_connection
-from dicom_node.net.reactor import rest_for_certain
-from dicom_node.net.shutdown import SETTLE_S, hang_up
+from dicom_node.net.connection import prepare_connection
+from dicom_node.net.reactor import install_reactor_pause
+from dicom_node.net.shutdown import SETTLE_S, close_connection
 
 Context = tuple[UID, UID]
 """SOP class and transfer syntax."""
@@ -27,7 +27,7 @@ TRANSIENT_REJECTION = 2
 
 
 @dataclass(frozen=True)
-class Entity:
+class ApplicationEntity:
     """An application entity at an address."""
 
     name: str
@@ -67,8 +67,8 @@ class Entity:
             ae_title=self.ae_title,
             ext_neg=list(roles),
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, on_connection, [self.answer_s, ANSWER_BYTES]),
-                (evt.EVT_CONN_OPEN, rest_for_certain),
+                (evt.EVT_CONN_OPEN, prepare_connection, [self.answer_s, ANSWER_BYTES]),
+                (evt.EVT_CONN_OPEN, install_reactor_pause),
                 *handlers,
             ],
         )
@@ -81,7 +81,7 @@ class Entity:
         finally:
             if association.is_established and association.dul.is_alive():
                 _release(association)
-            hang_up(association)  # also where the thread that should have done so has died
+            close_connection(association)  # also where the thread that should have done so has died
 
     def unaccepted(self, contexts: Collection[Context]) -> PeerRefused:
         """Return the error of a peer that does not accept these contexts."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pydicom import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from dicom_node.deliver.sop_reference import Reference
+from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.errors import NotKept, PeerRefused
-from dicom_node.net.application_entity import Entity
+from dicom_node.net.application_entity import ApplicationEntity
 
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 
@@ -15,7 +15,7 @@ SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
 """Statuses of C-FIND (PS3.4 table C.4-1)."""
 
 
-def find(peer: Entity, identifier: Dataset) -> Iterator[Dataset]:
+def find(peer: ApplicationEntity, identifier: Dataset) -> Iterator[Dataset]:
     """Yield what matches `identifier`.
 
     Raises:
@@ -34,7 +34,7 @@ def find(peer: Entity, identifier: Dataset) -> Iterator[Dataset]:
                 )
 
 
-def require_found(peer: Entity, wanted: Reference) -> None:
+def require_found(peer: ApplicationEntity, wanted: SopReference) -> None:
     """Return if a search shows the object.
 
     Raises:

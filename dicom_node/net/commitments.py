@@ -30,7 +30,7 @@ class ReportStatus(IntEnum):
 
 
 @dataclass(frozen=True)
-class Question:
+class CommitmentRequest:
     """Whether a peer keeps an object."""
 
     peer: str
@@ -42,10 +42,10 @@ class Commitments:
 
     def __init__(self) -> None:
         self._news = threading.Condition()
-        self._asked: dict[str, Question] = {}
-        self._reasons: dict[Question, int] = {}
+        self._asked: dict[str, CommitmentRequest] = {}
+        self._reasons: dict[CommitmentRequest, int] = {}
 
-    def ask(self, question: Question) -> str:
+    def ask(self, question: CommitmentRequest) -> str:
         """Return a new Transaction UID (0008,1195) under which the answer will be known."""
         transaction = str(generate_uid(prefix=None))
         with self._news:
@@ -68,7 +68,7 @@ class Commitments:
                 self._news.notify_all()
         return True
 
-    def answer(self, question: Question, wait_s: float) -> int | None:
+    def answer(self, question: CommitmentRequest, wait_s: float) -> int | None:
         """Return `COMMITTED` or why not, to whichever request the report came; None: not yet.
 
         What was answered is forgotten: asking again asks anew.

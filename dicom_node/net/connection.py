@@ -23,18 +23,20 @@ ASSOCIATE_BYTES = 1 << 20
 """No association request is longer: they name transfer syntaxes, and no maximum binds them."""
 
 
-def on_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
+def prepare_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
     """Prepare a new connection: no read or write waits longer, and no PDU is much longer.
 
     One that cannot be prepared is closed: its waits would have no end.
     """
     dul = event.assoc.dul
     try:
-        outgoing = Outgoing()
+        outgoing = WakingQueue()
     except OSError:  # too many files are open
         _give_up(cast(AssociationSocket, dul.socket))
         raise  # pynetdicom logs it
-    wire = Wire(cast(AssociationSocket, dul.socket), outgoing, max(pdu_bytes, ASSOCIATE_BYTES))
+    wire = WakingSocket(
+        cast(AssociationSocket, dul.socket), outgoing, max(pdu_bytes, ASSOCIATE_BYTES)
+    )
     wire.limit(timeout_s)
     # At this moment nothing waits in the queue, and its thread does not wait for anything.
     dul.socket, dul.to_provider_queue, dul._run_loop_delay = wire, outgoing, 0
@@ -47,7 +49,7 @@ def _give_up(plain: AssociationSocket) -> None:
         connection.close()  # pynetdicom does not if the peer was faster
 
 
-class Outgoing(queue.Queue[Any]):
+class WakingQueue(queue.Queue[Any]):
     """What this side wants to send; whoever waits for the wire is woken by it."""
 
     def __init__(self) -> None:
@@ -65,10 +67,10 @@ class Outgoing(queue.Queue[Any]):
             self._bell.send(b"\0")
 
 
-class Wire(AssociationSocket):
+class WakingSocket(AssociationSocket):
     """An association's socket: waits for both sides, times every read, bounds every PDU."""
 
-    def __init__(self, plain: AssociationSocket, outgoing: Outgoing, longest: int) -> None:
+    def __init__(self, plain: AssociationSocket, outgoing: WakingQueue, longest: int) -> None:
         """Take the place of `plain`; `longest` bytes at most are read at once."""
         vars(self).update(vars(plain))  # its own would announce the connection once more
         self._outgoing = outgoing

@@ -13,7 +13,7 @@ from pynetdicom.events import Event
 from dicom_node.net.shutdown import SETTLE_S
 
 
-class Rest(threading.Event):
+class ReactorPause(threading.Event):
     """Set while the thread may run."""
 
     def __init__(self, association: Association) -> None:
@@ -49,6 +49,6 @@ class Rest(threading.Event):
         return may
 
 
-def rest_for_certain(event: Event) -> None:
+def install_reactor_pause(event: Event) -> None:
     """Give a new connection's association its place to rest, before its thread begins."""
-    event.assoc._reactor_checkpoint = Rest(event.assoc)
+    event.assoc._reactor_checkpoint = ReactorPause(event.assoc)

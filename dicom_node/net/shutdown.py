@@ -20,7 +20,7 @@ AWAITING_REQUEST = "Sta2"
 """State of a connection before its association request has come (PS3.8 9.2.1)."""
 
 
-def on_disconnected(event: Event) -> None:
+def end_unrequested(event: Event) -> None:
     """Let an association that never began end with its connection.
 
     Otherwise it waits for its request until `acse_timeout`, and counts as open: a health check each
@@ -32,7 +32,7 @@ def on_disconnected(event: Event) -> None:
         dul.to_user_queue.put(nothing)
 
 
-class PromptAE(AE):
+class ImmediateShutdownAE(AE):
     """An application entity that ends at once, also where a peer does not answer."""
 
     def shutdown(self) -> None:
@@ -46,15 +46,15 @@ class PromptAE(AE):
             if association.is_established:
                 association.abort(block=False)
             else:
-                hang_up(association)
+                close_connection(association)
         _join(still)
         for association in still:
-            hang_up(association)
+            close_connection(association)
         _join(still)
         super().shutdown()
 
 
-def hang_up(association: Association) -> None:
+def close_connection(association: Association) -> None:
     """Let reading and writing end; the thread that does it closes what is left, if it lives."""
     wire = association.dul.socket
     connection = wire.socket if wire is not None else None

@@ -23,7 +23,7 @@ def is_stored(status: int) -> bool:
     return status in (0x0000, 0x0001, 0x0107, 0x0116) or status >> 12 == 0xB
 
 
-def failure(peer: str, status: int) -> NodeError:
+def error_for_status(peer: str, status: int) -> NodeError:
     """Return the error that a failure status asks for.
 
     Error Comment (0000,0902) is not repeated: some archives name the patient in it.

@@ -12,18 +12,18 @@ from types import FrameType
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
-from dicom_node.jobs.backoff import Patience
+from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.cleanup import kept_tidy
-from dicom_node.jobs.dbos_runtime import running
-from dicom_node.jobs.polling import Pace
+from dicom_node.jobs.dbos_runtime import run_jobs
+from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer
 from dicom_node.node.receiving import receiving
-from dicom_node.node.startup import OpenDevice, Opening, opening
-from dicom_node.node.status_server import state_told
-from dicom_node.node.warm_up import rehearse, to_methods
-from dicom_node.pipeline.segmenter import Method, Methods
+from dicom_node.node.startup import OpenDevice, StartingNode, starting
+from dicom_node.node.status_server import serve_status
+from dicom_node.node.warm_up import to_methods, warm_up_highdicom
+from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
 from engine.device import SaysMemory
 
@@ -47,7 +47,7 @@ def unwatched(job: str, done: int, of: int) -> None:
     """Be told how far a job is, for nobody."""
 
 
-def serve(opened: Opening) -> None:
+def serve(opened: StartingNode) -> None:
     """Run the node until it is told to stop by SIGINT or SIGTERM.
 
     Raises:
@@ -80,12 +80,12 @@ def running_node(
         progress: told how far the device is with which job.
         open_device: opens what computes, in place of the devices that Hepar knows.
     """
-    with opening(settings, open_device) as opened, working(opened, progress) as node:
+    with starting(settings, open_device) as opened, working(opened, progress) as node:
         yield node
 
 
 @contextmanager
-def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node]:
+def working(opened: StartingNode, progress: JobProgress = unwatched) -> Iterator[Node]:
     """Let a node work while the block lasts; it listens once its device has passed the gate.
 
     Raises:
@@ -98,10 +98,10 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
         opened.device.result()  # not in the first job only: who cannot serve should not start
         method = methods.now()
         commitments = Commitments()
-        pace = Pace()
+        pace = PollingRate()
         worker = _worker(methods, data, settings, _hurrying(pace, progress), commitments)
         stack.enter_context(
-            running(
+            run_jobs(
                 worker,
                 database_url=url,
                 executor=opened.name,
@@ -113,15 +113,15 @@ def working(opened: Opening, progress: JobProgress = unwatched) -> Iterator[Node
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = method.algorithm.digest
         reception = stack.enter_context(receiving(spool, digest, settings, commitments, pace.hurry))
-        http = stack.enter_context(state_told(settings, method.algorithm))
+        http = stack.enter_context(serve_status(settings, method.algorithm))
         stack.enter_context(kept_tidy(url, spool, data, keep_for))
         seconds = perf_counter() - opened.begun
         _say_started(settings.node.ae_title, reception.address, method, seconds)
-        rehearse()
+        warm_up_highdicom()
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
-def _hurrying(pace: Pace, progress: JobProgress) -> JobProgress:
+def _hurrying(pace: PollingRate, progress: JobProgress) -> JobProgress:
     """Pass progress on; a series that is on the device will soon be delivered."""
 
     def told(job: str, done: int, of: int) -> None:
@@ -131,13 +131,13 @@ def _hurrying(pace: Pace, progress: JobProgress) -> JobProgress:
     return told
 
 
-def _at_once(method: Method) -> int:
+def _at_once(method: SegmentationSetup) -> int:
     """Return how many series to work on: a GPU leaves the processor free for another."""
     return 2 if isinstance(method.device, SaysMemory) else 1
 
 
 def _worker(
-    methods: Methods,
+    methods: Segmenter,
     data: DataFolder,
     settings: Settings,
     progress: JobProgress,
@@ -151,12 +151,14 @@ def _worker(
     wanted = frozenset(item for profile in profiles.values() for item in profile.items)
     methods = replace(methods, items=methods.items | wanted)
     jobs = settings.jobs
-    patience = Patience(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
+    patience = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
     viewer = settings.viewer.url
     return SeriesWorker(methods, data, peers, profiles, patience, progress, viewer)
 
 
-def _say_started(ae_title: str, address: tuple[str, int], method: Method, seconds: float) -> None:
+def _say_started(
+    ae_title: str, address: tuple[str, int], method: SegmentationSetup, seconds: float
+) -> None:
     model = f"{method.algorithm.name} {method.algorithm.version}"
     logger.info(
         "%s listens on %s:%d with model %s on %s",

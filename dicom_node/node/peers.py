@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from dicom_node.config.peers import FolderSettings, PeerSettings, StoreSettings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.deliver.peer import Peer
 from dicom_node.net.commitments import Commitments
@@ -28,7 +28,7 @@ def to_peer(
         return FolderPeer(name, settings.folder)
     if isinstance(settings, StoreSettings):
         return to_store_peer(name, settings, calling_ae_title, commitments)
-    return StowPeer(
+    return DicomWebPeer(
         name,
         settings.url,
         user=settings.user,

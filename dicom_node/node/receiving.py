@@ -10,9 +10,9 @@ from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.dbos_runtime import job_id, submit
 from dicom_node.net.commitments import Commitments
 from dicom_node.receive.scp import Limits, listen
-from dicom_node.receive.series_assembler import Assembler, ReceivedSeries
+from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
-from dicom_node.selection.priority import Urgency
+from dicom_node.selection.priority import PriorityRules
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Reception:
 
     address: tuple[str, int]
     expect: Callable[[str, int], None]
-    """`Assembler.expect`, for whoever knows how many instances a series has."""
+    """`SeriesAssembler.expect`, for whoever knows how many instances a series has."""
 
 
 @contextmanager
@@ -42,8 +42,8 @@ def receiving(
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
     """
-    urgency = Urgency(**settings.urgent.model_dump())
-    assembler = Assembler(
+    urgency = PriorityRules(**settings.urgent.model_dump())
+    assembler = SeriesAssembler(
         spool,
         lambda series: queue(series, model_digest, urgency),
         quiet_s=settings.receive.quiet_s,
@@ -58,10 +58,10 @@ def receiving(
         assembler.stop()
 
 
-def queue(series: ReceivedSeries, model_digest: str, urgency: Urgency) -> None:
+def queue(series: ReceivedSeries, model_digest: str, urgency: PriorityRules) -> None:
     """Make a job of a series, if it is not one already."""
     job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
-    urgent = urgency.asks_of(series.paths)
+    urgent = urgency.is_urgent(series.paths)
     submit(job, series.study_uid, series.series_uid, series.paths, urgent=urgent)
     extra = {"action": "queue", "job": job, "series": series.series_uid}
     haste = ", urgent" if urgent else ""
@@ -70,7 +70,7 @@ def queue(series: ReceivedSeries, model_digest: str, urgency: Urgency) -> None:
 
 @contextmanager
 def _listening(
-    spool: Spool, assembler: Assembler, settings: Settings, commitments: Commitments | None
+    spool: Spool, assembler: SeriesAssembler, settings: Settings, commitments: Commitments | None
 ) -> Iterator[tuple[str, int]]:
     node, limits = settings.node, Limits(associations=settings.receive.max_associations)
     try:

@@ -21,7 +21,7 @@ OpenDevice = Callable[[Model, Settings], Device]
 
 
 @dataclass(frozen=True)
-class Opening:
+class StartingNode:
     """A node that is about to work."""
 
     begun: float
@@ -37,7 +37,7 @@ class Opening:
 
 
 @contextmanager
-def opening(settings: Settings, open_device: OpenDevice | None = None) -> Iterator[Opening]:
+def starting(settings: Settings, open_device: OpenDevice | None = None) -> Iterator[StartingNode]:
     """Claim the data folder while the block lasts, read the model, and begin to open a device.
 
     Raises:
@@ -45,9 +45,9 @@ def opening(settings: Settings, open_device: OpenDevice | None = None) -> Iterat
         ModelNotFound, BrokenModel: the model folder is not what it should be.
     """
     begun, data = perf_counter(), DataFolder(settings.node.data)
-    with data.claimed() as name, ThreadPoolExecutor(1, "opening") as aside:
+    with data.claimed() as name, ThreadPoolExecutor(1, "starting") as aside:
         model, fleet = to_fleet(settings, open_device)
-        yield Opening(begun, settings, data, name, model, fleet, aside.submit(fleet.device))
+        yield StartingNode(begun, settings, data, name, model, fleet, aside.submit(fleet.device))
 
 
 def to_fleet(settings: Settings, open_device: OpenDevice | None = None) -> tuple[Model, Fleet]:

@@ -35,7 +35,7 @@ Respond = Callable[[str, Mapping[str, list[str]]], Answer]
 
 
 @contextmanager
-def state_told(settings: Settings, algorithm: Algorithm) -> Iterator[tuple[str, int] | None]:
+def serve_status(settings: Settings, algorithm: Algorithm) -> Iterator[tuple[str, int] | None]:
     """Tell the state of jobs while the block lasts, where that is asked for.
 
     Raises:

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from dicom_node.config.settings import Settings
-from dicom_node.pipeline.segmenter import Methods
+from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.phantom import write_truth
 from dicom_node.selection.rules import Rules
 from engine.model import Model
@@ -13,12 +13,12 @@ from engine.phantom import make_phantom
 from engine.serving.fleet import Fleet
 
 
-def to_methods(settings: Settings, model: Model, fleet: Fleet) -> Methods:
+def to_methods(settings: Settings, model: Model, fleet: Fleet) -> Segmenter:
     """Return how series are segmented: on the first device, in order, that can."""
-    return Methods(model, Rules(**settings.select.model_dump()), fleet)
+    return Segmenter(model, Rules(**settings.select.model_dump()), fleet)
 
 
-def rehearse() -> threading.Thread:
+def warm_up_highdicom() -> threading.Thread:
     """Write one small SEG aside, so that the first real one need not wait for highdicom's tables.
 
     They take half a second to load.

@@ -9,10 +9,10 @@ from pydicom import Dataset
 from dicom_node.errors import NothingFound
 from dicom_node.logs import note, step
 from dicom_node.pipeline.outcome import Outcome, Verdict, to_outcome
-from dicom_node.pipeline.segmenter import Method
-from dicom_node.results.make import Findings, encode_verified, make_others, make_seg
-from dicom_node.results.objects import SEG, Kind
-from dicom_node.selection.why_not import why_not
+from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
+from dicom_node.results.objects import SEG, ObjectKind
+from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
 from dicom_node.series.volume import read_series, to_volume
 from engine.durable_files import write_durably
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 def process(
     paths: Sequence[Path],
     target: Path,
-    method: Method,
+    method: SegmentationSetup,
     *,
     series: str,
     progress: Progress | None = None,
@@ -52,7 +52,7 @@ def process(
         sources = read_series(
             paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
         )
-        if reason := why_not(sources, method.rules):
+        if reason := exclusion_reason(sources, method.rules):
             return Outcome(Verdict.NOT_SELECTED, reason, slices=len(sources))
         volume = to_volume(sources)
         for source in sources:
@@ -63,10 +63,10 @@ def process(
         measured = measure(volume, made.label_map)
         quality = judge(made, measured)
     wanted = {item.kind for item in method.items}
-    picture = draw_contours(volume, made.label_map) if Kind.MONTAGE in wanted else None
+    picture = draw_contours(volume, made.label_map) if ObjectKind.MONTAGE in wanted else None
     del volume
     algorithm, labels = method.algorithm, made.label_map
-    found = Findings(sources, algorithm, labels, measured, quality, picture, _remarks(sources))
+    found = SeriesResult(sources, algorithm, labels, measured, quality, picture, _remarks(sources))
     with step(logger, "write", series, seconds):
         try:
             seg = make_seg(found)

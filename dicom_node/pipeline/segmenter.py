@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dicom_node.pipeline.outcome import Outcome
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.objects import SEG, Item
+from dicom_node.results.objects import SEG, ResultObject
 from dicom_node.selection.rules import Rules
 from engine.device import Device
 from engine.errors import DeviceFailed
@@ -14,29 +14,29 @@ from engine.serving.fleet import Fleet
 
 
 @dataclass(frozen=True)
-class Method:
+class SegmentationSetup:
     """How a series becomes a SEG."""
 
     device: Device
     algorithm: Algorithm
     rules: Rules
-    items: frozenset[Item] = frozenset({SEG})
+    items: frozenset[ResultObject] = frozenset({SEG})
     """What is made of a series for any destination; the SEG always is."""
     derive_frame_of_reference: bool = False
     """Give a series without a frame of reference one made from its UID; the SEG says so."""
 
 
 @dataclass(frozen=True)
-class Methods:
+class Segmenter:
     """The model and the rules, and the devices that may serve."""
 
     model: Model
     rules: Rules
     fleet: Fleet
-    items: frozenset[Item] = frozenset({SEG})
+    items: frozenset[ResultObject] = frozenset({SEG})
     """What is made of a series for any destination; the SEG always is."""
 
-    def now(self) -> Method:
+    def now(self) -> SegmentationSetup:
         """Return how a series that begins now is segmented.
 
         Raises:
@@ -44,7 +44,7 @@ class Methods:
         """
         return to_method(self.model, self.fleet.device(), self.rules, self.items)
 
-    def run(self, work: Callable[[Method], Outcome]) -> Outcome:
+    def run(self, work: Callable[[SegmentationSetup], Outcome]) -> Outcome:
         """Do a job; should its device fail, do all of it again on the next device in order.
 
         Raises:
@@ -58,7 +58,9 @@ class Methods:
                 self.fleet.leave(method.device, error)
 
 
-def to_method(model: Model, device: Device, rules: Rules, items: frozenset[Item]) -> Method:
+def to_method(
+    model: Model, device: Device, rules: Rules, items: frozenset[ResultObject]
+) -> SegmentationSetup:
     """Return how a device segments a series."""
     algorithm = Algorithm(model.name, model.version, model.digest, device.name)
-    return Method(device, algorithm, rules, items)
+    return SegmentationSetup(device, algorithm, rules, items)

@@ -20,8 +20,8 @@ from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.receive.events import Association, Listener
-from dicom_node.receive.header import Header, is_uid, read_header
+from dicom_node.receive.events import Association, ReceiveEvents
+from dicom_node.receive.header import InstanceIdentifiers, is_uid, read_header
 from dicom_node.receive.part10 import to_part10
 from dicom_node.receive.spool import Spool
 
@@ -41,7 +41,7 @@ class Instance:
     sender: str
     """AE title of who sent it."""
 
-    def checked_header(self) -> Header:
+    def checked_header(self) -> InstanceIdentifiers:
         """Return what the data set says it is.
 
         Raises:
@@ -68,10 +68,10 @@ class Instance:
         )
 
 
-class Intake:
+class CStoreHandler:
     """Keeps the instances of every association in one spool."""
 
-    def __init__(self, spool: Spool, listener: Listener, at_once: int = 1) -> None:
+    def __init__(self, spool: Spool, listener: ReceiveEvents, at_once: int = 1) -> None:
         """Keep up to `at_once` instances at the same time."""
         self._spool = spool
         self._listener = listener

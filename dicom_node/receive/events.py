@@ -6,7 +6,7 @@ from typing import Protocol
 from dicom_node.receive.header import SeriesKey
 
 
-class Listener(Protocol):
+class ReceiveEvents(Protocol):
     """Hears what becomes of associations; must return at once."""
 
     def instance_kept(self, association: "Association", series: SeriesKey) -> None:
@@ -23,7 +23,7 @@ class Association(Hashable, Protocol):
         """Tell whether more may still come; pynetdicom's association is a thread."""
 
 
-class Deaf:
+class NullReceiveEvents:
     """A listener that does not listen."""
 
     def instance_kept(self, association: Association, series: SeriesKey) -> None:

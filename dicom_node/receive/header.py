@@ -40,7 +40,7 @@ class SeriesKey:
 
 
 @dataclass(frozen=True)
-class Header:
+class InstanceIdentifiers:
     """The UIDs under which an instance is known."""
 
     sop_class_uid: str
@@ -53,7 +53,7 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
-def read_header(data_set: bytes, transfer_syntax: UID) -> Header:
+def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     """Return the UIDs in an encoded data set that comes without file meta information.
 
     Raises:
@@ -73,7 +73,7 @@ def read_header(data_set: bytes, transfer_syntax: UID) -> Header:
         raise RejectedInstance(
             f"the data set cannot be read: {error}", StoreStatus.CANNOT_UNDERSTAND
         ) from error
-    return Header(
+    return InstanceIdentifiers(
         sop_class_uid=_uid(found, SOP_CLASS),
         instance_uid=_uid(found, SOP_INSTANCE),
         series=SeriesKey(_uid(found, STUDY), _uid(found, SERIES)),

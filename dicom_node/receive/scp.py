@@ -14,10 +14,10 @@ from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.net.commitments import Commitments, on_n_event_report
-from dicom_node.net.connection import on_connection
-from dicom_node.net.shutdown import PromptAE, on_disconnected
-from dicom_node.receive.c_store_handler import Intake
-from dicom_node.receive.events import Deaf, Listener
+from dicom_node.net.connection import prepare_connection
+from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
+from dicom_node.receive.c_store_handler import CStoreHandler
+from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 
 VERIFICATION = UID("1.2.840.10008.1.1")
@@ -49,7 +49,7 @@ def listen(
     ae_title: str,
     address: tuple[str, int],
     spool: Spool,
-    listener: Listener | None = None,
+    listener: ReceiveEvents | None = None,
     limits: Limits = Limits(),
     commitments: Commitments | None = None,
 ) -> ThreadedAssociationServer:
@@ -59,14 +59,14 @@ def listen(
         The running server. `server.socket.getsockname()` is its address; `server.ae.shutdown()`
         aborts what is open and ends it.
     """
-    listener = listener or Deaf()
+    listener = listener or NullReceiveEvents()
     server = receiver(ae_title, limits).start_server(
         address,
         block=False,
         evt_handlers=[
-            (evt.EVT_CONN_OPEN, on_connection, [limits.network_s, limits.pdu_bytes]),
-            (evt.EVT_CONN_CLOSE, on_disconnected),
-            *Intake(spool, listener, limits.associations).handlers(),
+            (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes]),
+            (evt.EVT_CONN_CLOSE, end_unrequested),
+            *CStoreHandler(spool, listener, limits.associations).handlers(),
             (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
             (evt.EVT_RELEASED, on_closed, [listener]),
             (evt.EVT_ABORTED, on_closed, [listener]),
@@ -75,9 +75,9 @@ def listen(
     return cast(ThreadedAssociationServer, server)  # as it is when it does not block
 
 
-def receiver(ae_title: str, limits: Limits = Limits()) -> PromptAE:
+def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     """Return the application entity that receives, with all that it accepts."""
-    ae = PromptAE(ae_title)
+    ae = ImmediateShutdownAE(ae_title)
     ae.maximum_associations = limits.associations
     ae.maximum_pdu_size = limits.pdu_bytes
     ae.acse_timeout = limits.acse_s
@@ -90,6 +90,6 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> PromptAE:
     return ae
 
 
-def on_closed(event: Event, listener: Listener) -> None:
+def on_closed(event: Event, listener: ReceiveEvents) -> None:
     """Tell the listener that nothing more comes from this association."""
     listener.association_closed(event.assoc)

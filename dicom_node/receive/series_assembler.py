@@ -41,7 +41,7 @@ class ReceivedSeries:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class IncomingSeries:
     """A series that is still coming in."""
 
     last_s: float
@@ -55,7 +55,7 @@ class Arrival:
         return any(association.is_alive() for association in self.associations)
 
 
-class Assembler:
+class SeriesAssembler:
     """Hands over each series of a spool once it is complete. It is a `scp.Listener`.
 
     Start it before the receiver and stop it after: `start` clears away half-written files.
@@ -91,7 +91,7 @@ class Assembler:
         self.on_soon = on_soon
         self._clock = clock
         self._lock = threading.Lock()
-        self._arriving: dict[SeriesKey, Arrival] = {}
+        self._arriving: dict[SeriesKey, IncomingSeries] = {}
         self._expected: dict[str, int] = {}
         self._news = threading.Event()
         self._stopping = False
@@ -114,7 +114,7 @@ class Assembler:
         from_s = self._clock() + max(0.0, self.resend_s - self.quiet_s)
         with self._lock:
             for series in self.spool.series():
-                self._arriving.setdefault(series, Arrival(from_s))
+                self._arriving.setdefault(series, IncomingSeries(from_s))
 
     def expect(self, series_uid: str, count: int) -> None:
         """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.
@@ -129,8 +129,10 @@ class Assembler:
     def instance_kept(self, association: Association, series: SeriesKey) -> None:
         """Note that an instance of the series is safe in the spool."""
         with self._lock:
-            before = self._arriving.get(series, Arrival(0.0))
-            self._arriving[series] = Arrival(self._clock(), before.associations | {association})
+            before = self._arriving.get(series, IncomingSeries(0.0))
+            self._arriving[series] = IncomingSeries(
+                self._clock(), before.associations | {association}
+            )
             watched = before.associations and series.series_uid not in self._expected
         if not watched:  # otherwise the watcher has a deadline, which only moved further away
             self._news.set()
@@ -166,12 +168,12 @@ class Assembler:
         except OSError:  # the disk cannot say now: the quiet time will do
             return False
 
-    def _wait_s(self, arrival: Arrival) -> float:
+    def _wait_s(self, arrival: IncomingSeries) -> float:
         if arrival.sending:
             return max(self.quiet_s, 0.05)  # its end is news; this is for an end that made none
         return arrival.last_s + self.quiet_s - self._clock()
 
-    def _complete(self, series: SeriesKey, arrival: Arrival) -> None:
+    def _complete(self, series: SeriesKey, arrival: IncomingSeries) -> None:
         with self._lock:
             if self._arriving[series] != arrival:  # something came while we looked
                 return
@@ -185,7 +187,7 @@ class Assembler:
                 extra={"action": "hand_over_failed", "series": series.series_uid},
             )
             with self._lock:
-                self._arriving.setdefault(series, Arrival(self._clock() + TRY_AGAIN_S))
+                self._arriving.setdefault(series, IncomingSeries(self._clock() + TRY_AGAIN_S))
 
     def _offer(self, series: SeriesKey) -> None:
         if paths := self.spool.paths(series):  # otherwise removed: it was handed over before

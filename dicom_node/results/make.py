@@ -10,7 +10,7 @@ from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
 from dicom_node.results.attributes.uids import ResultUids, result_uids
 from dicom_node.results.montage import to_montage, verify_montage
-from dicom_node.results.objects import SEG, Form, Item, Kind
+from dicom_node.results.objects import SEG, ObjectKind, ResultObject, SegForm
 from dicom_node.results.report import to_report
 from dicom_node.results.rtstruct import to_rtstruct
 from dicom_node.results.seg import encode, to_seg
@@ -23,7 +23,7 @@ from engine.volume import LabelMap
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class SeriesResult:
     """What is known of a series."""
 
     sources: Sequence[Dataset]
@@ -36,13 +36,13 @@ class Findings:
     remarks: Sequence[str] = ()
     """What a reader of the SEG should know of its sources."""
 
-    def uids(self, item: Item) -> ResultUids:
+    def uids(self, item: ResultObject) -> ResultUids:
         """Return the UIDs of an object that is made of this."""
         instances = (str(source.SOPInstanceUID) for source in self.sources)
         return result_uids(instances, self.algorithm.digest, "" if item == SEG else item.name)
 
 
-def make_seg(findings: Findings, form: Form = SEG.form) -> Dataset:
+def make_seg(findings: SeriesResult, form: SegForm = SEG.form) -> Dataset:
     """Return the SEG in one of its forms.
 
     Raises:
@@ -53,14 +53,14 @@ def make_seg(findings: Findings, form: Form = SEG.form) -> Dataset:
         findings.label_map,
         findings.sources,
         algorithm=findings.algorithm,
-        uids=findings.uids(Item(Kind.SEG, form)),
+        uids=findings.uids(ResultObject(ObjectKind.SEG, form)),
         encoding=form.encoding,
         lesions=track(findings.measured.lesions, series_uid) if form.per_lesion else None,
         remarks=findings.remarks,
     )
 
 
-def encode_verified(seg: Dataset, findings: Findings, form: Form = SEG.form) -> bytes:
+def encode_verified(seg: Dataset, findings: SeriesResult, form: SegForm = SEG.form) -> bytes:
     """Return a SEG as the bytes of a file that were read back.
 
     Raises:
@@ -73,8 +73,8 @@ def encode_verified(seg: Dataset, findings: Findings, form: Form = SEG.form) -> 
 
 
 def make_others(
-    items: Collection[Item], findings: Findings, seg: Dataset
-) -> Iterator[tuple[Item, bytes]]:
+    items: Collection[ResultObject], findings: SeriesResult, seg: Dataset
+) -> Iterator[tuple[ResultObject, bytes]]:
     """Yield the objects other than the BINARY SEG, each as the bytes of a file that was read back.
 
     Raises:
@@ -82,22 +82,22 @@ def make_others(
     """
     segs = {SEG.form: seg}
     for item in sorted({*items} - {SEG}, key=_segs_first):
-        if item.kind is Kind.SEG:
+        if item.kind is ObjectKind.SEG:
             segs[item.form] = make_seg(findings, item.form)
             yield item, encode_verified(segs[item.form], findings, item.form)
-        elif item.kind is Kind.MONTAGE:
+        elif item.kind is ObjectKind.MONTAGE:
             yield item, _montage(item, findings)
-        elif item.kind is Kind.RTSTRUCT:
+        elif item.kind is ObjectKind.RTSTRUCT:
             yield item, _rtstruct(item, findings)
         else:
             yield item, _report(item, findings, segs[item.form])
 
 
-def _segs_first(item: Item) -> tuple[bool, str]:
-    return item.kind is not Kind.SEG, item.name
+def _segs_first(item: ResultObject) -> tuple[bool, str]:
+    return item.kind is not ObjectKind.SEG, item.name
 
 
-def _montage(item: Item, findings: Findings) -> bytes:
+def _montage(item: ResultObject, findings: SeriesResult) -> bytes:
     assert findings.picture is not None
     uids, algorithm = findings.uids(item), findings.algorithm
     made = to_montage(findings.picture, findings.sources, algorithm=algorithm, uids=uids)
@@ -106,7 +106,7 @@ def _montage(item: Item, findings: Findings) -> bytes:
     return montage
 
 
-def _rtstruct(item: Item, findings: Findings) -> bytes:
+def _rtstruct(item: ResultObject, findings: SeriesResult) -> bytes:
     labels, sources = findings.label_map, findings.sources
     uids, algorithm = findings.uids(item), findings.algorithm
     rtstruct = encode(to_rtstruct(labels, sources, algorithm=algorithm, uids=uids))
@@ -114,7 +114,7 @@ def _rtstruct(item: Item, findings: Findings) -> bytes:
     return rtstruct
 
 
-def _report(item: Item, findings: Findings, seg: Dataset) -> bytes:
+def _report(item: ResultObject, findings: SeriesResult, seg: Dataset) -> bytes:
     report = encode(
         to_report(
             findings.measured,

@@ -19,8 +19,8 @@ from dicom_node.results.attributes.provenance import (
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import refer_to_all
 from dicom_node.results.attributes.uids import ResultUids
-from dicom_node.results.objects import Kind
-from dicom_node.results.series_identity import identify
+from dicom_node.results.objects import ObjectKind
+from dicom_node.results.series_identity import series_identity
 from engine.findings.contours import with_note
 
 
@@ -43,7 +43,7 @@ def to_montage(
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
         study_instance_uid=sources[0].StudyInstanceUID,
-        **identify(Kind.MONTAGE, "montage", sources[0], algorithm, uids),
+        **series_identity(ObjectKind.MONTAGE, "montage", sources[0], algorithm, uids),
     )
     take_origin(montage, sources, algorithm)
     montage.update(lossy_compression(sources))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Kind(StrEnum):
+class ObjectKind(StrEnum):
     """What can be made of a series."""
 
     SEG = "seg"
@@ -22,7 +22,7 @@ class Encoding(StrEnum):
 
 
 @dataclass(frozen=True)
-class Form:
+class SegForm:
     """What a SEG is like; a report refers to the segments of one form."""
 
     encoding: Encoding = Encoding.BINARY
@@ -31,11 +31,11 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Item:
+class ResultObject:
     """One object of a series, as some destination wants it."""
 
-    kind: Kind
-    form: Form = Form()
+    kind: ObjectKind
+    form: SegForm = SegForm()
 
     @property
     def name(self) -> str:
@@ -57,10 +57,10 @@ def item_name(file: Path) -> str:
     return Path(file.stem).suffix.removeprefix(".") or SEG.name
 
 
-FORMED = (Kind.SEG, Kind.REPORT)
+FORMED = (ObjectKind.SEG, ObjectKind.REPORT)
 """Kinds that differ with the form of the SEG."""
 
-SEG = Item(Kind.SEG)
+SEG = ResultObject(ObjectKind.SEG)
 """What is made of every series that has a liver."""
 
 
@@ -68,13 +68,13 @@ SEG = Item(Kind.SEG)
 class Profile:
     """What one destination gets."""
 
-    objects: tuple[Kind, ...] = (Kind.SEG,)
-    form: Form = Form()
+    objects: tuple[ObjectKind, ...] = (ObjectKind.SEG,)
+    form: SegForm = SegForm()
 
     @property
-    def items(self) -> tuple[Item, ...]:
+    def items(self) -> tuple[ResultObject, ...]:
         """Its objects, each once."""
         return tuple(
-            Item(kind, self.form if kind in FORMED else Form())
+            ResultObject(kind, self.form if kind in FORMED else SegForm())
             for kind in dict.fromkeys(self.objects)
         )

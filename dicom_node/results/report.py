@@ -18,8 +18,8 @@ from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.tracking import Tracking, track, track_liver
 from dicom_node.results.attributes.uids import ResultUids, derived_uid
-from dicom_node.results.objects import Kind
-from dicom_node.results.series_identity import identify
+from dicom_node.results.objects import ObjectKind
+from dicom_node.results.series_identity import series_identity
 from engine.findings.measure import Lesion, Measurements, Region
 from engine.findings.quality import Quality
 
@@ -60,7 +60,7 @@ def to_report(
             ],
             title=codes.DCM.ImagingMeasurementReport,
         )[0],
-        **identify(Kind.REPORT, "measurements", sources[0], algorithm, uids),
+        **series_identity(ObjectKind.REPORT, "measurements", sources[0], algorithm, uids),
         is_complete=True,
     )
     take_origin(report, sources, algorithm)

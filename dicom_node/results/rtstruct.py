@@ -18,8 +18,8 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 from dicom_node.results.attributes.provenance import plain, take_origin
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.uids import ResultUids
-from dicom_node.results.objects import Kind
-from dicom_node.results.series_identity import identify
+from dicom_node.results.objects import ObjectKind
+from dicom_node.results.series_identity import series_identity
 from dicom_node.verify.planes import Plane, facing, planes_of, slice_at
 from engine.findings.contours import COLOURS
 from engine.findings.measure import separate_lesions
@@ -43,7 +43,7 @@ def to_rtstruct(
         sop_class_uid=RTStructureSetStorage,
         modality="RTSTRUCT",
         transfer_syntax_uid=ImplicitVRLittleEndian,  # an explicit VR ends an outline at 64 KiB
-        **identify(Kind.RTSTRUCT, "outlines", sources[0], algorithm, uids),
+        **series_identity(ObjectKind.RTSTRUCT, "outlines", sources[0], algorithm, uids),
     )
     take_origin(made, sources, algorithm)
     made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime

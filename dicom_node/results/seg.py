@@ -30,8 +30,8 @@ from dicom_node.results.attributes.segment_description import Algorithm, describ
 from dicom_node.results.attributes.source_images import refer_to_all, references, take_positions
 from dicom_node.results.attributes.tracking import Tracking
 from dicom_node.results.attributes.uids import ResultUids
-from dicom_node.results.objects import Encoding, Kind
-from dicom_node.results.series_identity import identify
+from dicom_node.results.objects import Encoding, ObjectKind
+from dicom_node.results.series_identity import series_identity
 from dicom_node.series.frames import Frame, frames_of
 from engine.findings.measure import separate_lesions
 from engine.volume import Label, LabelMap
@@ -91,7 +91,7 @@ def to_seg(
         segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
         transfer_syntax_uid=SYNTAXES[encoding],
         segment_descriptions=_segments(labels, lesions, algorithm),
-        **identify(Kind.SEG, title, sources[0], algorithm, uids),
+        **series_identity(ObjectKind.SEG, title, sources[0], algorithm, uids),
         content_label="LIVER",
         content_description=plain(
             f"{title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING

@@ -8,13 +8,13 @@ from pydicom import Dataset
 from dicom_node.results.attributes.provenance import LONG_STRING
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.uids import ResultUids
-from dicom_node.results.objects import Kind
+from dicom_node.results.objects import ObjectKind
 
 SERIES_NUMBER_OFFSETS = {
-    Kind.SEG: 9000,
-    Kind.REPORT: 9100,
-    Kind.MONTAGE: 9200,
-    Kind.RTSTRUCT: 9300,
+    ObjectKind.SEG: 9000,
+    ObjectKind.REPORT: 9100,
+    ObjectKind.MONTAGE: 9200,
+    ObjectKind.RTSTRUCT: 9300,
 }
 """Added to the source's Series Number, so that results lie behind the images."""
 
@@ -36,8 +36,8 @@ class Identity(TypedDict):
     series_description: str
 
 
-def identify(
-    kind: Kind, what: str, source: Dataset, algorithm: Algorithm, uids: ResultUids
+def series_identity(
+    kind: ObjectKind, what: str, source: Dataset, algorithm: Algorithm, uids: ResultUids
 ) -> Identity:
     """Return the identity of the one object of its series, which shows `what` of `source`."""
     return Identity(

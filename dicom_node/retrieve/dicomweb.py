@@ -9,11 +9,11 @@ from typing import Any
 from pydicom import Dataset, dcmwrite
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.errors import PeerRefused, PeerUnavailable, RejectedInstance
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
-from dicom_node.retrieve.query import FoundSeries, Wanted
+from dicom_node.retrieve.query import FoundSeries, StudyQuery
 
 AS_IT_IS = (("application/dicom", "*"),)
 """Each instance in the encoding it has."""
@@ -23,17 +23,17 @@ SERIES_FIELDS = ("ProtocolName", "BodyPartExamined")
 
 
 @dataclass(frozen=True)
-class WebSource:
+class DicomWebSource:
     """An archive that speaks DICOMweb."""
 
-    server: StowPeer
+    server: DicomWebPeer
 
     @property
     def name(self) -> str:
         """What the configuration calls it."""
         return self.server.name
 
-    def studies(self, wanted: Wanted) -> Iterator[Dataset]:
+    def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
         """Yield what it tells of each study."""
         client = self.server.client()
         return self._all(

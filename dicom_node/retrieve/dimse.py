@@ -10,14 +10,14 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, build_role
 from pynetdicom.association import Association as DicomAssociation
 
 from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
-from dicom_node.net.application_entity import Entity, accepted
+from dicom_node.net.application_entity import ApplicationEntity, accepted
 from dicom_node.net.c_find_scu import find
-from dicom_node.net.status import failure
-from dicom_node.receive.c_store_handler import Intake
+from dicom_node.net.status import error_for_status
+from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import Association
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
-from dicom_node.retrieve.query import FoundSeries, Wanted
+from dicom_node.retrieve.query import FoundSeries, StudyQuery
 
 STUDY_ROOT_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 STUDY_ROOT_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
@@ -43,17 +43,17 @@ SERIES_KEYS = (
 
 
 @dataclass(frozen=True)
-class EntitySource:
+class DimseSource:
     """An archive that speaks DICOM."""
 
-    entity: Entity
+    entity: ApplicationEntity
 
     @property
     def name(self) -> str:
         """What the configuration calls it."""
         return self.entity.name
 
-    def studies(self, wanted: Wanted) -> Iterator[Dataset]:
+    def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
         """Yield what it tells of each study."""
         keys = dict.fromkeys(STUDY_KEYS, "")
         return find(self.entity, _identifier("STUDY", **{**keys, **wanted.attributes}))
@@ -70,7 +70,7 @@ class EntitySource:
             PeerRefused: it has no C-GET; `hepar pull` does without.
         """
         contexts = [(kind, UID(each)) for kind in IMAGES for each in ALL_TRANSFER_SYNTAXES]
-        handlers = Intake(Spool(folder), Counter(progress)).handlers()
+        handlers = CStoreHandler(Spool(folder), Counter(progress)).handlers()
         roles = [build_role(kind, scp_role=True) for kind in IMAGES]
         get = (STUDY_ROOT_GET, ImplicitVRLittleEndian)
         with self.entity.associated([get, *contexts], handlers, roles) as association:
@@ -117,7 +117,7 @@ class EntitySource:
                 f"{self.name} does not know {ae_title} as a destination; make its address known"
                 " there"
             )
-        return failure(self.name, status.Status)
+        return error_for_status(self.name, status.Status)
 
 
 class Counter:

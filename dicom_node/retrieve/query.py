@@ -12,7 +12,7 @@ DAYS = {"today": 0, "yesterday": 1}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StudyQuery:
     """Which studies: one, or those since a day, or both conditions together."""
 
     study_uid: str = ""

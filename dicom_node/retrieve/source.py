@@ -7,12 +7,12 @@ from typing import Protocol
 from pydicom import Dataset
 
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.peer import Peer
 from dicom_node.errors import BadConfiguration
-from dicom_node.retrieve.dicomweb import WebSource
-from dicom_node.retrieve.dimse import EntitySource
-from dicom_node.retrieve.query import FoundSeries, Wanted
+from dicom_node.retrieve.dicomweb import DicomWebSource
+from dicom_node.retrieve.dimse import DimseSource
+from dicom_node.retrieve.query import FoundSeries, StudyQuery
 
 Progress = Callable[[int], None]
 """Called with how many instances of a series have come."""
@@ -29,7 +29,7 @@ class Source(Protocol):
     def name(self) -> str:
         """What the configuration calls it."""
 
-    def studies(self, wanted: Wanted) -> Iterator[Dataset]:
+    def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
         """Yield what it tells of each study."""
 
     def series(self, study_uid: str) -> Iterator[Dataset]:
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Write every instance of a series below `folder`."""
 
 
-def find(source: Source, wanted: Wanted) -> list[FoundSeries]:
+def find(source: Source, wanted: StudyQuery) -> list[FoundSeries]:
     """Return every series of the studies that are wanted.
 
     Raises:
@@ -64,7 +64,7 @@ def to_source(peer: Peer) -> Source:
         BadConfiguration: the peer is a folder.
     """
     if isinstance(peer, StorePeer):
-        return EntitySource(peer)
-    if isinstance(peer, StowPeer):
-        return WebSource(peer)
+        return DimseSource(peer)
+    if isinstance(peer, DicomWebPeer):
+        return DicomWebSource(peer)
     raise BadConfiguration(f"{peer.name} is a folder; name an archive, or `hepar segment` it")

@@ -21,7 +21,7 @@ PRIORITIES = {"STAT", "HIGH"}
 
 
 @dataclass(frozen=True)
-class Urgency:
+class PriorityRules:
     """What makes a series urgent, beside its own priority; either is enough."""
 
     calling: Sequence[str] = ()
@@ -44,7 +44,7 @@ class Urgency:
             )
         )
 
-    def asks_of(self, paths: Sequence[Path]) -> bool:
+    def is_urgent(self, paths: Sequence[Path]) -> bool:
         """Tell whether a series, known by its files, is urgent; what cannot be read is not."""
         try:
             header = dcmread(

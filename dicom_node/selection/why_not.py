@@ -14,7 +14,7 @@ from pydicom import Dataset
 from dicom_node.selection.rules import Rules
 
 
-def why_not(headers: Sequence[Dataset], rules: Rules) -> str | None:
+def exclusion_reason(headers: Sequence[Dataset], rules: Rules) -> str | None:
     """Return the first rule that the instances of one series break; None: segment them.
 
     Args:
@@ -82,7 +82,7 @@ def _thickness(headers: Sequence[Dataset], rules: Rules) -> str | None:
 
 
 def why_not_described(headers: Sequence[Dataset], rules: Rules) -> str | None:
-    """Return the first of the patterns that the headers break, as `why_not` does."""
+    """Return the first of the patterns that the headers break, as `exclusion_reason` does."""
     for header in headers:
         for keyword, pattern in rules.include.items():
             if not re.search(pattern, _text(header, keyword), re.IGNORECASE):

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
 from dicom_node.series.frames import Frame, is_multi_frame
-from dicom_node.series.kinds import SeriesGeometry, SeriesKind
+from dicom_node.series.kinds import Classification, SeriesKind
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 NUMBERS = {
@@ -31,48 +31,48 @@ SPACING_TOLERANCE_MM = 1e-4
 """How far pixel spacings of one series may differ: 0.05 mm over 512 pixels."""
 
 
-def screen(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def screen(frames: Sequence[Frame]) -> Classification | None:
     """Return the kind of a series that its headers alone give away, or None."""
     checks = (_not_ct, _localizer, _not_hounsfield, _derived, _nameless, _incomplete, _mixed)
     return next(filter(None, (check(frames) for check in checks)), None)
 
 
-def _not_ct(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _not_ct(frames: Sequence[Frame]) -> Classification | None:
     if not frames:
-        return SeriesGeometry(SeriesKind.NOT_CT, 0.0, "there is no instance")
+        return Classification(SeriesKind.NOT_CT, 0.0, "there is no instance")
     modalities = {frame.text("Modality") or "absent" for frame in frames} - {"CT"}
     if modalities:
-        return SeriesGeometry(SeriesKind.NOT_CT, 0.0, f"Modality is {_listed(modalities)}")
+        return Classification(SeriesKind.NOT_CT, 0.0, f"Modality is {_listed(modalities)}")
     allowed = {CTImageStorage, EnhancedCTImageStorage, ""}  # blank: reported as incomplete
     classes = {frame.text("SOPClassUID") for frame in frames} - allowed
     if classes:
-        return SeriesGeometry(SeriesKind.NOT_CT, 0.0, f"SOPClassUID is {_listed(classes)}")
+        return Classification(SeriesKind.NOT_CT, 0.0, f"SOPClassUID is {_listed(classes)}")
     return None
 
 
-def _localizer(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _localizer(frames: Sequence[Frame]) -> Classification | None:
     """ImageType value 3 of a localizer (PS3.3 C.8.2.1.1.1)."""
     found = _count(frames, lambda frame: "LOCALIZER" in frame.words("ImageType"))
     if found == len(frames):
-        return SeriesGeometry(SeriesKind.LOCALIZER, 0.0, f"{found} projection image(s)")
+        return Classification(SeriesKind.LOCALIZER, 0.0, f"{found} projection image(s)")
     detail = f"{found} of {len(frames)} slices are localizers"
-    return SeriesGeometry(SeriesKind.SEVERAL_STACKS, 0.0, detail) if found else None
+    return Classification(SeriesKind.SEVERAL_STACKS, 0.0, detail) if found else None
 
 
-def _not_hounsfield(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _not_hounsfield(frames: Sequence[Frame]) -> Classification | None:
     colours = {frame.text("PhotometricInterpretation") for frame in frames}
     colours -= {"MONOCHROME1", "MONOCHROME2", ""}
     if colours or any(frame.numbers("SamplesPerPixel", 1) not in (None, (1,)) for frame in frames):
         detail = f"pixels are colours ({_listed(colours or {'several samples'})}), not densities"
-        return SeriesGeometry(SeriesKind.DERIVED, 0.0, detail)
+        return Classification(SeriesKind.DERIVED, 0.0, detail)
     units = {frame.text("RescaleType").upper() for frame in frames} - {"HU", ""}
     if units:  # PS3.3 C.11.1.1.2: US is "unspecified"; ED, Z_EFF and the like are no densities
         detail = f"RescaleType is {_listed(units)}, so the values are not Hounsfield units"
-        return SeriesGeometry(SeriesKind.DERIVED, 0.0, detail)
+        return Classification(SeriesKind.DERIVED, 0.0, detail)
     return None
 
 
-def _derived(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _derived(frames: Sequence[Frame]) -> Classification | None:
     types = {
         frame.words("ImageType")
         for frame in frames
@@ -84,7 +84,7 @@ def _derived(frames: Sequence[Frame]) -> SeriesGeometry | None:
     words = " ".join(word for words in types for word in words)
     reformatted = any(word in words for word in REFORMATTED_WORDS)
     kind = SeriesKind.REFORMATTED if reformatted else SeriesKind.DERIVED
-    return SeriesGeometry(kind, 0.0, f"ImageType is {written}")
+    return Classification(kind, 0.0, f"ImageType is {written}")
 
 
 def _only_compressed(frame: Frame) -> bool:
@@ -93,18 +93,18 @@ def _only_compressed(frame: Frame) -> bool:
     return lossy and frame.words("ImageType")[1:3] in (("PRIMARY",), ("PRIMARY", "AXIAL"))
 
 
-def _nameless(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _nameless(frames: Sequence[Frame]) -> Classification | None:
     for keyword in UIDS:
         if count := _count(frames, lambda frame: not frame.text(keyword)):  # noqa: B023
             detail = f"{keyword} is blank in {count} of {len(frames)} slices"
-            return SeriesGeometry(SeriesKind.INCOMPLETE, 0.0, detail)
+            return Classification(SeriesKind.INCOMPLETE, 0.0, detail)
     return None
 
 
-def _incomplete(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _incomplete(frames: Sequence[Frame]) -> Classification | None:
     for frame in frames:
         if fault := _fault(frame):
-            return SeriesGeometry(SeriesKind.INCOMPLETE, 0.0, f"{fault} in {frame.name}")
+            return Classification(SeriesKind.INCOMPLETE, 0.0, f"{fault} in {frame.name}")
     return None
 
 
@@ -139,18 +139,18 @@ def _is_whole(frame: Frame, keyword: str) -> bool:
         return False
 
 
-def _mixed(frames: Sequence[Frame]) -> SeriesGeometry | None:
+def _mixed(frames: Sequence[Frame]) -> Classification | None:
     for keyword in ONE_PER_SERIES:
         if (count := len({frame.text(keyword) for frame in frames})) > 1:
-            return SeriesGeometry(SeriesKind.MIXED, 0.0, f"{count} different {keyword}")
+            return Classification(SeriesKind.MIXED, 0.0, f"{count} different {keyword}")
     sizes = {(*frame.numbers("Rows", 1), *frame.numbers("Columns", 1)) for frame in frames}  # type: ignore[misc]
     if len(sizes) > 1:
         written = {f"{rows:.0f}x{columns:.0f}" for rows, columns in sizes}
-        return SeriesGeometry(SeriesKind.MIXED, 0.0, f"slices of {_listed(written)} pixels")
+        return Classification(SeriesKind.MIXED, 0.0, f"slices of {_listed(written)} pixels")
     spacings = np.array([frame.numbers("PixelSpacing", 2) for frame in frames])
     if np.ptp(spacings, axis=0).max() > SPACING_TOLERANCE_MM:
         low, high = spacings.min(), spacings.max()
-        return SeriesGeometry(SeriesKind.MIXED, 0.0, f"PixelSpacing from {low:g} to {high:g} mm")
+        return Classification(SeriesKind.MIXED, 0.0, f"PixelSpacing from {low:g} to {high:g} mm")
     return None
 
 

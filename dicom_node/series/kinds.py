@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Answer(StrEnum):
+class Handling(StrEnum):
     """What happens to a series of some kind."""
 
     SEGMENT = "segment"
@@ -43,11 +43,11 @@ class SeriesKind(StrEnum):
     REGULAR = "regular stack"
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> Handling:
         """What the node does with a series of this kind."""
         if self is SeriesKind.REGULAR:
-            return Answer.SEGMENT
-        return Answer.SEGMENT_NATIVE if self is SeriesKind.OBLIQUE else Answer.REFUSE
+            return Handling.SEGMENT
+        return Handling.SEGMENT_NATIVE if self is SeriesKind.OBLIQUE else Handling.REFUSE
 
     @property
     def remedy(self) -> str:
@@ -75,7 +75,7 @@ REMEDIES = {
 
 
 @dataclass(frozen=True)
-class SeriesGeometry:
+class Classification:
     """The kind of a series, and by how much it misses one even, upright stack."""
 
     kind: SeriesKind

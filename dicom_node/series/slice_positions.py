@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.series.frames import Frame
-from dicom_node.series.kinds import SeriesGeometry, SeriesKind
+from dicom_node.series.kinds import Classification, SeriesKind
 
 Floats = NDArray[np.float64]
 
@@ -23,9 +23,18 @@ STACKED_BY = ("StackID", "TemporalPositionIndex", "TemporalPositionIdentifier", 
 """Attributes that tell stacks of one series apart."""
 
 
-def place_slices(frames: Sequence[Frame]) -> SeriesGeometry:
+def place_slices(frames: Sequence[Frame]) -> Classification:
     """Return what slices with sound headers form by where they lie."""
-    checks = (_single, _turned, _reformatted, _duplicate, _ambiguous, _tilted, _scattered, _gaps)
+    checks = (
+        _single,
+        _mixed_orientations,
+        _reformatted,
+        _duplicate,
+        _ambiguous,
+        _tilted,
+        _off_axis,
+        _gaps,
+    )
     places = places_of(frames)
     if found := next(filter(None, (check(frames, places) for check in checks)), None):
         return found
@@ -59,26 +68,26 @@ def residual_mm(places: Floats) -> float:
     return float(np.linalg.norm(ordered - ideal, axis=1).max())
 
 
-def _single(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _single(frames: Sequence[Frame], places: Floats) -> Classification | None:
     if len(frames) > 1:
         return None
-    return SeriesGeometry(SeriesKind.SINGLE_SLICE, 0.0, f"only {frames[0].name}")
+    return Classification(SeriesKind.SINGLE_SLICE, 0.0, f"only {frames[0].name}")
 
 
-def _turned(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _mixed_orientations(frames: Sequence[Frame], places: Floats) -> Classification | None:
     cosines = np.array([frame.numbers("ImageOrientationPatient", 6) for frame in frames])
     others = np.count_nonzero(np.abs(cosines - cosines[0]).max(axis=1) > COSINE_TOLERANCE)
     detail = f"{others} of {len(frames)} slices are oriented unlike the first"
     return _found(SeriesKind.SEVERAL_STACKS, places, detail) if others else None
 
 
-def _reformatted(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _reformatted(frames: Sequence[Frame], places: Floats) -> Classification | None:
     degrees = _degrees(frames[0])
     detail = f"slices lie {degrees:.1f} degrees off the axes of the patient"
     return _found(SeriesKind.REFORMATTED, places, detail) if degrees > OBLIQUE_DEGREES else None
 
 
-def _duplicate(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _duplicate(frames: Sequence[Frame], places: Floats) -> Classification | None:
     order = np.lexsort((places[:, 2], places[:, 1], places[:, 0].round(2)))
     steps = np.linalg.norm(np.diff(places[order], axis=0), axis=1)
     same = np.flatnonzero(steps <= TOLERANCE_MM)
@@ -91,13 +100,13 @@ def _duplicate(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None
     return _found(SeriesKind.DUPLICATE_POSITIONS, places, detail)
 
 
-def _ambiguous(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _ambiguous(frames: Sequence[Frame], places: Floats) -> Classification | None:
     repeated = len(frames) - len({(frame.text("SOPInstanceUID"), frame.number) for frame in frames})
     detail = f"{repeated} of {len(frames)} slices share the SOPInstanceUID of another elsewhere"
     return _found(SeriesKind.INCOMPLETE, places, detail) if repeated else None
 
 
-def _tilted(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _tilted(frames: Sequence[Frame], places: Floats) -> Classification | None:
     """Slices pushed sideways, all in proportion to how far along they lie.
 
     GantryDetectorTilt (0018,1120) is not asked: it is "not intended for mathematical
@@ -114,13 +123,13 @@ def _tilted(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
     return _found(SeriesKind.TILTED_GANTRY, places, detail)
 
 
-def _scattered(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _off_axis(frames: Sequence[Frame], places: Floats) -> Classification | None:
     wide = _sideways_mm(places)
     detail = f"slices lie up to {wide:.3f} mm beside the first"
     return _found(SeriesKind.SEVERAL_STACKS, places, detail) if wide > TOLERANCE_MM else None
 
 
-def _gaps(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
+def _gaps(frames: Sequence[Frame], places: Floats) -> Classification | None:
     if residual_mm(places) <= TOLERANCE_MM:
         return None
     if stacks := _stacks(frames, places):
@@ -135,7 +144,7 @@ def _gaps(frames: Sequence[Frame], places: Floats) -> SeriesGeometry | None:
     return _found(SeriesKind.GAPS, places, detail)
 
 
-def _even(frames: Sequence[Frame], places: Floats) -> SeriesGeometry:
+def _even(frames: Sequence[Frame], places: Floats) -> Classification:
     degrees = _degrees(frames[0])
     kind = SeriesKind.REGULAR if degrees <= UPRIGHT_DEGREES else SeriesKind.OBLIQUE
     spacing = np.ptp(places[:, 0]) / (len(places) - 1)
@@ -145,8 +154,8 @@ def _even(frames: Sequence[Frame], places: Floats) -> SeriesGeometry:
     return _found(kind, places, detail)
 
 
-def _found(kind: SeriesKind, places: Floats, detail: str) -> SeriesGeometry:
-    return SeriesGeometry(kind, residual_mm(places), detail)
+def _found(kind: SeriesKind, places: Floats, detail: str) -> Classification:
+    return Classification(kind, residual_mm(places), detail)
 
 
 def _degrees(frame: Frame) -> float:

@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import UNREADABLE, UnsupportedSeries
-from dicom_node.series.classify import Answer, classify_frames
+from dicom_node.series.classify import Handling, classify_frames
 from dicom_node.series.frame_of_reference import (
     derived_frame_of_reference,
     lacks_frame_of_reference,
@@ -119,7 +119,7 @@ class _Grid:
 def _grid(instances: Sequence[Dataset]) -> _Grid:
     frames = frames_of(instances)
     found = classify_frames(frames)
-    if found.kind.answer is Answer.REFUSE:
+    if found.kind.answer is Handling.REFUSE:
         raise UnsupportedSeries(str(found))
     return _oriented(frames)
 

@@ -54,7 +54,7 @@ SAME = (
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class SegFrame:
     """One frame of the SEG."""
 
     number: int
@@ -118,7 +118,7 @@ def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap
                 raise SegMismatch(f"{keyword} is not the source's")  # no patient in a log
 
 
-def _frames(seg: Dataset) -> Iterator[Frame]:
+def _frames(seg: Dataset) -> Iterator[SegFrame]:
     shared = seg.SharedFunctionalGroupsSequence[0]
     kinds = {
         int(item.SegmentNumber): MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
@@ -130,13 +130,13 @@ def _frames(seg: Dataset) -> Iterator[Frame]:
     for own, plane in zip(seg.PerFrameFunctionalGroupsSequence, planes, strict=True):
         if seg.SegmentationType == "LABELMAP":
             _check_numbers(kinds)
-            yield Frame(plane.frame or 1, "Labels", None, plane, _sources(own))
+            yield SegFrame(plane.frame or 1, "Labels", None, plane, _sources(own))
             continue
         group = own if "SegmentIdentificationSequence" in own else shared
         number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         kind = kinds[number]
         value = int(Label.LIVER) if kind is Label.LIVER else max(number, int(Label.TUMOUR))
-        yield Frame(plane.frame or 1, kind.name.capitalize(), value, plane, _sources(own))
+        yield SegFrame(plane.frame or 1, kind.name.capitalize(), value, plane, _sources(own))
 
 
 def _check_numbers(kinds: Mapping[int, Label]) -> None:
@@ -154,7 +154,7 @@ def _sources(frame: Dataset) -> tuple[tuple[str, int | None], ...]:
     )
 
 
-def _check_source(frame: Frame, slices: Mapping[tuple[str, int | None], Plane]) -> None:
+def _check_source(frame: SegFrame, slices: Mapping[tuple[str, int | None], Plane]) -> None:
     if len(frame.sources) != 1:
         raise SegMismatch(f"{frame} names {len(frame.sources)} source images, not one")
     source = slices.get(frame.sources[0])
@@ -166,7 +166,7 @@ def _check_source(frame: Frame, slices: Mapping[tuple[str, int | None], Plane]) 
         raise SegMismatch(f"{frame} lies {distance_mm:.3f} mm from its source {frame.sources[0]}")
 
 
-def _check_mask(frame: Frame, masks: "_Masks", shown: LabelMap) -> int:
+def _check_mask(frame: SegFrame, masks: "_Masks", shown: LabelMap) -> int:
     """Return the slice of the label map that the frame shows."""
     index = slice_at(shown, frame.plane)
     expected = shown.labels[index]
@@ -185,7 +185,7 @@ class _Masks:
         self.bits = seg.PixelData if seg.SegmentationType == "BINARY" else None
         self.values = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
 
-    def read(self, frame: Frame) -> NDArray[Any]:
+    def read(self, frame: SegFrame) -> NDArray[Any]:
         """Return the bits of a BINARY frame, or the values of a LABELMAP one."""
         if self.values is not None:
             values: NDArray[Any] = self.values[frame.number - 1]
@@ -194,7 +194,7 @@ class _Masks:
         return _unpack(frame, self.bits, self.shape)
 
 
-def _unpack(frame: Frame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _unpack(frame: SegFrame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return one frame: bits follow one another, the first in the lowest place (PS3.5 8.1.1)."""
     pixels = shape[0] * shape[1]
     first, skip = divmod((frame.number - 1) * pixels, 8)
@@ -205,7 +205,7 @@ def _unpack(frame: Frame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.b
     return bits.reshape(shape).view(np.bool_)
 
 
-def _check_complete(seen: list[tuple[Frame, int]], shown: LabelMap) -> None:
+def _check_complete(seen: list[tuple[SegFrame, int]], shown: LabelMap) -> None:
     """Each labelled plane must be shown once; `None` stands for all of its values."""
     every_value = all(frame.value is None for frame, _ in seen)
     found = [(frame.value, index) for frame, index in seen]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.device import Answer, Device, SaysMemory, neighbours_of
-from engine.devices.multi_gpu import Several
+from engine.devices.multi_gpu import MultiGpu
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
 from engine.model import PROGRAM, Model, load_model
 from engine.phantom import make_phantom
@@ -179,7 +179,7 @@ def _part_of_peak(
     except ImportError:
         return None
     work, peak = operations(model, batch.shape[1:]), peak_of(device.name)
-    count = len(device.devices) if isinstance(device, Several) else 1
+    count = len(device.devices) if isinstance(device, MultiGpu) else 1
     return round(work * slices_per_s / (count * peak), 3) if work and peak else None
 
 

@@ -10,7 +10,7 @@ from engine.device import Answer, Device, SaysMemory, neighbours_of
 from engine.slabs import Slab, cut
 
 
-class Several:
+class MultiGpu:
     """Devices of one kind and plan; each answers its share of every call, in its own thread."""
 
     def __init__(self, devices: Sequence[Device]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from engine.acceptance.reference import read_reference
 from engine.errors import BuildFailed, LibraryMissing
 from engine.model import Model
-from engine.quiet_logging import hushed
+from engine.quiet_logging import warnings_silenced
 
 KEPT_AT_END = 3
 """Convolutions up to the output, counted along the shortest way, that stay as they are."""
@@ -46,7 +46,7 @@ def quantized_graph(model: Model, *, symmetric: bool) -> bytes:
         raise BuildFailed(f"{model.graph} has no convolution that may be quantised: use float16")
     with (
         tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder,
-        hushed(),  # ONNX Runtime gives advice on graphs in general
+        warnings_silenced(),  # ONNX Runtime gives advice on graphs in general
     ):
         target = Path(folder) / "quantized.onnx"
         quantize_static(

@@ -17,7 +17,7 @@ REACH_MM = 10.0
 """From a slice with liver, how far to go on at once; more than half of `COARSE_MM`."""
 
 
-def looks_mm(height_mm: float) -> tuple[float, ...]:
+def search_steps_mm(height_mm: float) -> tuple[float, ...]:
     """Return how far apart to look, the first time and after nothing was found.
 
     0 means every slice: below four coarse steps a search saves little.

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from engine.device import Device, neighbours_of, pooled_agreement
 from engine.segmentation.cleaning import SMALLEST_TUMOUR_MM3, clean
-from engine.segmentation.liver_search import around, looks_mm, spread
-from engine.segmentation.slice_vote import outvote
+from engine.segmentation.liver_search import around, search_steps_mm, spread
+from engine.segmentation.slice_vote import majority_vote
 from engine.slabs import cut, runs
 from engine.volume import Label, LabelMap, Volume
 
@@ -56,12 +56,12 @@ def segment(
         DeviceFailed: the device could not compute it.
     """
     start = perf_counter()
-    sheet = _Sheet(volume, device, progress)
+    sheet = _LabelBuilder(volume, device, progress)
     sheet.search()
     searched = perf_counter()
     sheet.follow()
     computed = perf_counter()
-    marked = outvote(LabelMap(sheet.labels, volume.geometry))
+    marked = majority_vote(LabelMap(sheet.labels, volume.geometry))
     label_map = clean(marked, smallest_tumour_mm3)
     dropped_ml = _dropped_ml(marked, label_map)
     cleaned = perf_counter()
@@ -81,7 +81,7 @@ def _dropped_ml(marked: LabelMap, cleaned: LabelMap) -> float:
     return dropped * marked.geometry.voxel_ml
 
 
-class _Sheet:
+class _LabelBuilder:
     """The labels of a volume as they fill up."""
 
     def __init__(self, volume: Volume, device: Device, progress: Progress | None) -> None:
@@ -97,7 +97,7 @@ class _Sheet:
     def search(self) -> None:
         """Look for liver, more closely where there seems to be none."""
         spacing_mm = self.volume.geometry.spacing[0]
-        for step_mm in looks_mm(len(self.done) * spacing_mm):
+        for step_mm in search_steps_mm(len(self.done) * spacing_mm):
             self.compute(spread(len(self.done), spacing_mm, step_mm))
             if self.seen.any():
                 return

@@ -13,7 +13,7 @@ It raised the liver's Dice by 0.001 on each of two volumes that were never train
 """
 
 
-def outvote(label_map: LabelMap) -> LabelMap:
+def majority_vote(label_map: LabelMap) -> LabelMap:
     """Return the labels with liver where most of a slice and its two neighbours have it.
 
     A tumour stays where the liver does. Slices further apart than `CLOSE_MM` have no say in one

@@ -17,7 +17,7 @@ BETWEEN_S = 0.1
 
 
 @dataclass
-class Turns:
+class DeviceQueue:
     """Who is next on the devices of a node. Jobs of one kind take turns in the order they ask."""
 
     _news: threading.Condition = field(default_factory=threading.Condition)
@@ -27,9 +27,9 @@ class Turns:
     _busy: bool = False
     _urgent_until: float = 0.0
 
-    def on(self, device: Device, *, urgent: bool) -> "Turn":
+    def on(self, device: Device, *, urgent: bool) -> "QueuedDevice":
         """Return the device as one job may use it."""
-        return Turn(device, self, urgent)
+        return QueuedDevice(device, self, urgent)
 
     @contextmanager
     def turn(self, *, urgent: bool) -> Iterator[None]:
@@ -58,10 +58,10 @@ class Turns:
         return left if left > 0 else None
 
 
-class Turn:
+class QueuedDevice:
     """A device that waits for its turn with every batch."""
 
-    def __init__(self, device: Device, turns: Turns, urgent: bool) -> None:
+    def __init__(self, device: Device, turns: DeviceQueue, urgent: bool) -> None:
         self.name, self.batch = device.name, device.batch
         self.neighbours = neighbours_of(device)
         self._device, self._turns, self._urgent = device, turns, urgent

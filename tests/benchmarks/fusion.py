@@ -20,7 +20,7 @@ from engine.model import Model, default_model_folder, load_model
 from engine.phantom import make_phantom
 from tests.benchmarks.marks import Mark, at_most, show
 from trainer.ensemble.graph import labels
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 
 SLICES, SIDE = 2, 512
 LOOPED = 256
@@ -31,7 +31,7 @@ class Fusion(torch.nn.Module):
     """The fusion alone."""
 
     def forward(self, marks: torch.Tensor) -> torch.Tensor:
-        return labels(marks, Fusing())
+        return labels(marks, FusionSettings())
 
 
 def measure(folder: Path) -> Iterator[Mark]:
@@ -81,7 +81,7 @@ def _ratio(members: int) -> tuple[float, float]:
     fused: list[NDArray[np.uint8]] = []
     loops = _least(lambda: fused.append(seven_loops(p[:, :, :1].numpy(), 1.0)), 2)
     both = p[:, :, :1].expand(-1, -1, 2, -1, -1)
-    formula = _least(lambda: labels(both, Fusing()), 50) / 2  # two classes, not one
+    formula = _least(lambda: labels(both, FusionSettings()), 50) / 2  # two classes, not one
     return loops, formula
 
 

@@ -25,7 +25,7 @@ from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import start_logging
-from dicom_node.node.startup import opening
+from dicom_node.node.startup import starting
 from dicom_node.receive.spool import Spool
 from engine.device import Answer
 from tests.engine.toy import write_toy_model
@@ -87,7 +87,7 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
         death = STAGES[kill_at]
         setattr(death.owner, death.attribute, dying(death, marker))
     chosen = Settings(**settings, engine={"model": folder / "model"})
-    with opening(chosen, lambda model, settings: Thresholds()) as opened:
+    with starting(chosen, lambda model, settings: Thresholds()) as opened:
         dicom_node.node.node.serve(opened)
     os._exit(0)  # as `hepar serve` does
 

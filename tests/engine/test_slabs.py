@@ -6,7 +6,7 @@ import pytest
 from engine.acceptance.gate import check_device
 from engine.device import Answer
 from engine.segmentation.segment import segment
-from engine.serving.turns import Turns
+from engine.serving.turns import DeviceQueue
 from engine.slabs import cut, runs
 
 
@@ -75,7 +75,7 @@ def test_a_volume_is_shown_so_that_every_slice_sees_those_beside_it(numbered):
 
 
 def test_a_device_that_is_shared_still_says_what_it_depends_on(numbered):
-    shared = Turns().on(Suspicious(), urgent=False)
+    shared = DeviceQueue().on(Suspicious(), urgent=False)
     assert segment(numbered, shared).label_map.labels.all()
 
 

@@ -8,7 +8,7 @@ from pydicom import dcmread
 
 from dicom_node.jobs.job import Delivery, State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.results.objects import Kind
+from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
 from tests.engine.toy import write_toy_model
 from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until
@@ -76,13 +76,13 @@ def test_orthanc_confirms_what_it_took_by_c_store(
 
 def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_path: Path):
     archive = Orthanc(tmp_path / "archive")
-    kinds = ", ".join(f'"{kind}"' for kind in Kind)
+    kinds = ", ".join(f'"{kind}"' for kind in ObjectKind)
     node = node_at(tmp_path / "node", f"{archive.peer('store')}objects = [{kinds}]\n")
     archive.know(hepar=("HEPAR", node.port))
     with archive, node:
         storescu(node.port, series, called="HEPAR")
         confirmed = {each.item: each.confirmed for each in deliveries_of(node)}
-        assert confirmed == {str(kind): "storage commitment" for kind in Kind}
+        assert confirmed == {str(kind): "storage commitment" for kind in ObjectKind}
 
 
 @pytest.mark.parametrize(("kind", "how"), [("stow", "QIDO-RS"), ("store", "its word alone")])

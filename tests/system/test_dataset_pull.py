@@ -10,7 +10,7 @@ import pytest
 from dicom_node.results.phantom import to_instances
 from engine.phantom import Phantom
 from tests.system.servers import BIN, ENVIRONMENT, Orthanc, storescu
-from tests.trainer.datasets.layouts import drawn_seg, small_phantom
+from tests.trainer.datasets.sample_data import drawn_seg, small_phantom
 from trainer.datasets.layouts.read_all import read_cases
 
 AUTHORS = {"corrected": ("HEPAR", "MANUAL"), "by hepar": ("HEPAR",), "by another": ("AUTOMATIC",)}

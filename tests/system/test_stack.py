@@ -15,8 +15,8 @@ from pydicom import Dataset, dcmread
 from deploy.stack.places import Ports
 from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
-from dicom_node.results.make import Findings, encode_verified, make_seg
-from dicom_node.results.objects import Encoding, Form
+from dicom_node.results.make import SeriesResult, encode_verified, make_seg
+from dicom_node.results.objects import Encoding, SegForm
 from dicom_node.results.phantom import write_series
 from dicom_node.series.volume import read_series, to_volume
 from dicom_node.verify.planes import facing, planes_of, slice_at
@@ -145,13 +145,15 @@ def coloured(picture: bytes) -> float:
     return float(np.mean((red - blue)[100:700, 300:980] > 20))
 
 
-@pytest.mark.parametrize("form", [Form(Encoding.LABELMAP), Form(Encoding.LABELMAP, True)], ids=str)
-def test_the_viewer_decodes_a_labelmap_as_well(segmented: Segmented, page: Any, form: Form):
+@pytest.mark.parametrize(
+    "form", [SegForm(Encoding.LABELMAP), SegForm(Encoding.LABELMAP, True)], ids=str
+)
+def test_the_viewer_decodes_a_labelmap_as_well(segmented: Segmented, page: Any, form: SegForm):
     """Colours beside voxels: highdicom's background segment would shift them by one."""
     sources = read_series(segmented.files)
     volume = to_volume(sources)
     drawn = segmented.expected
-    findings = Findings(sources, ALGORITHM, drawn, measure(volume, drawn), Quality())
+    findings = SeriesResult(sources, ALGORITHM, drawn, measure(volume, drawn), Quality())
     seg = make_seg(findings, form)
     with segmented.with_object(encode_verified(seg, findings, form)):
         open_result(page, viewer_address(segmented.stack, seg))

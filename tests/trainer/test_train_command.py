@@ -5,7 +5,7 @@ import torch
 
 from trainer import train_command as making
 from trainer.ensemble.members import make_member
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 from trainer.training.ensemble import read_cases
 
 
@@ -13,7 +13,11 @@ from trainer.training.ensemble import read_cases
 def made(tiny_recipe, data_folder, tmp_path, monkeypatch):
     """A run whose members have learnt nothing: whom it chose by, and what it said of itself."""
     torch.manual_seed(0)
-    changes = {"validation": 3, "members": tiny_recipe.members[:2], "fusion": Fusing(kind="best")}
+    changes = {
+        "validation": 3,
+        "members": tiny_recipe.members[:2],
+        "fusion": FusionSettings(kind="best"),
+    }
     recipe = tiny_recipe.model_copy(update=changes)
     members = [make_member(recipe, each).eval() for each in recipe.members]
     seen = {}

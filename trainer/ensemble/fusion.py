@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from trainer.recipe.sections import Fusing, FusionKind
+from trainer.recipe.sections import FusionKind, FusionSettings
 
 Fusion = Callable[[Tensor, float], Tensor]
 """Probabilities (members, …) and the class's exponent to a boolean tensor (…)."""
@@ -19,7 +19,7 @@ TINY = 0.0003
 """Exponents below it need no power: x^e is 1 + e ln x, as far as float32 can tell."""
 
 
-def fuse(marks: Tensor, fusing: Fusing) -> tuple[Tensor, Tensor]:
+def fuse(marks: Tensor, fusing: FusionSettings) -> tuple[Tensor, Tensor]:
     """Return where the liver with its tumours is, and where tumours are: (…) each.
 
     Args:
@@ -34,7 +34,7 @@ def fuse(marks: Tensor, fusing: Fusing) -> tuple[Tensor, Tensor]:
     return rule(liver, fusing.liver_exponent), rule(tumour, fusing.tumour_exponent)
 
 
-def rivals(fusing: Fusing) -> list[Fusing]:
+def rivals(fusing: FusionSettings) -> list[FusionSettings]:
     """Return every fusion that may be compared: the weighted mean where its weights are known."""
     kinds: list[FusionKind] = ["blumberg", "mean", "majority"]
     if fusing.weights:

@@ -23,7 +23,7 @@ from trainer.ensemble.weights import load_weights
 from trainer.ensemble.windows import Windows, clip
 from trainer.errors import BadModel
 from trainer.recipe.recipe import Recipe
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 
 
 def open_graph(model: Model) -> "EnsembleGraph":
@@ -98,7 +98,7 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name} {number}" for number, name in enumerate(names, start=1))
 
 
-def labels(marks: Tensor, fusing: Fusing) -> Tensor:
+def labels(marks: Tensor, fusing: FusionSettings) -> Tensor:
     """Fuse (members, n, 2, rows, columns) probabilities to (n, rows, columns) uint8 labels."""
     liver, tumour = fuse(marks, fusing)
     tumour = tumour & liver

@@ -16,7 +16,7 @@ from trainer.evaluation.run.devices import open_named
 from trainer.evaluation.run.evaluate import Evaluation, evaluate
 from trainer.evaluation.run.ground_truth import read_reference, without_tumours
 from trainer.evaluation.run.methods import Method, by_others, on_device, side_by_side
-from trainer.evaluation.run.patients import Choice, Subject, Whom, read_subjects
+from trainer.evaluation.run.patients import Choice, PatientCase, PatientGroup, read_subjects
 from trainer.evaluation.run.seg_objects import find_segs
 from trainer.option_choices import DeviceName
 
@@ -29,7 +29,7 @@ class Data:
     series: Path | None = None
     truth: Path | None = None
     healthy: bool = False
-    whom: Whom = Whom.UNSEEN
+    whom: PatientGroup = PatientGroup.UNSEEN
 
 
 @dataclass(frozen=True)
@@ -100,32 +100,32 @@ def _names(models: Sequence[Model]) -> list[str]:
     return [f"{name} ({each.folder})" for name, each in zip(short, models, strict=True)]
 
 
-def _subjects(data: Data, models: Sequence[Model]) -> Iterator[Subject]:
+def _subjects(data: Data, models: Sequence[Model]) -> Iterator[PatientCase]:
     if data.series is not None and data.truth is not None:
         case = read_reference(data.series, data.truth)
-        return _healthy(iter([Subject(case.patient, case)]), data.healthy)
+        return _healthy(iter([PatientCase(case.patient, case)]), data.healthy)
     if data.folder is None:
         raise BadData("name labelled data: --data FOLDER, or --series FOLDER with --truth FILE")
     choice = Choice(data.whom, _held_out(data.whom, models))
     return _healthy(read_subjects(data.folder, choice), data.healthy)
 
 
-def _healthy(subjects: Iterator[Subject], healthy: bool) -> Iterator[Subject]:
+def _healthy(subjects: Iterator[PatientCase], healthy: bool) -> Iterator[PatientCase]:
     """Yield the subjects, volumes without tumours where nobody has any."""
     for subject in subjects:
         if healthy and isinstance(subject.images, Case):
-            yield Subject(subject.patient, without_tumours(subject.images))
+            yield PatientCase(subject.patient, without_tumours(subject.images))
         else:
             yield subject
 
 
-def _held_out(whom: Whom, models: Sequence[Model]) -> frozenset[str]:
+def _held_out(whom: PatientGroup, models: Sequence[Model]) -> frozenset[str]:
     """Return the patients that no model has learnt from.
 
     Raises:
         BadData: a model does not say.
     """
-    if whom is Whom.EVERYONE:
+    if whom is PatientGroup.EVERYONE:
         return frozenset()
     if not models:
         raise BadData("nobody knows whom the writer of the SEG objects has seen: take --all")

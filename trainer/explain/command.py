@@ -15,7 +15,7 @@ from trainer.datasets.cases.target import Target
 from trainer.ensemble.graph import open_graph
 from trainer.errors import BadData
 from trainer.evaluation.run.ground_truth import read_images, read_reference
-from trainer.evaluation.run.patients import Choice, Subject, Whom, read_subjects
+from trainer.evaluation.run.patients import Choice, PatientCase, PatientGroup, read_subjects
 from trainer.explain.insight import look
 from trainer.explain.page import to_html
 from trainer.explain.views import View, of_case, of_slices, of_volume
@@ -87,25 +87,25 @@ def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
 
 def chosen_subjects(
     folder: Path, named: frozenset[str], unseen: frozenset[str]
-) -> Sequence[Subject]:
+) -> Sequence[PatientCase]:
     """Return those who are named; if nobody is, a few unseen ones, or any where nobody is unseen.
 
     Raises:
         BadData: there is nobody, or nobody of that name.
     """
     if named:
-        return list(read_subjects(folder, Choice(Whom.NAMED, named)))
+        return list(read_subjects(folder, Choice(PatientGroup.NAMED, named)))
     try:
-        return _first(read_subjects(folder, Choice(Whom.UNSEEN, unseen)))
+        return _first(read_subjects(folder, Choice(PatientGroup.UNSEEN, unseen)))
     except BadData:  # another group's model has nobody unseen here; all of them are
-        return _first(read_subjects(folder, Choice(Whom.EVERYONE, unseen)))
+        return _first(read_subjects(folder, Choice(PatientGroup.EVERYONE, unseen)))
 
 
-def _first(subjects: Iterator[Subject]) -> list[Subject]:
+def _first(subjects: Iterator[PatientCase]) -> list[PatientCase]:
     """Return the first patients with tumours; any, where nobody has one."""
-    others: list[Subject] = []
+    others: list[PatientCase] = []
 
-    def with_tumours() -> Iterator[Subject]:
+    def with_tumours() -> Iterator[PatientCase]:
         for subject in subjects:
             if (subject.images.target == Target.TUMOUR).any():
                 yield subject

@@ -22,7 +22,7 @@ from engine.errors import DeviceFailed
 from engine.manifest import Data, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
-from engine.quiet_logging import hushed
+from engine.quiet_logging import warnings_silenced
 from engine.serving.cpu import open_device
 from trainer.ensemble.batchnorm_folding import fold
 from trainer.ensemble.classes import CLASSES
@@ -104,7 +104,10 @@ def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
     """Write the same graph as ONNX, its weights within."""
-    with _calm(), hushed():  # torch warns of operators of torchvision, which no graph here has
+    with (
+        _calm(),
+        warnings_silenced(),
+    ):  # torch warns of operators of torchvision, which no graph here has
         torch.onnx.export(
             program,
             f=path,

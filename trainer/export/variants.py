@@ -50,7 +50,7 @@ PHANTOMS = 3
 
 
 @dataclass(frozen=True)
-class Judges:
+class ReferenceSlices:
     """Slices that int8 is calibrated by, and others that judge."""
 
     examples: Slices
@@ -83,7 +83,7 @@ def export_variant(run: Path, output: Path, precision: Precision, data: Path | N
 
 
 def _write(
-    model: Model, recipe: Recipe, output: Path, precision: Precision, judges: Judges
+    model: Model, recipe: Recipe, output: Path, precision: Precision, judges: ReferenceSlices
 ) -> None:
     unknown_mm = recipe.augmentation.unknown_pixel_mm
     graph = open_graph(model)
@@ -102,10 +102,12 @@ def _write(
     console.print(_section(losses, precision, judges.said), markup=False)
 
 
-def _judges(model: Model, recipe: Recipe, data: Path | None) -> Judges:
+def _judges(model: Model, recipe: Recipe, data: Path | None) -> ReferenceSlices:
     if data is None:
         count = f"{PHANTOMS} computer-drawn phantoms"
-        return Judges(_thinned(phantom_slices(1, 900)), phantom_slices(PHANTOMS, 901), count)
+        return ReferenceSlices(
+            _thinned(phantom_slices(1, 900)), phantom_slices(PHANTOMS, 901), count
+        )
     unseen = model.manifest.evaluation.get("held_out_patients", ())
     cases = read_cases(recipe.model_copy(update={"phantoms": 0}), data, unseen)
     if not len(cases.held_out) or not len(cases.train):
@@ -115,7 +117,7 @@ def _judges(model: Model, recipe: Recipe, data: Path | None) -> Judges:
             "name the data that the model was trained with, or leave --data out"
         )
     patients = f"{len(cases.split.held_out)} held-out patients"
-    return Judges(_thinned(cases.train), cases.held_out, patients)
+    return ReferenceSlices(_thinned(cases.train), cases.held_out, patients)
 
 
 def _thinned(slices: Slices) -> Slices:
@@ -153,7 +155,7 @@ def _tolerances(variant: Model, precision: Precision) -> Tolerances:
 
 
 def _losses(
-    model: Model, variant: Model, judges: Judges, unknown_mm: float
+    model: Model, variant: Model, judges: ReferenceSlices, unknown_mm: float
 ) -> dict[str, dict[str, float]]:
     """Return the mean Dice of patients, of the model and of the variant, and the loss."""
     before, after = (

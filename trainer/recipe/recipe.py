@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from trainer.errors import BadRecipe
-from trainer.recipe.sections import Fusing, Loss, Origin, Part, Schedule
+from trainer.recipe.sections import FusionSettings, Loss, Origin, Schedule, Section
 
 RECIPES = Path(__file__).parent / "shipped"
 
@@ -20,7 +20,7 @@ Window = tuple[float, float]
 """Lower and upper bound in Hounsfield units."""
 
 
-class Working(Part):
+class Working(Section):
     """The grid that members see."""
 
     spacing_mm: float = Field(gt=0)
@@ -56,7 +56,7 @@ class Working(Part):
         return self
 
 
-class Augmentation(Part):
+class Augmentation(Section):
     """How far a training slice may be from the one that was scanned."""
 
     rotation_deg: float
@@ -87,7 +87,7 @@ class Augmentation(Part):
     """Part of the slices with liver that get synthetic tumours besides what they have."""
 
 
-class Batch(Part):
+class Batch(Section):
     """What one training step sees, in slices."""
 
     tumour: int
@@ -106,7 +106,7 @@ class Batch(Part):
         return self.tumour + self.other + self.phantom + self.liver + self.nothing
 
 
-class Member(Part):
+class Member(Section):
     """One network and how long it learns."""
 
     network: Literal[
@@ -132,7 +132,7 @@ class Member(Part):
         return sum(self.cycles)
 
 
-class Recipe(Part):
+class Recipe(Section):
     """What is learnt, from whom, and how."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -164,7 +164,7 @@ class Recipe(Part):
     liver, then the tumour on the image without what is not liver."""
     loss: tuple[Loss, ...] = (Loss(kind="cross-entropy"), Loss(kind="dice"))
     schedule: Schedule = Schedule()
-    fusion: Fusing = Fusing()
+    fusion: FusionSettings = FusionSettings()
     origin: Origin | None = None
     program: bool = True
     """Write `ensemble.pt2` beside the ONNX graph."""

@@ -5,13 +5,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A table of a recipe; a key that is not here is refused by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Loss(Part):
+class Loss(Section):
     """One term of the sum that a member is to make small."""
 
     kind: Literal["cross-entropy", "dice", "focal"]
@@ -20,7 +20,7 @@ class Loss(Part):
     """How far the focal loss looks away from what is sure already."""
 
 
-class Schedule(Part):
+class Schedule(Section):
     """How the weights move, and when that ends."""
 
     optimiser: Literal["adamw", "adam"] = "adamw"
@@ -41,7 +41,7 @@ class Schedule(Part):
 FusionKind = Literal["blumberg", "mean", "majority", "weighted"]
 
 
-class Fusing(Part):
+class FusionSettings(Section):
     """How the members' probabilities become one decision."""
 
     kind: FusionKind | Literal["best"] = "blumberg"
@@ -54,7 +54,7 @@ class Fusing(Part):
     """Of the weighted mean: each member's say on liver and on tumour, learnt."""
 
 
-class Origin(Part):
+class Origin(Section):
     """The published system that a recipe follows."""
 
     system: str

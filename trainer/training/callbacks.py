@@ -33,7 +33,7 @@ class Bar(RichProgressBar):
         return f"{self._name}, epoch {current_epoch + 1} of {self._epochs}"
 
 
-class Curve(Callback):
+class CurveCallback(Callback):
     """Loss, Dice and IoU per epoch, kept with the checkpoint and drawn as `curve.png`."""
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ def draw(epochs: list[dict[str, float]], path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast a member has learnt."""
 
     steps: int
@@ -95,7 +95,7 @@ class Pace:
         return self.waiting_s / self.seconds if self.seconds else 0.0
 
 
-class Stopwatch(Callback):
+class ThroughputCallback(Callback):
     """Measures the pace; the first batch of an epoch, which workers start with, counts too."""
 
     def __init__(self, batch: int) -> None:
@@ -104,10 +104,10 @@ class Stopwatch(Callback):
         self._steps, self._busy_s, self._waiting_s = 0, 0.0, 0.0
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> Throughput:
         """What was measured so far."""
         slices = self._steps * self._batch
-        return Pace(self._steps, slices, self._busy_s + self._waiting_s, self._waiting_s)
+        return Throughput(self._steps, slices, self._busy_s + self._waiting_s, self._waiting_s)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Wait for the first batch."""

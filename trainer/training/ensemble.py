@@ -14,7 +14,7 @@ from trainer.datasets.cases.slices import SIDE, Slices, concatenate
 from trainer.datasets.layouts.read_all import read_slices
 from trainer.recipe.recipe import Recipe, Window
 from trainer.training.loop import Machine, train_member
-from trainer.training.warm_start import Start
+from trainer.training.warm_start import WarmStart
 
 PHANTOM_SEEDS = 1_000_000
 """Phantoms for training have seeds from here on, so that smaller ones are never trained on."""
@@ -116,7 +116,7 @@ def train_ensemble(
     cases: Cases,
     folder: Path,
     machine: Machine,
-    start: Start | None = None,
+    start: WarmStart | None = None,
 ) -> list[nn.Module]:
     """Train every member in turn; members that are done are only loaded."""
     starts = start.members if start else [None] * len(recipe.members)

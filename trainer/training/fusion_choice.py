@@ -16,7 +16,7 @@ from trainer.ensemble.members import to_marks
 from trainer.evaluation.metrics.overlap import Figures, Overlap
 from trainer.evaluation.run.fusions import compare_fusions
 from trainer.recipe.recipe import Recipe
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 from trainer.training.data_loader import Looks
 
 STRIDE = 4
@@ -26,7 +26,7 @@ STEPS = 150
 
 def choose_fusion(
     graph: EnsembleGraph, recipe: Recipe, validation: Slices
-) -> tuple[Fusing, dict[str, Figures]]:
+) -> tuple[FusionSettings, dict[str, Figures]]:
     """Return the fusion with the best mean Dice of the validation patients, and all their figures.
 
     The weighted mean is learnt on these same patients, so its figures here flatter it a little;
@@ -35,12 +35,12 @@ def choose_fusion(
     weights = learn_weights(graph, recipe, validation)
     graph.fusing = recipe.fusion.model_copy(update={"weights": weights})
     figures = compare_fusions(graph, validation, recipe.augmentation.unknown_pixel_mm)
-    best = max(rivals(graph.fusing), key=lambda each: patient_wise(figures[each.kind]))
+    best = max(rivals(graph.fusing), key=lambda each: mean_patient_dice(figures[each.kind]))
     graph.fusing = best
     return best, figures
 
 
-def patient_wise(figures: Figures) -> float:
+def mean_patient_dice(figures: Figures) -> float:
     """Return the mean of the patients' Dice, liver and tumour counting alike."""
     means = [mean_dice(each) for each in (figures.liver, figures.tumour)]
     return fmean([each for each in means if not math.isnan(each)] or [0.0])

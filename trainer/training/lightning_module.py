@@ -14,7 +14,7 @@ from trainer.ensemble.windows import Windows
 from trainer.recipe.recipe import Member, Recipe
 from trainer.training.losses import segmentation_loss
 from trainer.training.optimiser import WATCHED, make_optimiser, make_rate
-from trainer.training.warm_start import calibrate_norms
+from trainer.training.warm_start import calibrate_batch_norms
 
 PLANES = 4
 """What is counted: the liver with its tumours, tumours, the liver alone, the background."""
@@ -35,7 +35,7 @@ class Learner(lightning.LightningModule):
     def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
         """Take over the weights of a like network, its norms set to the HU in `batches`."""
         self.network.load_state_dict(network.state_dict())
-        calibrate_norms(self.network, (self._seen(hu) for hu in batches))
+        calibrate_batch_norms(self.network, (self._seen(hu) for hu in batches))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser, with the run of its rate where it has one."""

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
 from trainer.recipe.recipe import Member, Recipe
-from trainer.training.callbacks import Bar, Curve, Pace, Stopwatch
+from trainer.training.callbacks import Bar, CurveCallback, Throughput, ThroughputCallback
 from trainer.training.data_loader import Batches, Looks, Steps, loader
 from trainer.training.lightning_module import Learner
 from trainer.training.optimiser import WATCHED
@@ -96,9 +96,9 @@ def usual_workers() -> int:
     return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
 
 
-def read_pace(folder: Path) -> Pace:
+def read_pace(folder: Path) -> Throughput:
     """Return how fast the member in `folder` has learnt."""
-    return Pace(**json.loads((folder / "pace.json").read_text()))
+    return Throughput(**json.loads((folder / "pace.json").read_text()))
 
 
 def _fit(
@@ -114,7 +114,7 @@ def _fit(
     looks = Looks(recipe, validation)
     learner = Learner(recipe, member, len(looks.patients))
     drawn = Batches(recipe, member.seed, slices)
-    watch = Stopwatch(recipe.batch.size)
+    watch = ThroughputCallback(recipe.batch.size)
     seen = len(looks) > 0
     last = folder / f"{LAST}.ckpt"
     if start is not None and not last.is_file():
@@ -156,7 +156,7 @@ def _fit(
 def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
     """Return what watches a run: averages, curves, stops and checkpoints, in this order."""
     schedule = recipe.schedule
-    callbacks: list[Callback] = [Curve(folder / "curve.png")]
+    callbacks: list[Callback] = [CurveCallback(folder / "curve.png")]
     if recipe.average:
         average = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=average))
@@ -185,7 +185,7 @@ def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint
     )
 
 
-def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Pace) -> None:
+def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Throughput) -> None:
     """Write the network that is to be used: the best epoch's where a run may stop early."""
     best = folder / f"{BEST}.ckpt"
     weights = learner.network.state_dict()

@@ -17,7 +17,7 @@ from trainer.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """What a run goes on from."""
 
     title: str
@@ -37,7 +37,7 @@ class Start:
         return recipe.model_copy(update={"remarks": said.strip()})
 
 
-def start_from(folder: Path, recipe: Recipe) -> Start:
+def start_from(folder: Path, recipe: Recipe) -> WarmStart:
     """Return the members of a model folder as those that a recipe's run goes on from.
 
     Raises:
@@ -47,7 +47,7 @@ def start_from(folder: Path, recipe: Recipe) -> Start:
     members = tuple(open_graph(model).members)
     _require_same_networks(model, members, recipe)
     unseen = model.manifest.evaluation.get("held_out_patients", ())
-    return Start(f"{model.name} {model.version}", members, tuple(unseen))
+    return WarmStart(f"{model.name} {model.version}", members, tuple(unseen))
 
 
 def _require_same_networks(model: Model, members: Sequence[nn.Module], recipe: Recipe) -> None:
@@ -64,7 +64,7 @@ def _shapes(network: nn.Module) -> dict[str, torch.Size]:
     return {name: weights.shape for name, weights in network.state_dict().items()}
 
 
-def calibrate_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def calibrate_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Give batch norms the statistics of what they see, and leave every answer as it is.
 
     A model folder keeps norms as mere biases, because their scale lies in the convolutions. In

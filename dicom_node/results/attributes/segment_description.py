@@ -23,7 +23,7 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
-class Finding:
+class SegmentStyle:
     """One kind of segment."""
 
     name: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 FINDINGS = {
-    Label.LIVER: Finding(
+    Label.LIVER: SegmentStyle(
         "Liver",
         codes.SCT.AnatomicalStructure,
         codes.SCT.Liver,
@@ -46,7 +46,7 @@ FINDINGS = {
         hd.color.CIELabColor.from_rgb(221, 130, 101),
         "Liver without the tumours that are marked in it",
     ),
-    Label.TUMOUR: Finding(
+    Label.TUMOUR: SegmentStyle(
         "Tumour",
         codes.SCT.MorphologicallyAbnormalStructure,
         codes.SCT.Neoplasm,
@@ -95,7 +95,9 @@ def describe(label: Label, algorithm: Algorithm) -> hd.seg.SegmentDescription:
     return _describe(label.value, FINDINGS[label], algorithm)
 
 
-def _describe(number: int, finding: Finding, algorithm: Algorithm) -> hd.seg.SegmentDescription:
+def _describe(
+    number: int, finding: SegmentStyle, algorithm: Algorithm
+) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=finding.name,

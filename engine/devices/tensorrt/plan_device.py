@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from engine.acceptance.reference import check_reference
 from engine.device import Answer, Device
-from engine.devices.multi_gpu import Several
+from engine.devices.multi_gpu import MultiGpu
 from engine.devices.tensorrt.builder import SMALLEST
 from engine.devices.tensorrt.cuda import CudaFailed, Gpu, checked, cuda_runtime, gpus, is_lost
 from engine.devices.tensorrt.engine import Engine
 from engine.devices.tensorrt.library import Library, load_tensorrt
-from engine.devices.tensorrt.stream import Lane, Shape
+from engine.devices.tensorrt.stream import Shape, Stream
 from engine.errors import DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
 from engine.model import Model
 from engine.plans.key import Options, PlanKey, differences, slot_of
@@ -70,7 +70,7 @@ def _open_all(plan: Plan, store: PlanStore, model: Model, alike: Sequence[Gpu]) 
         raise next(iter(faults.values()))
     for index, fault in faults.items():
         logger.warning("without GPU %d: %s", index, fault, extra={"action": "skip_gpu"})
-    return opened[0] if len(opened) == 1 else Several(opened)
+    return opened[0] if len(opened) == 1 else MultiGpu(opened)
 
 
 def open_plan(
@@ -150,7 +150,7 @@ class TensorRt:
         self._gpu = gpu
         self._lock = Lock()
         self._runtime = cuda_runtime()
-        self._lanes: dict[Shape, list[Lane]] = {}
+        self._lanes: dict[Shape, list[Stream]] = {}
         self._compiles = False
         weakref.finalize(self, _close, self._lanes).atexit = False
         _require_reach(gpu)
@@ -187,7 +187,7 @@ class TensorRt:
     def _run(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
         lanes = self._lanes_for((self._room, hu.shape[1], hu.shape[2]))
-        busy: list[tuple[Lane, Slab]] = []
+        busy: list[tuple[Stream, Slab]] = []
         for turn, slab in enumerate(cut(0, len(hu), len(hu), self._room, self.neighbours)):
             lane = lanes[turn % LANES]
             if len(busy) == LANES:
@@ -198,14 +198,14 @@ class TensorRt:
             _collect(lane, slab, answer)
         return answer
 
-    def _lanes_for(self, shape: Shape) -> list[Lane]:
+    def _lanes_for(self, shape: Shape) -> list[Stream]:
         if shape not in self._lanes:
             for old in list(self._lanes)[: 1 - SIZES]:
                 _close({old: self._lanes.pop(old)})
             lanes = self._lanes[shape] = []
             captures = not (self._exact or self._engine.captures_itself)
             for _ in range(LANES):
-                lanes.append(Lane(self._runtime, shape, captures=captures))
+                lanes.append(Stream(self._runtime, shape, captures=captures))
                 lanes[-1].open(self._engine.context())
             self._compiles = True
         return self._lanes[shape]
@@ -265,13 +265,13 @@ def _require_reach(gpu: int) -> None:
         )
 
 
-def _close(lanes: dict[Shape, list[Lane]]) -> None:
+def _close(lanes: dict[Shape, list[Stream]]) -> None:
     for lane in (each for some in lanes.values() for each in some):
         lane.close()
     lanes.clear()
 
 
-def _collect(lane: Lane, slab: Slab, answer: Answer) -> None:
+def _collect(lane: Stream, slab: Slab, answer: Answer) -> None:
     labels, agreement = lane.wait()
     answer.labels[slab.place] = labels[slab.kept]
     answer.agreement[slab.place] = agreement[slab.kept]

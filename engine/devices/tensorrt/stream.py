@@ -16,7 +16,7 @@ LEAST = 256
 """Bytes: a graph that needs no memory to compute in is given this much all the same."""
 
 
-class Lane:
+class Stream:
     """Pinned memory here, memory there, and a stream that carries slices from one to the other.
 
     It always computes as many slices as it was made for: of fewer, nobody looks at the rest. So

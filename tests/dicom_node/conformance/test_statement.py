@@ -14,7 +14,7 @@ from dicom_node.conformance.network import accepted_table
 from dicom_node.conformance.notes import NOTES, notes_on
 from dicom_node.conformance.statement import statement
 from dicom_node.receive.scp import receiver
-from dicom_node.results.objects import Encoding, Kind
+from dicom_node.results.objects import Encoding, ObjectKind
 
 FILE = Path(__file__).resolve().parents[3] / "docs" / "conformance.md"
 
@@ -24,7 +24,7 @@ def seg():
     """Keyword of a top-level attribute to presence, source and value."""
     return {
         keyword_for_tag(row.path[0]): row.cells[3:]
-        for row in rows(examples(Kind.SEG), notes_on(Kind.SEG))
+        for row in rows(examples(ObjectKind.SEG), notes_on(ObjectKind.SEG))
         if len(row.path) == 1
     }
 
@@ -46,7 +46,7 @@ def test_what_is_always_the_same_is_told(seg):
 
 
 def test_every_note_is_on_an_attribute_that_there_is():
-    made = [examples(kind) for kind in Kind] + [examples(Kind.SEG, Encoding.LABELMAP)]
+    made = [examples(kind) for kind in ObjectKind] + [examples(ObjectKind.SEG, Encoding.LABELMAP)]
     told = {keyword_for_tag(row.path[-1]) for each in made for row in rows(each, {})}
     assert set(NOTES) <= told
 

@@ -13,8 +13,8 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from dicom_node.net.connection import on_connection
-from dicom_node.net.reactor import rest_for_certain
+from dicom_node.net.connection import prepare_connection
+from dicom_node.net.reactor import install_reactor_pause
 
 PAUSE_S = 0.05
 
@@ -48,8 +48,8 @@ class Archive:
             ("127.0.0.1", 0),
             block=False,
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, on_connection, [30.0, 1 << 20]),
-                (evt.EVT_CONN_OPEN, rest_for_certain),
+                (evt.EVT_CONN_OPEN, prepare_connection, [30.0, 1 << 20]),
+                (evt.EVT_CONN_OPEN, install_reactor_pause),
                 (evt.EVT_C_STORE, self.keep),
                 (evt.EVT_N_ACTION, self.commit),
                 (evt.EVT_C_FIND, self.search),

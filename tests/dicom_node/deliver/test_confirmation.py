@@ -6,14 +6,14 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.confirm_by import Means
+from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.net.commitments import (
     COMMITTED,
+    CommitmentRequest,
     Commitments,
-    Question,
     ReportStatus,
     on_n_event_report,
 )
@@ -46,7 +46,7 @@ def peer_of(commitments):
     """Start an archive; give back the peer that it is."""
     running = []
 
-    def start(archive, means=Means.COMMITMENT):
+    def start(archive, means=ConfirmBy.COMMITMENT):
         running.append(archive.start())
         port = running[-1].socket.getsockname()[1]
         return StorePeer(
@@ -158,7 +158,7 @@ def test_an_archive_that_has_no_commitment_is_told_apart(peer_of, seg_file, arch
 
 
 def test_a_search_that_shows_the_object_confirms(peer_of, seg_file):
-    peer = peer_of(Archive(offers=(FIND,), find="shows"), Means.FIND)
+    peer = peer_of(Archive(offers=(FIND,), find="shows"), ConfirmBy.FIND)
     assert peer.confirm(seg_file) is Confirmation.FOUND
 
 
@@ -171,7 +171,7 @@ def test_a_search_that_shows_the_object_confirms(peer_of, seg_file):
     ],
 )
 def test_a_search_that_does_not_show_it_is_told_apart(peer_of, seg_file, find, error, says):
-    peer = peer_of(Archive(offers=(FIND,), find=find), Means.FIND)
+    peer = peer_of(Archive(offers=(FIND,), find=find), ConfirmBy.FIND)
     with pytest.raises(error, match=says):
         peer.confirm(seg_file)
 
@@ -188,23 +188,23 @@ def test_a_search_that_does_not_show_it_is_told_apart(peer_of, seg_file, find, e
     ],
 )
 def test_without_a_setting_the_archive_is_asked_for_what_it_has(peer_of, seg_file, archive, how):
-    assert peer_of(archive, Means.AUTO).confirm(seg_file) is how
+    assert peer_of(archive, ConfirmBy.AUTO).confirm(seg_file) is how
 
 
 def test_without_a_setting_a_report_that_is_due_is_waited_for(peer_of, seg_file):
-    peer = peer_of(Archive(report_to=None), Means.AUTO)
+    peer = peer_of(Archive(report_to=None), ConfirmBy.AUTO)
     with pytest.raises(PeerUnavailable, match="no report"):
         peer.confirm(seg_file)
 
 
 def test_without_a_setting_a_no_is_a_no(peer_of, seg_file):
-    peer = peer_of(Archive(offers=(COMMIT, FIND), reason=0x0213, find="shows"), Means.AUTO)
+    peer = peer_of(Archive(offers=(COMMIT, FIND), reason=0x0213, find="shows"), ConfirmBy.AUTO)
     with pytest.raises(NotKept):
         peer.confirm(seg_file)
 
 
 def test_nobody_there_is_unavailable_whatever_is_asked(seg_file):
-    for means in set(Means) - {Means.NONE}:
+    for means in set(ConfirmBy) - {ConfirmBy.NONE}:
         gone = StorePeer("pacs", "ARCHIVE", "127.0.0.1", 1, connect_s=2, means=means)
         with pytest.raises(PeerUnavailable):
             gone.confirm(seg_file)
@@ -218,7 +218,7 @@ def test_a_folder_confirms_by_having_synced(seg_file, tmp_path):
 
 
 def test_an_answer_is_forgotten_once_it_was_given():
-    commitments, question = Commitments(), Question("pacs", "1.2")
+    commitments, question = Commitments(), CommitmentRequest("pacs", "1.2")
     transaction = commitments.ask(question)
     assert commitments.report(transaction, {"1.2": COMMITTED})
     assert commitments.answer(question, 0) == COMMITTED

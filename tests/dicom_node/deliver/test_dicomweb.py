@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dicom_node.deliver.dicomweb import StowPeer
+from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.errors import PeerRefused, PeerUnavailable
 
 
@@ -73,7 +73,7 @@ def failed(reason: int) -> bytes:
 
 
 def test_the_object_is_posted_to_studies(server, seg_file):
-    StowPeer("web", server.root + "/").send(seg_file)
+    DicomWebPeer("web", server.root + "/").send(seg_file)
     ((path, headers, body),) = server.seen
     assert path == "/dicom-web/studies"
     assert 'type="application/dicom"' in headers["Content-Type"]
@@ -82,7 +82,7 @@ def test_the_object_is_posted_to_studies(server, seg_file):
 
 def test_a_large_object_arrives_in_chunks(server, seg_file, monkeypatch):
     monkeypatch.setattr("dicom_node.deliver.dicomweb.CHUNK_BYTES", 1000)
-    StowPeer("web", server.root).send(seg_file)
+    DicomWebPeer("web", server.root).send(seg_file)
     assert seg_file.read_bytes()[132:] in server.seen[0][2]
 
 
@@ -95,7 +95,7 @@ def test_a_large_object_arrives_in_chunks(server, seg_file, monkeypatch):
     ],
 )
 def test_credentials_go_into_the_request_and_nowhere_else(server, seg_file, secrets, header):
-    peer = StowPeer("web", server.root, **secrets)
+    peer = DicomWebPeer("web", server.root, **secrets)
     peer.send(seg_file)
     peer.echo()
     for _, headers, _ in server.seen:
@@ -117,7 +117,7 @@ def test_credentials_go_into_the_request_and_nowhere_else(server, seg_file, secr
 def test_a_failure_in_the_answer_counts(server, seg_file, content_type, status, reason, error):
     server.status, server.body, server.content_type = status, failed(reason), content_type
     with pytest.raises(error, match=f"web answered 0x{reason:04X}"):
-        StowPeer("web", server.root).send(seg_file)
+        DicomWebPeer("web", server.root).send(seg_file)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_failure_in_the_answer_counts(server, seg_file, content_type, status, 
 )
 def test_an_http_error_is_for_now_or_for_good(server, seg_file, status, error, says):
     server.status, server.body, server.content_type = status, b"<p>no</p>", "text/html"
-    peer = StowPeer("web", server.root)
+    peer = DicomWebPeer("web", server.root)
     for act in (peer.echo, lambda: peer.send(seg_file)):
         with pytest.raises(error, match=says):
             act()
@@ -142,7 +142,7 @@ def test_an_http_error_is_for_now_or_for_good(server, seg_file, status, error, s
 
 
 def test_a_secret_that_is_no_header_is_not_shown(server, seg_file):
-    peer = StowPeer("web", server.root, token="t0p\n")
+    peer = DicomWebPeer("web", server.root, token="t0p\n")
     for act in (peer.echo, lambda: peer.send(seg_file)):
         with pytest.raises(PeerRefused, match="holds characters that no HTTP header may") as caught:
             act()
@@ -153,11 +153,11 @@ def test_what_a_server_writes_beside_its_status_is_not_repeated(server, seg_file
     monkeypatch.setattr(Handler, "responses", {406: ("Musterfrau^Erika is unknown", "")})
     server.status = 406
     with pytest.raises(PeerRefused, match="answered 406 Not Acceptable; check"):
-        StowPeer("web", server.root).send(seg_file)
+        DicomWebPeer("web", server.root).send(seg_file)
 
 
 def test_nobody_there_is_unavailable(seg_file):
-    peer = StowPeer("web", "http://127.0.0.1:1/dicom-web", connect_s=2)
+    peer = DicomWebPeer("web", "http://127.0.0.1:1/dicom-web", connect_s=2)
     for act in (peer.echo, lambda: peer.send(seg_file)):
         with pytest.raises(PeerUnavailable, match="gave no answer that can be read"):
             act()
@@ -166,9 +166,9 @@ def test_nobody_there_is_unavailable(seg_file):
 def test_an_answer_that_is_no_json_is_not_taken_for_success(server, seg_file):
     server.body = b"{"
     with pytest.raises(PeerUnavailable, match="gave no answer that can be read"):
-        StowPeer("web", server.root).send(seg_file)
+        DicomWebPeer("web", server.root).send(seg_file)
 
 
 def test_echo_asks_for_one_study(server):
-    StowPeer("web", server.root).echo()
+    DicomWebPeer("web", server.root).echo()
     assert server.seen[0][0] == "/dicom-web/studies?limit=1"

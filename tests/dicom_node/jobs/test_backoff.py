@@ -2,17 +2,17 @@ from itertools import islice
 
 import pytest
 
-from dicom_node.jobs.backoff import Patience
+from dicom_node.jobs.backoff import Backoff
 
 
 def test_pauses_double_up_to_the_longest():
-    assert list(islice(Patience(5, 60, 1e6).pauses(), 6)) == [5, 10, 20, 40, 60, 60]
+    assert list(islice(Backoff(5, 60, 1e6).pauses(), 6)) == [5, 10, 20, 40, 60, 60]
 
 
 @pytest.mark.parametrize("hours", [1, 24, 72])
 def test_pauses_outlast_an_archive_that_is_away_for(hours):
-    assert sum(Patience().pauses()) > hours * 3600
+    assert sum(Backoff().pauses()) > hours * 3600
 
 
 def test_patience_ends():
-    assert sum(Patience(1, 10, 100).pauses()) < 111
+    assert sum(Backoff(1, 10, 100).pauses()) < 111

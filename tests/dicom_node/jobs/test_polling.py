@@ -8,7 +8,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, Pace
+from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
@@ -32,13 +32,13 @@ def queues():
 
 
 def test_queues_are_looked_at_seldom_while_nobody_says_anything(queues):
-    with Pace(linger_s=0.01).kept(queues):
+    with PollingRate(linger_s=0.01).kept(queues):
         time.sleep(0.1)
     assert all(queue.every_s == [SELDOM_S] for queue in queues)
 
 
 def test_who_hurries_it_makes_it_look_often_for_a_while(queues):
-    pace = Pace(linger_s=0.01)
+    pace = PollingRate(linger_s=0.01)
     with pace.kept(queues):
         for times in (1, 2):
             pace.hurry()
@@ -47,7 +47,7 @@ def test_who_hurries_it_makes_it_look_often_for_a_while(queues):
 
 
 def test_each_word_makes_it_last_longer(queues):
-    pace = Pace(linger_s=0.5)
+    pace = PollingRate(linger_s=0.5)
     with pace.kept(queues):
         for _ in range(10):
             pace.hurry()
@@ -56,7 +56,7 @@ def test_each_word_makes_it_last_longer(queues):
 
 
 def test_it_ends_without_lingering(queues):
-    pace = Pace(linger_s=3600)
+    pace = PollingRate(linger_s=3600)
     with pace.kept(queues):
         pace.hurry()
         wait_until(lambda: queues[1].every_s[-1] == OFTEN_S)
@@ -75,7 +75,7 @@ def test_a_node_hurries_before_a_series_is_queued_and_while_it_is_computed(tmp_p
         with open_ledger(settings.database_url) as ledger:
             seen.append([job.state for job in ledger.jobs()])
 
-    monkeypatch.setattr(Pace, "hurry", note)
+    monkeypatch.setattr(PollingRate, "hurry", note)
     with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
         peer = StorePeer("node", node.ae_title, *node.address)
         peer.send_many(write_series(phantom, "hurried", tmp_path / "series"))

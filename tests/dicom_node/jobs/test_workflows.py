@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.jobs.dbos_runtime import running, submit
+from dicom_node.jobs.dbos_runtime import run_jobs, submit
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import Pace
+from dicom_node.jobs.polling import PollingRate
 from tests.dicom_node.node_process import wait_until
 
 KEPT = {"refused": "", "by": "storage commitment"}
@@ -50,7 +50,9 @@ def delivered(tmp_path):
 
     def run(worker):
         with (
-            running(worker, database_url=url, executor="test", peers=["archive"], pace=Pace()),
+            run_jobs(
+                worker, database_url=url, executor="test", peers=["archive"], pace=PollingRate()
+            ),
             open_ledger(url) as ledger,
         ):
             submit("job", "1.1", "1.2", [Path("/a.dcm")])

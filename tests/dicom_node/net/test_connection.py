@@ -10,7 +10,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
-from dicom_node.net.connection import Outgoing, Wire
+from dicom_node.net.connection import WakingQueue, WakingSocket
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pair(monkeypatch):
     association = Association(AE(), "acceptor")
     plain = AssociationSocket(association, client_socket=ours)
     association.dul.event_queue.get_nowait()  # the connection is announced
-    wire = Wire(plain, Outgoing(), longest=100)
+    wire = WakingSocket(plain, WakingQueue(), longest=100)
     yield SimpleNamespace(wire=wire, theirs=theirs, outgoing=wire._outgoing)
     wire._shutdown_socket()
     theirs.close()
@@ -64,7 +64,7 @@ def test_more_than_was_agreed_is_not_read(pair):
 
 
 def test_a_queue_that_was_never_closed_closes_when_it_is_forgotten():
-    outgoing = Outgoing()
+    outgoing = WakingQueue()
     rung = outgoing.rung
     del outgoing
     gc.collect()

@@ -10,7 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import PeerUnavailable
-from dicom_node.net.application_entity import Entity
+from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
 
@@ -115,7 +115,7 @@ def test_the_peer_hears_the_end_also_from_a_caller_whose_thread_died(server):
 
 
 def call(server):
-    entity = Entity("node", "TEST", *server.socket.getsockname())
+    entity = ApplicationEntity("node", "TEST", *server.socket.getsockname())
     return entity.associated([(Verification, ImplicitVRLittleEndian)])
 
 

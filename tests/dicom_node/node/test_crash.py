@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from dicom_node.errors import StoreStatus
-from dicom_node.net.reactor import rest_for_certain
+from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.receive.spool import Spool
 
 RECEIVER = """
@@ -41,7 +41,7 @@ def send_until_it_dies(port, instances, process, after):
     """Kill the receiver soon after so many answers; return the instances answered with success."""
     ae = AE()
     ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-    handlers = [(evt.EVT_CONN_OPEN, rest_for_certain)]
+    handlers = [(evt.EVT_CONN_OPEN, install_reactor_pause)]
     association = ae.associate("127.0.0.1", port, evt_handlers=handlers)
     killer = threading.Timer(0.004, os.kill, (process.pid, signal.SIGKILL))
     safe = []

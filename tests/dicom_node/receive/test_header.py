@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.receive.header import Header, SeriesKey, read_header
+from dicom_node.receive.header import InstanceIdentifiers, SeriesKey, read_header
 
 
 def encoded(instance, syntax=ExplicitVRLittleEndian):
@@ -43,7 +43,7 @@ def encoded(instance, syntax=ExplicitVRLittleEndian):
 )
 def test_the_header_says_whose_the_instance_is(ct_series, syntax):
     (instance,) = ct_series(slices=1)
-    assert read_header(encoded(instance, syntax), syntax) == Header(
+    assert read_header(encoded(instance, syntax), syntax) == InstanceIdentifiers(
         instance.SOPClassUID,
         instance.SOPInstanceUID,
         SeriesKey(instance.StudyInstanceUID, instance.SeriesInstanceUID),

@@ -24,7 +24,7 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import StoreStatus
-from dicom_node.net.reactor import rest_for_certain
+from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
@@ -98,7 +98,7 @@ def associate(address, contexts=((CTImageStorage, ExplicitVRLittleEndian),)):
     ae = AE()
     for abstract, syntax in contexts:
         ae.add_requested_context(abstract, syntax)
-    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, rest_for_certain)])
+    return ae.associate(*address, evt_handlers=[(evt.EVT_CONN_OPEN, install_reactor_pause)])
 
 
 def send(instances, address, syntax=ExplicitVRLittleEndian):

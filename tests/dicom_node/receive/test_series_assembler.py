@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.series_assembler import SOON_S, TRY_AGAIN_S, Assembler, ReceivedSeries
+from dicom_node.receive.series_assembler import SOON_S, TRY_AGAIN_S, ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
 
 LIVER = SeriesKey("1.2.1", "1.2.1.1")
@@ -37,7 +37,7 @@ class Node:
         self.spool = Spool(folder)
         self.clock = Clock()
         self.received = []
-        self.assembler = Assembler(
+        self.assembler = SeriesAssembler(
             self.spool, self.received.append, quiet_s=quiet_s, clock=self.clock
         )
 
@@ -224,7 +224,7 @@ def test_the_watching_thread_hands_over_by_itself_and_ends(tmp_path):
         if len(handed) == 2:
             complete.set()
 
-    assembler = Assembler(spool, take, quiet_s=0.02)
+    assembler = SeriesAssembler(spool, take, quiet_s=0.02)
     assembler.start()
     sender = Sender()
     new = spool.put(LIVER, "1.2.3.1", b"x")
@@ -245,7 +245,7 @@ def test_who_takes_a_series_is_told_shortly_before(tmp_path, quiet_s, expected):
     told = []
     spool = Spool(tmp_path / "spool")
     spool.put(LIVER, "1.2.3.1", b"x")
-    assembler = Assembler(
+    assembler = SeriesAssembler(
         spool,
         lambda series: told.append("complete"),
         quiet_s=quiet_s,
@@ -260,7 +260,7 @@ def test_who_takes_a_series_is_told_shortly_before(tmp_path, quiet_s, expected):
 def test_after_a_restart_a_sender_that_was_cut_off_may_come_back(tmp_path):
     node = Node(tmp_path)
     first = node.keep("scanner", 1)
-    node.assembler = Assembler(
+    node.assembler = SeriesAssembler(
         node.spool, node.received.append, quiet_s=10, resend_s=30, clock=node.clock
     )
     node.assembler.recover()

@@ -10,18 +10,27 @@ from pydicom import dcmread
 from dicom_node.errors import ResultMismatch, SegMismatch
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
-from dicom_node.results.make import Findings, encode_verified, make_others, make_seg
+from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
 from dicom_node.results.montage import verify_montage
-from dicom_node.results.objects import FORMED, SEG, Encoding, Form, Item, Kind, Profile, item_name
+from dicom_node.results.objects import (
+    FORMED,
+    SEG,
+    Encoding,
+    ObjectKind,
+    Profile,
+    ResultObject,
+    SegForm,
+    item_name,
+)
 from dicom_node.verify.report import read_groups
 from engine.findings.contours import draw_contours
 from engine.findings.quality import Quality
 from tests.dicom_node.drawing import ALGORITHM, draw_case
 from tests.system.judges import dciodvfy, on_grid, read_by_dcmqi
 
-FORMS = [Form(encoding, per_lesion) for encoding in Encoding for per_lesion in (False, True)]
-ITEMS = [Item(kind, form) for kind in FORMED for form in FORMS] + [
-    Item(kind) for kind in Kind if kind not in FORMED
+FORMS = [SegForm(encoding, per_lesion) for encoding in Encoding for per_lesion in (False, True)]
+ITEMS = [ResultObject(kind, form) for kind in FORMED for form in FORMS] + [
+    ResultObject(kind) for kind in ObjectKind if kind not in FORMED
 ]
 
 
@@ -29,7 +38,7 @@ ITEMS = [Item(kind, form) for kind in FORMED for form in FORMS] + [
 def findings(ct_series):
     case = draw_case(ct_series(slices=9, rows=20, columns=24))
     picture = draw_contours(case.volume, case.label_map)
-    return Findings(
+    return SeriesResult(
         case.sources, ALGORITHM, case.label_map, case.measured, Quality(), picture, ["Remarked."]
     )
 
@@ -40,7 +49,7 @@ def make(findings):
 
     def make(item):
         seg = make_seg(findings)
-        wanted = {item, Item(Kind.SEG, item.form)}
+        wanted = {item, ResultObject(ObjectKind.SEG, item.form)}
         files = {SEG: encode_verified(seg, findings), **dict(make_others(wanted, findings, seg))}
         return files[item]
 
@@ -63,7 +72,7 @@ def test_no_two_objects_have_one_uid_or_one_file(make, tmp_path):
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_the_validator_finds_no_error(make, item, tmp_path):
-    if item.kind is Kind.REPORT and item.form.encoding is Encoding.LABELMAP:
+    if item.kind is ObjectKind.REPORT and item.form.encoding is Encoding.LABELMAP:
         pytest.skip("dciodvfy takes only the older class for a segmentation that SR may refer to")
     path = tmp_path / "object.dcm"
     path.write_bytes(make(item))
@@ -83,7 +92,7 @@ def test_an_object_says_whose_it_is_and_which_machines_were_at_work(make, findin
 @pytest.mark.parametrize("form", FORMS[:2], ids=str)
 def test_another_toolkit_reads_the_segments_where_they_were_drawn(make, findings, form, tmp_path):
     path = tmp_path / "seg.dcm"
-    path.write_bytes(make(Item(Kind.SEG, form)))
+    path.write_bytes(make(ResultObject(ObjectKind.SEG, form)))
     grid, labels = findings.label_map.geometry, findings.label_map.labels
     read = {number: on_grid(image, grid) for number, image in read_by_dcmqi(path, tmp_path).items()}
     assert len(read) == (4 if form.per_lesion else 2)
@@ -93,7 +102,7 @@ def test_another_toolkit_reads_the_segments_where_they_were_drawn(make, findings
 
 def test_a_labelmap_has_no_background_segment(make):
     """It would shift the colours in OHIF by one."""
-    seg = dcmread(BytesIO(make(Item(Kind.SEG, Form(Encoding.LABELMAP)))))
+    seg = dcmread(BytesIO(make(ResultObject(ObjectKind.SEG, SegForm(Encoding.LABELMAP)))))
     assert [item.SegmentNumber for item in seg.SegmentSequence] == [1, 2]
     assert set(np.unique(seg.pixel_array)) == {0, 1, 2}
 
@@ -102,16 +111,16 @@ def test_a_labelmap_has_no_background_segment(make):
 def test_a_labelmap_has_any_number_of_rows_and_columns(ct_series, sides):
     """gdcm, where pydicom finds it, takes the process down over odd numbers of both."""
     case = draw_case(ct_series(slices=9, rows=sides[0], columns=sides[1]))
-    findings = Findings(case.sources, ALGORITHM, case.label_map, case.measured, Quality())
-    form = Form(Encoding.LABELMAP)
+    findings = SeriesResult(case.sources, ALGORITHM, case.label_map, case.measured, Quality())
+    form = SegForm(Encoding.LABELMAP)
     assert encode_verified(make_seg(findings, form), findings, form)
 
 
 @pytest.mark.parametrize("encoding", Encoding)
 def test_report_and_seg_know_a_lesion_by_the_same_name(make, findings, encoding):
-    form = Form(encoding, per_lesion=True)
-    seg = dcmread(BytesIO(make(Item(Kind.SEG, form))))
-    report = dcmread(BytesIO(make(Item(Kind.REPORT, form))))
+    form = SegForm(encoding, per_lesion=True)
+    seg = dcmread(BytesIO(make(ResultObject(ObjectKind.SEG, form))))
+    report = dcmread(BytesIO(make(ResultObject(ObjectKind.REPORT, form))))
     named = track(findings.measured.lesions, findings.sources[0].SeriesInstanceUID)
     _, *segments = seg.SegmentSequence
     assert [each.TrackingUID for each in segments] == [each.uid for each in named]
@@ -129,26 +138,26 @@ def test_a_seg_of_other_labels_does_not_pass(findings, form):
         encode_verified(seg, findings, form)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ObjectKind)
 def test_every_object_is_read_back_before_it_leaves(make, monkeypatch, kind):
     def refuse(*_):
         raise ResultMismatch("read back")
 
     monkeypatch.setattr(f"dicom_node.results.make.verify_{kind}", refuse)
     with pytest.raises(ResultMismatch, match="read back"):
-        make(Item(kind))
+        make(ResultObject(kind))
 
 
 def test_another_toolkit_reads_the_same_montage(make, findings, tmp_path):
     path = tmp_path / "montage.dcm"
-    path.write_bytes(make(Item(Kind.MONTAGE)))
+    path.write_bytes(make(ResultObject(ObjectKind.MONTAGE)))
     (read,) = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
     drawn = np.asarray(findings.picture)
     np.testing.assert_array_equal(read[: len(drawn)], drawn)
 
 
 def test_a_montage_shows_the_picture_with_the_note(make, findings):
-    montage = dcmread(BytesIO(make(Item(Kind.MONTAGE))))
+    montage = dcmread(BytesIO(make(ResultObject(ObjectKind.MONTAGE))))
     drawn = np.asarray(findings.picture)
     np.testing.assert_array_equal(montage.pixel_array[: len(drawn)], drawn)
     assert montage.pixel_array[len(drawn) :].any()
@@ -158,7 +167,7 @@ def test_a_montage_shows_the_picture_with_the_note(make, findings):
 
 
 def test_another_picture_or_note_does_not_pass(make, findings):
-    montage = make(Item(Kind.MONTAGE))
+    montage = make(ResultObject(ObjectKind.MONTAGE))
     with pytest.raises(ResultMismatch, match="not the picture"):
         verify_montage(montage, findings.picture, Algorithm("other", "1.0", ""))
     with pytest.raises(ResultMismatch, match="not the picture"):
@@ -166,6 +175,6 @@ def test_another_picture_or_note_does_not_pass(make, findings):
 
 
 def test_a_profile_names_each_object_once():
-    form = Form(Encoding.LABELMAP, per_lesion=True)
-    profile = Profile((Kind.SEG, Kind.SEG, Kind.MONTAGE), form)
+    form = SegForm(Encoding.LABELMAP, per_lesion=True)
+    profile = Profile((ObjectKind.SEG, ObjectKind.SEG, ObjectKind.MONTAGE), form)
     assert [item.name for item in profile.items] == ["seg-labelmap-lesions", "montage"]

@@ -17,8 +17,8 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.dicomweb import StowPeer
-from dicom_node.net.connection import on_connection
+from dicom_node.deliver.dicomweb import DicomWebPeer
+from dicom_node.net.connection import prepare_connection
 
 TOLD = {
     "STUDY": ("StudyInstanceUID", "StudyDate", "StudyDescription"),
@@ -72,7 +72,7 @@ class DicomArchive:
             ("127.0.0.1", 0),
             block=False,
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, on_connection, [30.0, 1 << 20]),
+                (evt.EVT_CONN_OPEN, prepare_connection, [30.0, 1 << 20]),
                 (evt.EVT_C_FIND, self.find),
                 (evt.EVT_C_GET, self.get),
                 (evt.EVT_C_MOVE, self.move),
@@ -118,7 +118,7 @@ class WebArchive(ThreadingHTTPServer):
         self.instances, self.accepted = instances, []
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
-        self.peer = StowPeer("web", f"http://127.0.0.1:{self.server_port}/dicom-web")
+        self.peer = DicomWebPeer("web", f"http://127.0.0.1:{self.server_port}/dicom-web")
 
     def stop(self):
         self.shutdown()

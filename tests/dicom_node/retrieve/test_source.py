@@ -9,7 +9,7 @@ from pydicom import dcmread
 
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
-from dicom_node.retrieve.query import Wanted, to_date
+from dicom_node.retrieve.query import StudyQuery, to_date
 from dicom_node.retrieve.source import find, to_source
 from tests.conftest import make_ct_series
 from tests.dicom_node.retrieve.archives import DicomArchive, WebArchive
@@ -40,12 +40,12 @@ def source(archive):
 
 
 def series_in(source, **wanted):
-    return [each.series_uid for each in find(source, Wanted(**wanted))]
+    return [each.series_uid for each in find(source, StudyQuery(**wanted))]
 
 
 def test_a_study_is_found_by_its_uid(source, old_and_new):
     old, _ = old_and_new
-    (found,) = find(source, Wanted(study_uid=old[0].StudyInstanceUID))
+    (found,) = find(source, StudyQuery(study_uid=old[0].StudyInstanceUID))
     assert found.series_uid == old[0].SeriesInstanceUID
     assert (found.instances, found.header.Modality) == (3, "CT")
 
@@ -60,7 +60,7 @@ def test_a_backlog_begins_on_a_day(source, old_and_new):
 def test_a_series_is_fetched_whole(source, old_and_new, tmp_path):
     old, _ = old_and_new
     counted = []
-    (found,) = find(source, Wanted(study_uid=old[0].StudyInstanceUID))
+    (found,) = find(source, StudyQuery(study_uid=old[0].StudyInstanceUID))
     source.fetch(found, tmp_path, counted.append)
     fetched = {path.stem: dcmread(path) for path in tmp_path.rglob("*.dcm")}
     assert counted == [1, 2, 3]
@@ -73,7 +73,7 @@ def test_a_search_ends_where_the_server_gives_the_same_page_for_ever(old_and_new
     archive = WebArchive([*old_and_new[0], *old_and_new[1]])
     archive.pages = False
     try:
-        assert len(find(to_source(archive.peer), Wanted(since=date(2026, 1, 1)))) == 2
+        assert len(find(to_source(archive.peer), StudyQuery(since=date(2026, 1, 1)))) == 2
     finally:
         archive.stop()
 
@@ -82,14 +82,14 @@ def test_dicomweb_is_asked_for_the_encoding_that_is_there(old_and_new, tmp_path)
     archive = WebArchive(old_and_new[0])
     try:
         source = to_source(archive.peer)
-        source.fetch(find(source, Wanted(since=date(2026, 1, 1)))[0], tmp_path, print)
+        source.fetch(find(source, StudyQuery(since=date(2026, 1, 1)))[0], tmp_path, print)
     finally:
         archive.stop()
     assert "transfer-syntax=*" in archive.accepted[0]
 
 
 def test_an_archive_that_sends_less_than_it_announced_is_noticed(source, archive, tmp_path):
-    found = find(source, Wanted(since=date(2026, 1, 1)))[0]
+    found = find(source, StudyQuery(since=date(2026, 1, 1)))[0]
     if isinstance(archive, DicomArchive):
         del archive.instances[1].StudyInstanceUID  # so that it is refused here
     else:
@@ -102,7 +102,7 @@ def test_an_archive_without_c_get_is_told_apart(old_and_new, tmp_path):
     archive = DicomArchive(old_and_new[0], models=("find",))
     try:
         source = to_source(archive.peer)
-        (found,) = find(source, Wanted(since=date(2026, 1, 1)))
+        (found,) = find(source, StudyQuery(since=date(2026, 1, 1)))
         with pytest.raises(PeerRefused, match="has no C-GET; `hepar pull` does without"):
             source.fetch(found, tmp_path, print)
     finally:
@@ -121,7 +121,7 @@ def test_an_archive_may_take_its_time_to_bring_a_series(old_and_new, tmp_path, m
     monkeypatch.setattr(archive, "send", send_late)
     try:
         source = to_source(replace(archive.peer, answer_s=1))
-        (found,) = find(source, Wanted(since=date(2026, 1, 1)))
+        (found,) = find(source, StudyQuery(since=date(2026, 1, 1)))
         source.fetch(found, tmp_path, told.append)
     finally:
         archive.stop()
@@ -132,7 +132,7 @@ def test_a_destination_that_the_archive_does_not_know_is_named(old_and_new):
     archive = DicomArchive(old_and_new[0])
     try:
         source = to_source(archive.peer)
-        (found,) = find(source, Wanted(since=date(2026, 1, 1)))
+        (found,) = find(source, StudyQuery(since=date(2026, 1, 1)))
         with pytest.raises(PeerRefused, match="does not know NOBODY as a destination; make"):
             source.move(found, "NOBODY", print)
     finally:

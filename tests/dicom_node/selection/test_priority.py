@@ -10,21 +10,21 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration
-from dicom_node.jobs.backoff import Patience
-from dicom_node.jobs.dbos_runtime import running, submit
+from dicom_node.jobs.backoff import Backoff
+from dicom_node.jobs.dbos_runtime import run_jobs, submit
 from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import Pace
+from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from dicom_node.pipeline.segmenter import Method
+from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
-from dicom_node.selection.priority import Urgency
+from dicom_node.selection.priority import PriorityRules
 from dicom_node.selection.rules import Rules
 from engine.phantom import make_phantom
-from engine.serving.turns import Turns
+from engine.serving.turns import DeviceQueue
 from tests.dicom_node.jobs.test_workflows import Scripted
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy import write_toy_model
@@ -59,24 +59,24 @@ def written(ct_series, tmp_path):
     ],
 )
 def test_priority_sender_or_description_make_a_series_urgent(written, changes, urgent):
-    rules = Urgency(calling=("CT_ER",), include={"StudyDescription": "trauma|stat"})
-    assert rules.asks_of(written(**changes)) is urgent
+    rules = PriorityRules(calling=("CT_ER",), include={"StudyDescription": "trauma|stat"})
+    assert rules.is_urgent(written(**changes)) is urgent
 
 
 def test_without_rules_only_the_priority_counts(written):
-    assert not Urgency().asks_of(written(sender="CT_ER", StudyDescription="trauma"))
-    assert Urgency().asks_of(written(RequestedProcedurePriority="STAT"))
+    assert not PriorityRules().is_urgent(written(sender="CT_ER", StudyDescription="trauma"))
+    assert PriorityRules().is_urgent(written(RequestedProcedurePriority="STAT"))
 
 
 def test_a_file_that_cannot_be_read_is_not_urgent(tmp_path):
     (tmp_path / "no.dcm").write_bytes(b"nothing")
-    assert not Urgency().asks_of([tmp_path / "no.dcm"])
-    assert not Urgency().asks_of([tmp_path / "absent.dcm"])
+    assert not PriorityRules().is_urgent([tmp_path / "no.dcm"])
+    assert not PriorityRules().is_urgent([tmp_path / "absent.dcm"])
 
 
 def test_a_rule_on_what_is_not_described_is_refused():
     with pytest.raises(BadConfiguration, match="no rule on 'PatientName'"):
-        Urgency(include={"PatientName": "x"})
+        PriorityRules(include={"PatientName": "x"})
 
 
 class Held(Scripted):
@@ -97,7 +97,7 @@ def queues(tmp_path):
     """A worker that holds the first job, and the ledger of what waits behind it."""
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
     with (
-        running(worker, database_url=url, executor="test", peers=[], pace=Pace()),
+        run_jobs(worker, database_url=url, executor="test", peers=[], pace=PollingRate()),
         open_ledger(url) as ledger,
     ):
         submit("first", "1.1", "1.2.1", [Path("/1.dcm")])
@@ -117,7 +117,7 @@ def test_an_urgent_job_waits_for_no_other(queues):
 
 
 def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
-    class Watched(Turns):
+    class Watched(DeviceQueue):
         def on(self, device, *, urgent=False):
             asked.append(urgent)
             return super().on(device, urgent=urgent)
@@ -126,11 +126,11 @@ def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
         def run(self, work):
             return work(method)
 
-    asked, method = [], Method(Thresholds(), Algorithm("toy", "1", "ab"), Rules())
+    asked, method = [], SegmentationSetup(Thresholds(), Algorithm("toy", "1", "ab"), Rules())
     nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
     monkeypatch.setattr("dicom_node.jobs.worker.process", lambda *_, **__: nothing)
     worker = SeriesWorker(
-        Always(), DataFolder(tmp_path), {}, {}, Patience(), lambda *_: None, turns=Watched()
+        Always(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, turns=Watched()
     )
     for urgent in (True, False):
         worker.segment("job", "1.2", [], urgent=urgent)

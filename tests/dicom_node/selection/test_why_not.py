@@ -5,34 +5,36 @@ from pydicom import DataElement, Dataset
 
 from dicom_node.errors import BadConfiguration
 from dicom_node.selection.rules import Rules
-from dicom_node.selection.why_not import why_not
+from dicom_node.selection.why_not import exclusion_reason
 
 
 def test_the_default_rules_take_an_ordinary_series(ct_series):
-    assert why_not(ct_series(slices=6), Rules()) is None
+    assert exclusion_reason(ct_series(slices=6), Rules()) is None
 
 
 def test_an_mr_under_a_ct_class_is_not_selected(ct_series):
     instances = ct_series()
     instances[2].Modality = "MR"
-    assert why_not(instances, Rules()) == "Modality is MR, not CT"
+    assert exclusion_reason(instances, Rules()) == "Modality is MR, not CT"
 
 
 def test_an_absent_modality_is_named_as_such(ct_series):
     instances = ct_series()
     del instances[0].Modality
-    assert why_not(instances, Rules()) == "Modality is absent, not CT"
+    assert exclusion_reason(instances, Rules()) == "Modality is absent, not CT"
 
 
 def test_a_localizer_is_not_selected(ct_series):
     instances = ct_series()
     instances[0].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    assert why_not(instances, Rules()) == "ImageType holds LOCALIZER"
+    assert exclusion_reason(instances, Rules()) == "ImageType holds LOCALIZER"
 
 
 def test_one_of_the_wanted_image_types_is_enough(ct_series):
-    assert why_not(ct_series(), Rules(image_types=("AXIAL", "HELIX"))) is None
-    assert why_not(ct_series(), Rules(image_types=("MPR",))) == "ImageType holds none of MPR"
+    assert exclusion_reason(ct_series(), Rules(image_types=("AXIAL", "HELIX"))) is None
+    assert (
+        exclusion_reason(ct_series(), Rules(image_types=("MPR",))) == "ImageType holds none of MPR"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,35 +48,35 @@ def test_one_of_the_wanted_image_types_is_enough(ct_series):
     ],
 )
 def test_counts_and_thickness_have_limits(ct_series, rules, reason):
-    assert why_not(ct_series(slices=6), rules) == reason
+    assert exclusion_reason(ct_series(slices=6), rules) == reason
 
 
 def test_a_rule_on_thickness_needs_a_thickness(ct_series):
     instances = ct_series()
     del instances[0].SliceThickness
-    assert why_not(instances, Rules()) is None
-    assert "absent" in why_not(instances, Rules(max_thickness_mm=5))
+    assert exclusion_reason(instances, Rules()) is None
+    assert "absent" in exclusion_reason(instances, Rules(max_thickness_mm=5))
 
 
 def test_an_enhanced_image_counts_its_frames_and_has_its_thickness_inside(ct_series):
     (instance,) = ct_series(slices=1)
-    assert why_not([instance], Rules(min_slices=5)) == "slices: 1, at least 5 wanted"
+    assert exclusion_reason([instance], Rules(min_slices=5)) == "slices: 1, at least 5 wanted"
     measures, groups = Dataset(), Dataset()
     measures.SliceThickness = 3
     groups.PixelMeasuresSequence = [measures]
     instance.SharedFunctionalGroupsSequence = [groups]
     instance.NumberOfFrames = 40
-    assert why_not([instance], Rules(max_thickness_mm=5)) is None
-    assert why_not([instance], Rules(max_thickness_mm=2)) is not None
+    assert exclusion_reason([instance], Rules(max_thickness_mm=5)) is None
+    assert exclusion_reason([instance], Rules(max_thickness_mm=2)) is not None
 
 
 def test_descriptions_are_searched_in_any_case(ct_series):
     instances = ct_series()
-    assert why_not(instances, Rules(include={"SeriesDescription": "ABDO"})) is None
-    assert why_not(instances, Rules(exclude={"SeriesDescription": "lung|head"})) is None
-    reason = why_not(instances, Rules(include={"BodyPartExamined": "liver"}))
+    assert exclusion_reason(instances, Rules(include={"SeriesDescription": "ABDO"})) is None
+    assert exclusion_reason(instances, Rules(exclude={"SeriesDescription": "lung|head"})) is None
+    reason = exclusion_reason(instances, Rules(include={"BodyPartExamined": "liver"}))
     assert reason == "BodyPartExamined does not match include 'liver'"
-    reason = why_not(instances, Rules(exclude={"SeriesDescription": "^abdomen$"}))
+    reason = exclusion_reason(instances, Rules(exclude={"SeriesDescription": "^abdomen$"}))
     assert reason == "SeriesDescription matches exclude '^abdomen$'"
 
 
@@ -89,13 +91,13 @@ def test_a_reason_never_repeats_what_a_description_says(ct_series):
         Rules(include={"ProtocolName": "x"}),
     ]
     for rule in rules:
-        assert not re.search(r"\bdoe\b|jane", why_not(instances, rule), re.IGNORECASE)
+        assert not re.search(r"\bdoe\b|jane", exclusion_reason(instances, rule), re.IGNORECASE)
 
 
 def test_numbers_that_are_none_do_not_stop_the_rules(ct_series):
     instances = ct_series()
     instances[0][0x00180050] = DataElement(0x00180050, "LO", "thin")
-    assert why_not(instances, Rules(max_thickness_mm=5)) is not None
+    assert exclusion_reason(instances, Rules(max_thickness_mm=5)) is not None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import MRImageStorage, generate_uid
 
-from dicom_node.series.classify import TOLERANCE_MM, Answer, SeriesKind, classify
+from dicom_node.series.classify import TOLERANCE_MM, Handling, SeriesKind, classify
 
 
 def shift(instance, x=0.0, y=0.0, z=0.0):
@@ -27,7 +27,7 @@ def turn(instances, degrees):
 
 def test_even_slices_are_a_regular_stack(ct_series):
     found = classify(ct_series())
-    assert (found.kind, found.kind.answer) == (SeriesKind.REGULAR, Answer.SEGMENT)
+    assert (found.kind, found.kind.answer) == (SeriesKind.REGULAR, Handling.SEGMENT)
     assert found.residual_mm == pytest.approx(0, abs=1e-9)
     assert found.detail == "6 slices 2.000 mm apart"
 
@@ -162,7 +162,7 @@ def test_a_turned_stack_is_oblique_and_segmented_on_its_own_slices(ct_series, de
     instances = ct_series()
     turn(instances, degrees)
     found = classify(instances)
-    assert (found.kind, found.kind.answer) == (SeriesKind.OBLIQUE, Answer.SEGMENT_NATIVE)
+    assert (found.kind, found.kind.answer) == (SeriesKind.OBLIQUE, Handling.SEGMENT_NATIVE)
     assert f"{abs(degrees):.1f} degrees" in found.detail
 
 
@@ -218,7 +218,7 @@ def with_all(instances, **attributes):
 )
 def test_a_header_that_rules_a_series_out_is_named(ct_series, attributes, kind, detail):
     found = classify(with_all(ct_series(), **attributes))
-    assert (found.kind, found.kind.answer) == (kind, Answer.REFUSE)
+    assert (found.kind, found.kind.answer) == (kind, Handling.REFUSE)
     assert detail in found.detail
     assert found.kind.remedy in str(found)
 
@@ -266,7 +266,7 @@ def test_lossy_compression_alone_does_not_make_a_series_derived(ct_series):
     assert classify(with_all(ct_series(), **lossy)).kind is SeriesKind.REGULAR
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SeriesKind if kind.answer is Answer.REFUSE])
+@pytest.mark.parametrize("kind", [kind for kind in SeriesKind if kind.answer is Handling.REFUSE])
 def test_every_refusal_says_what_would_do(kind):
     assert kind.remedy
 

@@ -12,16 +12,21 @@ from dicom_node.errors import UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.pipeline.outcome import Verdict
 from dicom_node.pipeline.process import process
-from dicom_node.pipeline.segmenter import Method
+from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.objects import Item, Kind
+from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.phantom import write_series
 from dicom_node.selection.rules import Rules
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
 
 GARBAGE = b"Musterfrau^Erika"
-METHOD = Method(Thresholds(), Algorithm("toy", "1", "ab" * 32), Rules(), frozenset(map(Item, Kind)))
+METHOD = SegmentationSetup(
+    Thresholds(),
+    Algorithm("toy", "1", "ab" * 32),
+    Rules(),
+    frozenset(map(ResultObject, ObjectKind)),
+)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.device import Answer
-from engine.devices.multi_gpu import Several
+from engine.devices.multi_gpu import MultiGpu
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Sums:
 @pytest.mark.parametrize("slices", [1, 2, 3, 5, 7, 10, 25])
 def test_several_devices_answer_as_one(slices, devices, neighbours):
     hu = np.random.default_rng(slices).integers(0, 30, (slices, 2, 2)).astype(np.float16)
-    found = Several([Sums(neighbours)] * devices).run(hu, (1.0, 1.0))
+    found = MultiGpu([Sums(neighbours)] * devices).run(hu, (1.0, 1.0))
     expected = Sums(neighbours).run(hu, (1.0, 1.0))
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.agreement, expected.agreement)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from engine.segmentation.liver_search import COARSE_MM, around, looks_mm, spread
+from engine.segmentation.liver_search import COARSE_MM, around, search_steps_mm, spread
 
 
 def test_a_low_volume_is_computed_whole_at_once():
-    assert looks_mm(59.9) == (0.0,)
+    assert search_steps_mm(59.9) == (0.0,)
     assert spread(5, 2.0, 0.0).all()
 
 

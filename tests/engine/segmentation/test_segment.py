@@ -6,7 +6,7 @@ import pytest
 from engine.device import Answer
 from engine.segmentation.cleaning import clean
 from engine.segmentation.segment import segment
-from engine.segmentation.slice_vote import outvote
+from engine.segmentation.slice_vote import majority_vote
 from engine.volume import Label, LabelMap
 from tests.engine.toy import DISPUTED_LIVER_HU, LIVER_HU, TUMOUR_HU, toy_answer
 
@@ -47,7 +47,7 @@ def make_abdomen(make_volume, slices=160, spacing_mm=2.5, liver=(60, 120)):
 def everything(volume, device):
     """Every slice computed, held against its neighbours, then cleaned."""
     labels = device.run(volume.hu.astype(np.float16), volume.geometry.spacing[1:]).labels
-    return clean(outvote(LabelMap(labels, volume.geometry))).labels
+    return clean(majority_vote(LabelMap(labels, volume.geometry))).labels
 
 
 def test_the_search_changes_nothing_but_the_work(abdomen, toy_device):

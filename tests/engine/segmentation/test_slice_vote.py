@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from engine.segmentation.slice_vote import outvote
+from engine.segmentation.slice_vote import majority_vote
 from engine.volume import Geometry, Label, LabelMap
 
 
 def voted(labels, spacing_mm=2.0):
     affine = np.diag([spacing_mm, 1.0, 1.0, 1.0])
-    return outvote(LabelMap(labels, Geometry(labels.shape, affine, "1.2.3"))).labels
+    return majority_vote(LabelMap(labels, Geometry(labels.shape, affine, "1.2.3"))).labels
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.device import Answer
-from engine.serving.turns import BETWEEN_S, Turns
+from engine.serving.turns import BETWEEN_S, DeviceQueue
 
 HU = np.zeros((1, 2, 2), np.float16)
 
@@ -43,13 +43,13 @@ def job(turns, slow, name, batches, *, urgent=False):
 
 
 def test_the_device_answers_as_it_does_without_turns(slow):
-    turn = Turns().on(slow, urgent=False)
+    turn = DeviceQueue().on(slow, urgent=False)
     assert (turn.name, turn.batch) == ("slow", 4)
     assert turn.run(HU, "a").labels.shape == HU.shape
 
 
 def test_jobs_take_turns(slow):
-    turns = Turns()
+    turns = DeviceQueue()
     for thread in [job(turns, slow, name, 10) for name in "ab"]:
         thread.join()
     changes = sum(before != after for before, after in zip(slow.used, slow.used[1:], strict=False))
@@ -58,7 +58,7 @@ def test_jobs_take_turns(slow):
 
 
 def test_an_urgent_job_goes_first_to_its_end(slow):
-    turns = Turns()
+    turns = DeviceQueue()
     routine = [job(turns, slow, name, 10) for name in "ab"]
     time.sleep(0.03)
     urgent = job(turns, slow, "!", 10, urgent=True)
@@ -71,7 +71,7 @@ def test_an_urgent_job_goes_first_to_its_end(slow):
 
 
 def test_an_urgent_job_goes_before_those_that_wait_already(slow):
-    turns = Turns()
+    turns = DeviceQueue()
     with turns.turn(urgent=False):
         threads = [job(turns, slow, "a", 1)]
         time.sleep(0.02)
@@ -83,7 +83,7 @@ def test_an_urgent_job_goes_before_those_that_wait_already(slow):
 
 
 def test_nobody_comes_between_the_batches_of_an_urgent_job(slow):
-    turns = Turns()
+    turns = DeviceQueue()
     urgent = turns.on(slow, urgent=True)
     urgent.run(HU, "!")
     routine = job(turns, slow, "a", 1)
@@ -94,7 +94,7 @@ def test_nobody_comes_between_the_batches_of_an_urgent_job(slow):
 
 
 def test_a_turn_ends_when_the_device_fails(slow):
-    turns = Turns()
+    turns = DeviceQueue()
     slow.fails = True
     with pytest.raises(RuntimeError):
         turns.on(slow, urgent=False).run(HU, "a")

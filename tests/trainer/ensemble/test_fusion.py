@@ -7,10 +7,10 @@ import torch
 from tests.benchmarks.fusion import seven_loops
 from trainer.ensemble.fusion import FUSIONS, blumberg, fuse, rivals, weighted
 from trainer.evaluation.metrics.overlap import Figures, Overlap
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 from trainer.training.fusion_choice import choose_fusion
 
-LIVER_EXPONENT, TUMOUR_EXPONENT = Fusing().liver_exponent, Fusing().tumour_exponent
+LIVER_EXPONENT, TUMOUR_EXPONENT = FusionSettings().liver_exponent, FusionSettings().tumour_exponent
 
 
 def blumberg_one_pixel(probability: list[float], exponent: float) -> bool:
@@ -59,14 +59,14 @@ def test_equal_weights_are_the_mean():
 
 def test_each_class_is_fused_by_its_own_weights():
     marks = torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]])[..., None, None]
-    liver, tumour = fuse(marks, Fusing(kind="weighted", weights=((1.0, 0.0), (0.0, 1.0))))
+    liver, tumour = fuse(marks, FusionSettings(kind="weighted", weights=((1.0, 0.0), (0.0, 1.0))))
     assert liver.all()
     assert tumour.all()
 
 
 def test_a_weighted_mean_is_compared_only_once_its_weights_are_known():
-    assert [each.kind for each in rivals(Fusing())] == ["blumberg", "mean", "majority"]
-    assert rivals(Fusing(weights=((1.0, 1.0),)))[-1].kind == "weighted"
+    assert [each.kind for each in rivals(FusionSettings())] == ["blumberg", "mean", "majority"]
+    assert rivals(FusionSettings(weights=((1.0, 1.0),)))[-1].kind == "weighted"
 
 
 def test_the_benchmarks_loops_fuse_as_the_formula_does():

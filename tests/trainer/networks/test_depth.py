@@ -15,7 +15,7 @@ from engine.model import load_model
 from engine.phantom import make_phantom
 from engine.serving.cpu import open_device
 from engine.volume import Label
-from tests.trainer.datasets.layouts import write_lits
+from tests.trainer.datasets.sample_data import write_lits
 from trainer.commands import register
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import open_graph

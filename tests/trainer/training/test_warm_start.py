@@ -13,7 +13,7 @@ from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.ensemble import read_cases
 from trainer.training.lightning_module import Learner
 from trainer.training.loop import Machine, train_member
-from trainer.training.warm_start import calibrate_norms, start_from
+from trainer.training.warm_start import calibrate_batch_norms, start_from
 
 SMALL = (
     'members=[{network="linknet", cycles=[2], seed=1}]',
@@ -67,7 +67,7 @@ def test_norms_are_calibrated_without_a_change_of_any_answer(network):
     seen = torch.rand(4, 6, 64, 64)
     with torch.inference_mode():
         before = network(seen)
-        calibrate_norms(network, [torch.rand(4, 6, 64, 64), seen])
+        calibrate_batch_norms(network, [torch.rand(4, 6, 64, 64), seen])
         assert not network.training
         torch.testing.assert_close(network(seen), before, atol=1e-3, rtol=1e-3)
 
@@ -77,7 +77,7 @@ def test_a_calibrated_network_answers_in_training_as_in_use(network):
     with torch.no_grad():
         in_use = network(seen)
         apart = (deepcopy(network).train()(seen) - in_use).abs().max()
-        calibrate_norms(network, [seen])
+        calibrate_batch_norms(network, [seen])
         in_training = network.train()(seen)
     assert apart > 0.1
     torch.testing.assert_close(in_training, in_use, atol=1e-2, rtol=1e-2)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.annotations import (
+    AnnotatedSeries,
     Author,
-    LabelledSeries,
     UnreadableDrawing,
-    describe_drawing,
-    drawn_masks,
-    find_labelled,
+    describe_segmentation,
+    find_annotated,
+    segmentation_masks,
 )
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.volume import Geometry, Label
@@ -32,13 +32,13 @@ Masks = Mapping[Label, NDArray[np.bool_]]
 
 def find_drawn(files: Sequence[Path]) -> Iterator[Found]:
     """Yield every CT series that a SEG among the files refers to."""
-    for series in find_labelled(path for path in files if path.suffix not in NO_DICOM):
+    for series in find_annotated(path for path in files if path.suffix not in NO_DICOM):
         name = series.series_uid or f"SEG {series.segmentations[0].name}"
         place = series.segmentations[0].parent
         yield Found(DRAWN, name, place, partial(_read, series, name))
 
 
-def _read(series: LabelledSeries, name: str) -> Case:
+def _read(series: AnnotatedSeries, name: str) -> Case:
     if not series.series_uid:
         raise BadCase(f"{name}: it does not say which one series it was drawn on")
     if not series.images:
@@ -54,13 +54,13 @@ def _read(series: LabelledSeries, name: str) -> Case:
 
 def _by_persons(paths: Sequence[Path], grid: Geometry, name: str) -> list[Masks]:
     """Return what persons marked, the newest first."""
-    segs = [(describe_drawing(seg), seg) for seg in read_series(paths)]
+    segs = [(describe_segmentation(seg), seg) for seg in read_series(paths)]
     ours = [(drawing, seg) for drawing, seg in segs if drawing.author is Author.PERSON]
     if not ours:
         authors = ", ".join(sorted({drawing.author for drawing, _ in segs}))
         raise BadCase(f"series {name}: drawn by {authors}; only what persons drew is learnt from")
     newest = sorted(ours, key=lambda each: each[0].written, reverse=True)
-    return [drawn_masks(seg, grid) for _, seg in newest]
+    return [segmentation_masks(seg, grid) for _, seg in newest]
 
 
 def _target(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_node.annotations import Author, Drawing, describe_metadata
+from dicom_node.annotations import Annotation, Author, describe_metadata
 from trainer.datasets.pull.archive import INSTANCE, Archive, Series, value
 
 
@@ -17,7 +17,7 @@ class Choice:
     corrections_only: bool = False
     """Take only those of series on which Hepar has drawn before."""
 
-    def wants(self, drawing: Drawing, by_hepar: set[str]) -> bool:
+    def wants(self, drawing: Annotation, by_hepar: set[str]) -> bool:
         """Tell whether a drawing is to be learnt from.
 
         Args:
@@ -70,7 +70,7 @@ def find_wanted(
         ArchiveFailed: the archive does not answer.
     """
     series = archive.segmentations(filters)
-    drawings: list[tuple[Series, str, Drawing]] = []
+    drawings: list[tuple[Series, str, Annotation]] = []
     for done, each in enumerate(series, start=1):
         for metadata in archive.metadata(each):
             drawings.append((each, value(metadata, INSTANCE), describe_metadata(metadata)))
@@ -81,7 +81,7 @@ def find_wanted(
 
 
 def _by_images(
-    drawings: Sequence[tuple[Series, str, Drawing]], by_hepar: set[str]
+    drawings: Sequence[tuple[Series, str, Annotation]], by_hepar: set[str]
 ) -> Iterator[Wanted]:
     for uid in dict.fromkeys(drawing.series_uid for *_, drawing in drawings):
         ours = [each for each in drawings if each[2].series_uid == uid]

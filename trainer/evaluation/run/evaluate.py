@@ -9,7 +9,7 @@ from trainer.evaluation.metrics.exam import Exam, Structure
 from trainer.evaluation.metrics.scores import PatientScores, judge
 from trainer.evaluation.metrics.summary import Summary, summarise
 from trainer.evaluation.run.methods import Method
-from trainer.evaluation.run.patients import Subject
+from trainer.evaluation.run.patients import PatientCase
 from trainer.evaluation.run.thumbnails import Sketch, sketch
 
 TOLERANCE_MM = 2.0
@@ -62,7 +62,7 @@ class _Tray:
 
 
 def evaluate(
-    subjects: Iterable[Subject],
+    subjects: Iterable[PatientCase],
     methods: Sequence[Method],
     *,
     about: Mapping[str, str],

@@ -10,7 +10,7 @@ from trainer.ensemble.fusion import rivals
 from trainer.ensemble.graph import EnsembleGraph, labels
 from trainer.evaluation.metrics.overlap import Figures, Tally
 from trainer.evaluation.run.slicewise import alike
-from trainer.recipe.sections import Fusing
+from trainer.recipe.sections import FusionSettings
 
 
 def compare_fusions(
@@ -31,6 +31,6 @@ def compare_fusions(
 def variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield the labels of each member alone and of every fusion, with their names."""
     for index, name in enumerate(graph.names):
-        yield name, labels(marks[index : index + 1], Fusing(kind="mean"))
+        yield name, labels(marks[index : index + 1], FusionSettings(kind="mean"))
     for fusing in rivals(graph.fusing):
         yield fusing.kind, labels(marks, fusing)

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from engine.device import Device, neighbours_of
 from engine.segmentation.cleaning import clean
 from engine.segmentation.segment import HU_BOUNDS, segment
-from engine.segmentation.slice_vote import outvote
+from engine.segmentation.slice_vote import majority_vote
 from engine.volume import LabelMap
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import EnsembleGraph
 from trainer.evaluation.metrics.exam import Exam, Piece
 from trainer.evaluation.run.fusions import variants
-from trainer.evaluation.run.patients import Subject
+from trainer.evaluation.run.patients import PatientCase
 from trainer.evaluation.run.seg_objects import SegFile, read_seg, seg_of
 
-Method = Callable[[Subject], Mapping[str, Exam]]
+Method = Callable[[PatientCase], Mapping[str, Exam]]
 """Marks a subject, in one way or in several; each has a name."""
 
 UNKNOWN_PIXEL_MM = 1.5
@@ -42,7 +42,7 @@ def on_device(name: str, device: Device) -> Method:
         device: with the model on it.
     """
 
-    def mark(subject: Subject) -> Mapping[str, Exam]:
+    def mark(subject: PatientCase) -> Mapping[str, Exam]:
         images = subject.images
         if isinstance(images, Case):
             return {name: whole(images, segment(images.volume, device).label_map)}
@@ -67,7 +67,7 @@ def side_by_side(name: str, graph: EnsembleGraph) -> Method:
 
     neighbours = graph.working.neighbours
 
-    def mark(subject: Subject) -> Mapping[str, Exam]:
+    def mark(subject: PatientCase) -> Mapping[str, Exam]:
         if isinstance(subject.images, Case):
             return _each_volume(subject.images, mark_slices, neighbours)
         return _each_slice(subject.images, mark_slices, 1 if neighbours else BATCH)
@@ -88,7 +88,7 @@ def _each_volume(case: Case, mark: Marker, neighbours: int) -> Mapping[str, Exam
     hu = np.clip(case.volume.hu, *HU_BOUNDS).astype(np.float16)
     found = in_batches(hu, (rows_mm, columns_mm), mark, neighbours=neighbours)
     maps = {name: LabelMap(labels, case.volume.geometry) for name, labels in found.items()}
-    return {name: whole(case, clean(outvote(each))) for name, each in maps.items()}
+    return {name: whole(case, clean(majority_vote(each))) for name, each in maps.items()}
 
 
 def _each_slice(slices: Slices, mark: Marker, batch: int) -> Mapping[str, Exam]:
@@ -133,7 +133,7 @@ def in_batches(
 def by_others(name: str, segs: Sequence[SegFile]) -> Method:
     """Return a method that takes what SEG objects say; a series without one is left out."""
 
-    def mark(subject: Subject) -> Mapping[str, Exam]:
+    def mark(subject: PatientCase) -> Mapping[str, Exam]:
         images = subject.images
         seg = seg_of(images, segs) if isinstance(images, Case) else None
         if seg is None or not isinstance(images, Case):

@@ -14,7 +14,7 @@ from trainer.datasets.layouts.read_all import read_cases
 from trainer.errors import BadData
 
 
-class Whom(StrEnum):
+class PatientGroup(StrEnum):
     """Which patients of a folder are looked at."""
 
     UNSEEN = "patients whom no model has learnt from"
@@ -27,26 +27,26 @@ class Whom(StrEnum):
 class Choice:
     """Whom to look at."""
 
-    whom: Whom
+    whom: PatientGroup
     patients: frozenset[str]
     """Who was held out when the models learnt; or who is named."""
 
     def takes(self, patient: str) -> bool:
         """Whether a patient is to be looked at."""
-        return self.whom is Whom.EVERYONE or (
-            (patient in self.patients) == (self.whom is not Whom.TRAINED)
+        return self.whom is PatientGroup.EVERYONE or (
+            (patient in self.patients) == (self.whom is not PatientGroup.TRAINED)
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class PatientCase:
     """A volume, or the slices without neighbours, of one patient."""
 
     patient: str
     images: Case | Slices
 
 
-def read_subjects(folder: Path, choice: Choice) -> Iterator[Subject]:
+def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:
     """Read whatever labelled data is in `folder`, volumes first, one by one.
 
     Slices of a patient of whom there is a volume are left out.
@@ -59,7 +59,7 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[Subject]:
     for case in read_cases(folder):
         if choice.takes(case.patient):
             seen.add(case.patient)
-            yield Subject(case.patient, case)
+            yield PatientCase(case.patient, case)
         else:
             others.add(case.patient)
     for subject in _slices(folder):
@@ -72,21 +72,21 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[Subject]:
         raise BadData(_nobody(folder, choice.whom, others))
 
 
-def _slices(folder: Path) -> Iterator[Subject]:
+def _slices(folder: Path) -> Iterator[PatientCase]:
     parts = [read(folder / name) for name, read in READERS.items() if (folder / name).is_file()]
     if parts:
         slices = concatenate(parts)
         for patient in np.unique(slices.patient):
-            yield Subject(str(patient), slices.of([str(patient)]))
+            yield PatientCase(str(patient), slices.of([str(patient)]))
 
 
-def _nobody(folder: Path, whom: Whom, others: Collection[str]) -> str:
+def _nobody(folder: Path, whom: PatientGroup, others: Collection[str]) -> str:
     if not others:
         return (
             f"no labelled data in {folder}, neither volumes nor {', '.join(READERS)}; name the "
             "folder of a data set as it was downloaded"
         )
-    if whom is Whom.NAMED:
+    if whom is PatientGroup.NAMED:
         return f"nobody in {folder} is called so; there are {', '.join(sorted(others))}"
     return (
         f"none of the {len(others)} patients in {folder} are {whom}; for data that no model has "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicom_node.annotations import UnreadableDrawing, drawn_masks, find_labelled
+from dicom_node.annotations import UnreadableDrawing, find_annotated, segmentation_masks
 from dicom_node.series import read_series
 from engine.volume import Geometry, Label, LabelMap
 from trainer.datasets.cases.case import Case
@@ -30,7 +30,7 @@ def find_segs(folder: Path) -> tuple[SegFile, ...]:
         BadData: there is none, or two refer to one series.
     """
     found = []
-    for each in find_labelled(sorted(path for path in folder.rglob("*") if path.is_file())):
+    for each in find_annotated(sorted(path for path in folder.rglob("*") if path.is_file())):
         if len(each.segmentations) > 1:
             names = " and ".join(path.name for path in each.segmentations)
             raise BadData(f"{names} refer to one series, {each.series_uid}: leave one of them")
@@ -63,7 +63,7 @@ def read_seg(path: Path, grid: Geometry) -> LabelMap:
     """
     (seg,) = read_series([path])
     try:
-        masks = drawn_masks(seg, grid)
+        masks = segmentation_masks(seg, grid)
     except UnreadableDrawing as error:
         raise BadData(f"{path}: {error}") from error
     if not masks:

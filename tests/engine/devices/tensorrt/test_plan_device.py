@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.acceptance.gate import check_device
-from engine.devices.multi_gpu import Several
+from engine.devices.multi_gpu import MultiGpu
 from engine.devices.tensorrt import engine as tensorrt_engine
 from engine.devices.tensorrt import plan_device as tensorrt
 from engine.devices.tensorrt.library import Library
@@ -311,7 +311,7 @@ def test_gpus_that_serve_together_show_each_other_the_neighbours(
     gpu, plan, store, toy, monkeypatch
 ):
     monkeypatch.setattr(fake_gpu, "toy_answer", brightest_answer)
-    device = Several([open_plan(plan, store, seeing(toy, 1)) for _ in range(3)])
+    device = MultiGpu([open_plan(plan, store, seeing(toy, 1)) for _ in range(3)])
     for count in (1, 2, 3, 4, 23):
         hu = slices(count)
         np.testing.assert_array_equal(

@@ -4,7 +4,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from engine.phantom import make_phantom
-from tests.trainer.datasets.layouts import small_phantom, write_ircad, write_lits
+from tests.trainer.datasets.sample_data import small_phantom, write_ircad, write_lits
 from trainer.datasets.cases.case import Case, to_slices
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target

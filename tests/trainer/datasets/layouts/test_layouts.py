@@ -6,7 +6,7 @@ import pytest
 import SimpleITK
 
 from engine.volume import Label
-from tests.trainer.datasets.layouts import (
+from tests.trainer.datasets.sample_data import (
     LAYOUTS,
     small_phantom,
     write_chaos,

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.annotations import Author, describe_metadata, describe_segmentation
 from dicom_node.results.phantom import to_instances
-from dicom_node.series.volume import Author, describe_drawing, describe_metadata
 from engine.volume import Label
-from tests.trainer.datasets.layouts import drawn_seg, small_phantom
+from tests.trainer.datasets.sample_data import drawn_seg, small_phantom
 from trainer.datasets.pull.archive import Archive, Series
 from trainer.datasets.pull.pull import Choice
 from trainer.errors import ArchiveFailed
@@ -28,7 +28,7 @@ def seg():
     ],
 )
 def test_who_drew_is_seen_from_the_segments(author, expected, seg):
-    drawing = describe_drawing(seg(author))
+    drawing = describe_segmentation(seg(author))
     assert drawing.author is expected
     assert drawing.marks == {Label.LIVER, Label.TUMOUR}
     assert describe_metadata(seg(author).to_json_dict()) == drawing
@@ -37,20 +37,20 @@ def test_who_drew_is_seen_from_the_segments(author, expected, seg):
 def test_one_segment_that_a_person_corrected_is_enough(seg):
     corrected = seg("HEPAR")
     corrected.SegmentSequence[1].SegmentAlgorithmType = "MANUAL"
-    drawing = describe_drawing(corrected)
+    drawing = describe_segmentation(corrected)
     assert drawing.author is Author.PERSON
     assert drawing.after_hepar
 
 
 def test_what_persons_drew_is_wanted(seg):
-    person, machine = (describe_drawing(seg(author)) for author in ("MANUAL", "AUTOMATIC"))
+    person, machine = (describe_segmentation(seg(author)) for author in ("MANUAL", "AUTOMATIC"))
     assert Choice().wants(person, set())
     assert not Choice().wants(machine, set())
     assert Choice(content_label="LIVER").wants(machine, set())
 
 
 def test_corrections_are_what_persons_drew_where_hepar_had(seg):
-    person = describe_drawing(seg("MANUAL"))
+    person = describe_segmentation(seg("MANUAL"))
     choice = Choice(corrections_only=True)
     assert not choice.wants(person, set())
     assert choice.wants(person, {person.series_uid})
@@ -60,7 +60,7 @@ def test_a_segment_of_something_else_is_not_wanted(seg):
     other = seg("MANUAL")
     for segment in other.SegmentSequence:
         segment.SegmentedPropertyTypeCodeSequence[0].CodeValue = "39607008"  # lung
-    assert not Choice().wants(describe_drawing(other), set())
+    assert not Choice().wants(describe_segmentation(other), set())
 
 
 def test_a_tumour_of_another_organ_is_none_of_the_liver(seg):
@@ -68,9 +68,9 @@ def test_a_tumour_of_another_organ_is_none_of_the_liver(seg):
     other.SegmentSequence[1].AnatomicRegionSequence = [
         other.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
     ]
-    assert Label.TUMOUR in describe_drawing(other).marks
+    assert Label.TUMOUR in describe_segmentation(other).marks
     other.SegmentSequence[1].AnatomicRegionSequence[0].CodeValue = "39607008"
-    assert Label.TUMOUR not in describe_drawing(other).marks
+    assert Label.TUMOUR not in describe_segmentation(other).marks
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_what_was_edited_in_ohif_is_known_by_its_words(words, marks, seg):
     kind = segment.SegmentedPropertyTypeCodeSequence[0]
     kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "T-D0050", "SRT", "Tissue"
     segment.SegmentLabel = words
-    assert describe_drawing(edited).marks == {marks}
+    assert describe_segmentation(edited).marks == {marks}
     segment.SegmentLabel = "Segment 1"
-    assert not describe_drawing(edited).marks
+    assert not describe_segmentation(edited).marks
 
 
 def test_a_name_that_is_no_uid_never_becomes_a_file(tmp_path: Path):

@@ -8,7 +8,7 @@ from tests.trainer.evaluation.metrics.test_scores import box, piece
 from trainer.evaluation.metrics.exam import Exam
 from trainer.evaluation.report.html_page import to_html
 from trainer.evaluation.run.evaluate import evaluate
-from trainer.evaluation.run.patients import Subject
+from trainer.evaluation.run.patients import PatientCase
 
 
 def marked(patient: str, grown: int, *, tumour: bool) -> Exam:
@@ -23,7 +23,7 @@ def marked(patient: str, grown: int, *, tumour: bool) -> Exam:
 
 @pytest.fixture(scope="module")
 def evaluation():
-    subjects = [Subject(f"<p{grown}>", None) for grown in range(4)]
+    subjects = [PatientCase(f"<p{grown}>", None) for grown in range(4)]
 
     def method(name, more):
         return lambda subject: {

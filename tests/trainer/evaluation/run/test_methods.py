@@ -9,8 +9,8 @@ from engine.phantom import make_phantom
 from engine.volume import Label
 from trainer.datasets.cases.case import Case
 from trainer.evaluation.run.methods import in_batches, on_device, side_by_side
-from trainer.evaluation.run.patients import Subject
-from trainer.recipe.sections import Fusing
+from trainer.evaluation.run.patients import PatientCase
+from trainer.recipe.sections import FusionSettings
 
 
 def mark_by_neighbours(hu, spacing_mm):
@@ -32,7 +32,7 @@ class Specks:
 
     name, batch = "specks", 4
     names, working = ("specks",), SimpleNamespace(neighbours=0)
-    fusing = Fusing(kind="mean")
+    fusing = FusionSettings(kind="mean")
 
     def run(self, hu, spacing_mm) -> Answer:
         labels = np.zeros(hu.shape, np.uint8)
@@ -55,7 +55,7 @@ class Specks:
 def test_whole_volumes_are_cleaned_as_the_node_cleans_them(method):
     phantom = make_phantom(1, shape=(8, 40, 40), spacing_mm=(10.0, 9.0, 9.0))
     case = Case("one", "made", "1", phantom.volume, phantom.truth.labels)
-    for exam in method(Subject("one", case)).values():
+    for exam in method(PatientCase("one", case)).values():
         (piece,) = exam.pieces
         assert (piece.found[:, 10:20, 8:16] == Label.LIVER).all()
         assert not piece.found[:, 30:32, 30:32].any()

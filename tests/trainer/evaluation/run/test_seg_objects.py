@@ -43,6 +43,6 @@ def test_two_segs_of_one_series_are_refused(phantom, tmp_path):
 def test_what_is_drawn_as_liver_and_as_tumour_is_tumour(phantom, truth, monkeypatch):
     labels = phantom.truth.labels
     drawn = {Label.TUMOUR: labels == Label.TUMOUR, Label.LIVER: labels > 0}
-    monkeypatch.setattr("trainer.evaluation.run.seg_objects.drawn_masks", lambda *of: drawn)
+    monkeypatch.setattr("trainer.evaluation.run.seg_objects.segmentation_masks", lambda *of: drawn)
     found = read_seg(truth / "truth.dcm", phantom.truth.geometry)
     np.testing.assert_array_equal(found.labels, labels)
