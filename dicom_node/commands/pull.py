@@ -20,7 +20,6 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
-from dicom_node.selection.rules import Rules
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Addresses to listen on, to addresses to call."""
@@ -45,7 +44,7 @@ def pull(
     quieten_libraries()
     chosen = settings(config)
     source = to_source(peer_named(peer, chosen))
-    choice = choose(source, study, since, Rules(**chosen.select.model_dump()))
+    choice = choose(source, study, since, chosen.select)
     node = _node(chosen)
     failed = _pull_all(choice, source, node)
     pulled = len(choice.series) - failed

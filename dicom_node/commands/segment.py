@@ -26,7 +26,6 @@ from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.retrieve.folder import Discovery, discover
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
-from dicom_node.selection.rules import Rules
 from engine.errors import EngineError
 
 
@@ -89,7 +88,7 @@ def _lots(
     """Return what is to be segmented, in lots that are on the disk one at a time."""
     if peer and folder is None:
         source = to_source(peer_named(peer, chosen))
-        choice = choose(source, *studies, Rules(**chosen.select.model_dump()))
+        choice = choose(source, *studies, chosen.select)
         return _fetched(source, choice)
     if folder is None or peer or any(studies):
         raise BadConfiguration(

@@ -6,10 +6,10 @@ environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come 
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,7 +22,7 @@ from dicom_node.config.peers import FolderSettings, PeerSettings
 from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
 from dicom_node.errors import BadConfiguration
 from dicom_node.results.objects import ObjectKind
-from dicom_node.selection.rules import Rules
+from dicom_node.selection.rules import PriorityRules, Rules
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
 """What is read when no other file is named, if it exists."""
@@ -32,14 +32,6 @@ class Section(BaseModel):
     """A table of the file: frozen, and without keys that nobody reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-def _require_rules(**rules: Any) -> None:
-    """Let rules that cannot work be complained of when the file is read, by pydantic."""
-    try:
-        Rules(**rules)
-    except BadConfiguration as error:
-        raise ValueError(str(error)) from None
 
 
 class NodeSection(Section):
@@ -66,48 +58,6 @@ class ReceiveSection(Section):
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
     """Open at the same time; one more is rejected for the moment."""
-
-
-class SelectSection(Section):
-    """`[select]`: which series are worth segmenting, as `rules.Rules` has it."""
-
-    modalities: tuple[str, ...] = ("CT",)
-    """Values of Modality."""
-    image_types: tuple[str, ...] = ()
-    """Values of ImageType of which every instance must hold at least one; empty: any will do."""
-    refused_image_types: tuple[str, ...] = ("LOCALIZER",)
-    """Values of ImageType that no instance may hold."""
-    min_slices: int = 1
-    """Instances of the series, or frames in them."""
-    max_slices: int | None = None
-    """The same; no bound when absent."""
-    min_thickness_mm: float | None = None
-    """Slice Thickness; a series that does not say it is refused where there is a bound."""
-    max_thickness_mm: float | None = None
-    """The same."""
-    include: dict[str, str] = {}
-    """Attribute, such as SeriesDescription, to a regular expression that must be found in it."""
-    exclude: dict[str, str] = {}
-    """The same, of which none may be found."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        _require_rules(**self.model_dump())
-        return self
-
-
-class UrgentSection(Section):
-    """`[urgent]`: which series come before all others, as `urgency.Urgency` has it."""
-
-    calling: tuple[str, ...] = ()
-    """AE titles, such as that of the emergency room's scanner."""
-    include: dict[str, str] = {}
-    """Attribute, such as StudyDescription, to a regular expression that must be found in it."""
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        _require_rules(include=self.include)
-        return self
 
 
 class HttpSection(Section):
@@ -164,10 +114,10 @@ class Settings(BaseSettings):
 
     node: NodeSection = NodeSection()
     receive: ReceiveSection = ReceiveSection()
-    select: SelectSection = SelectSection()
+    select: Rules = Rules()
     engine: EngineSection = EngineSection()
     jobs: JobsSection = JobsSection()
-    urgent: UrgentSection = UrgentSection()
+    urgent: PriorityRules = PriorityRules()
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}

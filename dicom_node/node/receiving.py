@@ -12,7 +12,8 @@ from dicom_node.net.commitments import Commitments
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
-from dicom_node.selection.priority import PriorityRules
+from dicom_node.selection.priority import is_urgent
+from dicom_node.selection.rules import PriorityRules
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,9 @@ def receiving(
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
     """
-    urgency = PriorityRules(**settings.urgent.model_dump())
     assembler = SeriesAssembler(
         spool,
-        lambda series: queue(series, model_digest, urgency),
+        lambda series: queue(series, model_digest, settings.urgent),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
@@ -58,10 +58,10 @@ def receiving(
         assembler.stop()
 
 
-def queue(series: ReceivedSeries, model_digest: str, urgency: PriorityRules) -> None:
+def queue(series: ReceivedSeries, model_digest: str, priority: PriorityRules) -> None:
     """Make a job of a series, if it is not one already."""
     job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
-    urgent = urgency.is_urgent(series.paths)
+    urgent = is_urgent(series.paths, priority)
     submit(job, series.study_uid, series.series_uid, series.paths, urgent=urgent)
     extra = {"action": "queue", "job": job, "series": series.series_uid}
     haste = ", urgent" if urgent else ""

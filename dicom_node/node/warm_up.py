@@ -7,7 +7,6 @@ from pathlib import Path
 from dicom_node.config.settings import Settings
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.phantom import write_truth
-from dicom_node.selection.rules import Rules
 from engine.model import Model
 from engine.phantom import make_phantom
 from engine.serving.fleet import Fleet
@@ -15,7 +14,7 @@ from engine.serving.fleet import Fleet
 
 def to_methods(settings: Settings, model: Model, fleet: Fleet) -> Segmenter:
     """Return how series are segmented: on the first device, in order, that can."""
-    return Segmenter(model, Rules(**settings.select.model_dump()), fleet)
+    return Segmenter(model, settings.select, fleet)
 
 
 def warm_up_highdicom() -> threading.Thread:

@@ -1,21 +1,28 @@
-"""What a series must be like to be worth segmenting; `selection` tells which are."""
+"""Rules by which series are selected and put first; sections `[select]` and `[urgent]`.
+
+These classes are the configuration's sections: each rule is written once. This module must not
+import pydicom, which takes longer to load than the whole configuration.
+"""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Self
 
-from dicom_node.errors import BadConfiguration
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 DESCRIBED = ("SeriesDescription", "StudyDescription", "ProtocolName", "BodyPartExamined")
-"""The attributes that `Rules.include` and `Rules.exclude` may look at."""
+"""The attributes that `include` and `exclude` rules may look at."""
+
+Patterns = dict[str, str]
+"""Attribute of `DESCRIBED` to a regular expression, matched anywhere in it, in any case."""
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(BaseModel):
     """What a series must be like. The defaults take every CT series that is no localizer.
 
-    What its slices form is not asked here: `geometry.classify` says it, and says it better.
+    The geometry of its slices is not checked here but by `series.classify`, which sees more.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     modalities: tuple[str, ...] = ("CT",)
     """Allowed values of Modality."""
@@ -24,35 +31,67 @@ class Rules:
     refused_image_types: tuple[str, ...] = ("LOCALIZER",)
     """Values of ImageType that no instance may hold."""
     min_slices: int = 1
+    """Instances of the series, or frames in them."""
     max_slices: int | None = None
+    """The same; no bound when absent."""
     min_thickness_mm: float | None = None
+    """Slice Thickness; where there is a bound, a series without the attribute is not selected."""
     max_thickness_mm: float | None = None
-    include: Mapping[str, str] = field(default_factory=dict)
-    """Attribute of `DESCRIBED` to a regular expression found in it, in any case; all must be."""
-    exclude: Mapping[str, str] = field(default_factory=dict)
-    """The same, of which none may be found."""
+    """The same."""
+    include: Patterns = {}
+    """Patterns of which all must match."""
+    exclude: Patterns = {}
+    """Patterns of which none may match."""
 
-    def __post_init__(self) -> None:
-        for keyword, pattern in (*self.include.items(), *self.exclude.items()):
-            _require_usable(keyword, pattern)
+    @field_validator("include", "exclude")
+    @classmethod
+    def _usable(cls, patterns: Patterns) -> Patterns:
+        return _require_patterns(patterns)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
         _require_range("slices", self.min_slices, self.max_slices)
         _require_range("thickness_mm", self.min_thickness_mm, self.max_thickness_mm)
+        return self
 
 
-def _require_usable(keyword: str, pattern: str) -> None:
-    if keyword not in DESCRIBED:
-        raise BadConfiguration(f"no rule on {keyword!r}; one of {', '.join(DESCRIBED)} would do")
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise BadConfiguration(
-            f"{pattern!r} for {keyword} is no regular expression: {error}"
-        ) from error
+class PriorityRules(BaseModel):
+    """What makes a series urgent beside its own priority; one match is enough."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    calling: tuple[str, ...] = ()
+    """AE titles of senders, such as the emergency room's scanner, whose series are all urgent."""
+    include: Patterns = {}
+    """Patterns of which all must match."""
+
+    @field_validator("include")
+    @classmethod
+    def _usable(cls, patterns: Patterns) -> Patterns:
+        return _require_patterns(patterns)
 
 
-def _require_range(what: str, least: float | None, most: float | None) -> None:
+def _require_patterns(patterns: Patterns) -> Patterns:
+    """Return `patterns` if each names an attribute of `DESCRIBED` and is a regular expression.
+
+    Raises:
+        ValueError: one is not, and the message says which would be.
+    """
+    for keyword, pattern in patterns.items():
+        if keyword not in DESCRIBED:
+            raise ValueError(f"unknown attribute {keyword!r}; allowed: {', '.join(DESCRIBED)}")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"{pattern!r} for {keyword} is no regular expression: {error}; correct the pattern"
+            ) from error
+    return patterns
+
+
+def _require_range(name: str, least: float | None, most: float | None) -> None:
     if least is not None and most is not None and least > most:
-        raise BadConfiguration(
-            f"no series has at least {least:g} and at most {most:g}; let min_{what} be no more than"
-            f" max_{what}"
+        raise ValueError(
+            f"no series has at least {least:g} and at most {most:g}; let min_{name} be no more than"
+            f" max_{name}"
         )

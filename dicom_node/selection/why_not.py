@@ -7,7 +7,6 @@ wrote: descriptions do hold names.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pydicom import Dataset
 
@@ -42,7 +41,9 @@ def why_not_pull(told: Dataset, rules: Rules) -> str | None:
     def known(patterns: Mapping[str, str]) -> dict[str, str]:
         return {keyword: each for keyword, each in patterns.items() if told.get(keyword)}
 
-    testable = replace(rules, include=known(rules.include), exclude=known(rules.exclude))
+    testable = rules.model_copy(
+        update={"include": known(rules.include), "exclude": known(rules.exclude)}
+    )
     return _modality([told], testable) or why_not_described([told], testable)
 
 

@@ -4,12 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydicom import dcmwrite
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
 from dicom_node.jobs.job import State
@@ -21,8 +21,8 @@ from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
-from dicom_node.selection.priority import PriorityRules
-from dicom_node.selection.rules import Rules
+from dicom_node.selection.priority import is_urgent
+from dicom_node.selection.rules import PriorityRules, Rules
 from engine.phantom import make_phantom
 from engine.serving.turns import DeviceQueue
 from tests.dicom_node.jobs.test_workflows import Scripted
@@ -60,22 +60,23 @@ def written(ct_series, tmp_path):
 )
 def test_priority_sender_or_description_make_a_series_urgent(written, changes, urgent):
     rules = PriorityRules(calling=("CT_ER",), include={"StudyDescription": "trauma|stat"})
-    assert rules.is_urgent(written(**changes)) is urgent
+    assert is_urgent(written(**changes), rules) is urgent
 
 
 def test_without_rules_only_the_priority_counts(written):
-    assert not PriorityRules().is_urgent(written(sender="CT_ER", StudyDescription="trauma"))
-    assert PriorityRules().is_urgent(written(RequestedProcedurePriority="STAT"))
+    written_by_er = written(sender="CT_ER", StudyDescription="trauma")
+    assert not is_urgent(written_by_er, PriorityRules())
+    assert is_urgent(written(RequestedProcedurePriority="STAT"), PriorityRules())
 
 
 def test_a_file_that_cannot_be_read_is_not_urgent(tmp_path):
     (tmp_path / "no.dcm").write_bytes(b"nothing")
-    assert not PriorityRules().is_urgent([tmp_path / "no.dcm"])
-    assert not PriorityRules().is_urgent([tmp_path / "absent.dcm"])
+    assert not is_urgent([tmp_path / "no.dcm"], PriorityRules())
+    assert not is_urgent([tmp_path / "absent.dcm"], PriorityRules())
 
 
 def test_a_rule_on_what_is_not_described_is_refused():
-    with pytest.raises(BadConfiguration, match="no rule on 'PatientName'"):
+    with pytest.raises(ValidationError, match="unknown attribute 'PatientName'"):
         PriorityRules(include={"PatientName": "x"})
 
 

@@ -1,9 +1,9 @@
 import re
 
 import pytest
+from pydantic import ValidationError
 from pydicom import DataElement, Dataset
 
-from dicom_node.errors import BadConfiguration
 from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import exclusion_reason
 
@@ -103,12 +103,12 @@ def test_numbers_that_are_none_do_not_stop_the_rules(ct_series):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ({"PatientName": "doe"}, "no rule on 'PatientName'; one of SeriesDescription"),
+        ({"PatientName": "doe"}, "unknown attribute 'PatientName'; allowed: SeriesDescription"),
         ({"SeriesDescription": "("}, "'\\(' for SeriesDescription is no regular expression"),
     ],
 )
 def test_rules_that_cannot_work_are_refused_at_once(pattern, message):
-    with pytest.raises(BadConfiguration, match=message):
+    with pytest.raises(ValidationError, match=message):
         Rules(include=pattern)
-    with pytest.raises(BadConfiguration, match=message):
+    with pytest.raises(ValidationError, match=message):
         Rules(exclude=pattern)
