@@ -135,7 +135,7 @@ def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAU
             range(1, found.key.options.batch + 1),
             lambda done, of: progress.update(task, completed=done, total=of),
         )
-    judged = store.judge(found, check)
+    judged = store.record_check(found, check)
     Console().print(plans_table([judged], loaded))
     if not check.passed:
         raise UnverifiedPlan(f"{judged.name} does not pass: {'; '.join(check.faults)}")

@@ -127,7 +127,7 @@ class PlanStore:
             self._write(manifest)
         return self.find(manifest.name)
 
-    def judge(self, plan: Plan, check: Check) -> Plan:
+    def record_check(self, plan: Plan, check: Check) -> Plan:
         """Keep what came of holding a plan against the reference.
 
         Nodes that a plan serves look again when it is rejected, and leave it.

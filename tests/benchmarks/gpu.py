@@ -46,11 +46,11 @@ def measure(folder: Path) -> Iterator[Mark]:
 
 def _prepare(model: Model, plans: Path) -> str:
     """Let a plan in half precision serve, or one in single; return what the gate refused."""
-    from tests.engine.plans.serving import judged_plan
+    from tests.engine.plans.verified_plan import verified_plan
 
     refused = ""
     for precision in (Precision.FLOAT16, Precision.FLOAT32):
-        plan = judged_plan(model, plans, precision)
+        plan = verified_plan(model, plans, precision)
         check = plan.manifest.check
         if check is not None and check.passed:
             PlanStore(plans).activate(plan.name)

@@ -28,7 +28,7 @@ from dicom_node.logs import start_logging
 from dicom_node.node.startup import starting
 from dicom_node.receive.spool import Spool
 from engine.device import Answer
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 LIVER_HU = 70, 140
 

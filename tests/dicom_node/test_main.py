@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dicom_node import main
-from tests.engine.toy import write_manifest, write_toy_model
+from tests.engine.toy_model import write_manifest, write_toy_model
 
 WITHOUT_TORCH = """
 import sys

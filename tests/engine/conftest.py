@@ -17,8 +17,8 @@ from engine.plans.key import Flavour
 from engine.plans.store import PlanStore
 from engine.volume import Geometry, Volume
 from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
-from tests.engine.plans.made import make_check, make_key, make_manifest
-from tests.engine.toy import write_toy_model
+from tests.engine.plans.factories import make_check, make_key, make_manifest
+from tests.engine.toy_model import write_toy_model
 
 MakeVolume = Callable[..., Volume]
 
@@ -85,6 +85,6 @@ def keep(store):
     def make(content, passed=None, **changes):
         with store.building():
             plan = store.keep(make_manifest(content, make_key(**changes)), content)
-        return plan if passed is None else store.judge(plan, make_check(passed))
+        return plan if passed is None else store.record_check(plan, make_check(passed))
 
     return make

@@ -5,7 +5,7 @@ import pytest
 from engine.errors import BrokenModel, ModelNotFound
 from engine.model import load_model
 from engine.volume import Label
-from tests.engine.toy import write_manifest
+from tests.engine.toy_model import write_manifest
 
 
 def test_a_model_folder_says_what_it_is(toy):

@@ -12,7 +12,7 @@ from engine.model import Model, default_model_folder, load_model
 from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device
 from engine.volume import LabelMap
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 from tests.system.servers import missing_programs
 
 Series = Callable[[str], list[Path]]

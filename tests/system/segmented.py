@@ -18,7 +18,7 @@ from deploy.stack.places import missing_packages
 from deploy.stack.stack import Stack
 from engine.phantom import Phantom
 from engine.volume import Label, LabelMap, Volume
-from tests.engine.toy import LIVER_HU, TUMOUR_HU
+from tests.engine.toy_model import LIVER_HU, TUMOUR_HU
 from tests.system.browser import CHROMIUM
 
 

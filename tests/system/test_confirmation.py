@@ -10,7 +10,7 @@ from dicom_node.jobs.job import Delivery, State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until
 
 LIVER_HU = 150

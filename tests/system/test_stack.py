@@ -29,7 +29,7 @@ from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device
 from engine.volume import Label, LabelMap
 from tests.dicom_node.drawing import ALGORITHM
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 from tests.system.browser import (
     DECODED,
     IMAGE,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.phantom import make_phantom
-from tests.engine.toy import write_manifest, write_toy_model
+from tests.engine.toy_model import write_manifest, write_toy_model
 from trainer.recipe.recipe import Recipe, load_recipe
 
 

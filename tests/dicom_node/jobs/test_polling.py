@@ -13,7 +13,7 @@ from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds, wait_until
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 
 class Looked:

@@ -25,7 +25,7 @@ from dicom_node.results.phantom import write_series
 from dicom_node.verify.report import read_groups
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 
 def free_port():

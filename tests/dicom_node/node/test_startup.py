@@ -21,9 +21,9 @@ from engine.plans.key import Precision
 from engine.plans.store import PlanStore
 from engine.serving.fleet import Opener
 from tests.dicom_node.node_process import Thresholds
-from tests.engine.plans.made import make_check, make_key, make_manifest
-from tests.engine.plans.serving import judged_plan
-from tests.engine.toy import write_toy_model
+from tests.engine.plans.factories import make_check, make_key, make_manifest
+from tests.engine.plans.verified_plan import verified_plan
+from tests.engine.toy_model import write_toy_model
 
 KEY = make_key()
 
@@ -48,7 +48,7 @@ def store(tmp_path):
     store = PlanStore(tmp_path / "data" / "plans")
     with store.building():
         for content in (b"one", b"two"):
-            store.judge(store.keep(make_manifest(content), content), make_check())
+            store.record_check(store.keep(make_manifest(content), content), make_check())
     return store
 
 
@@ -139,7 +139,7 @@ def test_a_device_that_fails_in_a_job_hands_all_of_it_to_the_next(settings, stor
 @pytest.mark.gpu
 def test_real_plans_are_switched_under_a_node_at_work(tmp_path):
     plans, model = tmp_path / "data" / "plans", load_model(default_model_folder())
-    halves = [judged_plan(model, plans, kind) for kind in (Precision.FLOAT16, Precision.FLOAT32)]
+    halves = [verified_plan(model, plans, kind) for kind in (Precision.FLOAT16, Precision.FLOAT32)]
     first, second = (f"TensorRT {plan.name}" for plan in halves)
     store = PlanStore(plans)
     store.activate(halves[0].name)

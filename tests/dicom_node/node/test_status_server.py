@@ -21,7 +21,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 VIEWER = "https://viewer.example/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 

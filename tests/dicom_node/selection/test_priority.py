@@ -27,7 +27,7 @@ from engine.phantom import make_phantom
 from engine.serving.turns import DeviceQueue
 from tests.dicom_node.jobs.test_workflows import Scripted
 from tests.dicom_node.node_process import Thresholds, wait_until
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 
 @pytest.fixture

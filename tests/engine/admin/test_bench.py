@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from engine.admin import contest
-from tests.engine.toy import write_toy_model
+from tests.engine.toy_model import write_toy_model
 
 SERVING = {"TensorRT", "torch", "OpenVINO"}
 COMPARED = {"OpenVINO float32", "torch eager", "torch AMP", "ONNX Runtime"}
@@ -37,9 +37,9 @@ def test_devices_are_measured_and_those_that_cannot_be_say_why(hepar, toy, store
 
 def test_torch_is_compared_where_the_model_has_a_program(hepar, store, tmp_path):
     pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
-    from tests.engine.torch_toy import write_torch_toy
+    from tests.engine.toy_program import write_toy_with_program
 
-    file, folder = tmp_path / "bench.json", write_torch_toy(tmp_path / "toy", convolved=True)
+    file, folder = tmp_path / "bench.json", write_toy_with_program(tmp_path / "toy", convolved=True)
     here = "--model", folder, "--plans", store.folder
     names = "--device", "torch eager", "--device", "torch AMP"
     measured = hepar("bench", *QUICK, *names, "--json", file, *here)

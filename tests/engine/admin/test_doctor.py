@@ -4,7 +4,7 @@ from engine.admin import doctor
 from engine.admin.doctor import Health, examine
 from engine.devices.tensorrt import cuda
 from engine.errors import LibraryMissing
-from tests.engine.plans.made import make_check
+from tests.engine.plans.factories import make_check
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +28,9 @@ def test_a_node_without_a_gpu_is_in_good_health(toy, store):
 
 def test_torch_is_examined_where_the_model_has_a_program_for_it(store, tmp_path):
     torch = pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
-    from tests.engine.torch_toy import write_torch_toy
+    from tests.engine.toy_program import write_toy_with_program
 
-    seen = found(write_torch_toy(tmp_path / "toy"), store.folder)["torch"]
+    seen = found(write_toy_with_program(tmp_path / "toy"), store.folder)["torch"]
     if torch.accelerator.is_available():
         assert seen.health is Health.GOOD
     else:
@@ -54,7 +54,7 @@ def test_an_active_plan_for_another_model_is_bad_and_an_idle_one_is_not(toy, sto
 def test_an_active_plan_that_was_rejected_since_is_bad(toy, store, keep):
     plan = keep(b"engine", passed=True, model=toy.digest)
     store.activate(plan.name)
-    store.judge(plan, make_check(passed=False))
+    store.record_check(plan, make_check(passed=False))
     assert found(toy.folder, store.folder)["plan"].health is Health.BAD
 
 

@@ -19,7 +19,7 @@ from engine.plans.key import Flavour, Options
 from engine.plans.store import PlanStore
 from engine.serving.fleet import Fleet, openers
 from tests.engine.devices.fake_gpu import FakeContext, fake_tensorrt
-from tests.engine.plans.small import write_small_model
+from tests.engine.plans.convolution_model import write_convolution_model
 
 QUICK = "--batch", 2, "--usual", 64, "--largest", 128, "--level", 0
 
@@ -35,7 +35,7 @@ def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
         load_tensorrt(Flavour.RTX)
     except LibraryMissing as error:
         pytest.skip(str(error))
-    model = write_small_model(tmp_path / "small")
+    model = write_convolution_model(tmp_path / "small")
     here = "--plans", tmp_path / "plans", "--model", model
     build = "build", "-a", "sm86", "-a", "sm120", "--flavour", "tensorrt_rtx", *QUICK, *here
     built = hepar(*build)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tests.engine.toy import toy_answer
+from tests.engine.toy_model import toy_answer
 
 SCRATCH = 16
 """Bytes that the fake's TensorRT needs between input and output, for each pixel."""

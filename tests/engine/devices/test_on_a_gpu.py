@@ -12,16 +12,15 @@ from engine.admin.doctor import Health, examine
 from engine.devices.openvino_cpu import open_openvino
 from engine.devices.tensorrt.cuda import checked, cuda_runtime
 from engine.devices.tensorrt.plan_device import open_active, open_plan
-from engine.errors import DeviceFailed, DeviceOutOfMemory
+from engine.errors import DeviceFailed, DeviceOutOfMemory, UnverifiedPlan
 from engine.model import load_model
 from engine.phantom import make_phantom
 from engine.plans.key import Flavour, Precision
-from engine.plans.plan import State
 from engine.plans.store import PlanStore
 from engine.segmentation.segment import segment
 from engine.serving.fleet import Fleet, openers
 from engine.volume import Label
-from tests.engine.plans.serving import judged_plan
+from tests.engine.plans.verified_plan import verified_plan
 
 pytestmark = pytest.mark.gpu
 
@@ -37,7 +36,7 @@ def plans(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plan(base, plans):
     """A plan in half precision, active."""
-    judged = judged_plan(base, plans, Precision.FLOAT16)
+    judged = verified_plan(base, plans, Precision.FLOAT16)
     assert judged.manifest.check.faults == ()
     return PlanStore(plans).activate(judged.name)
 
@@ -64,15 +63,20 @@ def require_near(base, device, processor, hu):
 
 
 def test_a_plan_in_single_precision_passes_the_gate_too(base, plans):
-    judged = judged_plan(base, plans, Precision.FLOAT32, batch=4)
+    judged = verified_plan(base, plans, Precision.FLOAT32, batch=4)
     assert judged.manifest.check.faults == ()
 
 
-def test_a_plan_in_integers_is_judged(base, plans):
+def test_a_plan_in_integers_is_near_and_serves_only_where_it_is_near_enough(base, plans):
     pytest.importorskip("onnxruntime.quantization", reason="int8 comes with the extra `int8`")
-    judged = judged_plan(base, plans, Precision.INT8, batch=4)
-    assert judged.state in (State.VERIFIED, State.REJECTED)
-    assert set(judged.manifest.check.dice) == {"liver", "tumour"}
+    plan = verified_plan(base, plans, Precision.INT8, batch=4)
+    check = plan.manifest.check
+    assert check.batches == (1, 2, 3, 4)
+    assert check.dice["liver"] > 0.99  # 0.9995 and 0.9946 on a processor, by OpenVINO
+    assert check.dice["tumour"] > 0.98
+    if check.faults:
+        with pytest.raises(UnverifiedPlan):
+            PlanStore(plans).activate(plan.name)
 
 
 def test_any_number_of_slices_of_any_size_is_answered_as_on_the_processor(base, device, processor):

@@ -6,7 +6,7 @@ from engine.devices import quantized
 from engine.devices.openvino_cpu import OpenVino, settings
 from engine.devices.quantized import quantized_graph
 from engine.model import load_model
-from tests.engine.plans.small import write_small_model
+from tests.engine.plans.convolution_model import write_convolution_model
 
 pytest.importorskip("onnxruntime.quantization", reason="int8 comes with the extra `int8`")
 
@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime.quantization", reason="int8 comes with the extr
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     monkeypatch.setattr(quantized, "KEPT_AT_END", 1)
-    return load_model(write_small_model(tmp_path / "small"))
+    return load_model(write_convolution_model(tmp_path / "small"))
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -24,21 +24,21 @@ from engine.devices.torch_program import read_program  # noqa: E402
 from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing  # noqa: E402
 from engine.model import load_model  # noqa: E402
 from engine.serving import fleet  # noqa: E402
-from tests.engine.torch_toy import write_torch_toy  # noqa: E402
-from tests.engine.toy import toy_answer, write_manifest  # noqa: E402
+from tests.engine.toy_model import toy_answer, write_manifest  # noqa: E402
+from tests.engine.toy_program import write_toy_with_program  # noqa: E402
 
 SPACING = 0.8, 0.7
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return load_model(write_torch_toy(tmp_path_factory.mktemp("models") / "toy"))
+    return load_model(write_toy_with_program(tmp_path_factory.mktemp("models") / "toy"))
 
 
 @pytest.fixture(scope="module")
 def convolved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "convolved"
-    return load_model(write_torch_toy(folder, convolved=True))
+    return load_model(write_toy_with_program(folder, convolved=True))
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ class Touching:
 
 
 def test_a_program_whose_sample_would_run_code_is_refused_and_runs_none(tmp_path):
-    folder = write_torch_toy(tmp_path / "toy", convolved=True)
+    folder = write_toy_with_program(tmp_path / "toy", convolved=True)
     whole, path = zipfile.ZipFile(folder / "ensemble.pt2"), tmp_path / "spoilt.pt2"
     sample = io.BytesIO()
     torch.save(Touching(tmp_path / "ran"), sample)
@@ -174,7 +174,7 @@ def test_a_program_whose_sample_would_run_code_is_refused_and_runs_none(tmp_path
 
 @pytest.mark.parametrize("how", ["cut", "other", "pickle"])
 def test_a_file_that_is_no_program_or_would_be_unpickled_is_refused(tmp_path, how):
-    folder = write_torch_toy(tmp_path / "toy", convolved=True)
+    folder = write_toy_with_program(tmp_path / "toy", convolved=True)
     path = folder / "ensemble.pt2"
     content = path.read_bytes()
     if how == "cut":
@@ -205,7 +205,8 @@ def test_the_fleet_prefers_it_to_openvino_where_there_is_an_accelerator(model, t
 
 def test_a_node_whose_model_has_no_program_never_imports_torch(toy, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from engine import fleet, model;"
+        "import sys; from pathlib import Path;"
+        "from engine import model; from engine.serving import fleet;"
         "toy = model.load_model(Path(sys.argv[1]));"
         "fleet.Fleet(fleet.openers(toy, Path('absent'), threads=1)).device();"
         "sys.exit('torch' in sys.modules)"

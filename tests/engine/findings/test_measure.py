@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from engine.findings.measure import Measurements, measure, number_lesions
+from engine.findings.measure import Measurements, measure, number_lesions, separate_lesions
 from engine.volume import Geometry, Label, LabelMap, Volume
 
 SPACING = 2.0, 0.5, 0.8
@@ -79,6 +79,20 @@ def test_the_numbers_of_lesions_are_those_of_the_measurements(case):
         mask = numbers == lesion.number
         assert np.count_nonzero(mask) * VOXEL_ML == pytest.approx(lesion.region.volume_ml)
     assert ((numbers > 0) == (label_map.labels == Label.TUMOUR)).all()
+
+
+def test_lesions_beyond_the_last_value_share_it():
+    labels = np.full((3, 40, 60), Label.LIVER, np.uint8)
+    labels[1, 1::3, 1::3] = Label.TUMOUR  # 13 x 20 = 260 lesions of one voxel
+    labels[1, 1, 1:3] = Label.TUMOUR  # the largest
+    label_map = LabelMap(labels, Geometry(labels.shape, np.eye(4), "1.2.3"))
+    assert number_lesions(label_map).max() == 260
+    separate = separate_lesions(label_map).labels
+    assert separate[1, 1, 1] == separate[1, 1, 2] == 2
+    np.testing.assert_array_equal(separate > Label.LIVER, labels == Label.TUMOUR)
+    values, counts = np.unique(separate, return_counts=True)
+    assert values.tolist() == list(range(1, 256))
+    assert counts[-1] == 260 - 253  # 253 lesions have a value of their own, the others share 255
 
 
 def test_without_labels_there_is_nothing_to_measure(case):

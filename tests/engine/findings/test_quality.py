@@ -47,6 +47,11 @@ def test_each_concern_asks_for_a_review(changes, concern):
     assert quality.statement is Statement.REVIEW
 
 
+@pytest.mark.parametrize("slices", [slice(1, 7), slice(3, 9)])
+def test_a_liver_that_ends_one_slice_before_the_end_is_whole(slices):
+    assert concerns(made(side_mm=19, slices=slices)).concerns == ()
+
+
 def test_members_need_not_agree_on_tumours_where_none_is_left():
     assert concerns(made(side_mm=19, agreement=(0.9, 0.0), tumour=False)).concerns == ()
 

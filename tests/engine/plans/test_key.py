@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.plans.key import Flavour, Options, Precision, differences
-from tests.engine.plans.made import make_key
+from tests.engine.plans.factories import make_key
 
 CHANGES = {
     "architecture": ("sm86", "built for a GPU of sm86, this one is sm89"),

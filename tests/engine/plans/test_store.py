@@ -4,11 +4,12 @@ import threading
 
 import pytest
 
+from engine.durable_files import write_durably
 from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPlan
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from tests.engine.plans.dying import build_and_die
-from tests.engine.plans.made import make_check, make_key, make_manifest
+from tests.engine.plans.factories import make_check, make_key, make_manifest
+from tests.engine.plans.killed_build import build_until_killed
 
 
 def states(store):
@@ -81,6 +82,29 @@ def test_going_back_without_a_way_back_is_refused(store, keep):
     store.activate(keep(b"one", passed=True).name)
     with pytest.raises(UnknownPlan, match="no plan served sm89-aaaaaaaaaaaa before"):
         store.rollback(make_key().slot)
+
+
+def test_going_back_to_a_plan_that_was_rejected_since_is_refused(store, keep):
+    first, second = keep(b"one", passed=True), keep(b"two", passed=True)
+    for plan in (first, second):
+        store.activate(plan.name)
+    store.record_check(first, make_check(passed=False))
+    with pytest.raises(UnverifiedPlan, match="was rejected: batch 1: liver"):
+        store.rollback(make_key().slot)
+    assert store.active(make_key().slot).name == second.name
+
+
+def test_a_manifest_is_written_only_when_its_plan_is_on_disk(store, monkeypatch):
+    written = []
+
+    def noted(path, content, **options):
+        written.append(path.suffix)
+        write_durably(path, content, **options)
+
+    monkeypatch.setattr("engine.plans.store.write_durably", noted)
+    with store.building():
+        store.keep(make_manifest(b"one"), b"one")
+    assert written == [".plan", ".json"]
 
 
 def spoil(path, how):
@@ -159,7 +183,7 @@ def test_a_plan_that_is_rejected_while_it_serves_serves_no_more(store, keep):
     plan = keep(b"one", passed=True)
     store.activate(plan.name)
     before = (store.folder / "serving.json").stat()
-    store.judge(plan, make_check(passed=False))
+    store.record_check(plan, make_check(passed=False))
     assert (store.folder / "serving.json").stat().st_ino != before.st_ino  # nodes look again
     with pytest.raises(UnverifiedPlan, match="was rejected"):
         store.active(plan.key.slot)
@@ -185,7 +209,7 @@ def test_an_empty_or_absent_folder_has_no_plans(store):
 def test_a_build_killed_at_any_moment_leaves_no_half_plan(store, keep, stage):
     good = keep(b"good")
     context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=build_and_die, args=(store.folder, stage))
+    process = context.Process(target=build_until_killed, args=(store.folder, stage))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -230,4 +254,4 @@ def test_the_serving_file_that_makes_no_sense_is_named(store, keep):
 
 def test_a_second_verdict_replaces_the_first(store, keep):
     plan = keep(b"one", passed=False)
-    assert store.judge(plan, make_check()).state is State.VERIFIED
+    assert store.record_check(plan, make_check()).state is State.VERIFIED

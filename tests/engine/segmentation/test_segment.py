@@ -8,7 +8,7 @@ from engine.segmentation.cleaning import clean
 from engine.segmentation.segment import segment
 from engine.segmentation.slice_vote import majority_vote
 from engine.volume import Label, LabelMap
-from tests.engine.toy import DISPUTED_LIVER_HU, LIVER_HU, TUMOUR_HU, toy_answer
+from tests.engine.toy_model import DISPUTED_LIVER_HU, LIVER_HU, TUMOUR_HU, toy_answer
 
 
 @dataclass
@@ -63,6 +63,15 @@ def test_what_was_marked_away_from_the_liver_is_counted(make_volume, toy_device)
     hu[12:15, 5:8, 25:28] = LIVER_HU
     result = segment(make_volume(hu, (2.5, 0.8, 0.7)), toy_device)
     assert result.dropped_ml == pytest.approx(27 * 2.5 * 0.8 * 0.7 / 1000)
+
+
+def test_a_speck_of_tumour_that_becomes_liver_is_not_dropped(make_volume, toy_device):
+    hu = np.full((40, 24, 30), -50)
+    hu[10:30, 4:20, 4:20] = LIVER_HU
+    hu[15, 10, 10:12] = TUMOUR_HU
+    result = segment(make_volume(hu, (2.5, 0.8, 0.7)), toy_device)
+    assert result.label_map.labels[15, 10, 10] == Label.LIVER
+    assert result.dropped_ml == 0
 
 
 @pytest.mark.parametrize("liver", [(0, 50), (110, 160), (0, 160), (70, 78), (1, 2)])

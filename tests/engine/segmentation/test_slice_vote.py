@@ -36,9 +36,11 @@ def test_what_two_slices_show_is_not_outvoted(labels):
     np.testing.assert_array_equal(voted(labels), labels)
 
 
-def test_distant_slices_have_no_vote(labels):
-    labels[6] = Label.BACKGROUND
-    np.testing.assert_array_equal(voted(labels, spacing_mm=5.0), labels)
+@pytest.mark.parametrize(("spacing_mm", "votes"), [(4.0, True), (4.1, False), (5.0, False)])
+def test_slices_vote_up_to_four_millimetres_apart(labels, spacing_mm, votes):
+    odd = labels.copy()
+    odd[6] = Label.BACKGROUND
+    np.testing.assert_array_equal(voted(odd, spacing_mm), labels if votes else odd)
 
 
 def test_the_ends_of_the_volume_stay_as_they_are():

@@ -10,9 +10,9 @@ from engine.errors import DeviceFailed, DeviceOutOfMemory, StalePlan
 from engine.model import load_model
 from engine.serving import fleet
 from engine.serving.fleet import Fleet, Opener, openers
-from tests.engine.plans.made import make_check
-from tests.engine.plans.small import write_small_model
-from tests.engine.toy import write_manifest
+from tests.engine.plans.convolution_model import write_convolution_model
+from tests.engine.plans.factories import make_check
+from tests.engine.toy_model import write_manifest
 
 
 class Named:
@@ -241,7 +241,7 @@ def test_a_plan_that_is_rejected_while_it_serves_is_left_by_the_next_job(
     store.activate(plan.name)
     serving = Fleet(openers(toy, store.folder, threads=1))
     assert serving.device().name == f"TensorRT {plan.name}"
-    store.judge(plan, make_check(passed=False))
+    store.record_check(plan, make_check(passed=False))
     with caplog.at_level("INFO"):
         assert serving.device().name == "OpenVINO CPU"
     assert "was rejected: batch 1: liver Dice 0.5" in caplog.text
@@ -275,7 +275,7 @@ def test_a_serving_file_that_makes_no_sense_leaves_the_node_serving(toy, store, 
 
 
 def test_weights_that_are_no_numbers_serve_on_no_device(tmp_path):
-    folder = write_small_model(tmp_path / "small", labelled=True)
+    folder = write_convolution_model(tmp_path / "small", labelled=True)
     healthy = Fleet(openers(load_model(folder), tmp_path, threads=1))
     assert healthy.device().name == "OpenVINO CPU"
     graph = onnx.load(folder / "ensemble.onnx")

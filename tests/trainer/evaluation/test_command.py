@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from engine.model import load_model
 from engine.serving.cpu import open_device
-from tests.engine.toy import write_manifest, write_toy_model
+from tests.engine.toy_model import write_manifest, write_toy_model
 from trainer.commands import register
 from trainer.errors import BadData
 from trainer.evaluation.run.devices import open_named

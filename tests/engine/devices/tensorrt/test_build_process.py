@@ -17,9 +17,9 @@ from engine.model import load_model
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
-from tests.engine.plans.made import make_check, make_key
-from tests.engine.plans.small import write_small_model
-from tests.engine.toy import write_manifest
+from tests.engine.plans.convolution_model import write_convolution_model
+from tests.engine.plans.factories import make_check, make_key
+from tests.engine.toy_model import write_manifest
 
 QUICK = Options(batch=2, usual=64, largest=128, level=0)
 
@@ -34,7 +34,7 @@ def rtx():
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
-    return load_model(write_small_model(tmp_path_factory.mktemp("models") / "small"))
+    return load_model(write_convolution_model(tmp_path_factory.mktemp("models") / "small"))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_graph_that_tensorrt_cannot_build_is_told_with_its_words(ask, model, t
         if "labels" in node.output:
             node.output[0] = "narrow"
     graph.graph.node.append(onnx.helper.make_node("Add", ["narrow", "narrow"], ["labels"]))
-    folder = write_small_model(tmp_path / "odd")
+    folder = write_convolution_model(tmp_path / "odd")
     onnx.save(graph, folder / "ensemble.onnx")
     write_manifest(folder)
     with pytest.raises(BuildFailed, match=r"UINT8 .*export the model again"):
@@ -224,7 +224,7 @@ def test_a_graph_that_tensorrt_cannot_build_is_told_with_its_words(ask, model, t
 
 
 def test_a_file_that_is_no_graph_is_told(ask, tmp_path):
-    folder = write_small_model(tmp_path / "odd")
+    folder = write_convolution_model(tmp_path / "odd")
     (folder / "ensemble.onnx").write_bytes(b"no graph")
     write_manifest(folder)
     with pytest.raises(BuildFailed, match="does not understand"):
@@ -232,7 +232,7 @@ def test_a_file_that_is_no_graph_is_told(ask, tmp_path):
 
 
 def test_a_model_that_changed_since_it_was_asked_for_is_refused(ask, tmp_path):
-    folder = write_small_model(tmp_path / "changing")
+    folder = write_convolution_model(tmp_path / "changing")
     request = ask(load_model(folder))
     write_manifest(folder, version="9")
     with pytest.raises(BuildFailed, match="the request changed on its way: built for model"):
@@ -257,7 +257,7 @@ def test_what_is_good_is_not_built_again_and_what_is_not_says_why(ask):
     newer = request.key.model_copy(update={"version": "9.9"})
     assert "here is 9.9" in why_build(store, newer)
     assert "level 0 != 3" in why_build(store, ask(options=replace_level(QUICK, 3)).key)
-    store.judge(plan, make_check(passed=False))
+    store.record_check(plan, make_check(passed=False))
     assert why_build(store, request.key) == f"{plan.name} was rejected"
 
 

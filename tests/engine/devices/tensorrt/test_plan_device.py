@@ -18,7 +18,7 @@ from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan
 from engine.plans.key import Flavour, Options
 from tests.engine.devices import fake_gpu
 from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, fake_rtx, fake_tensorrt
-from tests.engine.toy import toy_answer
+from tests.engine.toy_model import toy_answer
 
 SPACING = 0.8, 0.7
 

@@ -10,15 +10,15 @@ from onnx import TensorProto, helper
 
 from engine.devices.openvino_cpu import open_openvino
 from engine.model import load_model
-from tests.engine.toy import write_manifest
+from tests.engine.toy_model import write_manifest
 
 SPACING = 0.8, 0.7
 
 
-def write_small_model(folder, seed=0, *, labelled=False):
+def write_convolution_model(folder, seed=0, *, labelled=False):
     """Write the model; `labelled`, its reference is what it answers, otherwise nothing at all."""
     folder.mkdir(parents=True)
-    onnx.save(small_graph(seed), folder / "ensemble.onnx")
+    onnx.save(convolution_graph(seed), folder / "ensemble.onnx")
     hu = np.zeros((3, 64, 64), np.float16)
     hu[:, ::2] = 100
     write_reference(folder, hu, np.zeros(hu.shape, np.uint8), np.zeros((3, 2, 2), np.float32))
@@ -35,7 +35,7 @@ def write_reference(folder, hu, labels, agreement):
     np.savez(folder / "reference.npz", hu=hu, spacing=spacing, labels=labels, agreement=agreement)
 
 
-def small_graph(seed):
+def convolution_graph(seed):
     random = np.random.default_rng(seed)
     numbers = {
         "width": np.float32(200),

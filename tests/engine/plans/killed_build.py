@@ -5,10 +5,10 @@ import signal
 
 from engine.plans import lock as files
 from engine.plans.store import PlanStore
-from tests.engine.plans.made import make_manifest
+from tests.engine.plans.factories import make_manifest
 
 
-def build_and_die(folder, stage):
+def build_until_killed(folder, stage):
     """Keep a plan, and die at a stage of it."""
 
     def die(*_):

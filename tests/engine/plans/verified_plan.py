@@ -13,7 +13,7 @@ from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
 
 
-def judged_plan(model: Model, plans: Path, precision: Precision, **options: int) -> Plan:
+def verified_plan(model: Model, plans: Path, precision: Precision, **options: int) -> Plan:
     """Build a plan and hold it against the reference, at every number of slices."""
     library = load_tensorrt()
     key = PlanKey(
@@ -27,4 +27,4 @@ def judged_plan(model: Model, plans: Path, precision: Precision, **options: int)
     store = PlanStore(plans)
     plan = build_apart(Request(model.folder, plans, key))
     device = open_plan(plan, store, model, exact=True)
-    return store.judge(plan, check_device(model, device, range(1, key.options.batch + 1)))
+    return store.record_check(plan, check_device(model, device, range(1, key.options.batch + 1)))

@@ -2,10 +2,10 @@
 
 import torch
 
-from tests.engine.toy import write_manifest, write_toy_model
+from tests.engine.toy_model import write_manifest, write_toy_model
 
 
-def write_torch_toy(folder, *, convolved=False):
+def write_toy_with_program(folder, *, convolved=False):
     """Write the toy with `ensemble.pt2`; `convolved`, it loses something to half precision."""
     write_toy_model(folder)
     program = toy_program(convolved)
