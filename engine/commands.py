@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from engine.admin import plans
+from engine.admin import plan_commands
 from engine.admin.bench import bench
 from engine.admin.doctor import doctor
 from engine.model import Model, default_model_folder, load_model
@@ -22,12 +22,12 @@ def register(app: typer.Typer) -> None:
     model.command("show")(show)
     app.add_typer(model, name="model")
     engine = typer.Typer(help="Plans and devices.", no_args_is_help=True)
-    engine.command("build")(plans.build)
-    engine.command("list")(plans.list_plans)
-    engine.command("verify")(plans.verify)
-    engine.command("activate")(plans.activate)
-    engine.command("rollback")(plans.rollback)
-    engine.command("prune")(plans.prune)
+    engine.command("build")(plan_commands.build)
+    engine.command("list")(plan_commands.list_plans)
+    engine.command("verify")(plan_commands.verify)
+    engine.command("activate")(plan_commands.activate)
+    engine.command("rollback")(plan_commands.rollback)
+    engine.command("prune")(plan_commands.prune)
     engine.command("doctor")(doctor)
     engine.command("bench")(bench)
     app.add_typer(engine, name="engine")

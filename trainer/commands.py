@@ -162,7 +162,7 @@ def evaluate(
     one by one. Every figure comes with the number of patients it rests on.
     """
     with errors_said():
-        from trainer.evaluation.command import Data, Marking, Output, evaluate_command
+        from trainer.evaluation.evaluate_command import Data, Marking, Output, evaluate_command
         from trainer.evaluation.run.patients import PatientGroup
 
         models = tuple(model or ([] if segs else [default_model_folder()]))
@@ -205,7 +205,7 @@ def explain(
     Writes a page that stands alone and says what each map shows.
     """
     with errors_said():
-        from trainer.explain.command import Wanted, explain_command
+        from trainer.explain.explain_command import Wanted, explain_command
 
         wanted = Wanted(data, tuple(patient or ()), series, truth, tuple(slices or ()))
         explain_command(model or default_model_folder(), wanted, output)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from trainer.ensemble.graph import EnsembleGraph
 from trainer.errors import BadData
-from trainer.evaluation.run.fusions import compare_fusions
+from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.export.data_licences import licence_of, sources_of
 from trainer.export.figures import COLUMNS, Compared, to_evaluation, to_row
 from trainer.export.model_card import to_card

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dicom_node.commands.options import Model, require_folder
 from dicom_node.errors import BadConfiguration
-from dicom_node.jobs.job import Job, State
+from dicom_node.jobs.state import Job, State
 from dicom_node.logs import quieten_libraries
 from dicom_node.node.demo import Demonstration, demonstrate
 from dicom_node.results.phantom import phantom_name, write_series

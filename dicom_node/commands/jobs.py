@@ -11,8 +11,8 @@ from rich.table import Column, Table
 from dicom_node.commands.options import Config, settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.cleanup import discard
-from dicom_node.jobs.job import Delivery, Job, State
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
 

@@ -4,7 +4,7 @@ import re
 
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.peer import Peer
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
 from dicom_node.node.peers import to_peer
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from dicom_node.commands.options import Config, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.deliver.peer import Peer
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
 from dicom_node.retrieve.folder import discover
 

@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import error_location
 from dicom_node.errors import NodeError
-from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.retention import expired
+from dicom_node.jobs.state import Job
 from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)

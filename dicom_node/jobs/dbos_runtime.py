@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
-from dicom_node.jobs.job import arguments
 from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
+from dicom_node.jobs.state import arguments
 from dicom_node.jobs.workflows import (
     DELIVER,
     DELIVERIES_AT_ONCE,

@@ -9,7 +9,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
-from dicom_node.jobs.job import Delivery, Job, State, to_job
+from dicom_node.jobs.state import Delivery, Job, State, to_job
 from dicom_node.jobs.workflows import (
     CONFIRM,
     DELIVER,

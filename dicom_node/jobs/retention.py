@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dicom_node.jobs.job import Job
+from dicom_node.jobs.state import Job
 
 
 def expired(jobs: Iterable[Job], keep_for: timedelta, now: datetime) -> list[Job]:

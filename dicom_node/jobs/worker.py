@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.deliver.peer import Peer
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.error_location import error_location
 from dicom_node.errors import NodeError, NotKept, PeerRefused, Unforeseen

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from dbos import DBOS, SetWorkflowID
 
 from dicom_node.errors import PeerUnavailable
-from dicom_node.jobs.job import URGENT
+from dicom_node.jobs.state import URGENT
 
 SEGMENT, DELIVER = "segment", "deliver"
 """Names of the workflows in the store."""

@@ -10,8 +10,8 @@ from pydicom import dcmread
 
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.jobs.state import Job
 from dicom_node.node.node import running_node
 
 QUIET_S = 2.0

@@ -6,7 +6,7 @@ from dicom_node.config.peers import FolderSettings, PeerSettings, StoreSettings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.folder import FolderPeer
-from dicom_node.deliver.peer import Peer
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.net.commitments import Commitments
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning, UnknownJob
-from dicom_node.jobs.job import Job
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.jobs.state import Job
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.results.attributes.segment_description import Algorithm
 

@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.dicomweb import DicomWebPeer
-from dicom_node.deliver.peer import Peer
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
 from dicom_node.retrieve.dicomweb import DicomWebSource
 from dicom_node.retrieve.dimse import DimseSource

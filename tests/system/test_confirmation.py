@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom_node.jobs.job import Delivery, State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.state import Delivery, State
 from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
 from tests.engine.toy_model import write_toy_model

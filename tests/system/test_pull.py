@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.state import State
 from tests.system.servers import BIN, Dcmqrscp, HeparNode, Orthanc, free_port, storescu, wait_until
 from tests.system.test_confirmation import node_at, write_box
 

@@ -14,7 +14,7 @@ from trainer.ensemble.fusion import rivals
 from trainer.ensemble.graph import EnsembleGraph
 from trainer.ensemble.members import to_marks
 from trainer.evaluation.metrics.overlap import Figures, Overlap
-from trainer.evaluation.run.fusions import compare_fusions
+from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import FusionSettings
 from trainer.training.data_loader import Looks

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration, PeerUnavailable, UnknownJob
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.state import State
 from dicom_node.main import build
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series

@@ -11,8 +11,8 @@ from dicom_node.commands.archive import say
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration, PeerUnavailable
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.state import State
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom

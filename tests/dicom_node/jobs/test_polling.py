@@ -6,9 +6,9 @@ import pytest
 
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
+from dicom_node.jobs.state import State
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom

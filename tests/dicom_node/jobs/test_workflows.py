@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.state import State
 from tests.dicom_node.node_process import wait_until
 
 KEPT = {"refused": "", "by": "storage commitment"}

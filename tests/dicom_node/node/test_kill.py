@@ -4,7 +4,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node.errors import PeerUnavailable
-from dicom_node.jobs.job import State
+from dicom_node.jobs.state import State
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import STAGES, NodeProcess, wait_until

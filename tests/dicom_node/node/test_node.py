@@ -16,8 +16,8 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.cleanup import discard, sweep
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.state import State
 from dicom_node.node.node import running_node
 from dicom_node.node.receiving import receiving
 from dicom_node.receive.spool import Spool

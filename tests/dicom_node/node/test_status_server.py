@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.job import State
+from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.node.node import running_node
 from dicom_node.node.status_server import state_served

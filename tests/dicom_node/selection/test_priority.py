@@ -12,9 +12,9 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
-from dicom_node.jobs.job import State
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.state import State
 from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict

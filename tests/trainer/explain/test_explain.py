@@ -15,7 +15,7 @@ from trainer.ensemble.graph import EnsembleGraph
 from trainer.ensemble.members import make_member
 from trainer.errors import BadData
 from trainer.evaluation.metrics.exam import Structure
-from trainer.explain.command import chosen_subjects
+from trainer.explain.explain_command import chosen_subjects
 from trainer.explain.insight import ENSEMBLE, look
 from trainer.explain.views import of_case, telling
 
@@ -115,9 +115,10 @@ def test_the_slices_with_most_tumour_and_most_liver_tell_most():
 def test_the_command_writes_a_page_that_needs_nothing_beside_itself(
     graph, insight, toy, data_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("trainer.explain.command.open_graph", lambda model: graph)
+    monkeypatch.setattr("trainer.explain.explain_command.open_graph", lambda model: graph)
     monkeypatch.setattr(
-        "trainer.explain.command.look", lambda graph, view: replace(insight, view=named(view))
+        "trainer.explain.explain_command.look",
+        lambda graph, view: replace(insight, view=named(view)),
     )
 
     def named(view):

@@ -12,7 +12,7 @@ from engine.volume import Label
 from trainer.ensemble.graph import EnsembleGraph, open_graph
 from trainer.ensemble.members import make_member
 from trainer.errors import ParityError
-from trainer.evaluation.run.fusions import compare_fusions
+from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.export.model_folder import Description, export_model
 from trainer.export.reference import SEEDS, Reference, answer
 from trainer.training.ensemble import read_cases

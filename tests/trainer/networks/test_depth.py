@@ -21,7 +21,7 @@ from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import open_graph
 from trainer.ensemble.windows import Windows
 from trainer.errors import BadRecipe
-from trainer.evaluation.run.fusions import compare_fusions
+from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.networks import IN_DEPTH, resunet, slab
 from trainer.recipe.recipe import IN_DEPTH as NAMED_IN_DEPTH
 from trainer.recipe.recipe import Recipe, Working, load_recipe

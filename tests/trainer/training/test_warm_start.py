@@ -134,7 +134,7 @@ def test_where_all_patients_stay_unseen_nobody_is_left_to_learn_from(
     model, data_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "trainer.training.warm_start.Start.held_out_of", lambda _, those: tuple(set(those))
+        "trainer.training.warm_start.WarmStart.held_out_of", lambda _, those: tuple(set(those))
     )
     result = train(data_folder, tmp_path, "--start", str(model))
     assert result.exit_code == 1

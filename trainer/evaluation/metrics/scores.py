@@ -8,7 +8,7 @@ from operator import add
 import numpy as np
 
 from trainer.evaluation.metrics.exam import Exam, Mask, Piece, Structure
-from trainer.evaluation.metrics.lesions import Lesions, lesions_of
+from trainer.evaluation.metrics.lesion_detection import Lesions, lesions_of
 from trainer.evaluation.metrics.overlap import Overlap, overlap
 from trainer.evaluation.metrics.surfaces import Nearness, nearness
 

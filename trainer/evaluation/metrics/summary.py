@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.metrics.bootstrap import Estimate, mean, ratio
 from trainer.evaluation.metrics.exam import Structure
-from trainer.evaluation.metrics.lesions import FOUND_AT, WELL_FOUND_AT, Lesion, Lesions
+from trainer.evaluation.metrics.lesion_detection import FOUND_AT, WELL_FOUND_AT, Lesion, Lesions
 from trainer.evaluation.metrics.scores import METRICS, Metric, PatientScores, Scores
 
 NAN = float("nan")

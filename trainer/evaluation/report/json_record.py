@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from trainer.evaluation.metrics.lesions import FOUND_AT
+from trainer.evaluation.metrics.lesion_detection import FOUND_AT
 from trainer.evaluation.metrics.scores import METRICS, PatientScores
 from trainer.evaluation.metrics.summary import LesionFigures, Spread
 from trainer.evaluation.run.evaluate import Evaluation, Judged

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from trainer.evaluation.metrics.bootstrap import Estimate
 from trainer.evaluation.metrics.exam import Structure
-from trainer.evaluation.metrics.lesions import FOUND_AT, WELL_FOUND_AT
+from trainer.evaluation.metrics.lesion_detection import FOUND_AT, WELL_FOUND_AT
 from trainer.evaluation.metrics.scores import METRICS, PatientScores
 from trainer.evaluation.metrics.summary import LesionFigures
 from trainer.evaluation.run.evaluate import Evaluation, Judged

@@ -15,7 +15,7 @@ from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import EnsembleGraph
 from trainer.evaluation.metrics.exam import Exam, Piece
-from trainer.evaluation.run.fusions import variants
+from trainer.evaluation.run.compare_fusions import variants
 from trainer.evaluation.run.patients import PatientCase
 from trainer.evaluation.run.seg_objects import SegFile, read_seg, seg_of
 

@@ -4,7 +4,7 @@ import pytest
 from engine.volume import Label
 from tests.trainer.evaluation.metrics.test_scores import box, piece
 from trainer.evaluation.metrics.exam import Exam, Structure
-from trainer.evaluation.metrics.lesions import Lesion, lesions_of
+from trainer.evaluation.metrics.lesion_detection import Lesion, lesions_of
 from trainer.evaluation.metrics.scores import judge
 from trainer.evaluation.metrics.summary import SIZES, summarise
 
