@@ -9,9 +9,14 @@ NodeError
 ├── SegMismatch          the SEG read back differs from its label map or its source
 ├── ResultMismatch       another result read back differs from what it was made of
 ├── PeerUnavailable      transient: a peer does not answer now
-│   └── PeerSilent       transient: a peer took the call, and broke off or said nothing
-├── NotKept              transient: a peer says that it does not have what it was sent
+│   ├── PeerSilent       transient: a peer accepted the association, then aborted or stayed silent
+│   └── BadCredentials   transient, a few times: a peer refuses the user, password or token
+├── NotKept              transient: a peer reports that it does not have what it was sent
+│   └── NotFoundYet      transient: a search does not show what the peer was sent
 ├── PeerRefused          a peer answered, and does not want the object
+│   ├── ServiceRefused   a peer does not offer the service that it was asked for
+│   └── CredentialsRefused  a peer refused the credentials again and again
+├── NotFindable          a peer accepted an object more than once, and it cannot be found there
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
 ├── UnknownJob           the workflow store has no such job, or no job at all
 └── AlreadyRunning       another node uses the same data folder or port
@@ -84,23 +89,47 @@ class ResultMismatch(NodeError):
 
 
 class PeerUnavailable(NodeError):
-    """A peer does not answer now."""
+    """A peer does not answer now; `wait_s` is the pause that it asked for, if it did."""
 
     transient = True
+
+    def __init__(self, message: str = "", wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class PeerSilent(PeerUnavailable):
-    """A peer took the call, and broke off or said nothing."""
+    """A peer accepted the association, then aborted or stayed silent."""
+
+
+class BadCredentials(PeerUnavailable):
+    """A peer refuses the user, password or token; a token may be renewed meanwhile."""
 
 
 class NotKept(NodeError):
-    """A peer says that it does not have what it was sent."""
+    """A peer reports that it does not have what it was sent."""
 
     transient = True
+
+
+class NotFoundYet(NotKept):
+    """A search does not show what the peer was sent; it may be indexed late."""
 
 
 class PeerRefused(NodeError):
     """A peer answered, and does not want the object."""
+
+
+class ServiceRefused(PeerRefused):
+    """A peer does not offer the service that it was asked for."""
+
+
+class CredentialsRefused(PeerRefused):
+    """A peer refused the credentials again and again."""
+
+
+class NotFindable(NodeError):
+    """A peer accepted an object more than once, and it cannot be found there."""
 
 
 class Unforeseen(NodeError):

@@ -44,13 +44,14 @@ class StorePeer(ApplicationEntity):
     commitments: Commitments = field(default_factory=Commitments, repr=False, compare=False)
     """Where its reports arrive; shared with the receiver, as they may come on a new association."""
 
-    def send(self, path: Path) -> None:
+    def send(self, path: Path) -> str:
         """Store one object, in the other value representation where the peer takes only that."""
         sop_class, syntax = _context(path)
         syntaxes = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
             self._store(association, path)
+        return ""
 
     def confirm(self, path: Path) -> Confirmation:
         """Ask whether the peer keeps an object that it took."""

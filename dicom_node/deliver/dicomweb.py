@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.sop_reference import SopReference, read_reference
-from dicom_node.errors import NodeError, NotKept, PeerRefused, PeerUnavailable
+from dicom_node.errors import NodeError, NotFoundYet, PeerRefused, PeerUnavailable
 from dicom_node.net.status import error_for_status
 
 TRY_LATER = {408, 425, 429}
@@ -39,12 +39,13 @@ class DicomWebPeer:
     answer_s: float = 60
     """Time between two bytes of the answer."""
 
-    def send(self, path: Path) -> None:
+    def send(self, path: Path) -> str:
         """Store one object; it counts as stored only if the answer names no failure."""
         with self.errors_told():
             answer = self.client().store_instances([dcmread(path)])
         if failed := self._failed(answer):
             raise failed
+        return ""
 
     def confirm(self, path: Path) -> Confirmation:
         """Ask by QIDO-RS whether the server lists an object that it took."""
@@ -52,7 +53,7 @@ class DicomWebPeer:
             return Confirmation.WORD
         wanted = read_reference(path)
         if wanted.instance_uid not in self._listed(wanted):
-            raise NotKept(f"a search in {self.name} does not show {wanted.instance_uid}")
+            raise NotFoundYet(f"a search in {self.name} does not show {wanted.instance_uid}")
         return Confirmation.LISTED
 
     def echo(self) -> None:

@@ -1,4 +1,4 @@
-"""A folder that takes each object as one file."""
+"""A folder as a peer: one file per object."""
 
 import os
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from engine.durable_files import PART, write_durably
 class FolderPeer:
     """Files named by their SOP Instance UID; the same object twice is one file.
 
-    A folder that cannot be written is unavailable, not refusing: a disk gets room again, a share
-    comes back, and an administrator can grant the right, all without touching the job.
+    A folder that cannot be written counts as unavailable, not as refusing: disk space, a network
+    share or a permission can come back without anyone touching the job.
     """
 
     name: str
     folder: Path
 
-    def send(self, path: Path) -> None:
+    def send(self, path: Path) -> str:
         """Copy the file so that a reader, or a crash, finds all of it or none.
 
-        What an earlier attempt left half-written goes away.
+        Parts that an earlier attempt left behind are removed.
         """
         target = self.folder / f"{_instance_uid(path)}.dcm"
         try:
@@ -36,9 +36,10 @@ class FolderPeer:
             write_durably(target, path.read_bytes())
         except OSError as error:
             raise self._unwritable(error) from error
+        return ""
 
     def confirm(self, path: Path) -> Confirmation:
-        """Return at once: `send` synced the file, and whoever reads the folder may take it away."""
+        """Return at once: `send` synced the file, and a reader may have moved it away since."""
         return Confirmation.WRITTEN
 
     def echo(self) -> None:

@@ -7,31 +7,36 @@ from dicom_node.deliver.confirmation import Confirmation
 
 
 class Peer(Protocol):
-    """A system that takes DICOM objects."""
+    """A system that accepts DICOM objects."""
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Name in the configuration."""
 
-    def send(self, path: Path) -> None:
-        """Return once the peer has the object of a DICOM file; a second time does no harm.
+    def send(self, path: Path) -> str:
+        """Send the object in a DICOM file; sending it again does no harm.
+
+        An object that the peer reports to have already counts as sent: `confirm` looks.
+
+        Returns:
+            The peer's warning if it changed the object when it stored it; empty otherwise.
 
         Raises:
-            PeerUnavailable: it may take the object later.
-            PeerRefused: it will not take this object.
+            PeerUnavailable: it may accept the object later.
+            PeerRefused: it will not accept this object.
         """
 
     def confirm(self, path: Path) -> Confirmation:
-        """Return how the peer confirmed that it keeps the object it was sent.
+        """Return how the peer confirmed that it keeps the object.
 
         Raises:
-            NotKept: it says that it does not; send it again.
-            PeerUnavailable: no word of it yet; ask again.
-            PeerRefused: it will not tell.
+            NotKept: it reports that it does not, or a search does not show it.
+            PeerUnavailable: no answer yet; ask again.
+            PeerRefused: it will never answer that.
         """
 
     def echo(self) -> None:
-        """Return if the peer answers, and would listen to this node.
+        """Return if the peer answers and accepts calls of this node.
 
         Raises:
             PeerUnavailable, PeerRefused: as `send` would.

@@ -10,6 +10,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
 from dicom_node.jobs.state import arguments
 from dicom_node.jobs.workflows import (
+    ACTIVE,
     DELIVER,
     DELIVERIES_AT_ONCE,
     SEGMENT,
@@ -26,9 +27,6 @@ APPLICATION = "hepar"
 STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
-
-ACTIVE = ["ENQUEUED", "PENDING"]
-"""States of a workflow that has not come to its end."""
 
 RECENT = 100
 """Jobs among which the beginning of a series is looked for when the rest of it comes."""
@@ -122,6 +120,6 @@ def _supersede(job: str, series_uid: str, instances: set[str]) -> None:
         and arguments(each)[1] == series_uid
         and {Path(path).name for path in arguments(each)[2]} < instances
     }
-    for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=ACTIVE):
+    for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=list(ACTIVE)):
         if each.workflow_id in parts or each.parent_workflow_id in parts:
             DBOS.cancel_workflow(each.workflow_id)

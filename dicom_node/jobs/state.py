@@ -121,7 +121,7 @@ def arguments(status: WorkflowStatus) -> tuple[Any, ...]:
 
 def to_delivery(status: WorkflowStatus) -> Delivery:
     """Read a delivery from its workflow."""
-    _, peer, file = arguments(status)
+    _, peer, file = arguments(status)[:3]
     answer = status.output or {"attempts": 0, "seconds": 0.0}
     return Delivery(
         id=status.workflow_id,

@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from dicom_node.data_folder import DataFolder
+from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.error_location import error_location
-from dicom_node.errors import NodeError, NotKept, PeerRefused, Unforeseen
+from dicom_node.errors import (
+    BadCredentials,
+    NodeError,
+    NotFoundYet,
+    NotKept,
+    PeerRefused,
+    PeerUnavailable,
+    Unforeseen,
+)
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
@@ -65,45 +74,47 @@ class SeriesWorker:
         return {"outcome": outcome.to_json(), "deliveries": self._deliveries(outcome)}
 
     def deliver(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
-        """Send `file` once; an answer with "refused" means: not now.
+        """Send `file` once; return a `SendAnswer`.
 
         Raises:
-            PeerRefused: the peer will never take it, or is no longer configured.
+            PeerRefused: the peer will never accept it, or is no longer configured.
         """
         begun = time.perf_counter()
         extra = {"action": "deliver", "series": series_uid, "peer": peer}
         with _errors_logged("deliver", series_uid):
             try:
-                self._peer(peer).send(file)
+                changed = self._peer(peer).send(file)
             except NodeError as error:
                 if not error.transient:
                     raise
                 logger.warning("not delivered yet: %s", error, extra=extra)
-                return {"refused": str(error) or type(error).__name__, "seconds": 0.0}
+                return SendAnswer(str(error) or type(error).__name__, **_policy(error)).to_json()
         seconds = time.perf_counter() - begun
         logger.info("done", extra={**extra, "seconds": seconds})
-        return {"refused": "", "seconds": seconds}
+        return SendAnswer(seconds=seconds, changed=changed).to_json()
 
-    def confirm(self, series_uid: str, peer: str, seg: Path) -> dict[str, Any]:
-        """Ask once whether `peer` keeps `seg`; an answer with "refused" means: not confirmed yet.
+    def confirm(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
+        """Ask once whether `peer` keeps the object in `file`; return a `ConfirmAnswer`.
 
         Raises:
-            PeerRefused: the peer will never tell, or is no longer configured.
+            PeerRefused: the peer will never answer that, or is no longer configured.
         """
         begun = time.perf_counter()
         extra = {"action": "confirm", "series": series_uid, "peer": peer}
         with _errors_logged("confirm", series_uid):
             try:
-                by = self._peer(peer).confirm(seg)
+                by = self._peer(peer).confirm(file)
             except NodeError as error:
                 if not error.transient:
                     raise
                 logger.warning("not confirmed yet: %s", error, extra=extra)
-                return {"refused": str(error), "lost": isinstance(error, NotKept)}
+                return ConfirmAnswer(
+                    str(error) or type(error).__name__, missing=_missing(error), **_policy(error)
+                ).to_json()
         logger.info("by %s", by, extra={**extra, "seconds": time.perf_counter() - begun})
-        if item_name(seg) == SEG.name:
-            self._say_where_to_look(series_uid, seg)
-        return {"refused": "", "by": str(by)}
+        if item_name(file) == SEG.name:
+            self._say_where_to_look(series_uid, file)
+        return ConfirmAnswer(by=str(by)).to_json()
 
     def pauses(self) -> Iterator[float]:
         """Yield how long to wait after each failed delivery."""
@@ -130,6 +141,18 @@ class SeriesWorker:
                 f"no peer {name!r} in the configuration, only {known}; add it and retry the job"
             )
         return self.peers[name]
+
+
+def _policy(error: NodeError) -> dict[str, Any]:
+    """Return what an error asks of the next attempt."""
+    wait_s = error.wait_s if isinstance(error, PeerUnavailable) else 0.0
+    return {"wait_s": wait_s, "credentials": isinstance(error, BadCredentials)}
+
+
+def _missing(error: NodeError) -> Missing:
+    if isinstance(error, NotFoundYet):
+        return Missing.NOT_FOUND
+    return Missing.DENIED if isinstance(error, NotKept) else Missing.NO
 
 
 @contextmanager
