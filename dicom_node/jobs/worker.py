@@ -121,12 +121,13 @@ class SeriesWorker:
         return self.patience.pauses()
 
     def _deliveries(self, outcome: Outcome) -> list[list[str]]:
-        if outcome.seg is None:
-            return []
         return [
-            [peer, item.name, str(item.file_beside(outcome.seg))]
+            [peer, f"{item.name}-{each.stack}" if each.stack else item.name, str(file)]
+            for each in outcome.each
+            if each.seg is not None
             for peer, profile in sorted(self.profiles.items())
             for item in profile.items
+            for file in [item.file_beside(each.seg)]
         ]
 
     def _say_where_to_look(self, series_uid: str, seg: Path) -> None:

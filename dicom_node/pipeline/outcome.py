@@ -1,7 +1,7 @@
-"""What came of one series: the record that a job keeps."""
+"""The record that a job keeps of one series, and of each stack in it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,36 @@ from engine.volume import Label
 
 
 class Verdict(StrEnum):
-    """How the work on a series ended."""
+    """How the work on a series, or on one of its stacks, ended; the best first."""
 
     SEGMENTED = "segmented"
-    NOT_SELECTED = "not selected"
     NOTHING_FOUND = "nothing found"
+    REFUSED = "refused"
+    """One stack of several. A series that is refused as a whole raises `UnsupportedSeries`."""
+    NOT_SELECTED = "not selected"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the node made of one series, or why it made nothing."""
+    """Result of one series, or of one of its stacks, or the reason why there is none.
+
+    A series that holds several stacks has an outcome for each in `stacks`. Its own verdict is then
+    the best of theirs, and its figures are those of the first stack with that verdict.
+    """
 
     verdict: Verdict
     reason: str = ""
     """Why there is no SEG; empty where there is one."""
+    stack: str = ""
+    """`Stack.key`: the same for the same stack, whatever order the instances arrive in. Empty where
+    the series is one stack."""
+    label: str = ""
+    """What tells the stack apart, for a person: "AcquisitionNumber 2"."""
+    stacks: tuple["Outcome", ...] = ()
+    """One for each stack, where the series holds several; empty otherwise."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the result should know of the source: files passed over, slices missing,
+    several rescalings. Never a value that could name the patient."""
     seg: Path | None = None
     """File of the SEG."""
     seg_uid: str = ""
@@ -46,6 +62,11 @@ class Outcome:
     """Why a person should look at the result; empty where nothing is unusual."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage, in order."""
+
+    @property
+    def each(self) -> tuple["Outcome", ...]:
+        """The outcomes of the single stacks: `stacks`, or this one."""
+        return self.stacks or (self,)
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON's own types, as the workflow store keeps it."""
@@ -66,7 +87,7 @@ def to_outcome(
     files: Mapping[str, Path],
     seconds: Mapping[str, float],
 ) -> Outcome:
-    """Return the record of a series whose objects are written."""
+    """Return the record of a stack whose objects are written."""
     labels = [label for label in Label if label is not Label.BACKGROUND]
     return Outcome(
         Verdict.SEGMENTED,
@@ -79,6 +100,23 @@ def to_outcome(
         agreement={label.name.lower(): part for label, part in made.agreement.items()},
         review=tuple(concern.value for concern in quality.concerns),
         seconds=dict(seconds),
+    )
+
+
+def combine(outcomes: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
+    """Return the outcome of a series from those of its stacks, of which there is at least one."""
+    if len(outcomes) == 1:
+        return replace(outcomes[0], notes=(*outcomes[0].notes, *notes))
+    best = min(outcomes, key=lambda each: list(Verdict).index(each.verdict))
+    reasons = [f"{each.label}: {each.verdict}: {each.reason}" for each in outcomes if each.reason]
+    return replace(
+        best,
+        reason="; ".join(reasons),
+        stack="",
+        label="",
+        stacks=tuple(outcomes),
+        review=tuple(dict.fromkeys(word for each in outcomes for word in each.review)),
+        notes=tuple(notes),
     )
 
 
