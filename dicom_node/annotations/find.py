@@ -11,12 +11,10 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, SegmentationStor
 
 from dicom_node.annotations.description import drawn_on
 from dicom_node.errors import UNREADABLE
-
-LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-"""Younger than pydicom 3.0."""
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 
 IMAGES = {CTImageStorage, EnhancedCTImageStorage}
-SEGMENTATIONS = {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
+SEGMENTATIONS = {SegmentationStorage, LABEL_MAP_SEGMENTATION}
 
 TAGS = [
     *("SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID"),

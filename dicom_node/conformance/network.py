@@ -9,16 +9,23 @@ from pynetdicom.presentation import PresentationContext
 from dicom_node.conformance.examples import Example
 from dicom_node.conformance.markdown import code, table
 from dicom_node.deliver.c_store_scu import UNCOMPRESSED
-from dicom_node.deliver.storage_commitment import DUPLICATE_TRANSACTION, PUSH_MODEL, REASONS
+from dicom_node.deliver.storage_commitment import DUPLICATE_TRANSACTION, REASONS
 from dicom_node.deliver.storage_commitment import SOP_CLASS_NOT_SUPPORTED as NOT_COMMITTED_TO
 from dicom_node.errors import StoreStatus
-from dicom_node.net.c_find_scu import STUDY_ROOT_FIND
 from dicom_node.net.commitments import ReportStatus
 from dicom_node.net.status import MEANINGS, TRANSIENT
-from dicom_node.receive.scp import VERIFICATION, receiver
+from dicom_node.receive.scp import receiver
 from dicom_node.results.objects import ObjectKind
-from dicom_node.retrieve.dimse import IMAGES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicom_node.retrieve.dimse import IMAGES
 from dicom_node.series.hounsfield import decodes
+from dicom_node.sop_classes import (
+    LABEL_MAP_SEGMENTATION,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
 
 STORE_ANSWERS = {
     StoreStatus.SUCCESS: "The instance, as it came, and its folder are synced to the disk.",
@@ -97,7 +104,7 @@ def _deliveries(
 
 def _others() -> Iterator[tuple[str, ...]]:
     implicit = _syntaxes((ImplicitVRLittleEndian,))
-    yield ("Confirm", *_named(PUSH_MODEL), implicit, "SCU")
+    yield ("Confirm", *_named(STORAGE_COMMITMENT), implicit, "SCU")
     yield ("Confirm, search", *_named(STUDY_ROOT_FIND), implicit, "SCU")
     yield ("Pull into the node", *_named(STUDY_ROOT_MOVE), implicit, "SCU")
     yield ("Pull into a folder", *_named(STUDY_ROOT_GET), implicit, "SCU")
@@ -150,8 +157,8 @@ def _pattern(status: int) -> str:
 
 
 def _named(uid: UID) -> tuple[str, str]:
-    known = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
-    return known.get(str(uid), UID(uid).name), code(uid)
+    known = {LABEL_MAP_SEGMENTATION: "Label Map Segmentation Storage"}
+    return known.get(uid, uid.name), code(uid)
 
 
 def _syntax(context: PresentationContext) -> UID:

@@ -8,7 +8,6 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import _config
 from pynetdicom.association import Association
 
 from dicom_node.deliver.confirm_by import ConfirmBy
@@ -18,17 +17,13 @@ from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity, Context, accepted
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.status import error_for_status, is_stored
-
-VERIFICATION = UID("1.2.840.10008.1.1")
-"""SOP class of C-ECHO (PS3.4 A.4)."""
+from dicom_node.sop_classes import VERIFICATION
 
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Every node takes the second (PS3.5 10.1); what is in the first can be told in it."""
 
 SLOWEST_BYTES_PER_S = 50_000
 """What a link must carry; pynetdicom counts the time for the answer from before the first byte."""
-
-_config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent as the bytes that lie there
 
 
 def _ignore(_: int) -> None:

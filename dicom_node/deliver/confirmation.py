@@ -3,12 +3,14 @@
 import logging
 from enum import StrEnum
 
+from pydicom import Dataset
+
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.deliver.storage_commitment import require_committed
-from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
-from dicom_node.net.c_find_scu import require_found
+from dicom_node.net.c_find_scu import find
 from dicom_node.net.commitments import Commitments
 
 logger = logging.getLogger(__name__)
@@ -71,3 +73,20 @@ def _confirm_somehow(
             extra={"action": "confirm", "peer": peer.name},
         )
         return Confirmation.WORD
+
+
+def require_found(peer: ApplicationEntity, wanted: SopReference) -> None:
+    """Return if a query shows the object.
+
+    Raises:
+        NotKept: it does not.
+        PeerUnavailable, PeerRefused: as `find` would.
+    """
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE"
+    identifier.StudyInstanceUID = wanted.study_uid
+    identifier.SeriesInstanceUID = wanted.series_uid
+    identifier.SOPInstanceUID = wanted.instance_uid
+    found = {str(match.get("SOPInstanceUID")) for match in find(peer, identifier)}
+    if wanted.instance_uid not in found:
+        raise NotKept(f"a search in {peer.name} does not show {wanted.instance_uid}")

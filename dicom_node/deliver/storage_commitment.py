@@ -1,20 +1,19 @@
 """Asking a peer to commit itself to an object (Storage Commitment Push Model, PS3.4 J.3)."""
 
-import threading
-from collections.abc import Sequence
-
 from pydicom import Dataset
-from pydicom.uid import UID, ImplicitVRLittleEndian
-from pynetdicom import evt
-from pynetdicom.events import EventHandlerType
+from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.errors import NotKept, PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
-from dicom_node.net.commitments import COMMITTED, CommitmentRequest, Commitments, on_n_event_report
+from dicom_node.net.commitments import (
+    COMMITTED,
+    CommitmentRequest,
+    Commitments,
+    ReportOnAssociation,
+)
+from dicom_node.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 
-PUSH_MODEL = UID("1.2.840.10008.1.20.1")
-WELL_KNOWN_INSTANCE = UID("1.2.840.10008.1.20.1.1")
 REQUEST = 1
 """Action type of a request for storage commitment (PS3.4 table J.3.2-1)."""
 
@@ -66,11 +65,13 @@ def _ask(
     question: CommitmentRequest,
     report_s: float,
 ) -> int | None:
-    report = _ReportHere(commitments)
-    context = PUSH_MODEL, ImplicitVRLittleEndian
+    report = ReportOnAssociation(commitments)
+    context = STORAGE_COMMITMENT, ImplicitVRLittleEndian
     with peer.associated([context], report.handlers()) as association:
         request = _request(commitments.ask(question), wanted)
-        status, _ = association.send_n_action(request, REQUEST, PUSH_MODEL, WELL_KNOWN_INSTANCE)
+        status, _ = association.send_n_action(
+            request, REQUEST, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+        )
         if "Status" not in status:
             raise peer.silent(association)
         if status.Status != 0x0000:
@@ -83,32 +84,6 @@ def _ask(
     if reason is None:
         reason = commitments.answer(question, max(report_s - SAME_ASSOCIATION_S, 0))
     return reason
-
-
-class _ReportHere:
-    """The report on the association that asked, which stays open until the answer is on its way.
-
-    pynetdicom serves a report in a thread of its own, and lets the association be released
-    meanwhile: the answer would follow the release, and the peer would never see it.
-    """
-
-    def __init__(self, commitments: Commitments) -> None:
-        self._commitments = commitments
-        self._server: threading.Thread | None = None
-
-    def handlers(self) -> Sequence[EventHandlerType]:
-        """Return what the association must call."""
-        return ((evt.EVT_N_EVENT_REPORT, self._take),)
-
-    def wait_until_answered(self, at_most_s: float) -> None:
-        """Return once a report that came has been answered; at once if none came."""
-        if self._server:
-            self._server.join(at_most_s)
-
-    def _take(self, event: evt.Event) -> tuple[int, None]:
-        """Note what the peer reports."""
-        self._server = threading.current_thread()
-        return on_n_event_report(event, self._commitments)
 
 
 def _request(transaction: str, wanted: SopReference) -> Dataset:

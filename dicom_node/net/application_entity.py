@@ -1,5 +1,6 @@
-"""A DICOM application entity that this node calls: who it is, and how an association is opened."""
+"""Associations that this node opens with a DICOM application entity."""
 
+import ssl
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.net.connection import prepare_connection
+from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.net.shutdown import SETTLE_S, close_connection
 
@@ -20,7 +22,7 @@ Context = tuple[UID, UID]
 """SOP class and transfer syntax."""
 
 ANSWER_BYTES = 1 << 24
-"""No answer of a peer comes in a longer piece."""
+"""Longest PDU that is read from a peer."""
 
 TRANSIENT_REJECTION = 2
 """Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
@@ -41,6 +43,8 @@ class ApplicationEntity:
     """Time to agree on an association, and to release it."""
     answer_s: float = 60
     """Time for the answer to one message; an object gets more, by its size."""
+    tls: ssl.SSLContext | None = None
+    """Encrypts the association, if given; it also decides how the peer proves its identity."""
 
     @contextmanager
     def associated(
@@ -49,12 +53,13 @@ class ApplicationEntity:
         handlers: Sequence[EventHandlerType] = (),
         roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     ) -> Iterator[Association]:
-        """Hold an association while the block lasts; at least one context is accepted.
+        """Hold an association open while the block lasts, with at least one context accepted.
 
         Raises:
-            PeerUnavailable: nobody answers, or not now.
-            PeerRefused: it does not know us, or accepts none of the contexts.
+            PeerUnavailable: nothing answers at the address, or the peer is busy.
+            PeerRefused: the peer rejects this AE title, or accepts none of the contexts.
         """
+        configure_pynetdicom()
         entity = AE(self.calling_ae_title)
         entity.maximum_pdu_size = 0  # no limit; 1.7 times faster than the default
         entity.connection_timeout = self.connect_s
@@ -66,6 +71,7 @@ class ApplicationEntity:
             contexts=[build_context(*context) for context in contexts],
             ae_title=self.ae_title,
             ext_neg=list(roles),
+            tls_args=(self.tls, self.host) if self.tls else None,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, prepare_connection, [self.answer_s, ANSWER_BYTES]),
                 (evt.EVT_CONN_OPEN, install_reactor_pause),
@@ -76,7 +82,7 @@ class ApplicationEntity:
             self._require_established(association, contexts)
             yield association
         except PeerSilent:
-            association.join(SETTLE_S)  # its thread may yet have to note that the peer aborted
+            association.join(SETTLE_S)  # its thread may not yet have noticed that the peer aborted
             raise
         finally:
             if association.is_established and association.dul.is_alive():
@@ -94,7 +100,7 @@ class ApplicationEntity:
     def silent(self, association: Association) -> PeerSilent:
         """Return the error of a peer that gave no answer on an open association."""
         return PeerSilent(
-            f"{self.name}: {self.ae_title} at {self.host}:{self.port} broke off, or gave no answer"
+            f"{self.name}: {self.ae_title} at {self.host}:{self.port} aborted, or gave no answer"
             f" within {association.dimse_timeout:.3g} s"
         )
 
@@ -112,21 +118,22 @@ class ApplicationEntity:
         )
 
     def _rejection(self, answer: A_ASSOCIATE) -> PeerUnavailable | PeerRefused:
-        """Tell a full peer from one that does not know us (PS3.8 table 9-21)."""
-        said = (
+        """Return the error for a full peer, or for one that rejects us (PS3.8 table 9-21)."""
+        message = (
             f"{self.name}: {self.ae_title} at {self.host}:{self.port} rejected the association of"
             f" {self.calling_ae_title}: {answer.reason_str}"
         )
         if answer.result == TRANSIENT_REJECTION:
-            return PeerUnavailable(said)
-        return PeerRefused(f"{said}; make the two AE titles known to the peer")
+            return PeerUnavailable(message)
+        return PeerRefused(f"{message}; register both AE titles in the peer")
 
 
 def _release(association: Association) -> None:
-    """Release an association, as its own `release` does, but never wait for ever.
+    """Release an association as its own `release` does, but never wait without end.
 
-    That one waits for the mark that the association's thread rests. pynetdicom serves a report
-    (N-EVENT-REPORT) in a thread of its own, which takes that mark away when it is done.
+    That one waits for the flag that the reactor is paused. pynetdicom serves a report
+    (N-EVENT-REPORT) in a thread of its own, which resets that flag when it is done (pynetdicom
+    issue 820); `ReactorPause.clear` returns once the reactor is paused, whatever the flag says.
     """
     association._reactor_checkpoint.clear()
     association.acse.negotiate_release()

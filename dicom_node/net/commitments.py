@@ -1,24 +1,25 @@
-"""Storage commitment as its user sees it (PS3.4 J.3): what was asked, and what was reported.
+"""Storage commitment requests and the reports that answer them (PS3.4 J.3).
 
-An archive may report on the association that asked, or much later on one of its own, so requests
-and reports meet here, by Transaction UID. Nothing is kept on disk: a report that a crash loses is
-asked for again.
+An archive may report on the association of the request, or much later on one of its own, so
+requests and reports meet here, by Transaction UID. Nothing is kept on disk: after a crash the
+request is sent again.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from pydicom import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom.events import Event
+from pynetdicom import evt
+from pynetdicom.events import Event, EventHandlerType
 
 logger = logging.getLogger(__name__)
 
 COMMITTED = 0
-"""Stands where a failure reason would."""
+"""In place of a failure reason."""
 
 
 class ReportStatus(IntEnum):
@@ -31,50 +32,50 @@ class ReportStatus(IntEnum):
 
 @dataclass(frozen=True)
 class CommitmentRequest:
-    """Whether a peer keeps an object."""
+    """One object, and the peer that is to commit itself to it."""
 
     peer: str
     instance_uid: str
 
 
 class Commitments:
-    """What peers were asked to commit to, and what they reported; safe between threads."""
+    """Open requests and their reports; safe for use by several threads."""
 
     def __init__(self) -> None:
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._asked: dict[str, CommitmentRequest] = {}
         self._reasons: dict[CommitmentRequest, int] = {}
 
     def ask(self, question: CommitmentRequest) -> str:
-        """Return a new Transaction UID (0008,1195) under which the answer will be known."""
+        """Return a new Transaction UID (0008,1195), under which the report will come."""
         transaction = str(generate_uid(prefix=None))
-        with self._news:
+        with self._changed:
             self._asked[transaction] = question
         return transaction
 
     def report(self, transaction: str, reasons: dict[str, int]) -> bool:
-        """Take a report; return whether anybody asked.
+        """Record a report; return whether its transaction is open.
 
         Args:
             transaction: its Transaction UID.
-            reasons: SOP Instance UID to `COMMITTED`, or to why not (0008,1197).
+            reasons: SOP Instance UID to `COMMITTED`, or to the Failure Reason (0008,1197).
         """
-        with self._news:
+        with self._changed:
             question = self._asked.get(transaction)
             if question is None:
                 return False
             if question.instance_uid in reasons:
                 self._reasons[question] = reasons[question.instance_uid]
-                self._news.notify_all()
+                self._changed.notify_all()
         return True
 
     def answer(self, question: CommitmentRequest, wait_s: float) -> int | None:
-        """Return `COMMITTED` or why not, to whichever request the report came; None: not yet.
+        """Return `COMMITTED` or the failure reason; None: no report has come yet.
 
-        What was answered is forgotten: asking again asks anew.
+        The answer is removed, and so are its transactions.
         """
-        with self._news:
-            if not self._news.wait_for(lambda: question in self._reasons, wait_s):
+        with self._changed:
+            if not self._changed.wait_for(lambda: question in self._reasons, wait_s):
                 return None
             for each in [known for known, asked in self._asked.items() if asked == question]:
                 del self._asked[each]
@@ -82,22 +83,49 @@ class Commitments:
 
 
 def on_n_event_report(event: Event, commitments: Commitments) -> tuple[int, None]:
-    """Note what a peer reports of the objects it was asked to commit to."""
+    """Record a peer's report; to be bound to EVT_N_EVENT_REPORT."""
     report = event.event_information
     transaction = str(report.get("TransactionUID", ""))
     if commitments.report(transaction, dict(_reasons(report))):
         return ReportStatus.SUCCESS, None
     logger.warning(
-        "nobody waits for the report on transaction %r",
+        "report on unknown transaction %r refused",
         transaction,
         extra={"action": "report_refused"},
     )
     return ReportStatus.INVALID_ARGUMENT_VALUE, None
 
 
+class ReportOnAssociation:
+    """A report on the association of its request, which stays open until the answer is sent.
+
+    pynetdicom serves a report in a thread of its own and lets the association be released
+    meanwhile: the answer would follow the release, and the peer would never see it (pynetdicom
+    issue 820).
+    """
+
+    def __init__(self, commitments: Commitments) -> None:
+        self._commitments = commitments
+        self._server: threading.Thread | None = None
+
+    def handlers(self) -> Sequence[EventHandlerType]:
+        """Return what the association must call."""
+        return ((evt.EVT_N_EVENT_REPORT, self._on_report),)
+
+    def wait_until_answered(self, at_most_s: float) -> None:
+        """Return once a report that came has been answered; at once if none came."""
+        if self._server:
+            self._server.join(at_most_s)
+
+    def _on_report(self, event: Event) -> tuple[int, None]:
+        self._server = threading.current_thread()
+        return on_n_event_report(event, self._commitments)
+
+
 def _reasons(report: Dataset) -> Iterator[tuple[str, int]]:
     for item in report.get("ReferencedSOPSequence") or ():
         yield str(item.get("ReferencedSOPInstanceUID")), COMMITTED
     for item in report.get("FailedSOPSequence") or ():
+        # A failed item without a reason is still a failed item, never a committed one.
         reason = int(item.get("FailureReason") or ReportStatus.PROCESSING_FAILURE)
         yield str(item.get("ReferencedSOPInstanceUID")), reason

@@ -1,13 +1,15 @@
-"""A connection that wakes its association when there is something to do, and not before.
+"""The connection of an association: one wait for both directions, bounded in time and size.
 
-pynetdicom looks at the wire and at its own queue once a millisecond, twice per slice: a third of
-the throughput of 512x512 slices, and a core that never sleeps. Here one wait sees both.
+pynetdicom looks at its socket and at its own queue once a millisecond, twice per slice: a third of
+the throughput of 512x512 slices, and a core that never sleeps (pynetdicom issue 650). Here one wait
+covers both. The other repairs are listed in docs/upstream.md.
 """
 
 import contextlib
 import queue
-import select
+import selectors
 import socket
+import ssl
 import struct
 import time
 import weakref
@@ -17,28 +19,39 @@ from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket
 
 LOOK_UP_S = 0.1
-"""Longest wait; pynetdicom looks at its timers in between."""
+"""Longest wait; pynetdicom checks its timers in between."""
 
 ASSOCIATE_BYTES = 1 << 20
-"""No association request is longer: they name transfer syntaxes, and no maximum binds them."""
+"""Longest association request: they list transfer syntaxes, and the negotiated maximum does not
+bind them."""
+
+TLS_RECORD_BYTES = 1 << 14
+"""Largest plain text of one TLS record (RFC 8446 5.1)."""
 
 
 def prepare_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
-    """Prepare a new connection: no read or write waits longer, and no PDU is much longer.
+    """Put a `WakingSocket` under a new association; to be bound to EVT_CONN_OPEN.
 
-    One that cannot be prepared is closed: its waits would have no end.
+    Args:
+        event: that a connection is open.
+        timeout_s: no read of a PDU and no write takes longer.
+        pdu_bytes: longest PDU that is read, but for association requests.
+
+    Raises:
+        OSError: too many files are open. The connection is closed, since its waits would have no
+            end, and pynetdicom logs the error.
     """
     dul = event.assoc.dul
+    plain = cast(AssociationSocket, dul.socket)
     try:
         outgoing = WakingQueue()
-    except OSError:  # too many files are open
-        _give_up(cast(AssociationSocket, dul.socket))
-        raise  # pynetdicom logs it
-    wire = WakingSocket(
-        cast(AssociationSocket, dul.socket), outgoing, max(pdu_bytes, ASSOCIATE_BYTES)
-    )
-    wire.limit(timeout_s)
-    # At this moment nothing waits in the queue, and its thread does not wait for anything.
+    except OSError:
+        _give_up(plain)
+        raise
+    wire = WakingSocket(plain, outgoing, max(pdu_bytes, ASSOCIATE_BYTES), timeout_s)
+    wire.limit_waits()
+    # At this moment the queue is empty and no thread waits on it, so it can be exchanged. The loop
+    # needs no delay of its own any more: `WakingSocket.ready` waits.
     dul.socket, dul.to_provider_queue, dul._run_loop_delay = wire, outgoing, 0
 
 
@@ -46,74 +59,127 @@ def _give_up(plain: AssociationSocket) -> None:
     connection = plain.socket
     plain.close()
     if connection is not None:
-        connection.close()  # pynetdicom does not if the peer was faster
+        connection.close()  # pynetdicom leaves it open if its shutdown fails (issue 979)
 
 
 class WakingQueue(queue.Queue[Any]):
-    """What this side wants to send; whoever waits for the wire is woken by it."""
+    """Queue of outgoing primitives; `put` also wakes the thread that waits for the socket."""
 
     def __init__(self) -> None:
         super().__init__()
         self._bell, self.rung = socket.socketpair()
         for end in (self._bell, self.rung):
             end.setblocking(False)
+        # A finaliser, because pynetdicom does not always close what it has opened.
         self.close = weakref.finalize(self, _close, self._bell, self.rung)
-        """Ring no more; pynetdicom does not always say when an association has ended."""
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Add one thing and ring."""
+        """Add an item and wake the reader."""
         super().put(item, block, timeout)
-        with contextlib.suppress(OSError):  # rung more often than heard, or already closed
+        with contextlib.suppress(OSError):  # full: woken often enough; or already closed
             self._bell.send(b"\0")
 
 
 class WakingSocket(AssociationSocket):
-    """An association's socket: waits for both sides, times every read, bounds every PDU."""
+    """An association's socket: waits for both directions, and bounds the time and size of PDUs."""
 
-    def __init__(self, plain: AssociationSocket, outgoing: WakingQueue, longest: int) -> None:
-        """Take the place of `plain`; `longest` bytes at most are read at once."""
-        vars(self).update(vars(plain))  # its own would announce the connection once more
+    def __init__(
+        self, plain: AssociationSocket, outgoing: WakingQueue, longest: int, timeout_s: float
+    ) -> None:
+        """Take the place of `plain`.
+
+        Args:
+            plain: pynetdicom's socket, connected.
+            outgoing: queue whose items end a wait.
+            longest: most bytes that one read may ask for.
+            timeout_s: longest time for one read or write.
+        """
+        vars(self).update(vars(plain))  # __init__ would announce the connection a second time
         self._outgoing = outgoing
         self._longest = longest
+        self._timeout_s = timeout_s
+        self._early = bytearray()
+        # Not `select.select`: it fails for descriptors above 1023, which pynetdicom takes for a
+        # closed connection. Not epoll: it would take one more descriptor per association.
+        self._selector = selectors.PollSelector()
+        self._selector.register(self._open, selectors.EVENT_READ)
+        self._selector.register(outgoing.rung, selectors.EVENT_READ)
 
-    def limit(self, timeout_s: float) -> None:
-        """Let no read or write wait longer: a sender may stop in the middle of a PDU.
+    def limit_waits(self) -> None:
+        """Bound reads and writes: a sender may stop in the middle of a PDU.
 
-        These are the system's timeouts, not Python's, which would poll before every read.
+        Plain sockets get the system's timeouts, not Python's, which would poll before every read.
+        OpenSSL ignores those: with a blocking SSLSocket, Python waits on.
         """
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._open.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout_s))
+            self._open.setsockopt(socket.SOL_SOCKET, option, _timeval(self._timeout_s))
+        # Nagle's algorithm holds the last part of an answer back for 40 ms.
         self._open.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls:
+            self._open.settimeout(self._timeout_s)
 
     @property
     def ready(self) -> bool:
-        """Wait until either side has something to say; tell whether it is the peer."""
+        """Wait until either side has something to send; return whether it is the peer."""
         if self.socket is None or not self._is_connected:
-            time.sleep(LOOK_UP_S / 100)
+            time.sleep(LOOK_UP_S / 100)  # closed: pynetdicom's loop must not spin until it ends
             return False
-        rung = self._outgoing.rung
+        if self._early or (self._tls and self._tls.pending()):
+            return True
         try:
-            wait_s = 0 if self.event_queue.queue else LOOK_UP_S
-            readable, _, _ = select.select([self.socket, rung], [], [], wait_s)
-            if rung in readable:
-                rung.recv(4096)
-        except (OSError, ValueError):  # closed meanwhile
-            self.event_queue.put("Evt17")
+            return self._wait()
+        except (OSError, ValueError):  # closed meanwhile by another thread
+            self.event_queue.put("Evt17")  # transport connection closed (PS3.8 table 9-2)
             return False
-        return self.socket in readable
+
+    def _wait(self) -> bool:
+        if self._open.fileno() < 0:
+            raise OSError("the socket is closed")
+        wait_s = 0 if self.event_queue.queue else LOOK_UP_S
+        readable = {key.fileobj for key, _ in self._selector.select(wait_s)}
+        if self._outgoing.rung in readable:
+            self._outgoing.rung.recv(4096)
+        if self._open not in readable:
+            return False
+        return self._decrypt(self._tls) if self._tls else True
+
+    def _decrypt(self, tls: ssl.SSLSocket) -> bool:
+        """Return whether data came, and not only a part of TLS's own talk.
+
+        A session ticket makes the socket readable, too; waiting for data would then block the
+        thread that has to send the association request (pynetdicom issue 364).
+        """
+        tls.settimeout(0)
+        try:
+            self._early += tls.recv(TLS_RECORD_BYTES)
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            tls.settimeout(self._timeout_s)
+        return True
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Return the next bytes, or fewer when the peer has gone.
+        """Return the next bytes, or fewer when the peer has closed the connection.
 
-        pynetdicom's own asks for 4096 at a time and loses a tenth by it.
+        pynetdicom's own asks for 4096 at a time, which costs a tenth of the throughput.
 
         Raises:
-            OSError: the peer fell silent, or announced more than may come.
+            OSError: they did not come in time, or the peer announced more than is allowed.
         """
-        return read(self._open, nr_bytes, self._longest)
+        if nr_bytes > self._longest:
+            raise ConnectionAbortedError(
+                f"the peer announced {nr_bytes} bytes; at most {self._longest} are read"
+            )
+        if not self._early:
+            return read(self._open, nr_bytes, self._timeout_s)
+        content = self._early[:nr_bytes]
+        del self._early[:nr_bytes]
+        if len(content) < nr_bytes:
+            content += read(self._open, nr_bytes - len(content), self._timeout_s)
+        return content
 
     def _shutdown_socket(self) -> None:
-        """Close everything, also when the peer was faster; pynetdicom's own would leave it open."""
+        """Close everything; pynetdicom leaves a socket open if its peer was faster (issue 979)."""
         self._outgoing.close()
         if self.socket is not None:
             with contextlib.suppress(OSError):
@@ -124,23 +190,29 @@ class WakingSocket(AssociationSocket):
     def _open(self) -> socket.socket:
         return cast(socket.socket, self.socket)
 
+    @property
+    def _tls(self) -> ssl.SSLSocket | None:
+        return self.socket if isinstance(self.socket, ssl.SSLSocket) else None
 
-def read(connection: socket.socket, size: int, longest: int) -> bytearray:
-    """Return the next `size` bytes, or fewer when the peer has gone.
+
+def read(connection: socket.socket, size: int, timeout_s: float) -> bytearray:
+    """Return the next `size` bytes, or fewer when the peer has closed the connection.
 
     Raises:
-        OSError: the peer fell silent, or announced more than `longest` bytes.
+        OSError: they did not come within about `timeout_s`; single bytes do not extend it.
     """
-    if size > longest:
-        raise ConnectionAbortedError(f"a PDU of {size} bytes; at most {longest} are taken")
+    flags = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_WAITALL
+    deadline = time.monotonic() + timeout_s
     content = bytearray(size)
     filled = 0
     with memoryview(content) as room:
         while filled < size:
-            came = connection.recv_into(room[filled:], flags=socket.MSG_WAITALL)
+            came = connection.recv_into(room[filled:], 0, flags)
             if not came:
                 break
             filled += came
+            if filled < size and time.monotonic() > deadline:
+                raise TimeoutError(f"{filled} of {size} bytes came within {timeout_s:g} s")
     del content[filled:]
     return content
 

@@ -1,8 +1,9 @@
-"""Where the thread of an association rests while this side asks the peer something.
+"""Pause of an association's reactor while a query is under way.
 
-pynetdicom lets that thread go after each answer, and believes that it rests again if it did so the
-last time. One that wakes late then takes the next answer for a request, and drops it: the peer
-seems silent for a minute. It also believes a mark that a report served meanwhile takes away.
+pynetdicom lets that thread run on after each answer, and takes it for paused again if it was so the
+last time. A thread that wakes late then takes the next answer for a request and drops it: the peer
+seems silent for a minute. It also trusts a flag that a report served meanwhile resets (pynetdicom
+issue 820). See docs/upstream.md.
 """
 
 import threading
@@ -14,41 +15,42 @@ from dicom_node.net.shutdown import SETTLE_S
 
 
 class ReactorPause(threading.Event):
-    """Set while the thread may run."""
+    """Set while the reactor may run; `clear` returns once it is paused."""
 
     def __init__(self, association: Association) -> None:
         super().__init__()
         self._association = association
         self._turn = threading.Condition()
-        self._taken = False
+        self._paused = False
         self.set()
 
     def set(self) -> None:
-        """Let the thread run."""
+        """Let the reactor run."""
         with self._turn:
             super().set()
             self._turn.notify_all()
 
     def clear(self) -> None:
-        """Return once the thread rests, or has not come to it for `SETTLE_S`: it may have ended.
+        """Return once the reactor is paused, or has not paused for `SETTLE_S`: it may have ended.
 
-        pynetdicom then waits for its own mark, which a thread that has ended would never set.
+        pynetdicom then waits for its own flag without end, which a reactor that has ended would
+        never set.
         """
         with self._turn:
             super().clear()
-            self._turn.wait_for(lambda: self._taken, SETTLE_S)
+            self._turn.wait_for(lambda: self._paused, SETTLE_S)
         self._association._is_paused = True
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Rest until the thread may run, and may still when it wakes."""
+        """Pause until the reactor may run, and still may when it wakes."""
         with self._turn:
-            self._taken = True
+            self._paused = True
             self._turn.notify_all()
-            may = self._turn.wait_for(self.is_set, timeout)
-            self._taken = False
-        return may
+            may_run = self._turn.wait_for(self.is_set, timeout)
+            self._paused = False
+        return may_run
 
 
 def install_reactor_pause(event: Event) -> None:
-    """Give a new connection's association its place to rest, before its thread begins."""
+    """Give a new association its pause; to be bound to EVT_CONN_OPEN, before its thread starts."""
     event.assoc._reactor_checkpoint = ReactorPause(event.assoc)

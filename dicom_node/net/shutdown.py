@@ -1,6 +1,6 @@
 """How associations end: each with its connection, and all of a receiver's with the receiver.
 
-pynetdicom alone goes on waiting for what can no longer come, or may never.
+pynetdicom alone waits for messages that can no longer come; see docs/upstream.md.
 """
 
 import contextlib
@@ -14,32 +14,32 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 SETTLE_S = 1.0
-"""How long peers and pynetdicom's threads get to take note of what happened."""
+"""Time for peers and pynetdicom's threads to notice what happened."""
 
 AWAITING_REQUEST = "Sta2"
 """State of a connection before its association request has come (PS3.8 9.2.1)."""
 
 
 def end_unrequested(event: Event) -> None:
-    """Let an association that never began end with its connection.
+    """End an association that never began, together with its connection (EVT_CONN_CLOSE).
 
     Otherwise it waits for its request until `acse_timeout`, and counts as open: a health check each
-    second, by connecting and no more, would leave no room for senders.
+    second that only connects would leave no room for senders (pynetdicom issue 669).
     """
     dul = event.assoc.dul
     if dul.state_machine.current_state == AWAITING_REQUEST:
-        nothing: Any = None  # is what it finds there when its time is over
+        nothing: Any = None  # as after a timeout
         dul.to_user_queue.put(nothing)
 
 
 class ImmediateShutdownAE(AE):
-    """An application entity that ends at once, also where a peer does not answer."""
+    """An application entity that shuts down at once, also where a peer does not answer."""
 
     def shutdown(self) -> None:
         """Abort what is open and end.
 
-        A peer that stopped in the middle of what it says would be waited for otherwise, for as long
-        as for any that is silent.
+        pynetdicom's own waits for each peer in turn, up to its network timeout: one that stopped
+        in the middle of a PDU does not read the abort.
         """
         still = self.active_associations
         for association in still:
@@ -55,13 +55,14 @@ class ImmediateShutdownAE(AE):
 
 
 def close_connection(association: Association) -> None:
-    """Let reading and writing end; the thread that does it closes what is left, if it lives."""
+    """End reading and writing; the association's thread closes the rest, if it still runs."""
     wire = association.dul.socket
     connection = wire.socket if wire is not None else None
     if wire is None or connection is None:
         return
     with contextlib.suppress(OSError):  # closed meanwhile
-        connection.shutdown(socket.SHUT_RDWR)
+        # Not `connection.shutdown`: an SSLSocket's takes the TLS state away from its reader.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
     if not association.dul.is_alive():
         wire.close()
 

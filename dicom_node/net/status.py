@@ -1,4 +1,4 @@
-"""What the answer to a stored object means for the job."""
+"""Statuses that answer a C-STORE or STOW-RS, as errors."""
 
 from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
 
@@ -15,23 +15,23 @@ MEANINGS = {
 bits of A7xx, A9xx and the last twelve of Cxxx are free."""
 
 TRANSIENT = {0x0110, 0x0213, 0xA700}
-"""Failures that say more of the peer's moment than of the object."""
+"""Failures of the peer's momentary state, not of the object."""
 
 
 def is_stored(status: int) -> bool:
-    """Tell whether the peer has the object: success, or a warning (Bxxx, 0001, 0107, 0116)."""
+    """Return whether the peer has the object: success, or a warning (Bxxx, 0001, 0107, 0116)."""
     return status in (0x0000, 0x0001, 0x0107, 0x0116) or status >> 12 == 0xB
 
 
 def error_for_status(peer: str, status: int) -> NodeError:
-    """Return the error that a failure status asks for.
+    """Return the error for a failure status.
 
     Error Comment (0000,0902) is not repeated: some archives name the patient in it.
     """
     kind = next(
         (known for known in (status, status & 0xFF00, status & 0xF000) if known in MEANINGS), 0
     )
-    said = f"{peer} answered 0x{status:04X} ({MEANINGS.get(kind, 'a failure')})"
+    message = f"{peer} answered 0x{status:04X} ({MEANINGS.get(kind, 'a failure')})"
     if kind in TRANSIENT:
-        return PeerUnavailable(said)
-    return PeerRefused(f"{said}; see the peer's log for what it expects")
+        return PeerUnavailable(message)
+    return PeerRefused(f"{message}; see the peer's log for what it expects")

@@ -1,6 +1,6 @@
-"""What becomes of an instance that came by C-STORE: it is on the disk, or refused with a status.
+"""C-STORE handler: an instance is on the disk, or refused with a status.
 
-pynetdicom hands a message over up to a millisecond after its last byte has come. Keeping begins
+pynetdicom hands a message over up to a millisecond after its last byte has come. Writing begins
 before that, in a thread of its own, so that the disk works while pynetdicom sleeps.
 """
 
@@ -15,11 +15,11 @@ from weakref import WeakKeyDictionary
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.net.unnamed_instances import refuse_unnamed
 from dicom_node.receive.events import Association, ReceiveEvents
 from dicom_node.receive.header import InstanceIdentifiers, is_uid, read_header
 from dicom_node.receive.part10 import to_part10
@@ -81,15 +81,15 @@ class CStoreHandler:
 
     def handlers(self) -> Sequence[EventHandlerType]:
         """Return what an association must call."""
-        return (evt.EVT_DIMSE_RECV, self._begin), (evt.EVT_C_STORE, self._finish)
+        return (evt.EVT_DIMSE_RECV, self.on_dimse_received), (evt.EVT_C_STORE, self.on_c_store)
 
-    def _begin(self, event: Event) -> None:
-        """Begin to keep what a message holds, as soon as all of it has come."""
+    def on_dimse_received(self, event: Event) -> None:
+        """Begin to write an instance as soon as its message is complete."""
         message = event.message
         if not isinstance(message, C_STORE_RQ):
             return
-        if not message.command_set.get("AffectedSOPInstanceUID"):
-            _refuse_nameless(event)
+        if refuse_unnamed(event, StoreStatus.INVALID_OBJECT_INSTANCE):
+            _log_refusal("", "the request has no Affected SOP Instance UID")
             return
         sender, number = event.assoc, message.command_set.MessageID
         for context in sender.accepted_contexts:
@@ -98,8 +98,8 @@ class CStoreHandler:
                 kept = self._threads.submit(self._keep, sender, instance)
                 self._begun.setdefault(sender, {})[number] = kept
 
-    def _finish(self, event: Event) -> StoreStatus:
-        """Answer success once the instance is safe, or say why it is not kept."""
+    def on_c_store(self, event: Event) -> StoreStatus:
+        """Answer success once the instance is on the disk, or with the status of its refusal."""
         number = cast(int, event.request.MessageID)
         return self._begun[event.assoc].pop(number).result()
 
@@ -124,17 +124,6 @@ def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) ->
         transfer_syntax=UID(context.transfer_syntax[0]),
         sender=sender,
     )
-
-
-def _refuse_nameless(event: Event) -> None:
-    """Answer a C-STORE that names no instance, which pynetdicom would leave unanswered."""
-    message = event.message
-    response = C_STORE()
-    response.MessageIDBeingRespondedTo = message.command_set.MessageID
-    response.AffectedSOPClassUID = message.command_set.get("AffectedSOPClassUID")
-    response.Status = StoreStatus.INVALID_OBJECT_INSTANCE
-    event.assoc.dimse.send_msg(response, cast(int, message.context_id))
-    _log_refusal("", "the request has no Affected SOP Instance UID")
 
 
 def _require_same(what: str, in_data_set: str, in_request: str) -> None:

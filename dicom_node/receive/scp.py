@@ -1,48 +1,44 @@
-"""The DICOM receiver: CT by C-STORE in every transfer syntax, storage commitment's reports, C-ECHO.
+"""DICOM receiver: CT by C-STORE in every transfer syntax, storage commitment reports, C-ECHO.
 
-What is offered beyond CT and Enhanced CT is refused where the standard refuses it, when the
-association is negotiated (PS3.8 9.3.3.2). An instance is answered with success once it is on the
-disk, and with the reason, as a status, when it is not kept.
+SOP Classes other than CT and Enhanced CT are refused when the association is negotiated (PS3.8
+9.3.3.2). An instance is answered with success once it is on the disk; if it is not kept, the status
+gives the reason.
 """
 
+import ssl
 from dataclasses import dataclass
 from typing import cast
 
-from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
-from pynetdicom import ALL_TRANSFER_SYNTAXES, _config, evt
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
+from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
 from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
-
-VERIFICATION = UID("1.2.840.10008.1.1")
-"""The SOP class of C-ECHO."""
-
-STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
-"""Push Model; an archive calls with its reports, in the role of the SCP (PS3.4 J.3.3)."""
-
-_config.LOG_HANDLER_LEVEL = "none"  # its handlers format every PDU, also when nobody logs them
+from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one sender may ask of the receiver."""
+    """Limits of the receiver."""
 
     associations: int = 32
-    """Open at the same time; one more is rejected as "local limit exceeded"."""
+    """Open at the same time; further ones are rejected with "local limit exceeded"."""
     pdu_bytes: int = 131072
-    """Largest PDU that is offered; pynetdicom's 16382 costs a tenth of the throughput and more."""
+    """Maximum length announced to senders; pynetdicom's 16382 costs at least a tenth of the
+    throughput."""
     acse_s: float = 30.0
     """From the TCP connection to the association request."""
     dimse_s: float = 30.0
-    """For the answer to a message of ours."""
+    """For the answer to a message that the receiver sends."""
     network_s: float = 60.0
-    """Silence on an open association, also in the middle of a PDU, before it is aborted."""
+    """Silence on an open association, also in the middle of a PDU, after which it is aborted."""
 
 
 def listen(
@@ -52,17 +48,23 @@ def listen(
     listener: ReceiveEvents | None = None,
     limits: Limits = Limits(),
     commitments: Commitments | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> ThreadedAssociationServer:
     """Start receiving into `spool`; port 0 takes a free one.
 
     Returns:
         The running server. `server.socket.getsockname()` is its address; `server.ae.shutdown()`
-        aborts what is open and ends it.
+        aborts the open associations and ends it.
+
+    Raises:
+        OSError: the address is taken, or not one of this machine.
     """
+    configure_pynetdicom()
     listener = listener or NullReceiveEvents()
     server = receiver(ae_title, limits).start_server(
         address,
         block=False,
+        ssl_context=tls,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes]),
             (evt.EVT_CONN_CLOSE, end_unrequested),
@@ -76,7 +78,7 @@ def listen(
 
 
 def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
-    """Return the application entity that receives, with all that it accepts."""
+    """Return the application entity of the receiver, with every presentation context it accepts."""
     ae = ImmediateShutdownAE(ae_title)
     ae.maximum_associations = limits.associations
     ae.maximum_pdu_size = limits.pdu_bytes
@@ -84,6 +86,7 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     ae.dimse_timeout = limits.dimse_s
     ae.network_timeout = limits.network_s
     ae.add_supported_context(VERIFICATION)
+    # Reports come from an archive, in the role of the SCP (PS3.4 J.3.3).
     ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
     for storage in (CTImageStorage, EnhancedCTImageStorage):
         ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
@@ -91,5 +94,5 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
 
 
 def on_closed(event: Event, listener: ReceiveEvents) -> None:
-    """Tell the listener that nothing more comes from this association."""
+    """Notify the listener that nothing more comes from this association."""
     listener.association_closed(event.assoc)

@@ -18,9 +18,8 @@ from dicom_node.receive.events import Association
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.query import FoundSeries, StudyQuery
+from dicom_node.sop_classes import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 
-STUDY_ROOT_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
-STUDY_ROOT_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 IMAGES = (CTImageStorage, EnhancedCTImageStorage)
 
 PENDING, DESTINATION_UNKNOWN = 0xFF00, 0xA801

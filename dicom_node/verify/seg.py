@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
-    UID,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -24,6 +23,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.errors import SegMismatch
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 from dicom_node.verify.planes import TOLERANCE_MM, Plane, facing, planes_of, slice_at
 from engine.volume import Label, LabelMap
 
@@ -32,13 +32,10 @@ MEANS = {"10200004": Label.LIVER, "108369006": Label.TUMOUR}
 
 NAMES: dict[int | None, str] = {None: "labels", **{label: label.name.lower() for label in Label}}
 
-LABEL_MAP_SEGMENTATION_STORAGE = UID("1.2.840.10008.5.1.4.1.1.66.7")
-"""Younger than pydicom 3.0."""
-
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 SYNTAXES = {
     (SegmentationStorage, "BINARY"): UNCOMPRESSED,
-    (LABEL_MAP_SEGMENTATION_STORAGE, "LABELMAP"): (*UNCOMPRESSED, RLELossless),
+    (LABEL_MAP_SEGMENTATION, "LABELMAP"): (*UNCOMPRESSED, RLELossless),
 }
 """SOP class and Segmentation Type, and how each may be encoded."""
 

@@ -167,7 +167,7 @@ def test_a_search_that_shows_the_object_confirms(peer_of, seg_file):
     [
         ("empty", NotKept, "a search in pacs does not show"),
         ("fails", PeerRefused, "answered a C-FIND with 0xC001; let HEPAR query it"),
-        ("breaks off", PeerSilent, "broke off"),
+        ("breaks off", PeerSilent, "aborted"),
     ],
 )
 def test_a_search_that_does_not_show_it_is_told_apart(peer_of, seg_file, find, error, says):

@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import struct
 import threading
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
-from dicom_node.net.connection import WakingQueue, WakingSocket
+from dicom_node.net.connection import WakingQueue, WakingSocket, read
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def pair(monkeypatch):
     association = Association(AE(), "acceptor")
     plain = AssociationSocket(association, client_socket=ours)
     association.dul.event_queue.get_nowait()  # the connection is announced
-    wire = WakingSocket(plain, WakingQueue(), longest=100)
+    wire = WakingSocket(plain, WakingQueue(), longest=100, timeout_s=10)
     yield SimpleNamespace(wire=wire, theirs=theirs, outgoing=wire._outgoing)
     wire._shutdown_socket()
     theirs.close()
@@ -59,7 +60,7 @@ def test_the_peers_end_wakes_it(pair):
 
 
 def test_more_than_was_agreed_is_not_read(pair):
-    with pytest.raises(ConnectionAbortedError, match="a PDU of 101 bytes; at most 100 are taken"):
+    with pytest.raises(ConnectionAbortedError, match="announced 101 bytes; at most 100 are read"):
         pair.wire.recv(101)
 
 
@@ -69,3 +70,25 @@ def test_a_queue_that_was_never_closed_closes_when_it_is_forgotten():
     del outgoing
     gc.collect()
     assert rung.fileno() == -1
+
+
+@pytest.mark.timeout(20)
+def test_single_bytes_do_not_extend_the_time_for_a_pdu():
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 200_000))
+    stop = threading.Event()
+
+    def drip():
+        while not stop.wait(0.05):
+            theirs.send(b"x")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with pytest.raises(TimeoutError, match="of 1000 bytes came within"):
+            read(ours, 1000, timeout_s=0.5)
+    finally:
+        stop.set()
+        dripping.join()
+        ours.close()
+        theirs.close()
