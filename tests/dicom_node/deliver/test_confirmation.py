@@ -76,7 +76,7 @@ def test_the_answer_to_a_report_leaves_before_the_association_ends(peer_of, seg_
         time.sleep(0.3)  # what was asked is known by now
         return answer
 
-    monkeypatch.setattr("dicom_node.deliver.storage_commitment.on_n_event_report", slow)
+    monkeypatch.setattr("dicom_node.net.commitments.on_n_event_report", slow)
     archive = Archive(report_to="same")
     assert peer_of(archive).confirm(seg_file) is Confirmation.COMMITTED
     assert archive.answers == [ReportStatus.SUCCESS]
@@ -91,7 +91,7 @@ def test_an_association_ends_though_the_mark_that_its_reactor_rests_was_taken_aw
         monkeypatch.setattr("pynetdicom.association.Association._is_paused", never, raising=False)
         return on_n_event_report(event, commitments)
 
-    monkeypatch.setattr("dicom_node.deliver.storage_commitment.on_n_event_report", take_it_away)
+    monkeypatch.setattr("dicom_node.net.commitments.on_n_event_report", take_it_away)
     assert peer_of(Archive(report_to="same")).confirm(seg_file) is Confirmation.COMMITTED
 
 
