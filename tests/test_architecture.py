@@ -1,26 +1,140 @@
-"""The house keeps its shape: who imports whom, what is pinned, what the node can do without."""
+"""Who may import whom: packages, folders, libraries."""
 
 import ast
-import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from importlib.metadata import version
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
-MAY_IMPORT = {
-    "engine": set(),
-    "trainer": {"engine", "dicom_node.series", "dicom_node.annotations"},
-    "dicom_node": {"engine"},
+MAY_IMPORT: dict[str, str] = {
+    # engine: arrays in, labels out
+    "engine": "",
+    "engine/plans": "engine",
+    "engine/acceptance": "engine engine/plans",
+    "engine/devices": "engine engine/acceptance",
+    "engine/devices/tensorrt": "engine engine/acceptance engine/devices engine/plans",
+    "engine/segmentation": "engine",
+    "engine/findings": "engine engine/segmentation",
+    "engine/serving": (
+        "engine engine/acceptance engine/devices engine/devices/tensorrt engine/plans"
+    ),
+    "engine/admin": (
+        "engine engine/acceptance engine/devices engine/devices/tensorrt engine/plans"
+        " engine/segmentation engine/serving"
+    ),
+    "engine/commands.py": "engine engine/admin",
+    # dicom_node: the archive's side
+    "dicom_node": "engine",
+    "dicom_node/net": "dicom_node engine",
+    "dicom_node/series": "dicom_node engine",
+    "dicom_node/annotations": "dicom_node engine",
+    "dicom_node/selection": "dicom_node",
+    "dicom_node/receive": "dicom_node dicom_node/net engine",
+    "dicom_node/deliver": "dicom_node dicom_node/net engine",
+    "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
+    "dicom_node/verify": "dicom_node dicom_node/series engine engine/findings",
+    "dicom_node/results/attributes": "dicom_node dicom_node/series engine engine/findings",
+    "dicom_node/results": (
+        "dicom_node dicom_node/results/attributes dicom_node/series dicom_node/verify"
+        " engine engine/findings"
+    ),
+    "dicom_node/pipeline": (
+        "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/selection"
+        " dicom_node/series dicom_node/verify engine engine/findings engine/segmentation"
+        " engine/serving"
+    ),
+    "dicom_node/jobs": (
+        "dicom_node dicom_node/deliver dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/selection engine engine/serving"
+    ),
+    "dicom_node/config": "dicom_node dicom_node/deliver dicom_node/results dicom_node/selection",
+    "dicom_node/conformance": (
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
+        " dicom_node/receive dicom_node/results dicom_node/results/attributes dicom_node/retrieve"
+        " dicom_node/series engine engine/findings"
+    ),
+    "dicom_node/node": (
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
+        " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
+        " dicom_node/selection engine engine/serving"
+    ),
+    "dicom_node/commands": (
+        "dicom_node dicom_node/config dicom_node/conformance dicom_node/deliver dicom_node/jobs"
+        " dicom_node/node dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/retrieve dicom_node/selection engine"
+    ),
+    "dicom_node/main.py": "dicom_node dicom_node/commands engine",
+    # trainer: learns the members of an ensemble, writes a model folder
+    "trainer": "engine",
+    "trainer/pages": "trainer",
+    "trainer/recipe": "trainer",
+    "trainer/datasets/cases": "trainer engine",
+    "trainer/datasets/layouts": (
+        "trainer trainer/datasets/cases engine dicom_node/series dicom_node/annotations"
+    ),
+    "trainer/datasets/checks": (
+        "trainer trainer/datasets/cases trainer/datasets/layouts engine engine/findings"
+    ),
+    "trainer/datasets/pull": "trainer dicom_node/annotations",
+    "trainer/datasets": "trainer trainer/datasets/checks trainer/datasets/pull",
+    "trainer/networks": "trainer trainer/datasets/cases",
+    "trainer/synthetic": "trainer trainer/datasets/cases",
+    "trainer/ensemble": (
+        "trainer trainer/datasets/cases trainer/networks trainer/recipe engine engine/segmentation"
+    ),
+    "trainer/evaluation/metrics": "trainer trainer/datasets/cases engine engine/segmentation",
+    "trainer/evaluation/run": (
+        "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
+        " trainer/evaluation/metrics trainer/recipe engine engine/devices engine/segmentation"
+        " engine/serving dicom_node/series dicom_node/annotations"
+    ),
+    "trainer/evaluation/report": (
+        "trainer trainer/datasets/cases trainer/evaluation/metrics trainer/evaluation/run"
+        " trainer/pages engine"
+    ),
+    "trainer/evaluation": (
+        "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/report"
+        " trainer/evaluation/run engine"
+    ),
+    "trainer/training": (
+        "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
+        " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/synthetic"
+        " engine engine/devices engine/segmentation"
+    ),
+    "trainer/export": (
+        "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
+        " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/training"
+        " engine engine/acceptance engine/devices engine/segmentation engine/serving"
+    ),
+    "trainer/explain": (
+        "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
+        " trainer/evaluation/report trainer/evaluation/run trainer/pages"
+        " engine engine/segmentation engine/serving"
+    ),
+    "trainer/train_command.py": (
+        "trainer trainer/ensemble trainer/evaluation/run trainer/export trainer/recipe"
+        " trainer/training engine"
+    ),
+    "trainer/commands.py": (
+        "trainer trainer/train_command.py trainer/datasets trainer/evaluation"
+        " trainer/evaluation/run trainer/explain trainer/export trainer/recipe trainer/training"
+        " engine engine/admin"
+    ),
+    # deploy: configuration, next to no logic
+    "deploy/stack": "",
+    "deploy/orthanc": "deploy/orthanc/hepar_plugin",
+    "deploy/orthanc/hepar_plugin": "",
 }
-"""A package may import itself, and besides only what stands here."""
+"""Each folder, and the folders it may import besides itself.
+
+A file stands here where it is the door of its folder: it imports what the folder's other
+modules must not.
+"""
 
 HOMES = {
     "pydicom": {"dicom_node"},
@@ -44,40 +158,48 @@ HOMES = {
     "cuda": {"engine/devices/tensorrt/cuda.py"},
     "onnx": {"trainer", "engine/devices/quantized.py"},
 }
-"""A library that only one part of the house may know."""
-
-NOT_ON_EVERY_INDEX = {"tensorrt"}
-"""Extras whose libraries the constraints leave open."""
+"""The only places that may import a library."""
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_point_one_way(package):
-    ours = {*MAY_IMPORT, "deploy", "tests"}
-    allowed = {package} | MAY_IMPORT[package]
-    for path in modules(package):
-        foreign = {
-            name
-            for name in imported(path)
-            if name.split(".")[0] in ours
-            and not any(name == root or name.startswith(f"{root}.") for root in allowed)
-        }
-        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_a_folder_imports_only_what_the_table_allows(place):
+    allowed = {place, *MAY_IMPORT[place].split()}
+    modules = modules_of(place)
+    assert modules, f"{place} is in the table, but not in the tree"
+    for module in modules:
+        foreign = {each for each in map(place_of, imported(module)) if each and each not in allowed}
+        assert not foreign, f"{module.relative_to(ROOT)} imports {sorted(foreign)}"
+
+
+def test_the_table_runs_one_way_and_names_every_folder():
+    allowed = {place: places.split() for place, places in MAY_IMPORT.items()}
+    assert {each for places in allowed.values() for each in places} <= MAY_IMPORT.keys()
+    TopologicalSorter(allowed).prepare()  # raises CycleError, which names the circle
+    tops = {place.split("/")[0] for place in MAY_IMPORT}
+    for module in python_files(*tops):
+        folder = module.parent.relative_to(ROOT).as_posix()
+        assert folder in MAY_IMPORT, f"add {folder} to the table"
 
 
 @pytest.mark.parametrize("library", HOMES)
-def test_a_library_is_known_only_where_it_lives(library):
-    for path in modules("dicom_node", "engine", "trainer"):
-        if library in {name.split(".")[0] for name in imported(path)}:
-            place = path.relative_to(ROOT)
-            assert any(place.is_relative_to(home) for home in HOMES[library]), place
+def test_a_library_is_imported_only_where_the_table_allows(library):
+    places = {
+        path.relative_to(ROOT)
+        for path in python_files("dicom_node", "engine", "trainer")
+        if library in {name.split(".")[0] for name in imported(path)}
+    }
+    assert all((ROOT / home).exists() for home in HOMES[library])
+    for place in places:
+        assert any(place.is_relative_to(home) for home in HOMES[library]), place
 
 
 def test_the_node_starts_without_torch_and_without_the_trainer():
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in modules("dicom_node", "engine")
+        for path in python_files("dicom_node", "engine")
         if path.name != "__main__.py" and not path.match("devices/torch*.py")
     ]
+    assert names
     script = (
         "import importlib, sys\n"
         "sys.modules['torch'] = sys.modules['trainer'] = sys.modules['monai'] = None\n"
@@ -89,62 +211,46 @@ def test_the_node_starts_without_torch_and_without_the_trainer():
     assert run.returncode == 0, run.stderr
 
 
-def test_every_declared_dependency_is_pinned_within_its_bounds():
-    pinned = pins()
-    for requirement in declared():
-        name = canonicalize_name(requirement.name)
-        assert name in pinned, f"{requirement} is not in constraints.txt"
-        assert pinned[name] in requirement.specifier, f"{name}=={pinned[name]} is not {requirement}"
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
 
 
-def test_constraints_name_no_build_and_no_place():
-    for line in constraint_lines():
-        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), line
+def modules_of(place: str) -> list[Path]:
+    """Modules of a folder itself, without its subfolders and its doors; or the one file."""
+    if place.endswith(".py"):
+        return [path for path in [ROOT / place] if path.is_file()]
+    doors = {ROOT / each for each in MAY_IMPORT}
+    return [path for path in sorted((ROOT / place).glob("*.py")) if path not in doors]
 
 
-def test_the_changelog_knows_the_version():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == version("hepar"), "install again: the version has changed"
-    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-def modules(*packages: str) -> Iterator[Path]:
-    for package in packages:
-        yield from sorted((ROOT / package).rglob("*.py"))
+def place_of(name: str) -> str | None:
+    """Return the entry of the table that holds a dotted name; None for other people's code."""
+    if name.split(".")[0] == "hepar_plugin":  # Orthanc's plugin is imported from its own folder
+        name = f"deploy.orthanc.{name}"
+    parts = name.split(".")
+    if parts[0] not in {place.split("/")[0] for place in MAY_IMPORT} | {"tests"}:
+        return None
+    door = "/".join(parts) + ".py"
+    if door in MAY_IMPORT:
+        return door
+    folder = ROOT.joinpath(*parts)
+    return (folder if folder.is_dir() else folder.parent).relative_to(ROOT).as_posix()
 
 
 def imported(path: Path) -> set[str]:
-    """Dotted names that a module imports, also inside functions."""
+    """Dotted names of the modules that a module imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= named(node.module, node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            names |= {module_named(str(node.module), alias.name) for alias in node.names}
     return names
 
 
-def named(module: str, aliases: list[ast.alias]) -> set[str]:
-    """`from package import module` names the module, `from package.module import Thing` too."""
-    if "." in module or module not in MAY_IMPORT:
-        return {module}
-    return {f"{module}.{alias.name}" for alias in aliases}
-
-
-def declared() -> Iterator[Requirement]:
-    """Every requirement of the node and of its extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    yield from map(Requirement, project["dependencies"])
-    for extra, requirements in project["optional-dependencies"].items():
-        if extra not in NOT_ON_EVERY_INDEX:
-            yield from map(Requirement, requirements)
-
-
-def pins() -> dict[str, str]:
-    pairs = (line.split("==") for line in constraint_lines())
-    return {canonicalize_name(name): version for name, version in pairs}
-
-
-def constraint_lines() -> list[str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+def module_named(module: str, name: str) -> str:
+    """`from package import module` imports the module, `from module import thing` does not."""
+    inner = ROOT.joinpath(*module.split("."), name)
+    return f"{module}.{name}" if inner.is_dir() or inner.with_suffix(".py").is_file() else module

@@ -1,0 +1,53 @@
+"""Every dependency is declared and pinned, and the version has an entry in the changelog."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NOT_ON_EVERY_INDEX = {"tensorrt"}
+"""Extras whose libraries the constraints leave open."""
+
+
+def test_every_declared_dependency_is_pinned_within_its_bounds():
+    pinned = pins()
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{requirement} is not in constraints.txt"
+        assert pinned[name] in requirement.specifier, f"{name}=={pinned[name]} is not {requirement}"
+
+
+def test_constraints_name_neither_builds_nor_places():
+    for line in constraint_lines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), line
+
+
+def test_the_changelog_has_an_entry_for_the_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == version("hepar"), "install again: the version has changed"
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def declared() -> Iterator[Requirement]:
+    """Every requirement of the node and of its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    yield from map(Requirement, project["dependencies"])
+    for extra, requirements in project["optional-dependencies"].items():
+        if extra not in NOT_ON_EVERY_INDEX:
+            yield from map(Requirement, requirements)
+
+
+def pins() -> dict[str, str]:
+    pairs = (line.split("==") for line in constraint_lines())
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def constraint_lines() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
