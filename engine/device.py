@@ -57,6 +57,19 @@ class SeesNeighbours(Protocol):
     """How many to either side."""
 
 
+@runtime_checkable
+class ExpectsLevel(Protocol):
+    """A device whose model learnt from livers of one level."""
+
+    liver_hu: float | None
+    """That level; None where volumes are computed as they were scanned."""
+
+
+def liver_hu_of(device: Device) -> float | None:
+    """Return the level, in HU, that a device's model expects of livers."""
+    return device.liver_hu if isinstance(device, ExpectsLevel) else None
+
+
 def neighbours_of(device: Device) -> int:
     """Return how many slices to either side a device's answers depend on."""
     return device.neighbours if isinstance(device, SeesNeighbours) else 0

@@ -53,6 +53,9 @@ class Working(_Part):
     """Rows, columns."""
     neighbours: int = Field(default=0, ge=0)
     """Slices to either side that an answer depends on, taken from the same call."""
+    liver_hu: float | None = Field(default=None, ge=0, le=200)
+    """Level of the livers that the members learnt from; volumes whose liver lies far from it are
+    shifted. None: they are computed as they were scanned."""
 
 
 class Graph(_Part):

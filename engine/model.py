@@ -62,6 +62,11 @@ class Model:
         return self.manifest.working.neighbours
 
     @property
+    def liver_hu(self) -> float | None:
+        """Level of the livers that the members learnt from; None: volumes stay as scanned."""
+        return self.manifest.working.liver_hu
+
+    @property
     def graph(self) -> Path:
         """The ONNX graph: Hounsfield units in, labels out."""
         return self.folder / GRAPH

@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Answer, Device, SaysMemory, neighbours_of
+from engine.device import Answer, Device, SaysMemory, liver_hu_of, neighbours_of
 from engine.devices.multi_gpu import MultiGpu
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
 from engine.model import PROGRAM, Model, load_model
@@ -188,7 +188,7 @@ class _Timed:
 
     def __init__(self, device: Device) -> None:
         self.device, self.name, self.batch = device, device.name, device.batch
-        self.neighbours = neighbours_of(device)
+        self.neighbours, self.liver_hu = neighbours_of(device), liver_hu_of(device)
         self.total = 0.0
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Answer, Device, SaysMemory, neighbours_of
+from engine.device import Answer, Device, SaysMemory, liver_hu_of, neighbours_of
 from engine.slabs import Slab, cut
 
 
@@ -17,7 +17,7 @@ class MultiGpu:
         self.devices = tuple(devices)
         self.name = devices[0].name
         self.batch = sum(device.batch for device in devices)
-        self.neighbours = neighbours_of(devices[0])
+        self.neighbours, self.liver_hu = neighbours_of(devices[0]), liver_hu_of(devices[0])
         self._workers = ThreadPoolExecutor(len(devices), "gpu")
 
     @property

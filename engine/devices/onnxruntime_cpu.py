@@ -28,6 +28,7 @@ class OnnxRuntime:
             import onnxruntime
         except ImportError as error:
             raise LibraryMissing(f"no ONNX Runtime here: {error}") from error
+        self.liver_hu = model.liver_hu
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self._session = onnxruntime.InferenceSession(

@@ -50,7 +50,9 @@ def open_openvino(
             the processor does not have, or has no members to do it with.
     """
     chosen = settings(threads, cache)
-    return OpenVino(model.graph, chosen, half=half, neighbours=model.neighbours)
+    device = OpenVino(model.graph, chosen, half=half, neighbours=model.neighbours)
+    device.liver_hu = model.liver_hu
+    return device
 
 
 def settings(threads: int | None, cache: Path | None) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class OpenVino:
 
     name = "OpenVINO CPU"
     batch = 32
+    liver_hu: float | None = None
 
     def __init__(
         self, graph: Path, settings: dict[str, Any], *, half: bool = False, neighbours: int = 0

@@ -97,7 +97,9 @@ def open_torch(
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    return Torch(model.program, torch.device(place), precision, model.neighbours)
+    device = Torch(model.program, torch.device(place), precision, model.neighbours)
+    device.liver_hu = model.liver_hu
+    return device
 
 
 def open_plain(model: Model, *, half: bool, threads: int | None = None) -> "Torch":
@@ -128,6 +130,7 @@ class Torch:
     """The exported graph. On CUDA, a CUDA graph of it is kept for the shape that came last."""
 
     batch = BATCH
+    liver_hu: float | None = None
     captures = True
     """Whether shapes that come again are computed by a CUDA graph."""
 

@@ -7,8 +7,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Device, neighbours_of, pooled_agreement
+from engine.device import Device, liver_hu_of, neighbours_of, pooled_agreement
 from engine.segmentation.cleaning import SMALLEST_TUMOUR_MM3, clean
+from engine.segmentation.liver_level import LiverLevel, shift_to
 from engine.segmentation.liver_search import around, search_steps_mm, spread
 from engine.segmentation.slice_vote import majority_vote
 from engine.slabs import cut, runs
@@ -35,9 +36,13 @@ class Segmentation:
     seconds: dict[str, float]
     """For each stage: search, compute, clean."""
     slices_computed: int
-    """How many of the volume's slices went through the ensemble."""
+    """How many slices went through the ensemble; those of the search twice if it was shifted."""
     dropped_ml: float = 0.0
     """What was marked away from the liver, in other pieces, before the cleaning."""
+    liver_hu: float | None = None
+    """Level of the liver as it was scanned; None where the search saw too little of it."""
+    shift_hu: int = 0
+    """Added to every voxel, so that the liver has the level that the model learnt from."""
 
 
 def segment(
@@ -49,8 +54,9 @@ def segment(
 ) -> Segmentation:
     """Mark the liver and its tumours in a volume.
 
-    Slices go to the device as they lie in the volume: none is resampled across slices, and none
-    is computed where the search found no liver near it.
+    A model that expects livers of one level gets the volume shifted to it, by what the search saw
+    of the liver. Slices go to the device as they lie in the volume: none is resampled across
+    slices, and none is computed where the search found no liver near it.
 
     Raises:
         DeviceFailed: the device could not compute it.
@@ -58,6 +64,7 @@ def segment(
     start = perf_counter()
     sheet = _LabelBuilder(volume, device, progress)
     sheet.search()
+    sheet.shift()
     searched = perf_counter()
     sheet.follow()
     computed = perf_counter()
@@ -69,8 +76,10 @@ def segment(
         label_map,
         pooled_agreement(sheet.agreement),
         {"search": searched - start, "compute": computed - searched, "clean": cleaned - computed},
-        int(np.count_nonzero(sheet.done)),
+        sheet.computed,
         dropped_ml,
+        sheet.level.hu,
+        sheet.shift_hu,
     )
 
 
@@ -93,6 +102,10 @@ class _LabelBuilder:
         self.agreement = np.zeros((count, 2, 2), np.float32)
         self.done = np.zeros(count, np.bool_)
         self.seen = np.zeros(count, np.bool_)
+        self.computed = 0
+        _, rows_mm, columns_mm = volume.geometry.spacing
+        self.level = LiverLevel(rows_mm * columns_mm)
+        self.shift_hu = 0
 
     def search(self) -> None:
         """Look for liver, more closely where there seems to be none."""
@@ -101,6 +114,19 @@ class _LabelBuilder:
             self.compute(spread(len(self.done), spacing_mm, step_mm))
             if self.seen.any():
                 return
+
+    def shift(self) -> None:
+        """Where the liver lies far from the model's level, forget all but where it was seen."""
+        wanted_hu = liver_hu_of(self.device)
+        if wanted_hu is None:
+            return
+        for index in np.flatnonzero(self.seen):  # one by one: a copy of all would take memory
+            self.level.add(self.volume.hu[index], self.labels[index])
+        self.shift_hu = shift_to(wanted_hu, self.level.hu)
+        if self.shift_hu:
+            self.labels[self.done] = 0
+            self.agreement[:] = 0
+            self.done[:] = False
 
     def follow(self) -> None:
         """Go on from the slices with liver until there is none beside them."""
@@ -111,16 +137,18 @@ class _LabelBuilder:
     def compute(self, wanted: NDArray[np.bool_]) -> None:
         """Fill those of the wanted slices that are not filled yet."""
         indices = np.flatnonzero(wanted & ~self.done)
-        needed = len(indices) + np.count_nonzero(self.done)
+        needed = len(indices) + self.computed
+        low, high = (bound - self.shift_hu for bound in HU_BOUNDS)
         _, rows_mm, columns_mm = self.volume.geometry.spacing
         for shown, kept, batch in self._calls(indices):
-            hu = np.clip(self.volume.hu[shown], *HU_BOUNDS).astype(np.float16)
-            answer = self.device.run(hu, (rows_mm, columns_mm))
+            hu = np.clip(self.volume.hu[shown], low, high) + self.shift_hu
+            answer = self.device.run(hu.astype(np.float16), (rows_mm, columns_mm))
             self.labels[batch] = answer.labels[kept]
             self.agreement[batch] = answer.agreement[kept]
             self.seen[batch] = answer.labels[kept].any(axis=(1, 2))
             self.done[batch] = True
-            self.progress(int(np.count_nonzero(self.done)), int(needed))
+            self.computed += len(answer.labels[kept])
+            self.progress(self.computed, needed)
 
     def _calls(self, indices: NDArray[np.intp]) -> Iterator[Call]:
         """Yield calls for the slices: any together, or those that follow one another."""

@@ -10,7 +10,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Answer, Device, neighbours_of
+from engine.device import Answer, Device, liver_hu_of, neighbours_of
 
 BETWEEN_S = 0.1
 """An urgent job that had a turn this short a time ago has more to come: others wait for it."""
@@ -63,7 +63,7 @@ class QueuedDevice:
 
     def __init__(self, device: Device, turns: DeviceQueue, urgent: bool) -> None:
         self.name, self.batch = device.name, device.batch
-        self.neighbours = neighbours_of(device)
+        self.neighbours, self.liver_hu = neighbours_of(device), liver_hu_of(device)
         self._device, self._turns, self._urgent = device, turns, urgent
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:

@@ -101,7 +101,9 @@ def open_plan(
             f"{plan.name} takes {most} slices at once, and an answer of {model.name} depends on "
             f"{2 * neighbours + 1}: build a plan with --batch {2 * neighbours + 4}"
         )
-    return TensorRt(library, store, plan, gpu.index, exact=exact, neighbours=neighbours)
+    device = TensorRt(library, store, plan, gpu.index, exact=exact, neighbours=neighbours)
+    device.liver_hu = model.liver_hu
+    return device
 
 
 def _gpu_for(architecture: str) -> Gpu:
@@ -129,6 +131,8 @@ def require_fresh(plan: Plan, model: Model, library: Library, gpu: Gpu) -> None:
 
 class TensorRt:
     """A plan on a GPU. Copies and computing overlap; what does not fit is cut smaller."""
+
+    liver_hu: float | None = None
 
     def __init__(
         self,

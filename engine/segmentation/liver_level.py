@@ -1,0 +1,58 @@
+"""The level of a liver in Hounsfield units, and the shift that brings it to the model's.
+
+Contrast agent, its phase and fat move a liver between some 20 and 150 HU. A model that learnt from
+livers of the portal-venous phase loses those that lie far from it, and takes fatty ones for tumour.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.volume import Label
+
+BINS_HU = -50, 250
+"""Levels at which a liver is looked for."""
+WIDTH_HU = 8.0
+"""Standard deviation of the smoothing before the highest bin is taken; noise has 10 to 25 HU."""
+LEAST_MM2 = 2000.0
+"""Liver that must be seen, all slices together: a tenth of what one slice through its middle
+shows. A level that rests on less may be that of a false mark."""
+NEAR_HU = 25.0
+"""Livers this close to the model's level stay as they are. Shifts of 25 HU and less changed the
+Dice of `base` 1.2.0 by -0.002 on 18 held-out patients and by 0.000 on 13 of another source."""
+MOST_HU = 80
+"""The largest shift; a liver of 20 HU, as fatty as they come, still reaches 100."""
+
+
+class LiverLevel:
+    """Counts the Hounsfield units of what is marked as liver, tumours left out."""
+
+    def __init__(self, pixel_mm2: float) -> None:
+        self._pixel_mm2 = pixel_mm2
+        self._counts = np.zeros(BINS_HU[1] - BINS_HU[0], np.int64)
+
+    def add(self, hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> None:
+        """Count the voxels of one or more slices; both arrays have the same shape."""
+        low, high = BINS_HU
+        liver = hu[labels == Label.LIVER].astype(np.int64) - low
+        inside = liver[(liver >= 0) & (liver < high - low)]
+        self._counts += np.bincount(inside, minlength=high - low)
+
+    @property
+    def hu(self) -> float | None:
+        """The most frequent level; None where less than `LEAST_MM2` of liver was seen.
+
+        Unlike the median it holds still while a third of the marked pixels are something else:
+        vessels, or tumours that the first look took for liver.
+        """
+        if self._counts.sum() * self._pixel_mm2 < LEAST_MM2:
+            return None
+        reach = np.arange(-3 * int(WIDTH_HU), 3 * int(WIDTH_HU) + 1)
+        kernel = np.exp(-((reach / WIDTH_HU) ** 2) / 2)
+        return float(BINS_HU[0] + np.convolve(self._counts, kernel, "same").argmax())
+
+
+def shift_to(wanted_hu: float, found_hu: float | None) -> int:
+    """Return what to add to every voxel, in whole HU: 0 where the level is unknown or near."""
+    if found_hu is None or abs(wanted_hu - found_hu) <= NEAR_HU:
+        return 0
+    return round(min(max(wanted_hu - found_hu, -MOST_HU), MOST_HU))
