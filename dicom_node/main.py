@@ -1,4 +1,4 @@
-"""The `hepar` command: what each package of Hepar lets a user do, under one name."""
+"""The `hepar` command: the commands of every package of Hepar."""
 
 import gc
 import sys
@@ -12,14 +12,14 @@ from dicom_node.errors import NodeError
 from engine.errors import EngineError
 
 GROUP = "hepar.commands"
-"""Entry points `package.commands:register`; each adds its commands to the app it is given."""
+"""Entry points `package.commands:register`; each adds its commands to the app."""
 
 REQUIRED = ("dicom_node", "engine")
-"""Packages without which there is nothing to run."""
+"""Packages that must be installed."""
 
 GARBAGE = 100_000, 20, 100
-"""Objects before Python looks for cycles among them. A series is a hundred thousand of them, none
-of them garbage: with Python's own 700, looking for some takes half of the time of reading it."""
+"""Thresholds of the garbage collector. A series is a hundred thousand objects, none of them
+garbage: with Python's own 700, collecting takes half of the time of reading a series."""
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     try:
         build()()
     except (NodeError, EngineError) as error:
-        complain(error)
+        print_error(error)
         sys.exit(error.exit_code)
 
 
@@ -47,10 +47,10 @@ def build() -> typer.Typer:
     return app
 
 
-def complain(error: Exception) -> None:
+def print_error(error: Exception) -> None:
     """Print an error that was raised on purpose."""
-    said = f"error: {error}"  # whole: a path or a UID in it may be copied
-    Console(stderr=True).print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+    message = f"error: {error}"  # not wrapped: a path or a UID in it may be copied
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _register(entry_point: EntryPoint, app: typer.Typer) -> None:

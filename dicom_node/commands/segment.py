@@ -18,7 +18,7 @@ from dicom_node.error_location import error_location
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.node.startup import to_fleet
-from dicom_node.node.warm_up import to_methods
+from dicom_node.node.warm_up import to_segmenter
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import process
 from dicom_node.pipeline.segmenter import SegmentationSetup
@@ -72,7 +72,7 @@ def segment(
     chosen = settings(config, model)
     lots = _lots(folder, peer, (study, since), chosen)
     method = replace(
-        to_methods(chosen, *to_fleet(chosen)).now(),
+        to_segmenter(chosen, *to_fleet(chosen)).now(),
         items=frozenset(map(ResultObject, {ObjectKind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
     )

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that it can be put right."""
+"""Messages for mistakes in the configuration, each with a remedy and without secrets."""
 
 import difflib
 import types
@@ -16,7 +16,7 @@ def validation_messages(root: type[BaseModel], error: ValidationError) -> list[s
     return [
         _unknown_key(root, mistake["loc"])
         if mistake["type"] == "extra_forbidden"
-        else f"{_dotted(root, mistake['loc'])}: {_said(mistake)}"
+        else f"{_dotted(root, mistake['loc'])}: {_message(mistake)}"
         for mistake in error.errors(include_input=False, include_url=False)
     ]
 
@@ -24,17 +24,17 @@ def validation_messages(root: type[BaseModel], error: ValidationError) -> list[s
 def misplaced_secrets(root: type[BaseModel], tables: Mapping[str, Any]) -> list[str]:
     """Return one sentence per secret that stands in the file and not in the environment."""
     return [
-        f"{'.'.join(keys)} is a secret and does not belong into a file; "
+        f"{'.'.join(keys)} is a secret and must not stand in a file; "
         f"set HEPAR_{'__'.join(keys).upper()} in the environment"
         for keys in _leaves(tables)
         if _is_secret(root, keys)
     ]
 
 
-def _said(mistake: ErrorDetails) -> str:
-    """Return what is wrong, in the validator's own words where it is one of ours."""
+def _message(mistake: ErrorDetails) -> str:
+    """Return the message of a mistake; our own validators' messages are kept as they are."""
     if mistake["type"] == "union_tag_not_found":
-        return "it has no kind; folder, store or stow would do"
+        return "kind is missing; allowed: folder, store, stow"
     return mistake["msg"].removeprefix("Value error, ")
 
 
@@ -42,8 +42,8 @@ def _unknown_key(root: type[BaseModel], location: Location) -> str:
     *parents, key = location
     known = sorted({name for model in _models_at(root, parents) for name in model.model_fields})
     close = difflib.get_close_matches(str(key), known, n=1)
-    would_do = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-    return f"unknown key {_dotted(root, location)!r}; {would_do}"
+    remedy = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(known)}"
+    return f"unknown key {_dotted(root, location)!r}; {remedy}"
 
 
 def _dotted(root: type[BaseModel], location: Location) -> str:
@@ -57,7 +57,7 @@ def _dotted(root: type[BaseModel], location: Location) -> str:
 
 
 def _models_at(root: type[BaseModel], location: Sequence[int | str]) -> list[type[BaseModel]]:
-    """Return the classes that may describe the table at `location`."""
+    """Return the classes that can describe the table at `location`."""
     models, mappings = [root], list[Any]()
     for word in location:
         if mappings:  # any name is a key of a dict

@@ -1,4 +1,4 @@
-"""The tables `[peers.<name>]` of the configuration, one class per kind of peer."""
+"""Tables `[peers.<name>]` of the configuration, one class for each kind of peer."""
 
 from typing import Literal, Self
 
@@ -13,12 +13,12 @@ class _Peer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     objects: tuple[ObjectKind, ...] = Field(default=(ObjectKind.SEG,), min_length=1)
-    """What the peer gets of each series."""
+    """Objects that the peer receives for each series."""
 
     seg_encoding: Encoding = Encoding.BINARY
-    """How the SEG keeps its masks; few archives know LABELMAP, and no report refers to it."""
+    """Encoding of the SEG's masks; few archives accept LABELMAP, and no report can refer to it."""
     segment_per_lesion: bool = False
-    """Whether each lesion is a segment of its own, or all of them are one."""
+    """Whether each lesion is a segment of its own; otherwise all of them are one segment."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -34,20 +34,20 @@ class _Peer(BaseModel):
 
     @property
     def profile(self) -> Profile:
-        """What the peer gets, as a plain value."""
+        """Objects that the peer receives, as a plain value."""
         return Profile(self.objects, SegForm(self.seg_encoding, self.segment_per_lesion))
 
 
 class FolderSettings(_Peer):
-    """A folder that takes each object as a file."""
+    """A folder that receives each object as a file."""
 
     kind: Literal["folder"]
     folder: UserPath
-    """Made when it is not there."""
+    """Created if it does not exist."""
 
 
 class StoreSettings(_Peer):
-    """A DICOM node that takes objects by C-STORE."""
+    """A DICOM node that receives objects by C-STORE."""
 
     kind: Literal["store"]
     ae_title: AeTitle
@@ -55,21 +55,21 @@ class StoreSettings(_Peer):
     """Name or address of the machine."""
     port: int = Field(default=104, ge=1, le=65535)
     confirm: ConfirmBy = ConfirmBy.AUTO
-    """What the peer is asked for before a result counts as delivered."""
+    """Confirmation by the peer that a result needs to count as delivered."""
 
 
 class StowSettings(_Peer):
-    """A DICOMweb server that takes objects by STOW-RS."""
+    """A DICOMweb server that receives objects by STOW-RS."""
 
     kind: Literal["stow"]
     url: WebRoot
-    """The root under which `/studies` lies."""
+    """Root of the service; `/studies` is appended."""
     user: str | None = None
-    """For HTTP Basic."""
+    """User for HTTP Basic authentication."""
     password: SecretStr | None = None
-    """Of this user; from the environment only."""
+    """Password of this user; from the environment only."""
     token: SecretStr | None = None
-    """Bearer token, which goes before user and password; from the environment only."""
+    """Bearer token, used in place of user and password; from the environment only."""
     confirm: Literal["qidors", "none"] = "qidors"
     """What the server is asked for before a result counts as delivered."""
 

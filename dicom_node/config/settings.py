@@ -1,4 +1,4 @@
-"""The node's configuration: one TOML file, read once, handed on in parts as plain values.
+"""The node's configuration: one TOML file, read once, passed on in parts as plain values.
 
 Every key has a default, so `hepar serve` runs without a file. Any key can also come from the
 environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come from there only.
@@ -25,22 +25,22 @@ from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.rules import PriorityRules, Rules
 
 CONFIG_FILE = platformdirs.user_config_path("hepar") / "hepar.toml"
-"""What is read when no other file is named, if it exists."""
+"""Read when no other file is named, if it exists."""
 
 
 class Section(BaseModel):
-    """A table of the file: frozen, and without keys that nobody reads."""
+    """A table of the file: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class NodeSection(Section):
-    """`[node]`: who the node is, and where it keeps things."""
+    """`[node]`: the node's name, address and data folder."""
 
     ae_title: AeTitle = "HEPAR"
-    """How the node calls itself; it answers to any title."""
+    """AE title of the node; calls to any title are answered."""
     host: str = "127.0.0.1"
-    """Address to listen on; "0.0.0.0" lets other machines in."""
+    """Address to listen on; "0.0.0.0" accepts other machines."""
     port: int = Field(default=11112, ge=0, le=65535)
     """0 takes a free one."""
     data: UserPath = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
@@ -48,47 +48,47 @@ class NodeSection(Section):
 
 
 class ReceiveSection(Section):
-    """`[receive]`: taking in series."""
+    """`[receive]`: receiving series."""
 
     quiet_s: float = Field(default=10.0, ge=0)
-    """A series is complete after this long without a new instance."""
+    """A series is complete after this many seconds without a new instance."""
     resend_s: float = Field(default=30.0, ge=0)
-    """After a restart what was received waits this long, for a sender that was cut off."""
+    """After a restart a received series waits this many seconds for a sender that was cut off."""
     keep_free_mb: int = Field(default=2000, ge=0)
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
-    """Open at the same time; one more is rejected for the moment."""
+    """Associations open at the same time; one more is rejected as transient."""
 
 
 class HttpSection(Section):
-    """`[http]`: telling the state of jobs to an archive's page and to health checks."""
+    """`[http]`: status server for an archive's page and for health checks."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; nothing asks for a password there."""
+    """Address to listen on; no password is required there."""
     port: int | None = Field(default=None, ge=0, le=65535)
-    """Nothing is told without one; 0 takes a free one."""
+    """There is no status server without a port; 0 takes a free one."""
 
 
 class ViewerSection(Section):
-    """`[viewer]`: where a person looks at results."""
+    """`[viewer]`: the viewer that opens results."""
 
     url: ViewerUrl | None = None
     """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
 
 
 class EngineSection(Section):
-    """`[engine]`: what computes, and with which model."""
+    """`[engine]`: model and device."""
 
     model: UserPath | None = None
     """Model folder; the one that ships with the package when absent."""
     threads: int | None = Field(default=None, ge=1)
-    """Of the processor, for computing; as many as it has cores when absent."""
+    """Threads for computing on the processor; as many as it has cores when absent."""
     plans: UserPath | None = None
     """Folder of TensorRT plans; `plans` in the data folder when absent."""
 
 
 class JobsSection(Section):
-    """`[jobs]`: how work is kept and tried again."""
+    """`[jobs]`: storage, retention and retries of jobs."""
 
     database: SecretStr | None = None
     """`postgresql://…` when several machines share it; SQLite in the data folder otherwise."""
@@ -96,17 +96,17 @@ class JobsSection(Section):
     """Series worked on at the same time, beside an urgent one; each takes the memory of its volume.
     When absent, 2 where a GPU computes, so that one is read or written meanwhile; otherwise 1."""
     keep_hours: float = Field(default=24.0, ge=0)
-    """Received files and results of a finished series stay this long; failed ones stay."""
+    """Hours that received files and results of a finished series are kept; failed ones stay."""
     first_pause_s: float = Field(default=5.0, gt=0)
-    """Pause after the first failed delivery; each further one doubles it."""
+    """Seconds between the first failed delivery and the next attempt; each failure doubles them."""
     longest_pause_s: float = Field(default=600.0, gt=0)
-    """No pause is longer."""
+    """Longest pause in seconds."""
     give_up_days: float = Field(default=7.0, gt=0)
-    """After this long a delivery fails, until someone retries it."""
+    """Days after which a delivery fails, until someone retries it."""
 
 
 class Settings(BaseSettings):
-    """Everything the node may be told."""
+    """The whole configuration."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="HEPAR_", env_nested_delimiter="__"
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, and nothing else speak."""
+        """Let the environment win over the file; there is no other source."""
         return env_settings, init_settings
 
     @property
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """Where the workflow store is; may hold a password, so never log it."""
+        """URL of the workflow store; it may hold a password, so it must never be logged."""
         if self.jobs.database is not None:
             return self.jobs.database.get_secret_value()
         return f"sqlite:///{self.node.data.resolve() / 'jobs.sqlite'}"
@@ -162,7 +162,7 @@ def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settin
         changes: sections whose keys replace the file's, as command-line options do.
 
     Raises:
-        BadConfiguration: names every key that is wrong, and what would do.
+        BadConfiguration: names every wrong key and its remedy.
     """
     chosen = file or (CONFIG_FILE if CONFIG_FILE.exists() else None)
     tables = _read_toml(chosen) if chosen else {}
@@ -172,7 +172,7 @@ def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settin
         tables[section] = {**tables.get(section, {}), **keys}
     try:
         return Settings(**tables)
-    except SettingsError:  # its own message would show the value too
+    except SettingsError:  # its message would show the value
         raise BadConfiguration(
             "the environment names a whole table, such as HEPAR_NODE, and it is not JSON; name one"
             " key, as in HEPAR_NODE__PORT"
@@ -180,7 +180,7 @@ def load_settings(file: Path | None = None, **changes: dict[str, Any]) -> Settin
     except ValidationError as error:
         raise BadConfiguration(
             f"{chosen or 'environment'}: " + "; ".join(validation_messages(Settings, error))
-        ) from None  # pydantic's own message would show the values, secrets among them
+        ) from None  # pydantic's message would show the values, secrets among them
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -191,4 +191,4 @@ def _read_toml(file: Path) -> dict[str, Any]:
             f"cannot read {file}: {error.strerror}; name a TOML file that exists and is readable"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{file} is not TOML: {error}") from error
+        raise BadConfiguration(f"{file} is not TOML: {error}; correct that line") from error

@@ -1,4 +1,4 @@
-"""What a value of the configuration must look like, and what is said of one that does not."""
+"""Types of values in the configuration, with the message for a value that does not fit."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,14 @@ from pydantic import AfterValidator, Field
 def _require_ae_title(title: str) -> str:
     r"""16 characters of ASCII without "\\" or control characters, not all blank (PS3.5 6.2)."""
     if not (title.isascii() and title.isprintable() and title.strip()) or "\\" in title:
-        raise ValueError(f"{title!r} is no AE title; letters, digits, _ and - would do")
+        raise ValueError(f"{title!r} is not an AE title; use letters, digits, _ and -")
     return title
 
 
 def _require_peer_name(name: str) -> str:
     if not (name.isascii() and name.isidentifier() and name == name.lower()) or "__" in name:
         raise ValueError(
-            f"{name!r} cannot name a peer; small letters, digits and _ would do, so that the"
+            f"{name!r} cannot name a peer; use lower-case letters, digits and single _, so that the"
             " environment can name it too"
         )
     return name
@@ -26,10 +26,10 @@ def _require_peer_name(name: str) -> str:
 def _require_web_root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("no address; https://archive.example/dicom-web would be one")
+        raise ValueError("not an address; an example is https://archive.example/dicom-web")
     if parts.username or parts.password:
         raise ValueError(
-            "a user and a password do not belong into it; set user, and the password in the"
+            "it must hold neither user nor password; set user, and set the password in the"
             " environment"
         )
     return url
@@ -40,22 +40,22 @@ def _require_viewer(url: str) -> str:
     in_order = -1 < url.find("{study}") < url.find("{series}")
     if not (url.startswith(("http://", "https://")) and in_order) or {*marked} & {"{", "}"}:
         raise ValueError(
-            "must begin with http:// or https:// and hold {study} and behind it {series}, once each"
+            "must begin with http:// or https:// and contain {study} and then {series}, once each"
         )
     return url
 
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16), AfterValidator(_require_ae_title)]
-"""How a DICOM node calls itself."""
+"""Name of a DICOM node."""
 
 PeerName = Annotated[str, AfterValidator(_require_peer_name)]
-"""What the configuration calls a peer: `HEPAR_PEERS__<NAME>__PASSWORD` must be able to say it."""
+"""Name of a peer; it must fit into `HEPAR_PEERS__<NAME>__PASSWORD`."""
 
 WebRoot = Annotated[str, AfterValidator(_require_web_root)]
-"""Where a DICOMweb server is, without secrets: addresses are logged."""
+"""Address of a DICOMweb server, without secrets, because addresses are logged."""
 
 ViewerUrl = Annotated[str, AfterValidator(_require_viewer)]
-"""Address of a SEG in a viewer, with words for its UIDs."""
+"""Address of a SEG in a viewer, with placeholders for its UIDs."""
 
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
-"""A path in which "~" is the home of whoever runs the node."""
+"""A path in which "~" is the home folder of the user that runs the node."""

@@ -77,6 +77,12 @@ class ConfirmAnswer(_Answer):
     by: str = ""
     """How the peer confirmed it."""
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the answer that `to_json` wrote; 0.1 wrote "lost" where a peer denied it."""
+        lost = {"missing": Missing.DENIED} if stored.get("lost") else {}
+        return super().from_json({**lost, **stored})
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -90,13 +96,13 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Delivered:
+class Delivered(_Answer):
     """A confirmed delivery."""
 
-    attempts: int
-    seconds: float
+    attempts: int = 0
+    seconds: float = 0.0
     """Of the transfer that was confirmed."""
-    confirmed: str
+    confirmed: str = ""
 
 
 def deliver(peer: str, steps: Steps) -> Delivered:

@@ -1,4 +1,4 @@
-"""How long to wait between two attempts, and when to stop."""
+"""Pauses between attempts, and the time after which they end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """Pauses that double up to a longest one."""
+    """Pauses that double up to the longest one."""
 
     first_s: float = 5.0
     longest_s: float = 600.0

@@ -1,4 +1,4 @@
-"""Removing what finished jobs leave behind, now and then, while the node runs."""
+"""Remove the files of jobs that ended long ago, at intervals while the node runs."""
 
 import logging
 import threading
@@ -18,11 +18,11 @@ from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 600.0
+INTERVAL_S = 600.0
 
 
 def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -> int:
-    """Remove the received files and the result of each expired job; return how many had any."""
+    """Remove the received files and the results of expired jobs; return how many jobs had any."""
     swept = 0
     for job in expired(ledger.jobs(), keep_for, datetime.now(UTC)):
         results = data.results_of(job.id)
@@ -37,9 +37,13 @@ def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -
 
 
 def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
-    """Forget a job that has ended, with its files; those that another job has too stay."""
-    others = [each for each in ledger.jobs() if each.id != job.id]
-    shared = {path for each in others if each.series_uid == job.series_uid for path in each.paths}
+    """Forget a job that has ended and remove its files, except those that another job shares."""
+    shared = {
+        path
+        for each in ledger.jobs()
+        if each.id != job.id and each.series_uid == job.series_uid
+        for path in each.paths
+    }
     spool.remove(path for path in job.paths if path not in shared)
     for result in data.results_of(job.id):
         result.unlink(missing_ok=True)
@@ -47,7 +51,7 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
 
 
 @contextmanager
-def kept_tidy(
+def cleaning_up(
     database_url: str, spool: Spool, data: DataFolder, keep_for: timedelta
 ) -> Iterator[None]:
     """Sweep every ten minutes while the block lasts."""
@@ -59,16 +63,19 @@ def kept_tidy(
                 with open_ledger(database_url) as ledger:
                     sweep(ledger, spool, data, keep_for)
             except (OSError, SQLAlchemyError, NodeError) as error:
-                logger.warning("could not tidy up: %s", error, extra={"action": "sweep"})
+                _log_failure(error)
             except Exception as error:  # the edge of this thread: the next round may do better
-                said = f"unforeseen {error_location(error)}"
-                logger.warning("could not tidy up: %s", said, extra={"action": "sweep"})
-            stop.wait(EVERY_S)
+                _log_failure(f"unforeseen {error_location(error)}")
+            stop.wait(INTERVAL_S)
 
-    thread = threading.Thread(target=run, name="housekeeping", daemon=True)
+    thread = threading.Thread(target=run, name="clean-up", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+
+
+def _log_failure(reason: object) -> None:
+    logger.warning("clean-up failed, will be tried again: %s", reason, extra={"action": "sweep"})

@@ -1,19 +1,20 @@
-"""The workflow store: starting it, giving it work, stopping it."""
+"""Start, feed and stop DBOS, which runs the workflows and stores their states."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 
-from dicom_node.jobs.polling import OFTEN_S, SELDOM_S, PollingRate
-from dicom_node.jobs.state import arguments
+from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
+from dicom_node.jobs.records import SeriesTask
+from dicom_node.jobs.state import series_task
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,
     DELIVERIES_AT_ONCE,
     SEGMENT,
+    URGENT,
     Worker,
     delivery_queue,
     register,
@@ -22,14 +23,14 @@ from dicom_node.jobs.workflows import (
 )
 
 APPLICATION = "hepar"
-"""What DBOS calls us, with the node's name behind it."""
+"""First word of the application's name in DBOS; the node's own name follows."""
 
 STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
 
 RECENT = 100
-"""Jobs among which the beginning of a series is looked for when the rest of it comes."""
+"""Newest jobs that are searched for the beginning of a series when the rest of it arrives."""
 
 
 def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> str:
@@ -37,8 +38,8 @@ def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> 
 
     The same set sent twice is the same job, and a late instance makes another one.
     """
-    words = [series_uid, model_digest, *sorted(instance_uids)]
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    parts = [series_uid, model_digest, *sorted(instance_uids)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -48,18 +49,18 @@ def run_jobs(
     database_url: str,
     executor: str,
     peers: Sequence[str],
-    pace: PollingRate,
+    polling: PollingRate,
     at_once: int = 1,
 ) -> Iterator[None]:
     """Run jobs, those left over from the last time first, while the block lasts.
 
     Args:
-        worker: does what the workflows ask for.
+        worker: runs the workflows' steps.
         database_url: SQLite or Postgres.
         executor: names this node for as long as its data folder lives. DBOS gives the work of a
             dead node only to one of the same name, and two live nodes must not share it.
         peers: names of the destinations; each has a queue of its own.
-        pace: how often the queues are looked at.
+        polling: how often the queues are polled.
         at_once: series worked on at the same time; an urgent one comes on top.
     """
     config: DBOSConfig = {
@@ -69,7 +70,7 @@ def run_jobs(
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
         "log_level": "WARNING",
-        "notification_listener_polling_interval_sec": OFTEN_S,
+        "notification_listener_polling_interval_sec": FAST_S,
     }
     DBOS(config=config)
     register(worker)
@@ -79,22 +80,20 @@ def run_jobs(
         most = {segment_queue(executor): at_once, urgent_queue(executor): 1}
         most |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
         queues = [
-            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=SELDOM_S)
+            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=SLOW_S)
             for name, number in most.items()
         ]
-        with pace.kept(queues):
+        with polling.applied_to(queues):
             yield
     finally:
         DBOS.destroy(destroy_registry=True)
 
 
-def submit(
-    job: str, study_uid: str, series_uid: str, paths: Sequence[Path], *, urgent: bool = False
-) -> None:
+def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
     """Queue the work on a series; once this returns, a crash does not lose it.
 
-    A job that the store knows already, whatever became of it, is left as it is. A job on fewer
-    instances of the series, if it has not come to its end, is given up for this one.
+    A job that the store has already, whatever became of it, is left as it is. A job on fewer
+    instances of the series, unless it has ended, is cancelled in favour of this one.
     """
     queue = urgent_queue if urgent else segment_queue
     DBOS.enqueue_workflow_with_options(
@@ -103,22 +102,22 @@ def submit(
             "queue_name": queue(DBOS.executor_id),
             "workflow_id": job,
             "app_version": STEPS_VERSION,
+            "attributes": {URGENT: urgent},
         },
-        study_uid,
-        series_uid,
-        [str(path) for path in paths],
+        task.to_json(),
     )
-    _supersede(job, series_uid, {path.name for path in paths})
+    _supersede(job, task)
 
 
-def _supersede(job: str, series_uid: str, instances: set[str]) -> None:
-    """Cancel the work on a part of a series of which more is here now."""
+def _supersede(job: str, task: SeriesTask) -> None:
+    """Cancel the work on a part of a series of which more has arrived."""
+    instances = {path.name for path in task.paths}
     parts = {
         each.workflow_id
         for each in DBOS.list_workflows(name=SEGMENT, sort_desc=True, limit=RECENT)
         if each.workflow_id != job
-        and arguments(each)[1] == series_uid
-        and {Path(path).name for path in arguments(each)[2]} < instances
+        and (part := series_task(each)).series_uid == task.series_uid
+        and {path.name for path in part.paths} < instances
     }
     for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=list(ACTIVE)):
         if each.workflow_id in parts or each.parent_workflow_id in parts:

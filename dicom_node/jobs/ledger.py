@@ -1,4 +1,4 @@
-"""All jobs, as the workflow store tells of them, whether the node runs or not."""
+"""Read jobs from the workflow store, and put them back to work, with or without a running node."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,16 +15,17 @@ from dicom_node.jobs.workflows import (
     DELIVER,
     SEGMENT,
     SEND,
+    URGENT,
     segment_queue,
     urgent_queue,
 )
 
 STATEMENT = 500
-"""Workflows that one statement asks for; databases limit its variables."""
+"""Workflows that one statement names; databases limit its variables."""
 
 
 class Ledger:
-    """Reads jobs, and puts them back to work."""
+    """The jobs in the workflow store."""
 
     def __init__(self, client: DBOSClient) -> None:
         self._client = client
@@ -50,8 +51,8 @@ class Ledger:
     def last_refusal(self, delivery: Delivery) -> str:
         """Return why the last step of a delivery did not succeed; empty if it did."""
         steps = self._client.list_workflow_steps(delivery.id)
-        answers = [each["output"] for each in steps if each["function_name"] in (SEND, CONFIRM)]
-        return str(answers[-1]["refused"]) if answers and answers[-1] else ""
+        outputs = [each["output"] for each in steps if each["function_name"] in (SEND, CONFIRM)]
+        return str(outputs[-1]["refused"]) if outputs and outputs[-1] else ""
 
     def retry(self, job: Job) -> list[str]:
         """Put back to work what failed or was skipped; return what that is."""
@@ -64,18 +65,19 @@ class Ledger:
         return [f"deliver to {each.to}" for each in failed]
 
     def urge(self, job: Job) -> bool:
-        """Let a waiting job go before all others; tell whether it was still waiting.
+        """Let a waiting job go before all others; return whether it was still waiting.
 
         One that begins in this very moment is worked on twice, and both make the same objects.
         """
         if job.state is not State.WAITING or job.urgent:
             return False
         node = job.queue.removeprefix(segment_queue(""))
+        self._client.update_workflow_attributes(job.id, {URGENT: True}, merge=True)
         self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
         return True
 
     def forget(self, job: Job) -> None:
-        """Forget a job that has come to its end; its files are the caller's to remove."""
+        """Forget a job that has ended; removing its files is left to the caller."""
         self._client.delete_workflow(job.id, delete_children=True)
 
     def _read(self, segments: Sequence[WorkflowStatus]) -> list[Job]:

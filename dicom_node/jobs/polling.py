@@ -1,9 +1,9 @@
-"""How often the queues are looked at: often while work is near, seldom while there is none.
+"""Polling interval of the queues: short while work is near, long while there is none.
 
-DBOS asks its database, again and again, whether something waits on a queue. Ten times a second that
-is a tenth of a core, and a fifth of the throughput of receiving; seldom costs little, but two
-queues would hold up each series. So whoever sees work coming says so, and some seconds before: DBOS
-shortens its pauses by a tenth at each look, and needs four seconds from seldom to often.
+DBOS polls its database for work on each queue. Ten times a second costs a tenth of a core and a
+fifth of the throughput of receiving (measured); twice a second costs little, but delays each series
+on two queues. So whoever sees work coming calls `speed_up`, and some seconds before: DBOS shortens
+its interval by a tenth at each poll, and needs four seconds from long to short.
 """
 
 import threading
@@ -12,49 +12,51 @@ from contextlib import contextmanager
 
 from dbos import Queue
 
-OFTEN_S, SELDOM_S = 0.1, 0.5
-"""Between two looks at a queue."""
+FAST_S, SLOW_S = 0.1, 0.5
+"""Between two polls of a queue."""
 
 LINGER_S = 5.0
-"""How long work stays near after someone said so: longer than from one batch of slices on the
-device to the next, or from the last to the delivery."""
+"""Polling stays fast for this long after `speed_up`: longer than one batch of slices takes on the
+device, or the way from the last batch to the delivery."""
 
 
 class PollingRate:
-    """The pace at which queues are looked at."""
+    """The rate at which queues are polled."""
 
     def __init__(self, linger_s: float = LINGER_S) -> None:
-        """Let each `hurry` last for `linger_s`."""
+        """Let each `speed_up` last for `linger_s`."""
         self.linger_s = linger_s
-        self._news = threading.Event()
+        self._work_near = threading.Event()
         self._ended = False
 
-    def hurry(self) -> None:
-        """Say that there will soon be something on a queue."""
-        self._news.set()
+    def speed_up(self) -> None:
+        """Poll fast from now on, because there will soon be work on a queue."""
+        self._work_near.set()
 
     @contextmanager
-    def kept(self, queues: Sequence[Queue]) -> Iterator[None]:
-        """Look at these queues at this pace while the block lasts; at first, seldom."""
-        _look_every(queues, SELDOM_S)
-        thread = threading.Thread(target=self._keep, args=(queues,), name="pace", daemon=True)
+    def applied_to(self, queues: Sequence[Queue]) -> Iterator[None]:
+        """Poll these queues at this rate while the block lasts, slowly at first."""
+        _set_interval(queues, SLOW_S)
+        thread = threading.Thread(
+            target=self._run, args=(queues,), name="polling rate", daemon=True
+        )
         thread.start()
         try:
             yield
         finally:
             self._ended = True
-            self._news.set()
+            self._work_near.set()
             thread.join()
 
-    def _keep(self, queues: Sequence[Queue]) -> None:
-        while self._news.wait() and not self._ended:
-            _look_every(queues, OFTEN_S)
-            while self._news.is_set() and not self._ended:
-                self._news.clear()
-                self._news.wait(self.linger_s)
-            _look_every(queues, SELDOM_S)
+    def _run(self, queues: Sequence[Queue]) -> None:
+        while self._work_near.wait() and not self._ended:
+            _set_interval(queues, FAST_S)
+            while self._work_near.is_set() and not self._ended:
+                self._work_near.clear()
+                self._work_near.wait(self.linger_s)
+            _set_interval(queues, SLOW_S)
 
 
-def _look_every(queues: Sequence[Queue], seconds: float) -> None:
+def _set_interval(queues: Sequence[Queue], seconds: float) -> None:
     for queue in queues:
         queue.set_polling_interval_sec(seconds)

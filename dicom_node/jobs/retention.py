@@ -1,4 +1,4 @@
-"""Which files of finished jobs have been kept long enough."""
+"""Retention of the files of finished jobs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from dicom_node.jobs.state import Job
 
 
 def expired(jobs: Iterable[Job], keep_for: timedelta, now: datetime) -> list[Job]:
-    """Return the jobs whose files may go.
+    """Return the jobs whose files may be removed.
 
     Jobs of one series share its files, so all of them must be settled, and their files untouched,
     for `keep_for`. A failed job keeps them until someone retries or removes it.
@@ -31,7 +31,7 @@ def _settled(job: Job, before: datetime) -> bool:
 
 
 def _untouched(jobs: Sequence[Job], before: datetime) -> bool:
-    """Tell whether nothing was sent again since: that would be a new beginning."""
+    """Tell whether no file was sent again since; a series sent again starts anew."""
     return all(_touched(path) < before for job in jobs for path in job.paths if path.exists())
 
 

@@ -1,23 +1,22 @@
-"""What can be said of a job, read from the states of its workflows."""
+"""The state of a job, read from the states of its workflows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from dbos import WorkflowStatus
 
+from dicom_node.deliver.attempts import Delivered
+from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
+from dicom_node.jobs.workflows import is_urgent
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from dicom_node.results.objects import SEG, item_name
-
-URGENT = "urgent"
-"""Begins the name of the queue on which urgent series wait."""
+from dicom_node.results.objects import SEG
 
 
 class State(StrEnum):
-    """What a job, or one of its deliveries, is doing."""
+    """State of a job or of one of its deliveries."""
 
     WAITING = "waiting"
     SEGMENTING = "segmenting"
@@ -39,7 +38,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """The way of one result to one peer."""
+    """Delivery of one result to one peer."""
 
     id: str
     peer: str
@@ -63,7 +62,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Job:
-    """One series' way through the node."""
+    """Work on one series."""
 
     id: str
     study_uid: str
@@ -72,6 +71,8 @@ class Job:
     """Received files it works on."""
     queue: str
     """Where it waits, or waited, to be done; each node has its own."""
+    urgent: bool
+    """Whether it goes before all others."""
     created: datetime
     finished: datetime | None
     """When the last of its workflows ended."""
@@ -82,11 +83,6 @@ class Job:
     deliveries: tuple[Delivery, ...]
 
     @property
-    def urgent(self) -> bool:
-        """Whether it goes before all others."""
-        return self.queue.startswith(URGENT)
-
-    @property
     def review(self) -> tuple[str, ...]:
         """Why a person should look at the result; empty where nothing asks for it."""
         return self.outcome.review if self.outcome else ()
@@ -94,17 +90,18 @@ class Job:
 
 def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job:
     """Read a job from its workflow and that workflow's children."""
-    study_uid, series_uid, paths = arguments(segment)
-    outcome = Outcome.from_json(segment.output["outcome"]) if segment.output else None
+    task = series_task(segment)
+    outcome = SegmentResult.from_json(segment.output).outcome if segment.output else None
     sent = tuple(to_delivery(each) for each in deliveries)
     state = _state(segment, outcome, sent)
     ends = [each.completed_at for each in (segment, *deliveries)]
     return Job(
         id=segment.workflow_id,
-        study_uid=study_uid,
-        series_uid=series_uid,
-        paths=tuple(map(Path, paths)),
+        study_uid=task.study_uid,
+        series_uid=task.series_uid,
+        paths=task.paths,
         queue=segment.queue_name or "",
+        urgent=is_urgent(segment),
         created=_moment(segment.created_at or 0),
         finished=None if None in ends else _moment(max(end or 0 for end in ends)),
         state=state,
@@ -114,25 +111,25 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
     )
 
 
-def arguments(status: WorkflowStatus) -> tuple[Any, ...]:
-    """Return what a workflow was started with."""
-    return tuple(status.input["args"]) if status.input else ("", "", "")
+def series_task(segment: WorkflowStatus) -> SeriesTask:
+    """Return what a segment workflow was started with."""
+    return SeriesTask.from_arguments(segment.input["args"] if segment.input else ())
 
 
 def to_delivery(status: WorkflowStatus) -> Delivery:
     """Read a delivery from its workflow."""
-    _, peer, file = arguments(status)[:3]
-    answer = status.output or {"attempts": 0, "seconds": 0.0}
+    task = DeliveryTask.from_arguments(status.input["args"] if status.input else ())
+    result = Delivered.from_json(status.output or {})
     return Delivery(
         id=status.workflow_id,
-        peer=peer,
+        peer=task.peer,
         queue=status.queue_name or "",
-        item=item_name(Path(file)),
+        item=task.item,
         state=_DELIVERY_STATES.get(status.status, State.FAILED),
         reason=_why(status),
-        attempts=answer["attempts"],
-        seconds=answer["seconds"],
-        confirmed=answer.get("confirmed", ""),
+        attempts=result.attempts,
+        seconds=result.seconds,
+        confirmed=result.confirmed,
     )
 
 

@@ -1,4 +1,4 @@
-"""The link under which a viewer shows a result."""
+"""Link that opens a result in a viewer."""
 
 from dicom_node.pipeline.outcome import Outcome
 
@@ -9,7 +9,7 @@ def viewer_link(template: str | None, study_uid: str, outcome: Outcome | None) -
     Args:
         template: `ViewerSection.url`; None where no viewer is configured.
         study_uid: Study Instance UID.
-        outcome: what came of one of its series; None while nothing has.
+        outcome: of one of its series; None while there is none.
     """
     if outcome is None or not outcome.seg_series_uid:
         return None

@@ -1,11 +1,10 @@
-"""What the node's workflows ask for, done. This is where a job's errors are logged, once."""
+"""Run the steps of the workflows. This is where a job's errors are logged, once."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from dicom_node.data_folder import DataFolder
@@ -23,117 +22,121 @@ from dicom_node.errors import (
     Unforeseen,
 )
 from dicom_node.jobs.backoff import Backoff
+from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import process
 from dicom_node.pipeline.segmenter import Segmenter
-from dicom_node.results.objects import SEG, Profile, item_name
+from dicom_node.results.objects import ObjectKind, Profile, ResultObject
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
 
 logger = logging.getLogger(__name__)
 
 JobProgress = Callable[[str, int, int], None]
-"""Called with a job, how many of its slices are computed, and of how many."""
+"""Called with a job, the number of its slices that are computed, and of all of them."""
 
 
 @dataclass(frozen=True)
 class SeriesWorker:
-    """Segments series and delivers results; answers in JSON's own types."""
+    """Segments series and delivers results."""
 
-    methods: Segmenter
+    segmenter: Segmenter
     data: DataFolder
     peers: Mapping[str, Peer]
     profiles: Mapping[str, Profile]
-    """What each of the peers gets."""
-    patience: Backoff
+    """Results that each of the peers receives."""
+    backoff: Backoff
     progress: JobProgress
     viewer: str | None = None
     """`ViewerSection.url`, if there is a viewer."""
-    turns: DeviceQueue = field(default_factory=DeviceQueue)
-    """Who is next on the device."""
+    device_queue: DeviceQueue = field(default_factory=DeviceQueue)
+    """Order in which jobs use the device."""
 
-    def segment(
-        self, job: str, series_uid: str, paths: list[str], *, urgent: bool = False
-    ) -> dict[str, Any]:
-        """Segment a series; return its outcome, and each file with the peer it is to go to."""
-        with _errors_logged("segment", series_uid):
-            outcome = self.methods.run(
-                lambda method: process(
-                    [Path(path) for path in paths],
+    def segment(self, job: str, task: SeriesTask, *, urgent: bool = False) -> SegmentResult:
+        """Segment a series; return its outcome, and the deliveries that follow."""
+        series = task.series_uid
+        with _errors_logged("segment", series):
+            outcome = self.segmenter.run(
+                lambda setup: process(
+                    task.paths,
                     self.data.result(job),
-                    replace(method, device=self.turns.on(method.device, urgent=urgent)),
-                    series=series_uid,
+                    replace(setup, device=self.device_queue.on(setup.device, urgent=urgent)),
+                    series=series,
                     progress=lambda done, of: self.progress(job, done, of),
                 )
             )
         if outcome.verdict is not Verdict.SEGMENTED:
-            logger.info(
-                "no SEG: %s", outcome.reason, extra={"action": "skip", "series": series_uid}
-            )
-        return {"outcome": outcome.to_json(), "deliveries": self._deliveries(outcome)}
+            logger.info("no SEG: %s", outcome.reason, extra={"action": "skip", "series": series})
+        return SegmentResult(outcome, self._deliveries(series, outcome))
 
-    def deliver(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
-        """Send `file` once; return a `SendAnswer`.
+    def deliver(self, task: DeliveryTask) -> SendAnswer:
+        """Send a result once.
 
         Raises:
             PeerRefused: the peer will never accept it, or is no longer configured.
         """
         begun = time.perf_counter()
-        extra = {"action": "deliver", "series": series_uid, "peer": peer}
-        with _errors_logged("deliver", series_uid):
+        extra = {"action": "deliver", "series": task.series_uid, "peer": task.peer}
+        with _errors_logged("deliver", task.series_uid):
             try:
-                changed = self._peer(peer).send(file)
+                changed = self._peer(task.peer).send(task.file)
             except NodeError as error:
                 if not error.transient:
                     raise
                 logger.warning("not delivered yet: %s", error, extra=extra)
-                return SendAnswer(str(error) or type(error).__name__, **_policy(error)).to_json()
+                return SendAnswer(str(error) or type(error).__name__, **_policy(error))
         seconds = time.perf_counter() - begun
         logger.info("done", extra={**extra, "seconds": seconds})
-        return SendAnswer(seconds=seconds, changed=changed).to_json()
+        return SendAnswer(seconds=seconds, changed=changed)
 
-    def confirm(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
-        """Ask once whether `peer` keeps the object in `file`; return a `ConfirmAnswer`.
+    def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
+        """Ask the peer once whether it keeps a result.
 
         Raises:
-            PeerRefused: the peer will never answer that, or is no longer configured.
+            PeerRefused: the peer will never confirm it, or is no longer configured.
         """
         begun = time.perf_counter()
-        extra = {"action": "confirm", "series": series_uid, "peer": peer}
-        with _errors_logged("confirm", series_uid):
+        extra = {"action": "confirm", "series": task.series_uid, "peer": task.peer}
+        with _errors_logged("confirm", task.series_uid):
             try:
-                by = self._peer(peer).confirm(file)
+                by = self._peer(task.peer).confirm(task.file)
             except NodeError as error:
                 if not error.transient:
                     raise
                 logger.warning("not confirmed yet: %s", error, extra=extra)
                 return ConfirmAnswer(
                     str(error) or type(error).__name__, missing=_missing(error), **_policy(error)
-                ).to_json()
+                )
         logger.info("by %s", by, extra={**extra, "seconds": time.perf_counter() - begun})
-        if item_name(file) == SEG.name:
-            self._say_where_to_look(series_uid, file)
-        return ConfirmAnswer(by=str(by)).to_json()
+        if task.kind is ObjectKind.SEG:
+            self._log_viewer_link(task)
+        return ConfirmAnswer(by=str(by))
 
     def pauses(self) -> Iterator[float]:
-        """Yield how long to wait after each failed delivery."""
-        return self.patience.pauses()
+        """Yield the seconds to wait after each failed attempt."""
+        return self.backoff.pauses()
 
-    def _deliveries(self, outcome: Outcome) -> list[list[str]]:
-        return [
-            [peer, f"{item.name}-{each.stack}" if each.stack else item.name, str(file)]
+    def _deliveries(self, series: str, outcome: Outcome) -> tuple[DeliveryTask, ...]:
+        return tuple(
+            DeliveryTask(
+                series,
+                peer,
+                stacked(item.name, each.stack),
+                item.file_beside(each.seg),
+                item.kind,
+                after=_sent_before(item, profile, each.stack),
+            )
             for each in outcome.each
             if each.seg is not None
             for peer, profile in sorted(self.profiles.items())
             for item in profile.items
-            for file in [item.file_beside(each.seg)]
-        ]
+        )
 
-    def _say_where_to_look(self, series_uid: str, seg: Path) -> None:
-        result = read_reference(seg)
+    def _log_viewer_link(self, task: DeliveryTask) -> None:
+        result = read_reference(task.file)
         if link := seg_link(self.viewer, result.study_uid, result.series_uid):
-            logger.info("see %s", link, extra={"action": "view", "series": series_uid})
+            logger.info("see %s", link, extra={"action": "view", "series": task.series_uid})
 
     def _peer(self, name: str) -> Peer:
         if name not in self.peers:
@@ -142,6 +145,18 @@ class SeriesWorker:
                 f"no peer {name!r} in the configuration, only {known}; add it and retry the job"
             )
         return self.peers[name]
+
+
+def stacked(item: str, stack: str) -> str:
+    """Return the name of a delivery's object: the item, and the stack where there are several."""
+    return f"{item}-{stack}" if stack else item
+
+
+def _sent_before(item: ResultObject, profile: Profile, stack: str) -> str:
+    """Return the object that the peer must have first: a report refers to a SEG of its form."""
+    seg = ResultObject(ObjectKind.SEG, item.form)
+    refers = item.kind is ObjectKind.REPORT and seg in profile.items
+    return stacked(seg.name, stack) if refers else ""
 
 
 def _policy(error: NodeError) -> dict[str, Any]:
@@ -158,10 +173,10 @@ def _missing(error: NodeError) -> Missing:
 
 @contextmanager
 def _errors_logged(action: str, series: str) -> Iterator[None]:
-    """Log what ends a step; the workflow store keeps it, so it goes on up.
+    """Log the error that ends a step and pass it on to the workflow store, which keeps it.
 
     Raises:
-        Unforeseen: in place of what is no error of ours; the store tells it to whoever asks.
+        Unforeseen: in place of an error that is none of ours, whose message may quote the file.
     """
     extra = {"action": action, "series": series}
     try:
@@ -170,8 +185,8 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
         logger.error("failed: %s", error, extra=extra)
         raise
     except Exception as error:
-        told = Unforeseen(
+        withheld = Unforeseen(
             f"unforeseen {error_location(error)}; the message may name the patient and is withheld"
         )
-        logger.error("failed: %s", told, extra=extra)
-        raise told from None
+        logger.error("failed: %s", withheld, extra=extra)
+        raise withheld from None

@@ -1,22 +1,20 @@
-"""The two durable workflows, written against what a worker can do.
+"""The two durable workflows: segment a series, and deliver one result to one peer.
 
-Both are replayed after a crash: what a finished step returned is not asked for again, so all that
-could differ the second time (the configuration above all) must come from a step's answer.
+Both are replayed after a crash: a step that finished is not run again, its stored result is used.
+So whatever could differ the second time, above all the configuration, must come from a step.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, SetWorkflowID, WorkflowStatus
 
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer, Steps
 from dicom_node.deliver.attempts import deliver as deliver_object
 from dicom_node.errors import PeerRefused
 from dicom_node.jobs.backoff import Backoff
-from dicom_node.jobs.state import URGENT
-from dicom_node.results.objects import ObjectKind
+from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 
 SEGMENT, DELIVER = "segment", "deliver"
 """Names of the workflows in the store."""
@@ -24,11 +22,14 @@ SEGMENT, DELIVER = "segment", "deliver"
 SEND, CONFIRM = "send", "confirm"
 """Names of a delivery's steps in the store."""
 
+URGENT = "urgent"
+"""Name of the urgent queue, and of the attribute of a workflow that says whether it is urgent."""
+
 AWAIT_SEG = "await SEG"
 """Name of the step in which a report looks whether the SEG is delivered."""
 
 ACTIVE = ("ENQUEUED", "PENDING")
-"""States of a workflow that has not come to its end."""
+"""States of a workflow that has not ended."""
 
 SEG_PAUSES = Backoff(first_s=0.05, longest_s=600.0, give_up_s=30 * 86400.0)
 """Pauses between two looks at the delivery of a SEG; it usually takes a tenth of a second."""
@@ -41,21 +42,19 @@ DELIVERIES_AT_ONCE = 8
 
 
 class Worker(Protocol):
-    """What the workflows need done. Every method answers in JSON's own types."""
+    """Runs the steps of the workflows."""
 
-    def segment(
-        self, job: str, series_uid: str, paths: list[str], *, urgent: bool
-    ) -> dict[str, Any]:
-        """Segment a series; return its `Outcome`, and its "deliveries": peer, item and file."""
+    def segment(self, job: str, task: SeriesTask, *, urgent: bool) -> SegmentResult:
+        """Segment a series and make its results."""
 
-    def deliver(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
-        """Send `file` once; return a `SendAnswer`."""
+    def deliver(self, task: DeliveryTask) -> SendAnswer:
+        """Send a result once."""
 
-    def confirm(self, series_uid: str, peer: str, file: Path) -> dict[str, Any]:
-        """Ask once whether the peer keeps it; return a `ConfirmAnswer`."""
+    def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
+        """Ask the peer once whether it keeps a result."""
 
     def pauses(self) -> Iterator[float]:
-        """Yield how long to wait after each failed delivery."""
+        """Yield the seconds to wait after each failed attempt."""
 
 
 def segment_queue(node: str) -> str:
@@ -64,7 +63,7 @@ def segment_queue(node: str) -> str:
 
 
 def urgent_queue(node: str) -> str:
-    """Return the queue on which a node's urgent series wait; the others' does not hold it up."""
+    """Return the queue on which a node's urgent series wait, so that no other delays them."""
     return f"{URGENT} on {node}"
 
 
@@ -73,48 +72,58 @@ def delivery_queue(peer: str, node: str) -> str:
     return f"{DELIVER} to {peer} on {node}"
 
 
+def delivery_id(job: str, peer: str, item: str) -> str:
+    """Return the workflow that delivers an object of a job."""
+    return f"{job}-{peer}-{item}"
+
+
+def is_urgent(segment: WorkflowStatus) -> bool:
+    """Tell whether a segment workflow goes before all others."""
+    if segment.attributes is None:  # 0.1 had no attribute, only the queue
+        return (segment.queue_name or "").startswith(urgent_queue(""))
+    return bool(segment.attributes.get(URGENT))
+
+
 def register(worker: Worker) -> None:
-    """Tell DBOS what its workflows do; must come before its launch."""
+    """Register the workflows with DBOS; must come before its launch."""
 
-    def segment(study_uid: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
-        job = str(DBOS.workflow_id)
-        made = DBOS.run_step({"name": "segment"}, compute, job, series_uid, paths)
-        for peer, item, file in made["deliveries"]:
-            with SetWorkflowID(f"{job}-{peer}-{item}"):
-                queue = delivery_queue(peer, DBOS.executor_id)
-                after = _seg_delivery(job, peer, item, made["deliveries"])
-                DBOS.enqueue_workflow(queue, deliveries, series_uid, peer, file, after)
-        return made
+    def segment(*arguments: Any) -> dict[str, Any]:
+        task, job = SeriesTask.from_arguments(arguments), str(DBOS.workflow_id)
+        stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
+        for each in SegmentResult.from_json(stored).deliveries:
+            with SetWorkflowID(delivery_id(job, each.peer, each.item)):
+                queue = delivery_queue(each.peer, DBOS.executor_id)
+                after = delivery_id(job, each.peer, each.after) if each.after else ""
+                delivery = replace(each, series_uid=task.series_uid, after=after)
+                DBOS.enqueue_workflow(queue, deliver_workflow, delivery.to_json())
+        return stored
 
-    def compute(job: str, series_uid: str, paths: list[str]) -> dict[str, Any]:
-        status = DBOS.get_workflow_status(job)
-        urgent = bool(status and (status.queue_name or "").startswith(URGENT))
-        return worker.segment(job, series_uid, paths, urgent=urgent)
+    def segment_step(job: str, task: SeriesTask) -> dict[str, Any]:
+        status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits
+        return worker.segment(job, task, urgent=bool(status and is_urgent(status))).to_json()
 
-    def deliver(series_uid: str, peer: str, file: str, after: str = "") -> dict[str, Any]:
-        what = (series_uid, peer, Path(file))
-        if after:
-            _wait_for(after)
+    def deliver(*arguments: Any) -> dict[str, Any]:
+        task = DeliveryTask.from_arguments(arguments)
+        if task.after:
+            _wait_for(task.after)
         steps = Steps(
-            send=lambda: SendAnswer.from_json(DBOS.run_step({"name": SEND}, worker.deliver, *what)),
+            send=lambda: SendAnswer.from_json(DBOS.run_step({"name": SEND}, send_step, task)),
             confirm=lambda: ConfirmAnswer.from_json(
-                DBOS.run_step({"name": CONFIRM}, worker.confirm, *what)
+                DBOS.run_step({"name": CONFIRM}, confirm_step, task)
             ),
             pauses=worker.pauses,
-            sleep=DBOS.sleep,
+            sleep=DBOS.sleep,  # durable: a restart waits for what is left of a pause
         )
-        return asdict(deliver_object(peer, steps))
+        return asdict(deliver_object(task.peer, steps))
+
+    def send_step(task: DeliveryTask) -> dict[str, Any]:
+        return worker.deliver(task).to_json()
+
+    def confirm_step(task: DeliveryTask) -> dict[str, Any]:
+        return worker.confirm(task).to_json()
 
     DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
-    deliveries = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
-
-
-def _seg_delivery(job: str, peer: str, item: str, deliveries: Sequence[Sequence[str]]) -> str:
-    """Return the delivery of the SEG that an object refers to; empty if it refers to none."""
-    kind, _, form = item.partition("-")
-    seg = "-".join(filter(None, (ObjectKind.SEG, form)))
-    sent_too = any((to, each) == (peer, seg) for to, each, _ in deliveries)
-    return f"{job}-{peer}-{seg}" if kind == ObjectKind.REPORT and sent_too else ""
+    deliver_workflow = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
 
 
 def _wait_for(delivery: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole way in one go: a node of its own, a series sent to it, and what came of it."""
+"""Demonstration: start a node, send a series to it, return the finished job."""
 
 import tempfile
 import time
@@ -15,16 +15,16 @@ from dicom_node.jobs.state import Job
 from dicom_node.node.node import running_node
 
 QUIET_S = 2.0
-"""For a folder that has an instance twice: then fewer come than files are sent."""
-LOOK_S = 0.1
+"""Ends the wait where a folder holds an instance twice, so that fewer arrive than are announced."""
+POLL_S = 0.1
 
 Report = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and of how much."""
+"""Called with a stage, the part of it that is done, and the whole."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What came of the series that was sent."""
+    """The job of the series that was sent."""
 
     job: Job
     seconds: dict[str, float]
@@ -34,7 +34,7 @@ class Demonstration:
 def demonstrate(
     paths: Sequence[Path], output: Path, report: Report, *, model: Path | None = None
 ) -> Demonstration:
-    """Send the instances to a node that lives for this call; the SEG ends up in `output`.
+    """Send the instances to a node that runs for this call; the SEG is delivered to `output`.
 
     Raises:
         NodeError, EngineError: the node could not start, or did not take an instance.
@@ -61,7 +61,7 @@ def _series_uid(path: Path) -> str:
 
 
 def _settings(data: Path, output: Path, model: Path | None) -> Settings:
-    """The embedded defaults, on a free port, with the result where the user wants it."""
+    """Return the defaults, with a free port and `output` as destination."""
     return Settings.model_validate(
         {
             "node": {"data": data, "port": 0},
@@ -73,16 +73,16 @@ def _settings(data: Path, output: Path, model: Path | None) -> Settings:
 
 
 def _finished(ledger: Ledger) -> Job:
-    """Wait until the only job there is has ended."""
+    """Wait until the only job has ended."""
     while True:
         for job in ledger.jobs():
             if not job.state.active:
                 return job
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _seconds(job: Job, sent: float) -> dict[str, float]:
-    """Return the seconds after the sending, by stage."""
+    """Return the seconds of each stage after the sending."""
     computed = dict(job.outcome.seconds) if job.outcome else {}
     quiet = max(0.0, job.created.timestamp() - sent)
     return {"quiet": quiet, **computed, "deliver": sum(each.seconds for each in job.deliveries)}

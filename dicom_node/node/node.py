@@ -1,4 +1,4 @@
-"""The running node: everything of this package, put together and taken apart again."""
+"""The running node: its parts put together and taken apart again."""
 
 import logging
 import signal
@@ -13,7 +13,7 @@ from types import FrameType
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
-from dicom_node.jobs.cleanup import kept_tidy
+from dicom_node.jobs.cleanup import cleaning_up
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
@@ -22,7 +22,7 @@ from dicom_node.node.peers import to_peer
 from dicom_node.node.receiving import receiving
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
 from dicom_node.node.status_server import serve_status
-from dicom_node.node.warm_up import to_methods, warm_up_highdicom
+from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
 from engine.device import SaysMemory
@@ -32,37 +32,37 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Node:
-    """A node at work."""
+    """A running node."""
 
     ae_title: str
     address: tuple[str, int]
-    """Where it listens."""
+    """Host and port on which it listens."""
     expect: Callable[[str, int], None]
-    """Tells it how many instances a series will have, so that it need not wait for quiet."""
+    """Announces the number of instances of a series, which then need not wait for quiet."""
     http: tuple[str, int] | None = None
-    """Where it tells the state of jobs, if it is to."""
+    """Host and port of the status server, if there is one."""
 
 
-def unwatched(job: str, done: int, of: int) -> None:
-    """Be told how far a job is, for nobody."""
+def ignore_progress(job: str, done: int, of: int) -> None:
+    """No-op progress callback."""
 
 
 def serve(opened: StartingNode) -> None:
-    """Run the node until it is told to stop by SIGINT or SIGTERM.
+    """Run the node until SIGINT or SIGTERM.
 
     Raises:
-        NodeError, EngineError: it could not start, and the message says what would do.
+        NodeError, EngineError: it could not start; the message names the remedy.
     """
-    # Not an event: it has a lock, and what a signal interrupts may hold it.
-    told: SimpleQueue[int] = SimpleQueue()
+    # A SimpleQueue is reentrant; an Event's lock may be held by the very code a signal interrupts.
+    signals: SimpleQueue[int] = SimpleQueue()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        told.put(number)
+        signals.put(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     with working(opened):
-        told.get()
+        signals.get()
         logger.info("stopping", extra={"action": "stop"})
 
 
@@ -70,74 +70,76 @@ def serve(opened: StartingNode) -> None:
 def running_node(
     settings: Settings,
     *,
-    progress: JobProgress = unwatched,
+    progress: JobProgress = ignore_progress,
     open_device: OpenDevice | None = None,
 ) -> Iterator[Node]:
-    """Run a node while the block lasts; what the last one left undone is taken up at once.
+    """Run a node while the block lasts; it resumes at once what the last one left undone.
 
     Args:
-        settings: what it may be told.
-        progress: told how far the device is with which job.
-        open_device: opens what computes, in place of the devices that Hepar knows.
+        settings: the configuration.
+        progress: called as the device computes a job.
+        open_device: opens the device to use in place of Hepar's own.
     """
     with starting(settings, open_device) as opened, working(opened, progress) as node:
         yield node
 
 
 @contextmanager
-def working(opened: StartingNode, progress: JobProgress = unwatched) -> Iterator[Node]:
-    """Let a node work while the block lasts; it listens once its device has passed the gate.
+def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> Iterator[Node]:
+    """Run a started node while the block lasts; it listens once its device has passed the gate.
 
     Raises:
-        NodeError, EngineError: it could not start, and the message says what would do.
+        NodeError, EngineError: it could not start; the message names the remedy.
     """
     settings, data = opened.settings, opened.data
     url, keep_for = settings.database_url, timedelta(hours=settings.jobs.keep_hours)
     with ExitStack() as stack:
-        methods = to_methods(settings, opened.model, opened.fleet)
-        opened.device.result()  # not in the first job only: who cannot serve should not start
-        method = methods.now()
+        segmenter = to_segmenter(settings, opened.model, opened.fleet)
+        opened.device.result()  # a node without a device must not start, let alone receive
+        setup = segmenter.now()
         commitments = Commitments()
-        pace = PollingRate()
-        worker = _worker(methods, data, settings, _hurrying(pace, progress), commitments)
+        polling = PollingRate()
+        worker = _worker(segmenter, data, settings, _speeding_up(polling, progress), commitments)
         stack.enter_context(
             run_jobs(
                 worker,
                 database_url=url,
                 executor=opened.name,
                 peers=sorted(worker.peers),
-                pace=pace,
-                at_once=settings.jobs.at_once or _at_once(method),
+                polling=polling,
+                at_once=settings.jobs.at_once or _at_once(setup),
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
-        digest = method.algorithm.digest
-        reception = stack.enter_context(receiving(spool, digest, settings, commitments, pace.hurry))
-        http = stack.enter_context(serve_status(settings, method.algorithm))
-        stack.enter_context(kept_tidy(url, spool, data, keep_for))
+        digest = setup.algorithm.digest
+        reception = stack.enter_context(
+            receiving(spool, digest, settings, commitments, polling.speed_up)
+        )
+        http = stack.enter_context(serve_status(settings, setup.algorithm))
+        stack.enter_context(cleaning_up(url, spool, data, keep_for))
         seconds = perf_counter() - opened.begun
-        _say_started(settings.node.ae_title, reception.address, method, seconds)
+        _log_start(settings.node.ae_title, reception.address, setup, seconds)
         warm_up_highdicom()
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
-def _hurrying(pace: PollingRate, progress: JobProgress) -> JobProgress:
-    """Pass progress on; a series that is on the device will soon be delivered."""
+def _speeding_up(polling: PollingRate, progress: JobProgress) -> JobProgress:
+    """Pass progress on and poll fast: a series that is on the device will soon be delivered."""
 
-    def told(job: str, done: int, of: int) -> None:
-        pace.hurry()
+    def on_progress(job: str, done: int, of: int) -> None:
+        polling.speed_up()
         progress(job, done, of)
 
-    return told
+    return on_progress
 
 
-def _at_once(method: SegmentationSetup) -> int:
+def _at_once(setup: SegmentationSetup) -> int:
     """Return how many series to work on: a GPU leaves the processor free for another."""
-    return 2 if isinstance(method.device, SaysMemory) else 1
+    return 2 if isinstance(setup.device, SaysMemory) else 1
 
 
 def _worker(
-    methods: Segmenter,
+    segmenter: Segmenter,
     data: DataFolder,
     settings: Settings,
     progress: JobProgress,
@@ -148,23 +150,23 @@ def _worker(
         for name, each in settings.destinations.items()
     }
     profiles = {name: each.profile for name, each in settings.destinations.items()}
-    wanted = frozenset(item for profile in profiles.values() for item in profile.items)
-    methods = replace(methods, items=methods.items | wanted)
+    items = frozenset(item for profile in profiles.values() for item in profile.items)
+    segmenter = replace(segmenter, items=segmenter.items | items)
     jobs = settings.jobs
-    patience = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
+    backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
     viewer = settings.viewer.url
-    return SeriesWorker(methods, data, peers, profiles, patience, progress, viewer)
+    return SeriesWorker(segmenter, data, peers, profiles, backoff, progress, viewer)
 
 
-def _say_started(
-    ae_title: str, address: tuple[str, int], method: SegmentationSetup, seconds: float
+def _log_start(
+    ae_title: str, address: tuple[str, int], setup: SegmentationSetup, seconds: float
 ) -> None:
-    model = f"{method.algorithm.name} {method.algorithm.version}"
+    model = f"{setup.algorithm.name} {setup.algorithm.version}"
     logger.info(
         "%s listens on %s:%d with model %s on %s",
         ae_title,
         *address,
         model,
-        method.device.name,
+        setup.device.name,
         extra={"action": "start", "seconds": seconds},
     )

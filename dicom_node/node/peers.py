@@ -1,4 +1,4 @@
-"""From the configuration's tables to the peers that results go to."""
+"""Make peers from the configuration."""
 
 from pydantic import SecretStr
 
@@ -19,10 +19,10 @@ def to_peer(
     """Return the peer that the table `[peers.<name>]` describes.
 
     Args:
-        name: what the configuration calls it.
+        name: its name in the configuration.
         settings: the table.
-        calling_ae_title: how this node calls itself.
-        commitments: where the receiver notes the reports of storage commitment.
+        calling_ae_title: AE title of this node.
+        commitments: the storage commitment reports that the receiver collects.
     """
     if isinstance(settings, FolderSettings):
         return FolderPeer(name, settings.folder)

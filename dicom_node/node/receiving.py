@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.dbos_runtime import job_id, submit
+from dicom_node.jobs.records import SeriesTask
 from dicom_node.net.commitments import Commitments
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
@@ -62,7 +63,8 @@ def queue(series: ReceivedSeries, model_digest: str, priority: PriorityRules) ->
     """Make a job of a series, if it is not one already."""
     job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
     urgent = is_urgent(series.paths, priority)
-    submit(job, series.study_uid, series.series_uid, series.paths, urgent=urgent)
+    task = SeriesTask(series.study_uid, series.series_uid, series.paths)
+    submit(job, task, urgent=urgent)
     extra = {"action": "queue", "job": job, "series": series.series_uid}
     haste = ", urgent" if urgent else ""
     logger.info("complete, %d instances%s", len(series.paths), haste, extra=extra)

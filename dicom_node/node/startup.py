@@ -1,7 +1,7 @@
-"""What a node needs before it can work: its folder to itself, its model, and a device.
+"""Start of a node: claim its data folder, load its model, open a device.
 
-Nothing here knows DICOM: while the device opens, which is work outside of Python's own, there is
-time to import what does.
+This module imports nothing of DICOM: the device opens in a thread, mostly outside the interpreter's
+lock, and meanwhile the caller imports pydicom and the rest.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,15 +17,15 @@ from engine.model import Model, default_model_folder, load_model
 from engine.serving.fleet import Fleet, Opener, openers
 
 OpenDevice = Callable[[Model, Settings], Device]
-"""Opens what computes, in place of the devices that Hepar knows."""
+"""Opens the device to use in place of Hepar's own."""
 
 
 @dataclass(frozen=True)
 class StartingNode:
-    """A node that is about to work."""
+    """A node whose device is opening."""
 
     begun: float
-    """When, by `perf_counter`."""
+    """Time of the start by `perf_counter`."""
     settings: Settings
     data: DataFolder
     name: str
@@ -33,7 +33,7 @@ class StartingNode:
     model: Model
     fleet: Fleet
     device: Future[Device]
-    """The first device that is to serve; or the `EngineError` that none can."""
+    """The first device that serves, or the `EngineError` that none can."""
 
 
 @contextmanager
@@ -41,20 +41,20 @@ def starting(settings: Settings, open_device: OpenDevice | None = None) -> Itera
     """Claim the data folder while the block lasts, read the model, and begin to open a device.
 
     Raises:
-        BadConfiguration, AlreadyRunning: the data folder cannot be this node's.
-        ModelNotFound, BrokenModel: the model folder is not what it should be.
+        BadConfiguration, AlreadyRunning: the data folder cannot be written, or is another node's.
+        ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
     begun, data = perf_counter(), DataFolder(settings.node.data)
-    with data.claimed() as name, ThreadPoolExecutor(1, "starting") as aside:
+    with data.claimed() as name, ThreadPoolExecutor(1, "starting") as pool:
         model, fleet = to_fleet(settings, open_device)
-        yield StartingNode(begun, settings, data, name, model, fleet, aside.submit(fleet.device))
+        yield StartingNode(begun, settings, data, name, model, fleet, pool.submit(fleet.device))
 
 
 def to_fleet(settings: Settings, open_device: OpenDevice | None = None) -> tuple[Model, Fleet]:
     """Return the model, and the devices that may run it; none is opened yet.
 
     Raises:
-        ModelNotFound, BrokenModel: the model folder is not what it should be.
+        ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
     model = load_model(settings.engine.model or default_model_folder())
     if open_device is not None:

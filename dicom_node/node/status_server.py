@@ -1,9 +1,9 @@
-"""The state of jobs over HTTP, to be read only: for an archive's own page and for health checks.
+"""Read-only status server: jobs and health over HTTP, for archives' pages and health checks.
 
-    GET /health            200 while the node receives; who it is
+    GET /health            200 while the node receives; its AE title and model
     GET /jobs?study=UID    the study's jobs, the oldest first
 
-A job is told by UIDs; what was received, where it lies and whose it is are not told.
+Jobs are shown by UIDs; files, their folders and patients are not shown.
 """
 
 import json
@@ -25,21 +25,23 @@ from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.results.attributes.segment_description import Algorithm
 
 NEWEST = 500
-"""Jobs among which those of a study are looked for."""
+"""Newest jobs that are searched for those of a study."""
 
 TIMEOUT_S = 10.0
 
+AWAY = "the job store cannot be read; try again"
+
 Answer = tuple[HTTPStatus, Any]
 Respond = Callable[[str, Mapping[str, list[str]]], Answer]
-"""From a path and its query to a status and what is sent as JSON."""
+"""Returns the status and the JSON content for a path and its query."""
 
 
 @contextmanager
 def serve_status(settings: Settings, algorithm: Algorithm) -> Iterator[tuple[str, int] | None]:
-    """Tell the state of jobs while the block lasts, where that is asked for.
+    """Serve the state of jobs while the block lasts, if the configuration names a port.
 
     Raises:
-        AlreadyRunning: somebody else has the port.
+        AlreadyRunning: the port is taken.
     """
     http = settings.http
     if http.port is None:
@@ -59,23 +61,23 @@ def serve_status(settings: Settings, algorithm: Algorithm) -> Iterator[tuple[str
 def state_served(
     address: tuple[str, int], database_url: str, identity: Mapping[str, str], viewer: str | None
 ) -> Iterator[tuple[str, int]]:
-    """Tell the state of jobs while the block lasts; yields where.
+    """Serve the state of jobs while the block lasts; yields host and port.
 
     Args:
         address: port 0 takes a free one.
         database_url: of the workflow store, which must exist.
-        identity: what `/health` tells of the node.
+        identity: content of `/health`.
         viewer: `ViewerSection.url`, if there is a viewer.
 
     Raises:
-        AlreadyRunning: somebody else has the port.
+        AlreadyRunning: the port is taken.
     """
     with open_ledger(database_url) as ledger:
         try:
             server = ThreadingHTTPServer(address, _handler(_responder(ledger, identity, viewer)))
         except OSError as error:
             raise AlreadyRunning(
-                f"cannot tell the state on {address[0]}:{address[1]}: {error.strerror};"
+                f"cannot serve the state of jobs on {address[0]}:{address[1]}: {error.strerror};"
                 " set http.port to a free one"
             ) from error
         thread = threading.Thread(target=server.serve_forever, name="state", daemon=True)
@@ -94,9 +96,9 @@ def _responder(ledger: Ledger, identity: Mapping[str, str], viewer: str | None) 
         if path == "/health":
             return HTTPStatus.OK, identity
         if path != "/jobs":
-            return HTTPStatus.NOT_FOUND, {"error": f"no {path}; there are /health and /jobs"}
+            return HTTPStatus.NOT_FOUND, {"error": f"unknown path {path}; use /health or /jobs"}
         if not (studies := query.get("study")):
-            return HTTPStatus.BAD_REQUEST, {"error": "which study? ask /jobs?study=UID"}
+            return HTTPStatus.BAD_REQUEST, {"error": "no study named; use /jobs?study=UID"}
         jobs = [job for job in ledger.jobs(NEWEST) if job.study_uid in studies]
         return HTTPStatus.OK, [to_public(job, viewer) for job in jobs]
 
@@ -104,7 +106,7 @@ def _responder(ledger: Ledger, identity: Mapping[str, str], viewer: str | None) 
 
 
 def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
-    """Return what anybody who knows the study's UID may know of a job."""
+    """Return the part of a job that may be shown to anybody who has the study's UID."""
     return {
         "job": job.id,
         "state": str(job.state),
@@ -126,7 +128,7 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
 
 def _handler(respond: Respond) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = TIMEOUT_S  # a caller that says nothing must not keep a thread
+        timeout = TIMEOUT_S  # a silent caller must not keep a thread
 
         def do_GET(self) -> None:
             """Answer with JSON."""
@@ -134,9 +136,12 @@ def _handler(respond: Respond) -> type[BaseHTTPRequestHandler]:
             try:
                 status, content = respond(url.path, parse_qs(url.query))
             except (SQLAlchemyError, UnknownJob):
-                status, content = HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the store is away"}
+                status, content = (
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    {"error": AWAY},
+                )
             body = json.dumps(content).encode()
-            with suppress(ConnectionError):  # whoever asked has lost patience
+            with suppress(ConnectionError):  # the caller has hung up
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -144,6 +149,6 @@ def _handler(respond: Respond) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Keep quiet: somebody asks every second."""
+            """Log nothing: health checks come every second."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""How the node segments: model, device and rules, as the configuration has them."""
+"""Segmentation as configured, and highdicom made ready for it."""
 
 import tempfile
 import threading
@@ -12,22 +12,22 @@ from engine.phantom import make_phantom
 from engine.serving.fleet import Fleet
 
 
-def to_methods(settings: Settings, model: Model, fleet: Fleet) -> Segmenter:
-    """Return how series are segmented: on the first device, in order, that can."""
+def to_segmenter(settings: Settings, model: Model, fleet: Fleet) -> Segmenter:
+    """Return the segmenter that uses the first device of `fleet`, in order, that can serve."""
     return Segmenter(model, settings.select, fleet)
 
 
 def warm_up_highdicom() -> threading.Thread:
-    """Write one small SEG aside, so that the first real one need not wait for highdicom's tables.
+    """Write a small SEG in a thread, so that the first job need not load highdicom's tables.
 
-    They take half a second to load.
+    Loading them takes half a second.
     """
 
     def write() -> None:
         phantom = make_phantom(shape=(3, 32, 32), spacing_mm=(5, 10, 10), tumours=0)
         with tempfile.TemporaryDirectory(prefix="hepar-") as folder:
-            write_truth(phantom, "rehearsal", Path(folder))
+            write_truth(phantom, "warm-up", Path(folder))
 
-    thread = threading.Thread(target=write, name="rehearsal", daemon=True)
+    thread = threading.Thread(target=write, name="warm-up", daemon=True)
     thread.start()
     return thread

@@ -56,7 +56,7 @@ def test_options_win_over_the_file(write):
     [
         ("[node]\nae_titel = 'X'", r"unknown key 'node.ae_titel'; did you mean 'ae_title'\?"),
         ("[nod]\nport = 1", r"unknown key 'nod'; did you mean 'node'\?"),
-        ("[jobs]\nx = 1", "unknown key 'jobs.x'; known here: at_once, database, first_pause_s"),
+        ("[jobs]\nx = 1", "unknown key 'jobs.x'; allowed: at_once, database, first_pause_s"),
         ("[node]\nport = 'high'", "node.port: Input should be a valid integer"),
         ("[node]\nae_title = 'AAAAABBBBBCCCCCDD'", "node.ae_title: .* at most 16"),
         ("[peers.a]\nkind = 'stove'", "peers.a: .*'folder', 'store', 'stow'"),
@@ -83,18 +83,21 @@ def test_options_win_over_the_file(write):
             "peers.a.objects.0: Input should be 'seg'",
         ),
         ("[jobs]\ndatabase = 'x'", "jobs.database is a secret"),
-        ("[node]\nae_title = 'A\\B'", r"node.ae_title: 'A.*B' is no AE title; letters"),
-        ("[node]\nae_title = '  '", "node.ae_title: '  ' is no AE title"),
-        ("[peers.Viewer]\nkind = 'folder'\nfolder = 'f'", "'Viewer' cannot name a peer; small"),
-        ("[peers.a]\nfolder = 'f'", "peers.a: it has no kind; folder, store or stow would do"),
+        ("[node]\nae_title = 'A\\B'", r"node.ae_title: 'A.*B' is not an AE title; use letters"),
+        ("[node]\nae_title = '  '", "node.ae_title: '  ' is not an AE title"),
+        ("[peers.Viewer]\nkind = 'folder'\nfolder = 'f'", "'Viewer' cannot name a peer; use lower"),
+        ("[peers.a]\nfolder = 'f'", "peers.a: kind is missing; allowed: folder, store, stow"),
         (
             "[peers.a]\nkind = 'stow'\nurl = 'https://me:sesame@h/dicom-web'",
-            "peers.a.url: a user and a password do not belong into it; set user, and",
+            "peers.a.url: it must hold neither user nor password; set user, and",
         ),
-        ("[peers.a]\nkind = 'stow'\nurl = 'h/dicom-web'", "peers.a.url: no address; https:"),
+        (
+            "[peers.a]\nkind = 'stow'\nurl = 'h/dicom-web'",
+            "peers.a.url: not an address; an example is https:",
+        ),
         (
             "[viewer]\nurl = 'https://v/{series}'",
-            "viewer.url: must begin .* hold {study} and behind",
+            "viewer.url: must begin .* contain {study} and then",
         ),
         (
             "[select]\ninclude = { SeriesDescription = '(' }",

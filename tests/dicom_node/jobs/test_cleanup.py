@@ -7,8 +7,8 @@ import pytest
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnknownJob
-from dicom_node.jobs import cleanup as housekeeping
-from dicom_node.jobs.cleanup import kept_tidy
+from dicom_node.jobs import cleanup
+from dicom_node.jobs.cleanup import cleaning_up
 from dicom_node.receive.spool import Spool
 
 
@@ -26,9 +26,9 @@ def test_a_round_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog, troub
             twice.set()
         raise trouble
 
-    monkeypatch.setattr(housekeeping, "EVERY_S", 0.01)
-    monkeypatch.setattr(housekeeping, "open_ledger", fail)
-    with kept_tidy("", Spool(tmp_path / "spool"), DataFolder(tmp_path), timedelta()):
+    monkeypatch.setattr(cleanup, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(cleanup, "open_ledger", fail)
+    with cleaning_up("", Spool(tmp_path / "spool"), DataFolder(tmp_path), timedelta()):
         assert twice.wait(5)
-    assert "could not tidy up: " in caplog.text
+    assert "clean-up failed, will be tried again: " in caplog.text
     assert "Doe" not in caplog.text

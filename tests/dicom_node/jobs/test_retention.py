@@ -24,6 +24,7 @@ def old_job(tmp_path):
         series_uid="1.1",
         paths=(path,),
         queue="segment",
+        urgent=False,
         created=then,
         finished=then,
         state=State.DONE,

@@ -3,38 +3,45 @@
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.errors import PeerRefused
-from dicom_node.jobs.dbos_runtime import run_jobs, submit
+from dicom_node.jobs.dbos_runtime import STEPS_VERSION, run_jobs, submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
+from dicom_node.jobs.workflows import SEGMENT, urgent_queue
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.results.objects import ObjectKind
 from tests.dicom_node.node_process import wait_until
 
-KEPT = ConfirmAnswer(by="storage commitment").to_json()
-SILENT = ConfirmAnswer(refused="no report").to_json()
-LOST = ConfirmAnswer(refused="no such object", missing=Missing.DENIED).to_json()
-SENT = SendAnswer(seconds=0.1).to_json()
-AWAY = SendAnswer(refused="away").to_json()
+KEPT = ConfirmAnswer(by="storage commitment")
+SILENT = ConfirmAnswer(refused="no report")
+LOST = ConfirmAnswer(refused="no such object", missing=Missing.DENIED)
+SENT = SendAnswer(seconds=0.1)
+AWAY = SendAnswer(refused="away")
+TASK = SeriesTask("1.1", "1.2", (Path("/a.dcm"),))
 
 
 class Scripted:
-    """A worker that answers as it is told, and notes what it was asked."""
+    """A worker with scripted results that records which steps ran."""
 
     def __init__(self, sends, confirms, pauses=5):
         self.answers = {"send": iter(sends), "confirm": iter(confirms)}
         self.asked = []
         self.pause_count = pauses
 
-    def segment(self, job, series_uid, paths, *, urgent):
-        outcome = {"verdict": "segmented", "seg": "/seg.dcm"}
-        return {"outcome": outcome, "deliveries": [["archive", "seg", "/seg.dcm"]]}
+    def segment(self, job, task, *, urgent):
+        outcome = Outcome(Verdict.SEGMENTED, seg=Path("/seg.dcm"))
+        delivery = DeliveryTask(task.series_uid, "archive", "seg", outcome.seg)
+        return SegmentResult(outcome, (delivery,))
 
-    def deliver(self, series_uid, peer, seg):
+    def deliver(self, task):
         return self.answer("send")
 
-    def confirm(self, series_uid, peer, seg):
+    def confirm(self, task):
         return self.answer("confirm")
 
     def answer(self, step):
@@ -56,11 +63,15 @@ def delivered(tmp_path):
     def run(worker):
         with (
             run_jobs(
-                worker, database_url=url, executor="test", peers=["archive"], pace=PollingRate()
+                worker,
+                database_url=url,
+                executor="test",
+                peers=["archive"],
+                polling=PollingRate(),
             ),
             open_ledger(url) as ledger,
         ):
-            submit("job", "1.1", "1.2", [Path("/a.dcm")])
+            submit("job", TASK)
             wait_until(lambda: ledger.find("job").state in (State.DONE, State.FAILED))
             (delivery,) = ledger.find("job").deliveries
             return delivery, ledger.last_refusal(delivery)
@@ -98,14 +109,15 @@ def test_a_delivery_that_is_never_confirmed_fails_with_the_last_reason(delivered
 class WithReport(Scripted):
     """The same, of a series whose archive gets a report beside the SEG."""
 
-    def segment(self, job, series_uid, paths, *, urgent):
-        made = super().segment(job, series_uid, paths, urgent=urgent)
-        report = ["archive", "report", "/seg.report.dcm"]
-        return {**made, "deliveries": [*made["deliveries"], report]}
+    def segment(self, job, task, *, urgent):
+        made = super().segment(job, task, urgent=urgent)
+        file = Path("/seg.report.dcm")
+        report = DeliveryTask("1.2", "archive", "report", file, ObjectKind.REPORT, after="seg")
+        return SegmentResult(made.outcome, (*made.deliveries, report))
 
-    def deliver(self, series_uid, peer, file):
-        self.asked.append(file.name)
-        return super().deliver(series_uid, peer, file)
+    def deliver(self, task):
+        self.asked.append(task.file.name)
+        return super().deliver(task)
 
 
 @pytest.fixture
@@ -116,11 +128,11 @@ def both(tmp_path):
     def run(worker):
         with (
             run_jobs(
-                worker, database_url=url, executor="test", peers=["archive"], pace=PollingRate()
+                worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
             ),
             open_ledger(url) as ledger,
         ):
-            submit("job", "1.1", "1.2", [Path("/a.dcm")])
+            submit("job", TASK)
             wait_until(lambda: not ledger.find("job").state.active)
             return {each.item: each for each in ledger.find("job").deliveries}
 
@@ -141,3 +153,37 @@ def test_no_report_goes_to_an_archive_that_refuses_the_seg(both):
     assert "Segmentation Storage" in deliveries["seg"].reason
     assert "the SEG that it refers to was not delivered" in deliveries["report"].reason
     assert "seg.report.dcm" not in worker.asked
+
+
+def test_each_pause_is_waited_for_before_the_next_attempt(delivered, monkeypatch):
+    """A fake clock: the sleeps of the store are recorded among the steps, and do not wait."""
+    worker = Scripted([AWAY, AWAY, SENT], [SILENT, KEPT])
+    worker.pauses = lambda: iter([5, 10, 20, 40])
+    monkeypatch.setattr(DBOS, "sleep", lambda seconds: worker.asked.append(seconds))
+    assert delivered(worker)[0].state is State.DONE
+    assert worker.asked == ["send", 5, "send", 10, "send", "confirm", 5, "confirm"]
+
+
+def test_work_that_0_1_queued_is_done(tmp_path):
+    url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Scripted([SENT], [KEPT])
+    with (
+        run_jobs(
+            worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
+        ),
+        open_ledger(url) as ledger,
+    ):
+        DBOS.enqueue_workflow_with_options(
+            {
+                "workflow_name": SEGMENT,
+                "queue_name": urgent_queue("test"),
+                "workflow_id": "old",
+                "app_version": STEPS_VERSION,
+            },
+            "1.1",
+            "1.2",
+            ["/a.dcm"],
+        )
+        wait_until(lambda: ledger.find("old").state is State.DONE)
+        job = ledger.find("old")
+    assert (job.study_uid, job.series_uid, job.paths) == ("1.1", "1.2", (Path("/a.dcm"),))
+    assert job.urgent

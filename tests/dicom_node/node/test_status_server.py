@@ -90,8 +90,11 @@ def settled(address, study):
 
 def test_what_cannot_be_asked_is_refused_with_what_can(node):
     running, _ = node
-    assert refusal(running.http, "/patients") == (404, "no /patients; there are /health and /jobs")
-    assert refusal(running.http, "/jobs") == (400, "which study? ask /jobs?study=UID")
+    assert refusal(running.http, "/patients") == (
+        404,
+        "unknown path /patients; use /health or /jobs",
+    )
+    assert refusal(running.http, "/jobs") == (400, "no study named; use /jobs?study=UID")
 
 
 def test_a_port_that_is_taken_is_named(node, tmp_path):

@@ -14,6 +14,7 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
 from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.node.node import running_node
@@ -80,6 +81,10 @@ def test_a_rule_on_what_is_not_described_is_refused():
         PriorityRules(include={"PatientName": "x"})
 
 
+def task(series_uid):
+    return SeriesTask("1.1", series_uid, (Path(f"/{series_uid}.dcm"),))
+
+
 class Held(Scripted):
     """A worker that segments nothing until it is let."""
 
@@ -87,10 +92,10 @@ class Held(Scripted):
         super().__init__([], [])
         self.begun, self.let = [], threading.Event()
 
-    def segment(self, job, series_uid, paths, *, urgent):
+    def segment(self, job, task, *, urgent):
         self.begun.append((job, urgent))
         assert self.let.wait(30)
-        return {"outcome": {"verdict": "not selected", "reason": "held"}, "deliveries": []}
+        return SegmentResult(Outcome(Verdict.NOT_SELECTED, "held"))
 
 
 @pytest.fixture
@@ -98,12 +103,12 @@ def queues(tmp_path):
     """A worker that holds the first job, and the ledger of what waits behind it."""
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
     with (
-        run_jobs(worker, database_url=url, executor="test", peers=[], pace=PollingRate()),
+        run_jobs(worker, database_url=url, executor="test", peers=[], polling=PollingRate()),
         open_ledger(url) as ledger,
     ):
-        submit("first", "1.1", "1.2.1", [Path("/1.dcm")])
+        submit("first", task("1.2.1"))
         wait_until(lambda: worker.begun)
-        submit("second", "1.1", "1.2.2", [Path("/2.dcm")])
+        submit("second", task("1.2.2"))
         yield worker, ledger
         worker.let.set()
         wait_until(lambda: all(not job.state.active for job in ledger.jobs()))
@@ -111,7 +116,7 @@ def queues(tmp_path):
 
 def test_an_urgent_job_waits_for_no_other(queues):
     worker, ledger = queues
-    submit("urgent", "1.1", "1.2.3", [Path("/3.dcm")], urgent=True)
+    submit("urgent", task("1.2.3"), urgent=True)
     wait_until(lambda: len(worker.begun) == 2)
     assert worker.begun == [("first", False), ("urgent", True)]
     assert ledger.find("second").state is State.WAITING
@@ -131,10 +136,10 @@ def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
     nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
     monkeypatch.setattr("dicom_node.jobs.worker.process", lambda *_, **__: nothing)
     worker = SeriesWorker(
-        Always(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, turns=Watched()
+        Always(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, device_queue=Watched()
     )
     for urgent in (True, False):
-        worker.segment("job", "1.2", [], urgent=urgent)
+        worker.segment("job", task("1.2"), urgent=urgent)
     assert asked == [True, False]
 
 
