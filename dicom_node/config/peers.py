@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicom_node.config.value_types import AeTitle, UserPath, WebRoot
 from dicom_node.deliver.confirm_by import ConfirmBy
+from dicom_node.net.tls import TlsFiles
 from dicom_node.results.objects import Encoding, ObjectKind, Profile, SegForm
 
 
@@ -38,6 +39,28 @@ class _Peer(BaseModel):
         return Profile(self.objects, SegForm(self.seg_encoding, self.segment_per_lesion))
 
 
+class _TlsPeer(_Peer):
+    ca_file: UserPath | None = None
+    """PEM file of certificate authorities that are trusted beside the system's."""
+    cert_file: UserPath | None = None
+    """PEM file of this node's certificate, for a peer that asks for one."""
+    key_file: UserPath | None = None
+    """PEM file of its private key, unless `cert_file` holds both."""
+    check_hostname: bool = True
+    """Whether the peer's certificate must be issued for its host."""
+
+    @model_validator(mode="after")
+    def _certified(self) -> Self:
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file has no certificate; set cert_file too")
+        return self
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """The certificates, as a plain value."""
+        return TlsFiles(self.ca_file, self.cert_file, self.key_file, self.check_hostname)
+
+
 class FolderSettings(_Peer):
     """A folder that receives each object as a file."""
 
@@ -46,7 +69,7 @@ class FolderSettings(_Peer):
     """Created if it does not exist."""
 
 
-class StoreSettings(_Peer):
+class StoreSettings(_TlsPeer):
     """A DICOM node that receives objects by C-STORE."""
 
     kind: Literal["store"]
@@ -54,11 +77,13 @@ class StoreSettings(_Peer):
     host: str
     """Name or address of the machine."""
     port: int = Field(default=104, ge=1, le=65535)
+    tls: bool = False
+    """Whether associations are encrypted (PS3.15 B)."""
     confirm: ConfirmBy = ConfirmBy.AUTO
     """Confirmation by the peer that a result needs to count as delivered."""
 
 
-class StowSettings(_Peer):
+class StowSettings(_TlsPeer):
     """A DICOMweb server that receives objects by STOW-RS."""
 
     kind: Literal["stow"]
@@ -70,6 +95,8 @@ class StowSettings(_Peer):
     """Password of this user; from the environment only."""
     token: SecretStr | None = None
     """Bearer token, used in place of user and password; from the environment only."""
+    token_file: UserPath | None = None
+    """File of a bearer token that something else renews; read for every request."""
     confirm: Literal["qidors", "none"] = "qidors"
     """What the server is asked for before a result counts as delivered."""
 

@@ -1,158 +1,140 @@
-"""A DICOMweb server that takes objects by STOW-RS (PS3.18 10.5)."""
+"""A DICOMweb server as a peer: stored by STOW-RS, confirmed by QIDO-RS (PS3.18 10.5, 10.6)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
+from uuid import uuid4
 
 import requests
 from dicomweb_client import DICOMwebClient
-from pydicom import Dataset, dcmread
 
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.sop_reference import SopReference, read_reference
-from dicom_node.errors import NodeError, NotFoundYet, PeerRefused, PeerUnavailable
+from dicom_node.deliver.stow_answer import (
+    ALREADY_THERE,
+    Stored,
+    instance_uids,
+    is_page,
+    read_answer,
+)
+from dicom_node.deliver.web_session import WebSession, status_phrase
+from dicom_node.errors import NotFoundYet, PeerRefused, ServiceRefused
 from dicom_node.net.status import error_for_status
 
-TRY_LATER = {408, 425, 429}
-"""Client errors that are about the moment; every server error is too."""
-
-CHUNK_BYTES = 10**6
-"""Larger requests go out in chunks of this size."""
+NO_SEARCH = {400, 405, 406, 415, 501}
+"""Statuses of a server that does not search, or not in this way."""
 
 
 @dataclass(frozen=True)
-class DicomWebPeer:
+class DicomWebPeer(WebSession):
     """A DICOMweb origin server."""
 
-    name: str
-    url: str
-    """The root under which `/studies` lies."""
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    """Bearer token; goes before user and password."""
     search: bool = True
-    """Confirm each object by QIDO-RS (PS3.18 10.6)."""
-    connect_s: float = 10
-    answer_s: float = 60
-    """Time between two bytes of the answer."""
+    """Confirm each object by QIDO-RS."""
+    moved: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Where a redirect leads: the root in use at the moment, under the key "root"."""
 
     def send(self, path: Path) -> str:
-        """Store one object; it counts as stored only if the answer names no failure."""
-        with self.errors_told():
-            answer = self.client().store_instances([dcmread(path)])
-        if failed := self._failed(answer):
-            raise failed
+        """Store one object.
+
+        An answer that reveals nothing of the object counts as success: `confirm` looks for it.
+        """
+        wanted, content = read_reference(path), path.read_bytes()
+        answer = self._store(content)
+        seen = read_answer(answer, wanted.instance_uid)
+        match seen.stored:
+            case Stored.NO:
+                raise error_for_status(self.name, seen.reason)
+            case Stored.ALREADY:
+                self._require_present(wanted, seen.reason)
+            case Stored.UNKNOWN:
+                if not answer.ok:
+                    raise self.failure(answer, len(content))
+                if is_page(answer) and not self.search:
+                    raise self.unreadable()
+            case Stored.CHANGED:
+                return f"warning 0x{seen.reason:04X}: some values were replaced"
         return ""
 
     def confirm(self, path: Path) -> Confirmation:
-        """Ask by QIDO-RS whether the server lists an object that it took."""
+        """Return once a search by QIDO-RS lists the object."""
         if not self.search:
             return Confirmation.WORD
         wanted = read_reference(path)
-        if wanted.instance_uid not in self._listed(wanted):
+        if not self._lists(wanted):
             raise NotFoundYet(f"a search in {self.name} does not show {wanted.instance_uid}")
         return Confirmation.LISTED
 
     def echo(self) -> None:
         """Return if the server answers a search as a DICOMweb server would."""
-        with self.errors_told():
-            answer = self._session().get(
-                f"{self.url.rstrip('/')}/studies",
-                params={"limit": "1"},
-                timeout=(self.connect_s, self.answer_s),
-            )
+        answer = self.get(f"{self.root}/studies", {"limit": "1"})
         if not answer.ok:
-            raise self._http_failure(answer)
-
-    def _listed(self, wanted: SopReference) -> set[str]:
-        """Return the SOP Instance UIDs that the server lists for one object."""
-        with self.errors_told():
-            found = self.client().search_for_instances(
-                wanted.study_uid,
-                wanted.series_uid,
-                search_filters={"SOPInstanceUID": wanted.instance_uid},
-            )
-        return {str(Dataset.from_json(match).get("SOPInstanceUID")) for match in found}
-
-    @contextmanager
-    def errors_told(self) -> Iterator[None]:
-        """Turn what `requests` raises into what it means for the job."""
-        try:
-            yield
-        except requests.exceptions.InvalidHeader:
-            raise PeerRefused(  # whose own message would show it
-                f"{self.name}: the password or token holds characters that no HTTP header may"
-            ) from None
-        except requests.RequestException as error:
-            if error.response is not None and not error.response.ok:
-                raise self._http_failure(error.response) from error
-            raise self._unreachable(error) from error
+            raise self.failure(answer)
+        self._uids(answer)
 
     def client(self) -> DICOMwebClient:
-        """Return a client of the server, with the credentials for it."""
+        """Return a client for searching and reading, with the credentials for the server."""
         client = DICOMwebClient(
-            self.url.rstrip("/"),
-            session=self._session(),
-            chunk_size=CHUNK_BYTES,
+            self.root,
+            session=self.open(),
             callback=_plain_content_type,
             timeout=(self.connect_s, self.answer_s),
         )
         client.set_http_retry_params(retry=False)  # the job pauses and tries again
         return client
 
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.headers["Accept"] = "application/dicom+json"
-        if self.token:
-            session.headers["Authorization"] = f"Bearer {self.token}"
-            session.trust_env = False  # or ~/.netrc takes the header's place
-        elif self.user:
-            session.auth = (self.user, self.password or "")
-        return session
+    def _store(self, content: bytes) -> requests.Response:
+        boundary = f"hepar-{uuid4().hex}"  # must not occur in the object (RFC 2046 5.1.1)
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        kind = f'multipart/related; type="application/dicom"; boundary="{boundary}"'
+        answer = self.post(f"{self.root}/studies", head + content + tail, kind)
+        self.moved["root"] = answer.url.partition("?")[0].removesuffix("/studies")
+        return answer
 
-    def _http_failure(self, answer: requests.Response) -> NodeError:
-        said = f"{self.name}: {self.url} answered {_meaning(answer.status_code)}"
-        if answer.status_code >= 500 or answer.status_code in TRY_LATER:
-            return PeerUnavailable(said)
-        if failed := self._failed(_dataset(answer)):
-            return failed
-        if answer.status_code in (401, 403):
-            return PeerRefused(f"{said}; check user, password or token")
-        return PeerRefused(f"{said}; check the address: /studies is added to it")
+    def _require_present(self, wanted: SopReference, reason: int) -> None:
+        """Look for an object that the server refused as a duplicate, if `confirm` will not.
 
-    def _failed(self, answer: Dataset) -> NodeError | None:
-        """Return the error of the first instance that the answer says was not stored."""
-        for item in answer.get("FailedSOPSequence", []):
-            return error_for_status(self.name, int(item.get("FailureReason", 0)))
-        return None
-
-    def _unreachable(self, error: Exception) -> PeerUnavailable:
-        return PeerUnavailable(
-            f"{self.name}: {self.url} gave no answer that can be read: {error}; check that it runs,"
-            " and the address"
+        Raises:
+            PeerRefused: a conflict without a reason, and the object is not there.
+        """
+        if self.search or reason in ALREADY_THERE or self._lists(wanted):
+            return
+        raise PeerRefused(
+            f"{self.name}: {self.url} answered 409 Conflict, and a search does not show"
+            f" {wanted.instance_uid}; see the server's log"
         )
 
+    def _lists(self, wanted: SopReference) -> bool:
+        """Return whether the server lists the object, also where a redirect led.
 
-def _meaning(status: int) -> str:
-    """Return a status as RFC 9110 calls it; what the server itself writes there is not repeated."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+        Each answer is compared: a server may ignore the filter and list the whole series.
+        """
+        roots = dict.fromkeys([self.root, self.moved.get("root", self.root)])
+        return any(wanted.instance_uid in self._search(root, wanted) for root in roots)
 
+    def _search(self, root: str, wanted: SopReference) -> set[str]:
+        path = f"{root}/studies/{wanted.study_uid}/series/{wanted.series_uid}/instances"
+        answer = self.get(path, {"SOPInstanceUID": wanted.instance_uid})
+        if answer.status_code == 404:  # no such study or series, until it is indexed
+            return set()
+        if answer.status_code in NO_SEARCH:
+            raise ServiceRefused(
+                f"{self.name}: {self.url} answered a search with {status_phrase(answer.status_code)};"
+                ' allow it there, or set its confirm to "none"'
+            )
+        if not answer.ok:
+            raise self.failure(answer)
+        return self._uids(answer)
 
-def _dataset(answer: requests.Response) -> Dataset:
-    try:
-        return Dataset.from_json(answer.json())
-    except (ValueError, TypeError, KeyError):  # a page for people, not a data set
-        return Dataset()
+    def _uids(self, answer: requests.Response) -> set[str]:
+        try:
+            return instance_uids(answer)
+        except ValueError as error:
+            raise self.unreadable() from error
 
 
 def _plain_content_type(answer: requests.Response, *_: object, **__: object) -> requests.Response:
-    """Take "; charset=utf-8" off: the client would pass over the failures in such an answer."""
+    """Remove "; charset=utf-8": dicomweb-client would ignore the content of such an answer."""
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "multipart/related":  # whose parameter is the boundary
         answer.headers["Content-Type"] = kind

@@ -8,6 +8,7 @@ from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.net.commitments import Commitments
+from dicom_node.net.tls import TlsFiles
 
 
 def to_peer(
@@ -23,6 +24,9 @@ def to_peer(
         settings: the table.
         calling_ae_title: AE title of this node.
         commitments: the storage commitment reports that the receiver collects.
+
+    Raises:
+        BadConfiguration: a certificate cannot be used.
     """
     if isinstance(settings, FolderSettings):
         return FolderPeer(name, settings.folder)
@@ -34,6 +38,8 @@ def to_peer(
         user=settings.user,
         password=_revealed(settings.password),
         token=_revealed(settings.token),
+        token_file=settings.token_file,
+        tls=_checked(settings.tls_files),
         search=settings.confirm == "qidors",
     )
 
@@ -51,9 +57,17 @@ def to_store_peer(
         settings.host,
         settings.port,
         calling_ae_title,
+        tls=_checked(settings.tls_files).context() if settings.tls else None,
         means=settings.confirm,
         commitments=commitments or Commitments(),
     )
+
+
+def _checked(files: TlsFiles) -> TlsFiles:
+    """Return the files if they can be used; a node should not start without its certificates."""
+    if files.ca_file or files.cert_file:
+        files.context()
+    return files
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -75,7 +75,7 @@ class DicomWebSource:
         """
         seen: set[str] = set()
         while True:
-            with self.server.errors_told():
+            with self.server.translated_errors():
                 page = [Dataset.from_json(each) for each in ask(len(seen))]
             new = {str(each[keyword].value): each for each in page}
             new = {uid: each for uid, each in new.items() if uid not in seen}
@@ -85,7 +85,7 @@ class DicomWebSource:
             yield from new.values()
 
     def _instances(self, series: FoundSeries) -> Iterator[Dataset]:
-        with self.server.errors_told():
+        with self.server.translated_errors():
             yield from self.server.client().iter_series(
                 series.study_uid, series.series_uid, media_types=AS_IT_IS
             )
