@@ -9,11 +9,11 @@ from pynetdicom.presentation import PresentationContext
 from dicom_node.conformance.examples import Example
 from dicom_node.conformance.markdown import code, table
 from dicom_node.deliver.c_store_scu import UNCOMPRESSED
-from dicom_node.deliver.storage_commitment import DUPLICATE_TRANSACTION, REASONS
+from dicom_node.deliver.storage_commitment import CLASS_CONFLICT, DUPLICATE_TRANSACTION, REASONS
 from dicom_node.deliver.storage_commitment import SOP_CLASS_NOT_SUPPORTED as NOT_COMMITTED_TO
 from dicom_node.errors import StoreStatus
 from dicom_node.net.commitments import ReportStatus
-from dicom_node.net.status import MEANINGS, TRANSIENT
+from dicom_node.net.status import DUPLICATE_INSTANCE, MEANINGS, TRANSIENT
 from dicom_node.receive.scp import receiver
 from dicom_node.results.objects import ObjectKind
 from dicom_node.retrieve.dimse import IMAGES
@@ -117,6 +117,8 @@ def _others() -> Iterator[tuple[str, ...]]:
 def store_status_table() -> str:
     """Return what the answers to a delivery mean for it."""
     rows = [("0000, 0001, 0107, 0116, Bxxx", "success or warning", "stored; to be confirmed")]
+    rows.append((f"{DUPLICATE_INSTANCE:04X}", "duplicate", "to be confirmed"))
+    rows.append(("A77x", "a reason of its own (dcm4chee)", "the delivery fails"))
     for status, meaning in sorted(MEANINGS.items()):
         then = "tried again, with growing pauses" if status in TRANSIENT else "the delivery fails"
         rows.append((_pattern(status), meaning, then))
@@ -128,6 +130,7 @@ def commitment_table() -> str:
     """Return what the reasons in a report of storage commitment lead to."""
     special = {NOT_COMMITTED_TO: "another means, or the delivery fails"}
     special[DUPLICATE_TRANSACTION] = "asked for again"
+    special[CLASS_CONFLICT] = "the delivery fails"
     rows = [
         (f"{reason:04X}", meaning, special.get(reason, "the object is sent again"))
         for reason, meaning in sorted(REASONS.items())

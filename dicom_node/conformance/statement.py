@@ -12,10 +12,11 @@ from dicom_node.conformance.configuration import configuration_table
 from dicom_node.conformance.content import content_table
 from dicom_node.conformance.examples import Example, examples
 from dicom_node.conformance.notes import notes_on
+from dicom_node.deliver.attempts import CREDENTIAL_TRIES, MAX_COPIES, SEARCH_S
 from dicom_node.deliver.c_store_scu import SLOWEST_BYTES_PER_S
 from dicom_node.deliver.confirmation import REPORT_S
-from dicom_node.deliver.dicomweb import TRY_LATER
 from dicom_node.deliver.storage_commitment import SAME_ASSOCIATION_S
+from dicom_node.deliver.web_session import TRY_LATER
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.receive.scp import Limits, receiver
@@ -46,6 +47,9 @@ def _words() -> dict[str, str]:
         "report_s": REPORT_S,
         "slowest_kb": SLOWEST_BYTES_PER_S / 1000,
         "bring_s": BRING_S,
+        "search_s": SEARCH_S,
+        "max_copies": MAX_COPIES,
+        "credential_tries": CREDENTIAL_TRIES,
     }
     return {
         **{key: f"{number:g}" for key, number in numbers.items()},

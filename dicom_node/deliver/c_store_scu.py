@@ -1,4 +1,4 @@
-"""A DICOM node that takes objects by C-STORE."""
+"""A Storage SCP as a peer: stored by C-STORE, confirmed as `confirm` says."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity, Context, accepted
 from dicom_node.net.commitments import Commitments
-from dicom_node.net.status import error_for_status, is_stored
+from dicom_node.net.status import COERCED, DUPLICATE_INSTANCE, error_for_status, is_stored
 from dicom_node.sop_classes import VERIFICATION
 
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-"""Every node takes the second (PS3.5 10.1); what is in the first can be told in it."""
+"""Every node accepts the second (PS3.5 10.1); what is in the first can be written in it."""
 
 SLOWEST_BYTES_PER_S = 50_000
-"""What a link must carry; pynetdicom counts the time for the answer from before the first byte."""
+"""Slowest link that is waited for; pynetdicom times the answer from the first byte sent."""
 
 
 def _ignore(_: int) -> None:
@@ -35,21 +35,21 @@ class StorePeer(ApplicationEntity):
     """A Storage SCP."""
 
     means: ConfirmBy = ConfirmBy.AUTO
-    """How it confirms what it took."""
+    """How it confirms objects."""
     commitments: Commitments = field(default_factory=Commitments, repr=False, compare=False)
-    """Where its reports arrive; shared with the receiver, as they may come on a new association."""
+    """Shared with the receiver: a report may come on an association of its own."""
 
     def send(self, path: Path) -> str:
-        """Store one object, in the other value representation where the peer takes only that."""
+        """Store one object, in the other value representation where the peer accepts only that."""
         sop_class, syntax = _context(path)
         syntaxes = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
-            self._store(association, path)
-        return ""
+            status = self._store(association, path)
+        return "warning 0xB000: some values were replaced" if status == COERCED else ""
 
     def confirm(self, path: Path) -> Confirmation:
-        """Ask whether the peer keeps an object that it took."""
+        """Ask whether the peer keeps an object that it accepted."""
         return confirm_by(self.means, self, read_reference(path), self.commitments)
 
     def send_many(self, paths: Sequence[Path], progress: Callable[[int], None] = _ignore) -> None:
@@ -84,21 +84,28 @@ class StorePeer(ApplicationEntity):
         if missing := set(contexts) - accepted(association):
             raise self.unaccepted(missing)
 
-    def _store(self, association: Association, path: Path) -> None:
+    def _store(self, association: Association, path: Path) -> int:
+        """Return the status of an object that the peer stored, or had already."""
         as_it_is = _context(path) in accepted(association)
         association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
-            status = association.send_c_store(path if as_it_is else dcmread(path))
+            answer = association.send_c_store(path if as_it_is else dcmread(path))
         except RuntimeError as error:  # the peer aborted since the object before
             raise self.silent(association) from error
-        self._check(association, status)
+        return self._check(association, answer)
 
-    def _check(self, association: Association, status: Dataset) -> None:
-        """Raise unless `status`, a group of command elements, says that all is well."""
-        if "Status" not in status:  # pynetdicom's way to say timeout or abort
+    def _check(self, association: Association, answer: Dataset) -> int:
+        """Return the status in an answer, a group of command elements.
+
+        Raises:
+            PeerUnavailable, PeerRefused: it is a failure, or there is none.
+        """
+        if "Status" not in answer:  # pynetdicom's sign of a timeout or an abort
             raise self.silent(association)
-        if not is_stored(status.Status):
-            raise error_for_status(self.name, status.Status)
+        status = int(answer.Status)
+        if not is_stored(status) and status != DUPLICATE_INSTANCE:
+            raise error_for_status(self.name, status, str(answer.get("ErrorComment", "")))
+        return status
 
 
 def _context(path: Path) -> Context:

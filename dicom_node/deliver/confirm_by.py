@@ -1,13 +1,13 @@
-"""What a C-STORE peer is asked for, before a result counts as delivered."""
+"""Ways of a C-STORE peer to confirm an object before its delivery counts."""
 
 from enum import StrEnum
 
 
 class ConfirmBy(StrEnum):
-    """How it is to confirm that it keeps what it took."""
+    """How a peer is to confirm that it keeps an object."""
 
     AUTO = "auto"
-    """Storage commitment, else a search; one that does neither is taken at its word."""
+    """Storage commitment, else a query; a peer that refuses both is accepted, not verified."""
     COMMITMENT = "commitment"
     FIND = "find"
     NONE = "none"

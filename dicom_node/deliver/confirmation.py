@@ -1,4 +1,4 @@
-"""How a peer confirms that it keeps what it took: a C-STORE alone promises nothing (PS3.4 J.1)."""
+"""Confirmation that a peer keeps an object: a C-STORE alone promises nothing (PS3.4 J.1)."""
 
 import logging
 from enum import StrEnum
@@ -8,7 +8,7 @@ from pydicom import Dataset
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.deliver.storage_commitment import require_committed
-from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.errors import NotFoundYet, PeerUnavailable, ServiceRefused
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.c_find_scu import find
 from dicom_node.net.commitments import Commitments
@@ -26,7 +26,8 @@ class Confirmation(StrEnum):
     COMMITTED = "storage commitment"
     FOUND = "C-FIND"
     LISTED = "QIDO-RS"
-    WORD = "its word alone"
+    WORD = "accepted, not verified"
+    """The peer offers no way to verify it, or the configuration asks for none."""
 
 
 def confirm_by(
@@ -35,9 +36,9 @@ def confirm_by(
     """Return how the peer confirmed that it keeps an object.
 
     Raises:
-        NotKept: it says that it does not; to be sent again.
-        PeerUnavailable: no word of it yet; to be asked again.
-        PeerRefused: it will not tell.
+        NotKept: it reports that it does not, or a query does not show it.
+        PeerUnavailable: no answer yet; ask again.
+        PeerRefused: it will never answer that.
     """
     match means:
         case ConfirmBy.COMMITMENT:
@@ -47,40 +48,45 @@ def confirm_by(
             require_found(peer, wanted)
             return Confirmation.FOUND
         case ConfirmBy.AUTO:
-            return _confirm_somehow(peer, wanted, commitments)
+            return _confirm_by_either(peer, wanted, commitments)
         case ConfirmBy.NONE:
             return Confirmation.WORD
 
 
-def _confirm_somehow(
+def _confirm_by_either(
     peer: ApplicationEntity, wanted: SopReference, commitments: Commitments
 ) -> Confirmation:
-    promised: PeerUnavailable | None = None
+    """Ask for storage commitment, else by a query; only a peer that refuses both is not verified.
+
+    An abort, a timeout or a failure of the moment is no refusal: a restarting archive that lost
+    the object would count as having it.
+    """
+    due: PeerUnavailable | None = None
     try:
         return confirm_by(ConfirmBy.COMMITMENT, peer, wanted, commitments)
-    except (PeerRefused, PeerSilent):  # it has no storage commitment, or not for us
+    except ServiceRefused:
         pass
     except PeerUnavailable as error:  # it may yet report
-        promised = error
+        due = error
     try:
         return confirm_by(ConfirmBy.FIND, peer, wanted, commitments)
-    except (PeerRefused, PeerSilent):
-        if promised:
-            raise promised from None
-        logger.warning(
-            "it offers neither storage commitment nor a search to %s, so it is taken at its word",
-            peer.calling_ae_title,
-            extra={"action": "confirm", "peer": peer.name},
-        )
-        return Confirmation.WORD
+    except ServiceRefused:
+        if due:
+            raise due from None
+    logger.warning(
+        "accepted, not verified: the peer refuses %s both storage commitment and queries",
+        peer.calling_ae_title,
+        extra={"action": "confirm", "peer": peer.name},
+    )
+    return Confirmation.WORD
 
 
 def require_found(peer: ApplicationEntity, wanted: SopReference) -> None:
     """Return if a query shows the object.
 
     Raises:
-        NotKept: it does not.
-        PeerUnavailable, PeerRefused: as `find` would.
+        NotFoundYet: it does not; the archive may index late.
+        PeerUnavailable, ServiceRefused: as `find` would.
     """
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "IMAGE"
@@ -89,4 +95,4 @@ def require_found(peer: ApplicationEntity, wanted: SopReference) -> None:
     identifier.SOPInstanceUID = wanted.instance_uid
     found = {str(match.get("SOPInstanceUID")) for match in find(peer, identifier)}
     if wanted.instance_uid not in found:
-        raise NotKept(f"a search in {peer.name} does not show {wanted.instance_uid}")
+        raise NotFoundYet(f"a search in {peer.name} does not show {wanted.instance_uid}")

@@ -43,7 +43,7 @@ class DicomWebPeer(WebSession):
         seen = read_answer(answer, wanted.instance_uid)
         match seen.stored:
             case Stored.NO:
-                raise error_for_status(self.name, seen.reason)
+                raise error_for_status(self.name, seen.reason, seen.comment)
             case Stored.ALREADY:
                 self._require_present(wanted, seen.reason)
             case Stored.UNKNOWN:
@@ -118,8 +118,9 @@ class DicomWebPeer(WebSession):
         if answer.status_code == 404:  # no such study or series, until it is indexed
             return set()
         if answer.status_code in NO_SEARCH:
+            status = status_phrase(answer.status_code)
             raise ServiceRefused(
-                f"{self.name}: {self.url} answered a search with {status_phrase(answer.status_code)};"
+                f"{self.name}: {self.url} answered a search with {status};"
                 ' allow it there, or set its confirm to "none"'
             )
         if not answer.ok:

@@ -1,10 +1,16 @@
-"""Asking a peer to commit itself to an object (Storage Commitment Push Model, PS3.4 J.3)."""
+"""Requests for storage commitment (Storage Commitment Push Model, PS3.4 J.3)."""
 
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.deliver.sop_reference import SopReference
-from dicom_node.errors import NotKept, PeerRefused, PeerUnavailable
+from dicom_node.errors import (
+    NodeError,
+    NotKept,
+    PeerRefused,
+    PeerUnavailable,
+    ServiceRefused,
+)
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.commitments import (
     COMMITTED,
@@ -20,16 +26,20 @@ REQUEST = 1
 SAME_ASSOCIATION_S = 5.0
 """How long the association stays open for the report; some peers call back only after its end."""
 
-SOP_CLASS_NOT_SUPPORTED, DUPLICATE_TRANSACTION = 0x0122, 0x0131
+CLASS_CONFLICT, SOP_CLASS_NOT_SUPPORTED, DUPLICATE_TRANSACTION = 0x0119, 0x0122, 0x0131
 REASONS = {
     0x0110: "processing failure",
     0x0112: "no such object",
-    0x0119: "another SOP class",
+    CLASS_CONFLICT: "it has an object of another SOP class under this UID",
     SOP_CLASS_NOT_SUPPORTED: "it does not commit itself to this SOP class",
     DUPLICATE_TRANSACTION: "duplicate transaction",
     0x0213: "resource limitation",
 }
 """Failure reasons of a report (PS3.3 C.14.1.1)."""
+
+OF_THE_MOMENT = {0x0110, 0x0213}
+"""Answers to a request (PS3.7 10.1.4.1.10) that do not mean that the service is not offered:
+processing failure, resource limitation."""
 
 
 def require_committed(
@@ -39,8 +49,10 @@ def require_committed(
 
     Raises:
         NotKept: it reported that it does not.
-        PeerUnavailable: no report came within `report_s`; one that comes later is not lost.
-        PeerRefused: it does not offer storage commitment, or not for this.
+        PeerUnavailable: no report came within `report_s` (one that comes later is not lost), or
+            the peer did not answer.
+        ServiceRefused: it does not offer storage commitment, or not for this SOP class.
+        PeerRefused: it has another object under this UID; no second copy would change that.
     """
     question = CommitmentRequest(peer.name, wanted.instance_uid)
     reason = commitments.answer(question, 0)
@@ -52,7 +64,12 @@ def require_committed(
             f" {peer.ae_title} knows the address of {peer.calling_ae_title}"
         )
     if reason == SOP_CLASS_NOT_SUPPORTED:
-        raise PeerRefused(f"{peer.name}: {REASONS[reason]}; set its confirm to another way")
+        raise ServiceRefused(f"{peer.name}: {REASONS[reason]}; set its confirm to another way")
+    if reason == CLASS_CONFLICT:
+        raise PeerRefused(
+            f"{peer.name} does not keep {wanted.instance_uid}: 0x{reason:04X} ({REASONS[reason]});"
+            " remove that object there, then retry"
+        )
     if reason != COMMITTED:
         why = REASONS.get(reason, "a failure")
         raise NotKept(f"{peer.name} does not keep {wanted.instance_uid}: 0x{reason:04X} ({why})")
@@ -75,15 +92,20 @@ def _ask(
         if "Status" not in status:
             raise peer.silent(association)
         if status.Status != 0x0000:
-            raise PeerRefused(
-                f"{peer.name} answered the request for storage commitment with"
-                f" 0x{status.Status:04X}; set its confirm to another way"
-            )
+            raise _refusal(peer, status.Status)
         reason = commitments.answer(question, min(SAME_ASSOCIATION_S, report_s))
         report.wait_until_answered(peer.answer_s)
     if reason is None:
         reason = commitments.answer(question, max(report_s - SAME_ASSOCIATION_S, 0))
     return reason
+
+
+def _refusal(peer: ApplicationEntity, status: int) -> NodeError:
+    message = (
+        f"{peer.name} answered the request for storage commitment with 0x{status:04X}; set its"
+        " confirm to another way"
+    )
+    return PeerUnavailable(message) if status in OF_THE_MOMENT else ServiceRefused(message)
 
 
 def _request(transaction: str, wanted: SopReference) -> Dataset:

@@ -10,14 +10,14 @@ from typing import Any
 
 import requests
 
+from dicom_node.net.status import COERCED, DUPLICATE_INSTANCE
+
 FAILED_SEQUENCE, REFERENCED_SEQUENCE = "00081198", "00081199"
 INSTANCE_UID, FAILURE_REASON, WARNING_REASON = "00081155", "00081197", "00081196"
+ERROR_COMMENT = "00000902"
 
-COERCED = 0xB000
-"""Warning of a server that stored other values than it was sent (PS3.18 I.2.2)."""
-
-ALREADY_THERE = {0x0111, 0xB00E}
-"""Duplicate SOP Instance (PS3.7 C.5.7), and 45070, which Microsoft's server answers instead."""
+ALREADY_THERE = {DUPLICATE_INSTANCE, 0xB00E}
+"""Duplicate SOP Instance, and 45070, which Microsoft's server answers instead."""
 
 CONFLICT_REASONS = {*ALREADY_THERE, 0x0110}
 """Reasons of a 409 that may mean the same: Google answers 272, a processing failure."""
@@ -44,6 +44,8 @@ class StoreAnswer:
     stored: Stored
     reason: int = 0
     """Failure Reason (0008,1197) or Warning Reason (0008,1196); 0 if there is none."""
+    comment: str = ""
+    """Error Comment (0000,0902), which dcm4chee adds."""
 
 
 def read_answer(answer: requests.Response, instance_uid: str) -> StoreAnswer:
@@ -55,7 +57,7 @@ def read_answer(answer: requests.Response, instance_uid: str) -> StoreAnswer:
         if reason in (CONFLICT_REASONS if conflict else ALREADY_THERE):
             return StoreAnswer(Stored.ALREADY, reason)
         if reason:
-            return StoreAnswer(Stored.NO, reason)
+            return StoreAnswer(Stored.NO, reason, str(_first(item, ERROR_COMMENT) or ""))
     for item in _items(data_sets, REFERENCED_SEQUENCE, instance_uid):
         reason = _number(item, WARNING_REASON)
         return StoreAnswer(Stored.CHANGED if reason == COERCED else Stored.YES, reason)

@@ -1,5 +1,6 @@
-"""HTTP to a DICOMweb server: credentials, TLS, redirects, and errors in an administrator's words."""
+"""HTTP to a DICOMweb server: credentials, TLS, redirects, and errors in plain words."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import check_header_validity
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from dicom_node.errors import BadCredentials, NodeError, PeerRefused, PeerUnavailable
-from dicom_node.net.tls import TlsFiles, speaks_tls
+from dicom_node.net.tls import TlsFiles, speaks_tls, tls_reason
 
 TRY_LATER = {408, 425, 429}
 """Client errors of the moment, not of the request; every server error is too."""
@@ -24,6 +26,8 @@ UNAUTHORISED = {401, 403, 407}
 
 MOVED = {301, 302, 307, 308}
 MOST_REDIRECTS = 5
+
+SYSTEM_TRUST = TlsFiles()
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class WebSession:
     """Bearer token; goes before user and password."""
     token_file: Path | None = None
     """File of a bearer token that something else renews; read for every request."""
-    tls: TlsFiles = TlsFiles()
+    tls: TlsFiles = SYSTEM_TRUST
     connect_s: float = 10
     answer_s: float = 60
     """Time between two bytes of the answer."""
@@ -200,7 +204,9 @@ class _BearerAuth(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        header = f"Bearer {self._token}"
+        check_header_validity(("Authorization", header))  # which requests does before it asks us
+        request.headers["Authorization"] = header
         return request
 
 
@@ -248,15 +254,8 @@ def _retry_after(answer: requests.Response) -> float:
 
 
 def _tls_reason(error: BaseException) -> str:
-    for each in _causes(error):
-        if message := getattr(each, "verify_message", ""):
-            return (
-                f"its certificate is not trusted ({message}); name the certificate authority in"
-                " ca_file"
-            )
-        if "CERTIFICATE_REQUIRED" in str(each) or "HANDSHAKE_FAILURE" in str(each):
-            return "it ended the TLS handshake; it may want a client certificate: set cert_file"
-    return "no TLS connection; check that the server expects https at this port"
+    found = [each for each in _causes(error) if isinstance(each, ssl.SSLError)]
+    return tls_reason(found[-1] if found else error)
 
 
 def _system_reason(error: BaseException) -> str:

@@ -12,11 +12,12 @@ from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 
-from dicom_node.errors import PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.errors import PeerSilent, PeerUnavailable, ServiceRefused
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.net.shutdown import SETTLE_S, close_connection
+from dicom_node.net.tls import handshake_failure, speaks_tls
 
 Context = tuple[UID, UID]
 """SOP class and transfer syntax."""
@@ -57,7 +58,7 @@ class ApplicationEntity:
 
         Raises:
             PeerUnavailable: nothing answers at the address, or the peer is busy.
-            PeerRefused: the peer rejects this AE title, or accepts none of the contexts.
+            ServiceRefused: the peer rejects this AE title, or accepts none of the contexts.
         """
         configure_pynetdicom()
         entity = AE(self.calling_ae_title)
@@ -89,10 +90,10 @@ class ApplicationEntity:
                 _release(association)
             close_connection(association)  # also where the thread that should have done so has died
 
-    def unaccepted(self, contexts: Collection[Context]) -> PeerRefused:
+    def unaccepted(self, contexts: Collection[Context]) -> ServiceRefused:
         """Return the error of a peer that does not accept these contexts."""
         wanted = ", ".join(f"{kind.name} as {syntax.name}" for kind, syntax in sorted(contexts))
-        return PeerRefused(
+        return ServiceRefused(
             f"{self.name}: {self.ae_title} at {self.host}:{self.port} does not accept {wanted};"
             " allow it there"
         )
@@ -114,10 +115,19 @@ class ApplicationEntity:
             raise self.unaccepted(set(asked))
         raise PeerUnavailable(
             f"{self.name}: no association with {self.ae_title} at {self.host}:{self.port};"
-            " check that it runs, and the address"
+            f" {self._advice()}"
         )
 
-    def _rejection(self, answer: A_ASSOCIATE) -> PeerUnavailable | PeerRefused:
+    def _advice(self) -> str:
+        """Return a remedy for a peer that does not answer an association request."""
+        if self.tls:
+            reason = handshake_failure(self.host, self.port, self.tls)
+            return reason or "check that it runs, and the address"
+        if speaks_tls(self.host, self.port):
+            return "it expects TLS: set tls = true"
+        return "check that it runs, and the address"
+
+    def _rejection(self, answer: A_ASSOCIATE) -> PeerUnavailable | ServiceRefused:
         """Return the error for a full peer, or for one that rejects us (PS3.8 table 9-21)."""
         message = (
             f"{self.name}: {self.ae_title} at {self.host}:{self.port} rejected the association of"
@@ -125,7 +135,7 @@ class ApplicationEntity:
         )
         if answer.result == TRANSIENT_REJECTION:
             return PeerUnavailable(message)
-        return PeerRefused(f"{message}; register both AE titles in the peer")
+        return ServiceRefused(f"{message}; register both AE titles in the peer")
 
 
 def _release(association: Association) -> None:

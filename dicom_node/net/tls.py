@@ -38,10 +38,11 @@ class TlsFiles:
             if self.cert_file:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except OSError as error:  # ssl.SSLError is one
-            files = ", ".join(str(each) for each in (self.ca_file, self.cert_file, self.key_file) if each)
+            files = filter(None, (self.ca_file, self.cert_file, self.key_file))
+            named, reason = ", ".join(map(str, files)), error.strerror or str(error)
             raise BadConfiguration(
-                f"cannot use the certificates {files}: {error.strerror or error}; name readable PEM"
-                " files in ca_file, cert_file and key_file"
+                f"cannot use the certificates {named}: {reason}; name readable PEM files"
+                " in ca_file, cert_file and key_file"
             ) from error
         return context
 
@@ -63,3 +64,43 @@ def speaks_tls(host: str, port: int) -> bool:
         return "ALERT" in (error.reason or "")
     except (OSError, ValueError):
         return False
+
+
+def handshake_failure(host: str, port: int, context: ssl.SSLContext) -> str:
+    """Return why a TLS handshake with this context fails, with a remedy; empty if it does not.
+
+    pynetdicom only logs the reason, so the handshake is made once more without it.
+    """
+    try:
+        with socket.create_connection((host, port), PROBE_S) as plain:
+            plain.settimeout(PROBE_S)
+            with context.wrap_socket(plain, server_hostname=host) as encrypted:
+                return _alert(encrypted)
+    except ssl.SSLError as error:
+        return tls_reason(error)
+    except (OSError, ValueError):
+        return ""
+
+
+def tls_reason(error: BaseException) -> str:
+    """Return a TLS error in an administrator's words, with a remedy."""
+    if message := getattr(error, "verify_message", ""):
+        return (
+            f"its certificate is not trusted ({message}); name the certificate authority in"
+            " ca_file, or a host that the certificate is issued for"
+        )
+    if "CERTIFICATE_REQUIRED" in str(error) or "HANDSHAKE_FAILURE" in str(error):
+        return "it ended the TLS handshake; it may demand a client certificate: set cert_file"
+    return "no TLS there; check the port, or do without TLS"
+
+
+def _alert(encrypted: ssl.SSLSocket) -> str:
+    """Return why the peer closes at once; with TLS 1.3 a refused client learns it at a read."""
+    encrypted.settimeout(PROBE_S / 10)
+    try:
+        encrypted.recv(1)
+    except ssl.SSLError as error:
+        return tls_reason(error)
+    except OSError:  # it waits for a request: all is well
+        return ""
+    return ""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -25,12 +26,15 @@ class Archive:
 
     report_to: tuple[str, int] | str | None = "same"
     """Where reports go: "same" association, an address, or nowhere."""
-    reason: int = 0x0000
-    """Failure reason of its reports; 0 commits."""
+    reason: int | None = 0x0000
+    """Failure reason of its reports; 0 commits, None: a failure without a reason."""
     action_status: int = 0x0000
     """Answer to a request for commitment."""
     find: str = "none"
-    """Whether a search "shows" the object, is "empty", "fails", or "breaks off"."""
+    """Whether a search "shows" the object, alone or "with others", shows only "others", is
+    "empty", "fails", "is denied", or "breaks off"."""
+    aborts_action: bool = False
+    """Whether it aborts when it is asked for commitment."""
     offers: tuple[str, ...] = (StorageCommitmentPushModel,)
     stored: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -63,6 +67,9 @@ class Archive:
     def commit(self, event):
         request = event.action_information
         self.requests.append(str(request.TransactionUID))
+        if self.aborts_action:
+            event.assoc.abort()
+            return 0x0110, None
         if self.action_status == 0x0000 and self.report_to is not None:
             threading.Thread(target=self.report, args=(event.assoc, request), daemon=True).start()
         return self.action_status, None
@@ -81,11 +88,12 @@ class Archive:
         called.release()
 
     def send_report(self, association, request):
-        report, kind = Dataset(), 2 if self.reason else 1
+        failed = self.reason != 0
+        report, kind = Dataset(), 2 if failed else 1
         report.TransactionUID = request.TransactionUID
         items = request.ReferencedSOPSequence
-        if self.reason:
-            for item in items:
+        if failed:
+            for item in items if self.reason else ():
                 item.FailureReason = self.reason
             report.FailedSOPSequence = items
         else:
@@ -101,7 +109,14 @@ class Archive:
             event.assoc.abort()
         elif self.find == "fails":
             yield 0xC001, None
-        elif self.find == "shows":
+        elif self.find == "is denied":
+            yield 0x0124, None
+        if self.find in ("others", "shows with others"):  # takes no notice of the UID
+            for number in (1, 2):
+                other = deepcopy(wanted)
+                other.SOPInstanceUID = f"2.25.{number}"
+                yield 0xFF00, other
+        if self.find in ("shows", "shows with others"):
             yield 0xFF00, wanted
 
 

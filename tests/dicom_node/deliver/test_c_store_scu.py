@@ -82,6 +82,10 @@ def test_a_peer_that_refuses_the_class_is_told_apart(archive, seg_file):
         (0xA700, PeerUnavailable, r"0xA700 \(out of resources\)"),
         (0xA7F1, PeerUnavailable, r"0xA7F1 \(out of resources\)"),
         (0x0110, PeerUnavailable, r"0x0110 \(processing failure\)"),
+        (0xA771, PeerRefused, r"0xA771 \(a reason of its own\)"),
+        (0xA779, PeerRefused, r"0xA779 \(a reason of its own\)"),
+        (0xA77F, PeerRefused, r"0xA77F \(a reason of its own\)"),
+        (0xA780, PeerUnavailable, r"0xA780 \(out of resources\)"),
         (0xA900, PeerRefused, r"0xA900 \(data set does not match SOP class\)"),
         (0xC123, PeerRefused, r"0xC123 \(cannot understand\)"),
         (0x0122, PeerRefused, r"0x0122 \(SOP class not supported\)"),
@@ -103,11 +107,25 @@ def test_what_a_peer_says_of_the_patient_is_not_repeated(archive, seg_file):
     assert "Musterfrau" not in str(caught.value)
 
 
+def test_what_a_peer_says_of_its_reason_is_repeated(archive, seg_file):
+    answer = Dataset()
+    answer.Status, answer.ErrorComment = 0xA771, "Subsequent occurrence of rejected object"
+    peer, _ = archive(status=answer)
+    with pytest.raises(PeerRefused, match=r'0xA771 .*"Subsequent occurrence of rejected object"'):
+        peer.send(seg_file)
+
+
 @pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
 def test_a_warning_means_stored(archive, seg_file, status):
     peer, box = archive(status=status)
-    peer.send(seg_file)
+    changed = peer.send(seg_file)
     assert len(box) == 1
+    assert bool(changed) == (status == 0xB000)  # coercion: perhaps under another UID
+
+
+def test_a_duplicate_counts_as_sent(archive, seg_file):
+    peer, _ = archive(status=0x0111)
+    assert peer.send(seg_file) == ""
 
 
 def test_nobody_there_is_unavailable(seg_file):

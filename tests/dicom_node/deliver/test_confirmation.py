@@ -9,7 +9,14 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.folder import FolderPeer
-from dicom_node.errors import NotKept, PeerRefused, PeerSilent, PeerUnavailable
+from dicom_node.errors import (
+    NotFoundYet,
+    NotKept,
+    PeerRefused,
+    PeerSilent,
+    PeerUnavailable,
+    ServiceRefused,
+)
 from dicom_node.net.commitments import (
     COMMITTED,
     CommitmentRequest,
@@ -148,13 +155,23 @@ def test_a_report_that_nobody_waits_for_is_answered_so(peer_of, receiver):
     ("archive", "says"),
     [
         (Archive(offers=()), "does not accept Storage Commitment Push Model"),
-        (Archive(action_status=0x0110), "0x0110; set its confirm to another way"),
+        (Archive(action_status=0x0124), "0x0124; set its confirm to another way"),
         (Archive(reason=0x0122), "does not commit itself to this SOP class; set its confirm"),
     ],
 )
 def test_an_archive_that_has_no_commitment_is_told_apart(peer_of, seg_file, archive, says):
-    with pytest.raises(PeerRefused, match=says):
+    with pytest.raises(ServiceRefused, match=says):
         peer_of(archive).confirm(seg_file)
+
+
+def test_an_object_of_another_class_under_this_uid_ends_the_delivery(peer_of, seg_file):
+    with pytest.raises(PeerRefused, match=r"0x0119 .*another SOP class .*remove that object"):
+        peer_of(Archive(reason=0x0119)).confirm(seg_file)
+
+
+def test_an_item_that_failed_without_a_reason_is_not_kept(peer_of, seg_file):
+    with pytest.raises(NotKept, match="does not keep"):
+        peer_of(Archive(reason=None)).confirm(seg_file)
 
 
 def test_a_search_that_shows_the_object_confirms(peer_of, seg_file):
@@ -165,8 +182,10 @@ def test_a_search_that_shows_the_object_confirms(peer_of, seg_file):
 @pytest.mark.parametrize(
     ("find", "error", "says"),
     [
-        ("empty", NotKept, "a search in pacs does not show"),
-        ("fails", PeerRefused, "answered a C-FIND with 0xC001; let HEPAR query it"),
+        ("empty", NotFoundYet, "a search in pacs does not show"),
+        ("others", NotFoundYet, "a search in pacs does not show"),
+        ("fails", PeerUnavailable, "answered a C-FIND with 0xC001; let HEPAR query it"),
+        ("is denied", ServiceRefused, "answered a C-FIND with 0x0124; let HEPAR query it"),
         ("breaks off", PeerSilent, "aborted"),
     ],
 )
@@ -183,12 +202,30 @@ def test_a_search_that_does_not_show_it_is_told_apart(peer_of, seg_file, find, e
         (Archive(offers=(FIND,), find="shows"), Confirmation.FOUND),
         (Archive(offers=(COMMIT, FIND), action_status=0x0110, find="shows"), Confirmation.FOUND),
         (Archive(offers=(COMMIT, FIND), report_to=None, find="shows"), Confirmation.FOUND),
+        (Archive(offers=(COMMIT, FIND), aborts_action=True, find="shows"), Confirmation.FOUND),
+        (Archive(offers=(FIND,), find="shows with others"), Confirmation.FOUND),
         (Archive(offers=()), Confirmation.WORD),
-        (Archive(offers=(FIND,), find="breaks off"), Confirmation.WORD),
+        (Archive(offers=(FIND,), find="is denied"), Confirmation.WORD),
+        (Archive(offers=(COMMIT,), action_status=0x0124), Confirmation.WORD),
     ],
 )
 def test_without_a_setting_the_archive_is_asked_for_what_it_has(peer_of, seg_file, archive, how):
     assert peer_of(archive, ConfirmBy.AUTO).confirm(seg_file) is how
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        Archive(offers=(FIND,), find="breaks off"),
+        Archive(offers=(FIND,), find="fails"),
+        Archive(offers=(COMMIT,), aborts_action=True),
+        Archive(offers=(COMMIT,), action_status=0x0213),
+        Archive(offers=(COMMIT, FIND), aborts_action=True, find="breaks off"),
+    ],
+)
+def test_without_a_setting_no_answer_is_never_taken_for_a_confirmation(peer_of, seg_file, archive):
+    with pytest.raises(PeerUnavailable):
+        peer_of(archive, ConfirmBy.AUTO).confirm(seg_file)
 
 
 def test_without_a_setting_a_report_that_is_due_is_waited_for(peer_of, seg_file):
