@@ -8,6 +8,7 @@ from pynetdicom.presentation import PresentationContext
 
 from dicom_node.conformance.examples import Example
 from dicom_node.conformance.markdown import code, table
+from dicom_node.decoding.decode import decodes
 from dicom_node.deliver.c_store_scu import UNCOMPRESSED
 from dicom_node.deliver.storage_commitment import CLASS_CONFLICT, DUPLICATE_TRANSACTION, REASONS
 from dicom_node.deliver.storage_commitment import SOP_CLASS_NOT_SUPPORTED as NOT_COMMITTED_TO
@@ -17,7 +18,6 @@ from dicom_node.net.status import DUPLICATE_INSTANCE, MEANINGS, TRANSIENT
 from dicom_node.receive.scp import receiver
 from dicom_node.results.objects import ObjectKind
 from dicom_node.retrieve.dimse import IMAGES
-from dicom_node.series.hounsfield import decodes
 from dicom_node.sop_classes import (
     LABEL_MAP_SEGMENTATION,
     STORAGE_COMMITMENT,

@@ -5,28 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from dicom_node.decoding.decode import decode_frame
+from dicom_node.decoding.rescale import rescale_of
+from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UnsupportedSeries
 from dicom_node.series.frames import Frame
 
 AIR_HU, HIGHEST_HU = -1024, 3071
 """What 12-bit CT can say. Padding (-2000, -3024) lies below and becomes air; only metal lies
 above. All of it is a whole number in int16, and float16 is exact up to 2048."""
-
-PLUGIN = "pylibjpeg"
-"""Decodes what is compressed, whatever else is installed."""
-
-
-def decodes(syntax: UID) -> bool:
-    """Tell whether pixels in a transfer syntax can be read here."""
-    if not syntax.is_encapsulated:
-        return True
-    try:
-        return PLUGIN in get_decoder(syntax).available_plugins
-    except NotImplementedError:
-        return False
 
 
 def hounsfield(frame: Frame) -> NDArray[np.int16]:
@@ -36,8 +25,10 @@ def hounsfield(frame: Frame) -> NDArray[np.int16]:
         UnsupportedSeries: the pixels are not there, not all there, or cannot be decoded.
     """
     stored = _stored(frame)
-    (slope,) = frame.numbers("RescaleSlope", 1) or (1.0,)
-    (intercept,) = frame.numbers("RescaleIntercept", 1) or (0.0,)
+    try:
+        slope, intercept = rescale_of(frame.header)
+    except BrokenStream as error:
+        raise UnsupportedSeries(f"{frame.name} cannot be read: {error}") from error
     bright = _bright_padding(frame, stored, slope, intercept)
     if slope == 1 and intercept.is_integer() and -(2**13) < intercept < HIGHEST_HU:
         hu = _shifted(stored, int(intercept))
@@ -92,11 +83,8 @@ def _stored(frame: Frame) -> NDArray[Any]:
             "send the instance with the one it is written in"
         )
     _require_pixels(frame, syntax)
-    plugin = PLUGIN if syntax.is_encapsulated else ""
     try:
-        array, _ = get_decoder(syntax).as_array(
-            instance, raw=True, index=frame.number - 1, decoding_plugin=plugin
-        )
+        return decode_frame(instance, frame.number - 1, syntax)
     except NotImplementedError as error:
         raise UnsupportedSeries(
             f"pixels of {frame.name} are in {syntax.name!r}, which cannot be decoded here; "
@@ -106,7 +94,6 @@ def _stored(frame: Frame) -> NDArray[Any]:
         raise UnsupportedSeries(
             f"pixels of {frame.name} cannot be decoded: {error}; send the instance again"
         ) from error
-    return array
 
 
 def _require_pixels(frame: Frame, syntax: UID) -> None:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.decoding.bounds import require_bounded_volume
+from dicom_node.decoding.deflate import require_bounded_inflation
+from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UNREADABLE, UnsupportedSeries
 from dicom_node.series.classify import Handling, classify_frames
 from dicom_node.series.frame_of_reference import (
@@ -60,6 +63,10 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
             they form and the residual in mm), or their pixels cannot be read.
     """
     grid = _grid(instances)
+    try:
+        require_bounded_volume(grid.geometry.shape, grid.geometry.affine)
+    except BrokenStream as error:
+        raise UnsupportedSeries(str(error)) from error
     hu = np.empty(grid.geometry.shape, np.int16)
     for plane, frame in zip(hu, grid.frames, strict=True):
         with _pixels_at_hand(frame.instance):
@@ -174,6 +181,7 @@ def _read_header(path: Path) -> Dataset:
 
 def _read(path: Path, **options: Any) -> Dataset:
     try:
+        require_bounded_inflation(path)
         return dcmread(path, **options)
     except (InvalidDicomError, *UNREADABLE) as error:
         raise UnsupportedSeries(

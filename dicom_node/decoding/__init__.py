@@ -1,0 +1,1 @@
+"""Checks of compressed pixel data before and while it is decoded, and the process that decodes."""
