@@ -17,7 +17,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from dicom_node.errors import BadCredentials, NodeError, PeerRefused, PeerUnavailable
-from dicom_node.net.tls import TlsFiles, speaks_tls, tls_reason
+from dicom_node.net.tls import TlsFiles, handshake_failure, speaks_tls, tls_reason
 
 TRY_LATER = {408, 425, 429}
 """Client errors of the moment, not of the request; every server error is too."""
@@ -178,8 +178,8 @@ class WebSession:
         where = f"{self.name}: {self.url}"
         if isinstance(error, requests.exceptions.JSONDecodeError):
             return self.unreadable()
-        if isinstance(error, requests.exceptions.SSLError):
-            return PeerUnavailable(f"{where}: {_tls_reason(error)}")
+        if reason := self._tls_failure(error):
+            return PeerUnavailable(f"{where}: {reason}")
         if hint := self._needs_tls():
             return PeerUnavailable(f"{where} gave no answer: {hint}")
         if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -189,6 +189,18 @@ class WebSession:
         else:
             reason = _system_reason(error) or "the connection was closed without an answer"
         return PeerUnavailable(f"{where} cannot be reached: {reason}; check that it runs")
+
+    def _tls_failure(self, error: requests.RequestException) -> str:
+        """Return why there is no TLS; a refused client certificate may look like a reset."""
+        parts, reason = urlsplit(self.url), ""
+        if parts.scheme == "https" and isinstance(error, requests.exceptions.ConnectionError):
+            context = self.tls.context()
+            reason = handshake_failure(parts.hostname or "", parts.port or 443, context)
+        if not reason and isinstance(error, requests.exceptions.SSLError):
+            reason = next(
+                (tls_reason(e) for e in _causes(error) if isinstance(e, ssl.SSLError)), ""
+            )
+        return reason
 
     def _needs_tls(self) -> str:
         parts = urlsplit(self.url)
@@ -251,11 +263,6 @@ def _retry_after(answer: requests.Response) -> float:
         return float(Retry().parse_retry_after(header)) if header else 0.0
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0
-
-
-def _tls_reason(error: BaseException) -> str:
-    found = [each for each in _causes(error) if isinstance(each, ssl.SSLError)]
-    return tls_reason(found[-1] if found else error)
 
 
 def _system_reason(error: BaseException) -> str:

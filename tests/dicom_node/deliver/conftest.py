@@ -1,8 +1,11 @@
+import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 from pydicom import Dataset
 
+from dicom_node.net.tls import TlsFiles
 from dicom_node.results.seg import encode
 from tests.dicom_node.results.test_seg import draw, write
 
@@ -18,3 +21,41 @@ def seg_file(sources, tmp_path) -> Path:
     path = tmp_path / "result.dcm"
     path.write_bytes(encode(write(draw(sources), sources)))
     return path
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """A hospital's own certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_server(authority):
+    """What an archive with a certificate of this authority listens with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def tls_server_of_few(tls_server, authority):
+    """The same, of an archive that demands a certificate of its callers."""
+    authority.configure_trust(tls_server)
+    tls_server.verify_mode = ssl.CERT_REQUIRED
+    return tls_server
+
+
+@pytest.fixture
+def tls_files(authority, tmp_path) -> TlsFiles:
+    """The files of a peer whose authority is known."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return TlsFiles(ca_file=tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def tls_files_of_ours(tls_files, authority, tmp_path) -> TlsFiles:
+    """The same, with a certificate of this node."""
+    ours = authority.issue_cert("hepar.example")
+    ours.cert_chain_pems[0].write_to_path(tmp_path / "hepar.pem")
+    ours.private_key_pem.write_to_path(tmp_path / "hepar.key")
+    return TlsFiles(tls_files.ca_file, tmp_path / "hepar.pem", tmp_path / "hepar.key")
