@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, str] = {
     # dicom_node: the archive's side
     "dicom_node": "engine",
     "dicom_node/net": "dicom_node engine",
-    "dicom_node/series": "dicom_node engine",
+    "dicom_node/decoding": "dicom_node engine",
+    "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
     "dicom_node/selection": "dicom_node",
     "dicom_node/receive": "dicom_node dicom_node/net engine",
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/net dicom_node/deliver dicom_node/results dicom_node/selection"
     ),
     "dicom_node/conformance": (
-        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
+        "dicom_node dicom_node/config dicom_node/decoding dicom_node/deliver dicom_node/jobs dicom_node/net"
         " dicom_node/receive dicom_node/results dicom_node/results/attributes dicom_node/retrieve"
         " dicom_node/series engine engine/findings"
     ),
