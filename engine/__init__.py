@@ -1,1 +1,1 @@
-"""Arrays in, labels out: models, devices, cleaning; knows no DICOM and no training."""
+"""The engine: CT volumes in, label maps out. It imports neither DICOM nor training code."""

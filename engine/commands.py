@@ -1,4 +1,4 @@
-"""What the engine adds to the `hepar` command."""
+"""Registration of `hepar model` and `hepar engine`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +18,12 @@ from engine.model import Model, default_model_folder, load_model
 
 def register(app: typer.Typer) -> None:
     """Add `hepar model …` and `hepar engine …`."""
-    model = typer.Typer(help="Look at models.", no_args_is_help=True)
+    model = typer.Typer(help="Inspect models.", no_args_is_help=True)
     model.command("show")(show)
     app.add_typer(model, name="model")
-    engine = typer.Typer(help="Plans and devices.", no_args_is_help=True)
+    engine = typer.Typer(
+        help="Build, verify and activate TensorRT plans; check devices.", no_args_is_help=True
+    )
     engine.command("build")(plan_commands.build)
     engine.command("list")(plan_commands.list_plans)
     engine.command("verify")(plan_commands.verify)
@@ -35,10 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def show(
     folder: Annotated[
-        Path | None, typer.Argument(help="A model folder; the model that comes with Hepar if none.")
+        Path | None, typer.Argument(help="Model folder; default: the model that ships with Hepar.")
     ] = None,
 ) -> None:
-    """Say what a model is, what it learnt from and how well it did, and verify its files."""
+    """Show a model's members, classes, training data and evaluation, and verify its files."""
     Console().print(describe(load_model(folder or default_model_folder())))
 
 
@@ -63,8 +65,8 @@ def describe(model: Model) -> Panel:
 
 
 def _facts(model: Model) -> Table:
-    said = model.manifest
-    rows, columns = said.working.size
+    manifest = model.manifest
+    rows, columns = manifest.working.size
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -72,7 +74,7 @@ def _facts(model: Model) -> Table:
     table.add_row("Working grid", f"{rows} x {columns} pixels of {model.working_spacing_mm:g} mm")
     table.add_row(
         "Graph",
-        f"contract {model.contract}, ONNX opset {said.graph.opset}, {said.graph.precision}",
+        f"contract {model.contract}, ONNX opset {manifest.graph.opset}, {manifest.graph.precision}",
     )
     table.add_row("Digest", model.digest)
     return table
@@ -94,14 +96,14 @@ def _classes(model: Model) -> Table:
 
 
 def _data(model: Model) -> Table:
-    table = _table("Learnt from", "Data", "Licence", "Attribution")
+    table = _table("Training data", "Data", "Licence", "Attribution")
     for data in model.manifest.data:
         table.add_row(Text(data.name), Text(data.licence), Text(data.attribution))
     return table
 
 
 def _evaluation(model: Model) -> Table:
-    table = _table("Evaluation", "What", "Result")
+    table = _table("Evaluation", "Metric", "Result")
     for name, value in _flat(model.manifest.evaluation):
         table.add_row(Text(name), Text(value))
     return table

@@ -1,4 +1,4 @@
-"""The protocol of devices that run a model's graph, and what they answer."""
+"""The protocol of devices that run a model's graph, and their answer."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,21 +11,23 @@ from engine.volume import Label
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the ensemble says of some slices."""
+    """The ensemble's output for a batch of slices."""
 
     labels: NDArray[np.uint8]
     """(n, rows, columns), values of `Label`."""
     agreement: NDArray[np.float32]
-    """(n, 2, 2); of each slice, for the liver with its tumours and for the tumours alone: the
-    pixels of the working grid that every member marks, and those that any member marks."""
+    """(n, 2, 2), pixels of the working grid.
+
+    The second axis is the class: liver including tumours, tumours alone. The last axis counts
+    pixels that every member marks, and pixels that any member marks."""
 
 
 class Device(Protocol):
-    """Anything that answers slices as the model's graph does."""
+    """Anything that computes the model's graph."""
 
     name: str
     batch: int
-    """Slices that one call had best carry; more or fewer are answered all the same."""
+    """Preferred number of slices per call; any number works."""
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices.
@@ -35,26 +37,26 @@ class Device(Protocol):
             spacing_mm: millimetres between rows, between columns.
 
         Raises:
-            DeviceFailed: the device could not compute it.
+            DeviceFailed: the computation failed.
         """
         ...
 
 
 @runtime_checkable
-class SaysMemory(Protocol):
+class ReportsMemory(Protocol):
     """A device with memory of its own."""
 
     @property
     def memory_mb(self) -> int | None:
-        """The most of that memory that was in use so far; None where nobody can tell."""
+        """Peak of that memory in use so far; None where the library cannot report it."""
 
 
 @runtime_checkable
-class SeesNeighbours(Protocol):
-    """A device whose answer to a slice depends on those beside it in the same call."""
+class NeedsNeighbours(Protocol):
+    """A device whose answer to a slice depends on adjacent slices of the same call."""
 
     neighbours: int
-    """How many to either side."""
+    """Number of adjacent slices on each side."""
 
 
 @runtime_checkable
@@ -71,17 +73,18 @@ def liver_hu_of(device: Device) -> float | None:
 
 
 def neighbours_of(device: Device) -> int:
-    """Return how many slices to either side a device's answers depend on."""
-    return device.neighbours if isinstance(device, SeesNeighbours) else 0
+    """Return the number of slices on each side that a device's answers depend on."""
+    return device.neighbours if isinstance(device, NeedsNeighbours) else 0
 
 
 def pooled_agreement(counts: NDArray[np.float32]) -> dict[Label, float]:
-    """Return, for each class, the part of what any member marks that every member marks.
+    """Return the agreement of the members for each class.
 
-    1 means one opinion, also where nobody marks anything; 0 that no pixel is marked by all.
+    This is the intersection of their marks over the union, pooled over slices: 1 for identical
+    marks (or none at all), 0 for no common pixel.
 
     Args:
-        counts: (slices, 2, 2) as `Answer` has them.
+        counts: (slices, 2, 2), as in `Answer.agreement`.
     """
     pooled = counts.sum(axis=0, dtype=np.float64)
     return {

@@ -1,11 +1,11 @@
-"""Files that are whole or absent, whenever the machine stops."""
+"""Atomic, durable file writes: after a crash a file is whole or absent."""
 
 import os
 import tempfile
 from pathlib import Path
 
 PART = ".part"
-"""Ends the name of what is not whole yet; it begins with the name of what is to be."""
+"""Suffix of a file that is still being written; its name begins with the final name."""
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -27,7 +27,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let what was made, renamed or removed in a folder outlive a crash."""
+    """Make files that were created, renamed or removed in a folder survive a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,34 +1,34 @@
-"""What can go wrong between a volume and its labels.
+"""Errors of the engine.
 
 EngineError
-├── GeometryError        two grids that should be one, are not
+├── GeometryError        two voxel grids differ that must be the same
 ├── ModelNotFound        no manifest under the model folder
-├── BrokenModel          the model folder is not what its manifest says
+├── BrokenModel          the model folder does not match its manifest
 ├── DeviceFailed         a device could not load or run the graph
-│   └── DeviceOutOfMemory  transient: something else has the memory that it takes
-├── LibraryMissing       a library that a device needs cannot be loaded here
-├── BuildFailed          no plan came of a build
-├── BuildInProgress      transient: another process builds in the same folder
-├── UnknownPlan          no plan, or more than one, is called so
-├── BrokenPlan           a plan's bytes are not what its manifest says
+│   └── DeviceOutOfMemory  transient: not enough memory left
+├── LibraryMissing       a library that a device needs cannot be loaded
+├── BuildFailed          a build produced no plan
+├── BuildInProgress      transient: another process is building in the same folder
+├── UnknownPlan          a name matches no plan, or more than one
+├── BrokenPlan           a plan does not match its manifest
 ├── StalePlan            a plan was built for another GPU, TensorRT or model
-└── UnverifiedPlan       a plan that did not pass the gate was to serve
+└── UnverifiedPlan       a plan has not passed the gate
 """
 
 from typing import ClassVar
 
 
 class EngineError(Exception):
-    """Base of every error that the engine raises on purpose."""
+    """Base of every error that the engine raises deliberately."""
 
     transient: ClassVar[bool] = False
-    """Whether the same call may succeed later without anyone's help."""
+    """True if a later retry may succeed without intervention."""
     exit_code: ClassVar[int] = 1
-    """What a command ends with when this error stops it."""
+    """Exit status of a command that fails with this error."""
 
 
 class GeometryError(EngineError):
-    """Two grids that should be one, are not."""
+    """Two voxel grids differ that must be the same."""
 
 
 class ModelNotFound(EngineError):
@@ -36,7 +36,7 @@ class ModelNotFound(EngineError):
 
 
 class BrokenModel(EngineError):
-    """The model folder is not what its manifest says."""
+    """The model folder does not match its manifest."""
 
 
 class DeviceFailed(EngineError):
@@ -44,33 +44,33 @@ class DeviceFailed(EngineError):
 
 
 class DeviceOutOfMemory(DeviceFailed):
-    """There is no memory for what a device had to do, not even for one slice."""
+    """Not enough memory on the device, even for a single slice."""
 
     transient = True
 
 
 class LibraryMissing(EngineError):
-    """A library that a device needs cannot be loaded here."""
+    """A library that a device needs cannot be loaded."""
 
 
 class BuildFailed(EngineError):
-    """No plan came of a build."""
+    """A build produced no plan."""
 
 
 class BuildInProgress(EngineError):
-    """Another process builds in the same folder."""
+    """Another process is building in the same folder."""
 
     transient = True
 
 
 class UnknownPlan(EngineError):
-    """No plan, or more than one, is called so."""
+    """A name matches no plan, or more than one."""
 
     exit_code = 2
 
 
 class BrokenPlan(EngineError):
-    """A plan's bytes are not what its manifest says."""
+    """A plan does not match its manifest."""
 
 
 class StalePlan(EngineError):
@@ -78,4 +78,4 @@ class StalePlan(EngineError):
 
 
 class UnverifiedPlan(EngineError):
-    """A plan that did not pass the gate was to serve."""
+    """A plan has not passed the gate."""

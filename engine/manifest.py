@@ -1,4 +1,4 @@
-"""What `model.json` says; a key that is not here is refused by name."""
+"""Schema of `model.json`; unknown keys are rejected."""
 
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -8,12 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from engine.volume import Label
 
 CONTRACT = 1
-"""Version of the graph contract: inputs, outputs and their meaning."""
+"""Version of the graph contract: names, types and meaning of inputs and outputs."""
 
 
 def _plain(name: str) -> str:
     if name in {"", ".", ".."} or PurePath(name).name != name or "\\" in name:
-        raise ValueError(f"{name!r} is not the plain name of a file in the folder")
+        raise ValueError(f"{name!r} is not a plain file name: remove folders from it")
     return name
 
 
@@ -28,7 +28,7 @@ class _Part(BaseModel):
 
 
 class Code(_Part):
-    """A coded concept, as DICOM writes it (PS3.3 8.8)."""
+    """A coded concept in DICOM's form (PS3.3 section 8.8)."""
 
     value: str
     scheme: str
@@ -36,7 +36,7 @@ class Code(_Part):
 
 
 class ModelClass(_Part):
-    """One thing that the model marks."""
+    """One class that the model segments."""
 
     label: Label
     name: str
@@ -46,38 +46,38 @@ class ModelClass(_Part):
 
 
 class Working(_Part):
-    """The grid on which the members look at a slice."""
+    """The pixel grid on which the members process a slice."""
 
     spacing_mm: Millimetres
     size: tuple[int, int]
     """Rows, columns."""
     neighbours: int = Field(default=0, ge=0)
-    """Slices to either side that an answer depends on, taken from the same call."""
+    """Adjacent slices on each side that an answer depends on, taken from the same call."""
     liver_hu: float | None = Field(default=None, ge=0, le=200)
     """Level of the livers that the members learnt from; volumes whose liver lies far from it are
     shifted. None: they are computed as they were scanned."""
 
 
 class Graph(_Part):
-    """What the ONNX file is written in."""
+    """Format of the ONNX file."""
 
     opset: int
     precision: Literal["float32", "float16", "int8"]
 
 
 class Tolerances(_Part):
-    """How far a device may stray from the reference before it must not serve."""
+    """Largest deviation from the reference at which a device may serve."""
 
     differing_pixels: float = Field(default=0.001, ge=0, le=1)
-    """At most this part of all pixels may carry another label."""
+    """Largest fraction of pixels with a different label."""
     dice: float = Field(default=0.995, ge=0, le=1)
-    """At least this Dice with the reference, for each class."""
+    """Smallest Dice with the reference, for each class."""
     agreement: float = Field(default=0.01, ge=0, le=1)
-    """At most this difference of the members' pooled agreement, for each class."""
+    """Largest difference of the members' pooled agreement, for each class."""
 
 
 class Data(_Part):
-    """Data that the members learnt from."""
+    """A data set that the members were trained on."""
 
     name: str
     licence: str
@@ -85,7 +85,7 @@ class Data(_Part):
 
 
 class Manifest(_Part):
-    """The whole of `model.json`."""
+    """The contents of `model.json`."""
 
     contract: Literal[1]
     name: str
@@ -96,18 +96,18 @@ class Manifest(_Part):
     graph: Graph
     tolerances: Tolerances = Tolerances()
     recipe: dict[str, Any] = {}
-    """How it was trained; for people, not for the engine."""
+    """Training configuration; informative, not read by the engine."""
     data: tuple[Data, ...]
     evaluation: dict[str, Any] = {}
-    """How well it did, on whom; likewise."""
+    """Evaluation results; informative, not read by the engine."""
     files: dict[FileName, Sha256]
 
     @model_validator(mode="after")
-    def _names_what_the_engine_needs(self) -> "Manifest":
+    def _require_files_and_labels(self) -> "Manifest":
         for name in ("ensemble.onnx", "reference.npz"):
             if name not in self.files:
-                raise ValueError(f"files: {name} is not among {sorted(self.files)}")
+                raise ValueError(f"files: {name} is missing from {sorted(self.files)}")
         labels = [kind.label for kind in self.classes]
         if labels != sorted(set(labels)) or Label.BACKGROUND in labels:
-            raise ValueError(f"classes: labels {[int(k) for k in labels]} do not rise from 1")
+            raise ValueError(f"classes: labels {[int(k) for k in labels]} are not ascending from 1")
         return self

@@ -1,4 +1,4 @@
-"""The model folder: what it says of itself, and whether its files are still those it names."""
+"""Model folders: loading, and verification of their files by digest."""
 
 import hashlib
 import json
@@ -13,52 +13,53 @@ from engine.manifest import CONTRACT, Manifest, ModelClass
 MANIFEST = "model.json"
 GRAPH = "ensemble.onnx"
 PROGRAM = "ensemble.pt2"
-"""The same graph as a `torch.export` program; it need not be there."""
+"""The same graph as a `torch.export` program; optional."""
 REFERENCE = "reference.npz"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder whose every file was found to be the one its manifest names."""
+    """A model folder whose files all match the digests in its manifest."""
 
     folder: Path
     manifest: Manifest
     digest: str
-    """SHA-256 of the manifest, in hex; it names the files' digests, so it names the model."""
+    """SHA-256 of the manifest, in hex. The manifest holds every file's digest, so this identifies
+    the whole model."""
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return self.manifest.name
 
     @property
     def version(self) -> str:
-        """Which edition of that name it is."""
+        """Version of the model."""
         return self.manifest.version
 
     @property
     def contract(self) -> int:
-        """Version of the graph contract that its graph keeps."""
+        """Version of the graph contract that the graph follows."""
         return self.manifest.contract
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Names of the networks whose answers are fused."""
+        """Names of the networks whose outputs are fused."""
         return self.manifest.members
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:
-        """What it marks, by rising label."""
+        """Segmented classes, by ascending label."""
         return self.manifest.classes
 
     @property
     def working_spacing_mm(self) -> float:
-        """Pixel spacing at which the members look at a slice."""
+        """Pixel spacing at which the members process a slice."""
         return self.manifest.working.spacing_mm
 
     @property
     def neighbours(self) -> int:
-        """Slices to either side that the answer to a slice depends on."""
+        """Adjacent slices on each side that the answer to a slice depends on."""
         return self.manifest.working.neighbours
 
     @property
@@ -78,12 +79,12 @@ class Model:
 
     @property
     def reference(self) -> Path:
-        """Inputs and the float32 answers to them."""
+        """Test inputs and the float32 answers to them."""
         return self.folder / REFERENCE
 
 
 def default_model_folder() -> Path:
-    """Where the model that comes with Hepar lies."""
+    """Return the folder of the model that ships with Hepar."""
     return Path(__file__).parent / "models" / "base"
 
 
@@ -92,14 +93,14 @@ def load_model(folder: Path) -> Model:
 
     Raises:
         ModelNotFound: there is no manifest under `folder`.
-        BrokenModel: the manifest or a file is not what it should be.
+        BrokenModel: the manifest is invalid, or a file does not match its digest.
     """
     path = folder / MANIFEST
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelNotFound(
-            f"no {MANIFEST} in {folder}: name a model folder, such as {default_model_folder()}"
+            f"no {MANIFEST} in {folder}; give a model folder, such as {default_model_folder()}"
         ) from error
     manifest = _read_manifest(text, path)
     for name, digest in manifest.files.items():
@@ -110,20 +111,20 @@ def load_model(folder: Path) -> Model:
 def _read_manifest(text: bytes, path: Path) -> Manifest:
     try:
         content = json.loads(text)
-    except ValueError as error:  # also bytes that are no text
-        raise BrokenModel(f"{path} is not JSON ({error}): copy the model folder again") from error
+    except ValueError as error:  # includes UnicodeDecodeError
+        raise BrokenModel(f"{path} is not JSON ({error}); copy the model folder again") from error
     if isinstance(content, dict) and content.get("contract", CONTRACT) != CONTRACT:
         raise BrokenModel(
-            f"{path} keeps graph contract {content['contract']!r}, this Hepar knows {CONTRACT}: "
-            "use the Hepar that wrote it, or export the model again"
+            f"{path} follows graph contract {content['contract']!r}, this Hepar supports "
+            f"{CONTRACT}; use the version that wrote it, or export the model again"
         )
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        raise BrokenModel(f"{path}: {_say(error)}: export the model again") from error
+        raise BrokenModel(f"{path}: {_reasons(error)}; export the model again") from error
 
 
-def _say(error: ValidationError) -> str:
+def _reasons(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(step) for step in fault['loc']) or 'manifest'}: {fault['msg']}"
         for fault in error.errors()
@@ -136,10 +137,10 @@ def _require_digest(path: Path, expected: str) -> None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BrokenModel(
-            f"{path.parent} lacks {path.name} ({error.strerror}): copy the model folder again"
+            f"cannot read {path.name} in {path.parent} ({error.strerror}); copy the folder again"
         ) from error
     if found != expected:
         raise BrokenModel(
-            f"{path.name} in {path.parent} is not the model's: SHA-256 {found[:12]}… != "
-            f"{expected[:12]}… in {MANIFEST}: copy the model folder again"
+            f"{path.name} in {path.parent} does not match {MANIFEST}: SHA-256 {found[:12]}… != "
+            f"{expected[:12]}…; copy the model folder again"
         )

@@ -1,7 +1,8 @@
-"""An abdomen made of ellipsoids: a CT volume whose true labels are known.
+"""Synthetic abdominal CT made of ellipsoids, with known labels.
 
-It is no patient and proves no accuracy. It has what a segmentation may trip over: a body wall with
-ribs and spine, the lungs' bases, a liver with vessels and tumours beside organs as bright as it is.
+It is not evidence of accuracy. It contains structures that are hard to segment: a body wall with
+ribs and spine, the lung bases, and a liver with vessels and tumours next to organs of similar
+density.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ AIR_HU, LUNG_HU, FAT_HU, MUSCLE_HU, BONE_HU = -1000, -850, -100, 55, 320
 LIVER_HU, VESSEL_HU, TUMOUR_HU = 108, 150, 62
 
 Point = tuple[float, float, float]
-"""Millimetres from the middle of the grid along (head, back, left)."""
+"""Millimetres from the centre of the grid along (head, back, left)."""
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """A volume and what is true of it."""
+    """A volume and its true labels."""
 
     volume: Volume
     truth: LabelMap
@@ -33,10 +34,10 @@ class Ellipsoid:
     centre: Point
     half_axes: Point
     power: float = 2.0
-    """2 is an ellipsoid; larger is nearer to a box."""
+    """Exponent: 2 is an ellipsoid, larger values approach a box."""
 
     def scaled(self, factor: float) -> "Ellipsoid":
-        """Return the same shape, larger or smaller by `factor` about its own centre."""
+        """Return the shape scaled by `factor` about its own centre."""
         z, y, x = self.half_axes
         return Ellipsoid(self.centre, (z * factor, y * factor, x * factor), self.power)
 
@@ -74,10 +75,10 @@ def make_phantom(
     """Draw a phantom; the same arguments give the same voxels.
 
     Args:
-        seed: chooses sizes, places, tumours and noise.
+        seed: of the random sizes, positions, tumours and noise.
         shape: voxels along (slice, row, column).
         spacing_mm: millimetres between them, likewise.
-        tumours: how many tumours lie in the liver; 6 to 22 mm in radius.
+        tumours: number of tumours in the liver, 6 to 22 mm in radius.
         noise_hu: standard deviation of the noise.
     """
     random = np.random.default_rng(seed)
@@ -94,7 +95,7 @@ def make_phantom(
 
 
 class _Canvas:
-    """The grid that organs are drawn on, each patient a little different."""
+    """The grid that organs are drawn on, with random variation between patients."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class _Canvas:
         return Ellipsoid((z, y, x), (a, b, c), shape.power)
 
     def inside(self, shape: Ellipsoid, bumps: float = 0.0) -> NDArray[np.bool_]:
-        """Return which voxels lie in `shape`, its surface waving by the fraction `bumps`."""
+        """Return a mask of the voxels in `shape`, its surface modulated by the fraction `bumps`."""
         (z, y, x), power = self.axes, shape.power
         if bumps:
             zyx = np.meshgrid(z, y, x, indexing="ij", sparse=True)
@@ -135,7 +136,7 @@ class _Canvas:
         return np.asarray(total <= limit)
 
     def fill(self, where: NDArray[np.bool_], hu: float) -> None:
-        """Give the voxels `where` one density, with a little of each patient's own."""
+        """Set the voxels `where` to one density, varied by up to 8 HU per patient."""
         self.hu[where] = hu + (self.random.uniform(-8, 8) if hu > 0 else 0)
 
 
@@ -203,7 +204,7 @@ def _draw_vessels(canvas: _Canvas, liver: NDArray[np.bool_]) -> None:
 
 
 def _draw_tumour(canvas: _Canvas, truth: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Draw one tumour around a voxel of healthy liver; return the voxels it takes."""
+    """Draw one tumour around a voxel of healthy liver; return its mask."""
     healthy = np.flatnonzero(truth == Label.LIVER)
     if healthy.size == 0:
         return np.zeros(truth.shape, np.bool_)
@@ -219,9 +220,9 @@ def _draw_tumour(canvas: _Canvas, truth: NDArray[np.uint8]) -> NDArray[np.bool_]
 def _scan(
     hu: NDArray[np.float32], random: np.random.Generator, noise_hu: float
 ) -> NDArray[np.int16]:
-    """Blur edges as a scanner does and add its correlated noise."""
+    """Blur edges and add correlated noise, as a scanner does."""
     noise = random.normal(scale=noise_hu * 2, size=hu.shape).astype(np.float32)
-    blurred = _box(hu) + _box(noise)  # the box over 2x2 halves the noise's deviation
+    blurred = _box(hu) + _box(noise)  # the 2x2 mean halves the standard deviation
     scanned: NDArray[np.int16] = np.rint(np.clip(blurred, -1024, 3071)).astype(np.int16)
     return scanned
 

@@ -1,4 +1,4 @@
-"""A log that keeps quiet for a while."""
+"""Temporary suppression of warnings in the log."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def warnings_silenced() -> Iterator[None]:
-    """Keep everything but errors off the log while the block lasts."""
+    """Suppress log records below ERROR inside the block."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
-"""Calls to a device, cut so that every slice still has its neighbours beside it.
+"""Splitting of a volume into device calls that keep each slice together with its neighbours.
 
-Members may see the slices beside their own, and the graph takes these from the slices of the same
-call; at its ends a slice is its own neighbour.
+Members may use adjacent slices as input channels. The graph takes them from the same call and
+repeats the first and the last slice at its ends.
 """
 
 from collections.abc import Iterator
@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Slab:
-    """One call: what it shows, and what of its answer counts."""
+    """One call: its input slices, and the part of its answer that counts."""
 
     shown: slice
-    """The slices of the call."""
+    """Input slices, as indices of the volume."""
     kept: slice
-    """Those of them that have all their neighbours, counted within the call."""
+    """Slices of the call that have all their neighbours, as indices of the call."""
     place: slice
-    """Where these lie among all slices."""
+    """The same slices as indices of the volume."""
 
 
 def cut(first: int, stop: int, count: int, most: int, neighbours: int) -> Iterator[Slab]:
-    """Yield calls that together answer the slices from `first` to `stop`, of `count` in all.
+    """Yield calls that together cover the slices from `first` to `stop`.
 
     Args:
-        first: the first slice to be answered.
-        stop: the one after the last.
-        count: slices that there are: what lies beyond the asked ones is shown as a neighbour.
-        most: slices that a call may show; more where not even one would have its neighbours.
-        neighbours: slices to either side that an answer depends on.
+        first: first slice to compute.
+        stop: one past the last slice to compute.
+        count: slices of the volume; those outside of the range serve as neighbours.
+        most: largest number of input slices per call; exceeded where not even one slice would
+            have its neighbours.
+        neighbours: adjacent slices on each side that an answer depends on.
     """
     start = first
     while start < stop:
@@ -44,7 +45,7 @@ def cut(first: int, stop: int, count: int, most: int, neighbours: int) -> Iterat
 
 
 def runs(indices: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield the first of each run of consecutive indices, and the one after its last."""
+    """Yield (start, stop) of each run of consecutive indices."""
     breaks = np.flatnonzero(np.diff(indices) > 1) + 1
     for part in np.split(indices, breaks):
         if len(part):

@@ -20,7 +20,7 @@ class Label(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where a voxel grid lies in the patient."""
+    """Position and spacing of a voxel grid in the patient."""
 
     shape: tuple[int, int, int]
     """Voxels along (slice, row, column)."""
@@ -41,7 +41,7 @@ class Geometry:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     def matches(self, other: "Geometry", tolerance_mm: float = 1e-3) -> bool:
-        """Tell whether both grids are the same grid in the same patient frame."""
+        """Return whether both are the same grid in the same frame of reference."""
         return (
             self.frame_of_reference == other.frame_of_reference
             and self.shape == other.shape
@@ -79,4 +79,6 @@ class LabelMap:
 
 def _require_shape(array: NDArray[Any], geometry: Geometry) -> None:
     if array.shape != geometry.shape:
-        raise GeometryError(f"array of shape {array.shape} on a grid of {geometry.shape}")
+        raise GeometryError(
+            f"array of shape {array.shape} does not fit the grid of shape {geometry.shape}"
+        )

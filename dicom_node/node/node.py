@@ -25,7 +25,7 @@ from dicom_node.node.status_server import serve_status
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
-from engine.device import SaysMemory
+from engine.device import ReportsMemory
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _speeding_up(polling: PollingRate, progress: JobProgress) -> JobProgress:
 
 def _at_once(setup: SegmentationSetup) -> int:
     """Return how many series to work on: a GPU leaves the processor free for another."""
-    return 2 if isinstance(setup.device, SaysMemory) else 1
+    return 2 if isinstance(setup.device, ReportsMemory) else 1
 
 
 def _worker(

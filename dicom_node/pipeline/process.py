@@ -18,7 +18,7 @@ from dicom_node.series.volume import read_series, to_volume
 from engine.durable_files import write_durably
 from engine.findings.contours import draw_contours
 from engine.findings.measure import measure
-from engine.findings.quality import judge
+from engine.findings.quality import check_quality
 from engine.segmentation.segment import segment
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def process(
     note(logger, made.seconds, series, seconds)
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)
-        quality = judge(made, measured)
+        quality = check_quality(made, measured)
     wanted = {item.kind for item in method.items}
     picture = draw_contours(volume, made.label_map) if ObjectKind.MONTAGE in wanted else None
     del volume

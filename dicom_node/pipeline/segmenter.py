@@ -55,7 +55,7 @@ class Segmenter:
             try:
                 return work(method)
             except DeviceFailed as error:
-                self.fleet.leave(method.device, error)
+                self.fleet.report_failure(method.device, error)
 
 
 def to_method(

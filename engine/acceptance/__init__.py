@@ -1,1 +1,1 @@
-"""Comparison of a device with the reference of its model."""
+"""Comparison of a device's answers with the reference of its model."""

@@ -1,7 +1,7 @@
-"""The gate: a plan may serve only if it answers the reference as the float32 graph does.
+"""The gate: a device may serve only if it answers the reference as the float32 graph does.
 
-It must do so at every number of slices that it takes: in the field, half precision went wrong at
-some batch sizes and not at others.
+Plans are checked at every batch size that they accept: half precision is known to fail at some
+batch sizes and not at others.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,37 +18,37 @@ from engine.slabs import cut
 from engine.volume import Label
 
 Progress = Callable[[int, int], None]
-"""Called with the batch sizes that are done, and how many there are."""
+"""Called with the number of batch sizes checked so far, and their total."""
 
 
 def check_device(
     model: Model, device: Device, batches: Iterable[int], progress: Progress | None = None
 ) -> Check:
-    """Return how a device answers the model's reference, at each of these batch sizes.
+    """Check a device against the model's reference at each of these batch sizes.
 
-    A device that cannot run, or answers what is no number, does not pass; that is no error here.
+    A device that fails to run, or answers NaN, does not pass; no error is raised for it.
 
     Raises:
         BrokenModel: the reference cannot be read.
-        DeviceOutOfMemory: ask again when there is memory.
+        DeviceOutOfMemory: no verdict; check again when memory is free.
     """
     sizes = tuple(batches)
-    tell = progress or (lambda done, of: None)
+    report = progress or (lambda done, of: None)
     figures: list[Figures] = []
     faults: list[str] = []
     for done, size in enumerate(sizes):
-        tell(done, len(sizes))
+        report(done, len(sizes))
         try:
             found, expected = _answer(model, device, size)
-        except DeviceOutOfMemory:  # says nothing of the plan
+        except DeviceOutOfMemory:  # other users of the GPU took the memory; no fault of the plan
             raise
         except DeviceFailed as error:
             faults.append(f"batch {size}: {error}")
             continue
         figures.append(compare(found, expected))
-        wrong = _no_numbers(found) + faults_of(figures[-1], model.manifest.tolerances)
+        wrong = _invalid_values(found) + faults_of(figures[-1], model.manifest.tolerances)
         faults += [f"batch {size}: {fault}" for fault in wrong]
-    tell(len(sizes), len(sizes))
+    report(len(sizes), len(sizes))
     return Check(
         passed=not faults,
         device=device.name,
@@ -62,8 +62,11 @@ def check_device(
 
 
 def _answer(model: Model, device: Device, size: int) -> tuple[Answer, Answer]:
-    """Return a device's answer to `size` slices, all slices of the reference in turn, and the
-    reference's."""
+    """Return the device's answer to the whole reference, `size` slices per call, and the expected
+    answer.
+
+    A reference of fewer than `size` slices is repeated to fill a call.
+    """
     hu, spacing_mm, expected = read_reference(model)
     if neighbours := neighbours_of(device):
         slabs = cut(0, len(hu), len(hu), size, neighbours)
@@ -77,19 +80,19 @@ def _answer(model: Model, device: Device, size: int) -> tuple[Answer, Answer]:
 
 
 def _joined(answers: Sequence[tuple[Answer, slice]]) -> Answer:
-    """Return one answer of several, of each the slices that count."""
+    """Concatenate several answers, keeping the slices that count of each."""
     return Answer(
         np.concatenate([each.labels[kept] for each, kept in answers]),
         np.concatenate([each.agreement[kept] for each, kept in answers]),
     )
 
 
-def _no_numbers(answer: Answer) -> list[str]:
+def _invalid_values(answer: Answer) -> list[str]:
     faults = []
     if not np.isfinite(answer.agreement).all():
         faults.append("agreement holds NaN or infinity")
     if (answer.labels > max(Label)).any():
-        faults.append(f"label {int(answer.labels.max())} is none")
+        faults.append(f"label {int(answer.labels.max())} is not a class of the model")
     return faults
 
 
@@ -98,6 +101,6 @@ def _labels(figures: list[Figures]) -> list[tuple[Label, str]]:
 
 
 def _worst(figures: list[Figures], label: Label) -> float:
-    """Return the largest difference; one that is no number counts as 1."""
+    """Return the largest difference of agreement; NaN counts as 1."""
     found = [each.agreement[label] for each in figures]
     return max(difference if np.isfinite(difference) else 1.0 for difference in found)

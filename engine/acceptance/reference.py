@@ -1,4 +1,4 @@
-"""Whether a device answers as the float32 graph did when the model was written."""
+"""The model's reference: test slices and the float32 graph's answers to them."""
 
 import zipfile
 from collections.abc import Callable, Iterable
@@ -16,21 +16,21 @@ from engine.volume import Label
 
 @dataclass(frozen=True)
 class Figures:
-    """How near a device came to the reference."""
+    """Deviation of a device from the reference."""
 
     differing_pixels: float
-    """Part of all pixels that carry another label."""
+    """Fraction of pixels with a different label."""
     dice: dict[Label, float]
-    """Overlap with the reference; the liver counts its tumours."""
+    """Dice with the reference, per class; the liver includes its tumours."""
     agreement: dict[Label, float]
-    """By how much the members' pooled agreement differs."""
+    """Absolute difference of the members' pooled agreement, per class."""
 
 
 def check_reference(model: Model, device: Device) -> Figures:
-    """Return how near the device comes to the model's reference.
+    """Run the model's reference on the device and return the deviation.
 
     Raises:
-        DeviceFailed: not near enough, by the tolerances in the model's manifest.
+        DeviceFailed: the deviation exceeds the tolerances in the model's manifest.
         BrokenModel: the reference cannot be read.
     """
     hu, spacing_mm, expected = read_reference(model)
@@ -38,17 +38,17 @@ def check_reference(model: Model, device: Device) -> Figures:
     faults = faults_of(figures, model.manifest.tolerances)
     if faults:
         raise DeviceFailed(
-            f"{device.name} does not answer as model {model.name} {model.version} should: "
-            f"{'; '.join(faults)}: use another device"
+            f"{device.name} deviates from the reference of model {model.name} {model.version}: "
+            f"{'; '.join(faults)}; use another device or precision"
         )
     return figures
 
 
-def first_near(model: Model, candidates: Iterable[Callable[[], Device]]) -> Device:
-    """Return the first device that can be opened and comes near enough to the reference.
+def first_accepted(model: Model, candidates: Iterable[Callable[[], Device]]) -> Device:
+    """Return the first device that opens and stays within the reference's tolerances.
 
     Raises:
-        DeviceFailed: none does; the message says why each does not.
+        DeviceFailed: none does; the message lists the reason for each.
         BrokenModel: the reference cannot be read.
     """
     reasons = []
@@ -64,7 +64,7 @@ def first_near(model: Model, candidates: Iterable[Callable[[], Device]]) -> Devi
 
 
 def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, float], Answer]:
-    """Return slices, their spacing, and the float32 graph's answer to them.
+    """Return test slices, their (row, column) spacing in mm, and the float32 graph's answer.
 
     Raises:
         BrokenModel: the reference cannot be read.
@@ -75,11 +75,11 @@ def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, floa
             answer = Answer(kept["labels"], kept["agreement"])
             return kept["hu"].astype(np.float16), (rows_mm, columns_mm), answer
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BrokenModel(f"{model.reference}: {error}: export the model again") from error
+        raise BrokenModel(f"{model.reference}: {error}; export the model again") from error
 
 
 def compare(found: Answer, expected: Answer) -> Figures:
-    """Return how near an answer comes to the one expected."""
+    """Return the deviation of an answer from the expected one."""
     differing = np.count_nonzero(found.labels != expected.labels) / expected.labels.size
     ours, theirs = pooled_agreement(found.agreement), pooled_agreement(expected.agreement)
     return Figures(
@@ -95,7 +95,7 @@ def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 
 def faults_of(figures: Figures, allowed: Tolerances) -> list[str]:
-    """Return what strays too far, in words; a figure that is no number strays too."""
+    """Return a sentence for every figure beyond its tolerance; NaN is beyond every tolerance."""
     faults = []
     if figures.differing_pixels > allowed.differing_pixels:
         faults.append(

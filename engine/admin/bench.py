@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engine.admin.contest import DEVICES, Speed, Task, draw_volume, measured_apart
+from engine.admin.device_benchmark import DEVICES, Speed, Task, draw_volume, measured_apart
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing

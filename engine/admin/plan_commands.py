@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from engine.acceptance.gate import check_device
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlanName, PlansFolder
 from engine.admin.table import plans_table, stale
-from engine.devices.tensorrt.build_process import Request, build_apart, why_build
+from engine.devices.tensorrt.build_process import Request, build_in_process, why_build
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, UnknownPlan, UnverifiedPlan
@@ -83,7 +83,7 @@ def _build(request: Request) -> Plan:
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        return build_apart(
+        return build_in_process(
             request,
             lambda phase, done, of: progress.update(
                 task, description=phase, completed=done, total=of

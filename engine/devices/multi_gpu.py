@@ -1,4 +1,4 @@
-"""Several devices as one: a worker for each."""
+"""Several GPUs combined into one device, with a worker thread for each."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Answer, Device, SaysMemory, liver_hu_of, neighbours_of
+from engine.device import Answer, Device, ReportsMemory, liver_hu_of, neighbours_of
 from engine.slabs import Slab, cut
 
 
 class MultiGpu:
-    """Devices of one kind and plan; each answers its share of every call, in its own thread."""
+    """Devices of the same kind; each computes its share of every call in its own thread."""
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self.devices = tuple(devices)
@@ -22,13 +22,13 @@ class MultiGpu:
 
     @property
     def memory_mb(self) -> int | None:
-        """The most memory that is in use of all of them together; None where one cannot tell."""
-        each = [device.memory_mb for device in self.devices if isinstance(device, SaysMemory)]
+        """Sum of the devices' memory in use; None if one cannot report it."""
+        each = [device.memory_mb for device in self.devices if isinstance(device, ReportsMemory)]
         known = [mb for mb in each if mb is not None]
         return sum(known) if len(known) == len(self.devices) else None
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
-        """Return what the devices answer, in the order of the slices."""
+        """Return the joined answers, in the order of the slices."""
         work = [
             (slab, self._workers.submit(device.run, hu[slab.shown], spacing_mm))
             for device, slab in zip(self.devices, self._shares(len(hu)), strict=False)

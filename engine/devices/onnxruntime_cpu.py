@@ -1,4 +1,4 @@
-"""The processor as a device, by way of ONNX Runtime; it serves nobody, it is there to compare."""
+"""ONNX Runtime on the processor; for comparison only, a node never serves on it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from engine.model import Model
 
 
 def open_onnxruntime(model: Model, *, threads: int | None = None) -> "OnnxRuntime":
-    """Return the model on the processor.
+    """Open the model in ONNX Runtime.
 
     Raises:
         LibraryMissing: ONNX Runtime is not installed.
@@ -18,7 +18,7 @@ def open_onnxruntime(model: Model, *, threads: int | None = None) -> "OnnxRuntim
 
 
 class OnnxRuntime:
-    """A graph on the processor."""
+    """A graph on the processor, run by ONNX Runtime."""
 
     name = "ONNX Runtime CPU"
     batch = 8
@@ -27,7 +27,9 @@ class OnnxRuntime:
         try:
             import onnxruntime
         except ImportError as error:
-            raise LibraryMissing(f"no ONNX Runtime here: {error}") from error
+            raise LibraryMissing(
+                f"ONNX Runtime cannot be imported ({error}); install onnxruntime"
+            ) from error
         self.liver_hu = model.liver_hu
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
@@ -41,5 +43,5 @@ class OnnxRuntime:
         try:
             labels, agreement = self._session.run(["labels", "agreement"], feed)
         except (RuntimeError, ValueError) as error:
-            raise DeviceFailed(f"{self.name} cannot run {hu.shape} slices: {error}") from error
+            raise DeviceFailed(f"{self.name} failed on {hu.shape} slices: {error}") from error
         return Answer(np.asarray(labels), np.asarray(agreement))

@@ -1,11 +1,11 @@
-"""The processor as a device, by way of OpenVINO.
+"""OpenVINO on the processor.
 
 Measured with three U-Nets of 1 M parameters on 512x512 slices and two cores:
 
 - Shapes fixed before compiling take 50-56 ms a slice and 240 MB, dynamic ones 60-66 ms and 340 MB.
-  Compiling takes 0.3 s, so a graph is compiled anew whenever slices of another size come.
+  Compiling takes 0.3 s, so the graph is recompiled whenever the slice size changes.
 - Requests on single-threaded streams are as fast as all threads on one request, and twice as fast
-  where another process wants the cores too: no thread waits for the slowest one.
+  where another process competes for the cores: no thread waits for the slowest one.
 
 With the default model such streams are 1.7 times as fast as all threads on one request. Requests of
 one slice take 0.96 of the processor's time of those of 2, and 0.90 of those of 4. Members in
@@ -28,7 +28,7 @@ from engine.errors import DeviceFailed
 from engine.model import Model
 
 TOGETHER = 4
-"""Slices that a request answers where members see neighbours, which it computes besides."""
+"""Slices per request if members use neighbours: the neighbours are computed in addition."""
 
 Spacing = NDArray[np.float32]
 
@@ -36,18 +36,18 @@ Spacing = NDArray[np.float32]
 def open_openvino(
     model: Model, *, threads: int | None = None, cache: Path | None = None, half: bool = False
 ) -> "OpenVino":
-    """Return the model on the processor.
+    """Open the model in OpenVINO.
 
     Args:
-        model: whose graph to run.
-        threads: how many to use; all of them if None.
-        cache: where compiled graphs are kept between runs. OpenVINO names them by graph, shape,
-            settings and its own version, so one that no longer fits is never taken.
-        half: compute the members in bfloat16.
+        model: to run.
+        threads: processor threads; all if None.
+        cache: folder for compiled graphs. OpenVINO names them by graph, shape, settings and its
+            own version, so an outdated one is never used.
+        half: run the members in bfloat16.
 
     Raises:
-        DeviceFailed: OpenVINO cannot read the graph, or it is to compute in a half precision that
-            the processor does not have, or has no members to do it with.
+        DeviceFailed: OpenVINO cannot read the graph, or `half` is not possible: the processor
+            lacks bfloat16, or the graph has no members.
     """
     chosen = settings(threads, cache)
     device = OpenVino(model.graph, chosen, half=half, neighbours=model.neighbours)
@@ -56,15 +56,16 @@ def open_openvino(
 
 
 def settings(threads: int | None, cache: Path | None) -> dict[str, Any]:
-    """Return OpenVINO's properties for this work.
+    """Return OpenVINO's properties.
 
-    Without the precision hint, processors that have bfloat16 use it unasked: 4.6 % of the labels
-    of an untrained ensemble then differed from torch's, and none with the hint.
+    Without the precision hint, OpenVINO uses bfloat16 by default where the processor has it: 4.6 %
+    of the labels of an untrained ensemble then differed from torch's, and none with the hint.
     """
     chosen: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "THROUGHPUT",
-        "ENABLE_CPU_PINNING": False,  # the parts of a graph would be pinned to the same cores
+        # Pinning would put the three parts of a split graph on the same cores.
+        "ENABLE_CPU_PINNING": False,
     }
     if threads is not None:
         chosen["INFERENCE_NUM_THREADS"] = threads
@@ -74,7 +75,10 @@ def settings(threads: int | None, cache: Path | None) -> dict[str, Any]:
 
 
 class OpenVino:
-    """A graph on the processor, compiled for one slice size at a time."""
+    """A graph on the processor, compiled for one slice size at a time.
+
+    `_compiled` and the requests are shared, so calls are serialised by a lock.
+    """
 
     name = "OpenVINO CPU"
     batch = 32
@@ -111,8 +115,8 @@ class OpenVino:
         return answer
 
     def _fill(self, answer: Answer, hu: NDArray[np.float16], spacing: Spacing) -> None:
-        """Let every chain take the next slices as soon as it is through with the last ones."""
-        hu = np.ascontiguousarray(hu)  # OpenVINO reads it where it lies
+        """Distribute the slices over the chains; each takes the next ones when it is free."""
+        hu = np.ascontiguousarray(hu)  # passed to OpenVINO without a copy
         chains = self._chains_for((hu.shape[1], hu.shape[2]))
         idle: SimpleQueue[_Chain] = SimpleQueue()
         for chain in chains:
@@ -131,7 +135,7 @@ class OpenVino:
             list(pool.map(some, range(0, len(hu), self._together)))
 
     def _beside(self, hu: NDArray[np.float16], start: int) -> NDArray[np.float16]:
-        """Return the slices of a request, with their neighbours; the ends repeat themselves."""
+        """Return the slices of a request with their neighbours; the ends are repeated."""
         stop = start + self._together
         if not self.neighbours:
             return hu[start:stop]
@@ -140,7 +144,7 @@ class OpenVino:
 
     def _chains_for(self, size: tuple[int, int]) -> list["_Chain"]:
         if self._compiled is None or self._compiled[0] != size:
-            self._compiled = None  # two at once would need twice the memory
+            self._compiled = None  # frees the memory before compiling again
             self._compiled = size, self._compile(size)
         return self._compiled[1]
 
@@ -157,11 +161,11 @@ class OpenVino:
         return [_Chain.of(members, before, after) for _ in range(_streams(members))]
 
     def _members(self, size: tuple[int, int]) -> tuple[Cut, openvino.CompiledModel]:
-        """Return where the graph is cut, and the members, compiled once for slices of any size."""
+        """Return the cut and the compiled members, whose shape does not depend on the slices'."""
         if self._kept is None:
             cut = find_cut(self._of(size))
             if cut is None:
-                raise DeviceFailed(f"{self._graph} has no members that could compute in bfloat16")
+                raise DeviceFailed(f"{self._graph} has no members that could run in bfloat16")
             graph = cut.members(self._of(size))
             compiled = self._core.compile_model(graph, "CPU", self._settings | self._hint())
             self._kept = cut, compiled
@@ -173,7 +177,7 @@ class OpenVino:
     def _require_half(self) -> None:
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if "BF16" not in able:
-            raise DeviceFailed(f"this processor computes in {', '.join(able)}, not in bfloat16")
+            raise DeviceFailed(f"this processor supports {', '.join(able)}, not bfloat16")
 
     def _read_graph(self) -> openvino.Model:
         try:
@@ -182,7 +186,7 @@ class OpenVino:
             raise DeviceFailed(f"OpenVINO cannot read {self._graph}: {error}") from error
 
     def _of(self, size: tuple[int, int]) -> openvino.Model:
-        """Return the graph for slices of a size: a copy, which takes a tenth of reading it."""
+        """Return a copy of the graph, reshaped; copying takes a tenth of the time of reading."""
         graph = self._read.clone()
         shown = self._together + 2 * self.neighbours
         graph.reshape({"hu": [shown, *size], "spacing": [2]})
@@ -194,7 +198,7 @@ def _streams(compiled: openvino.CompiledModel) -> int:
 
 
 class _Chain:
-    """Requests for the parts of a graph, each with its memory, run one after the other."""
+    """Infer requests for the parts of a graph, run one after the other."""
 
     def __init__(self, requests: list[openvino.InferRequest]) -> None:
         self._requests = requests
@@ -206,7 +210,7 @@ class _Chain:
         before: openvino.CompiledModel | None = None,
         after: openvino.CompiledModel | None = None,
     ) -> "_Chain":
-        """Return a chain of the whole graph, or of its parts; answers pass without a copy."""
+        """Return a chain for the whole graph or its three parts; tensors are shared, not copied."""
         middle = members.create_infer_request()
         if before is None or after is None:
             return cls([middle])
@@ -219,7 +223,7 @@ class _Chain:
     def run(
         self, hu: NDArray[np.float16], spacing: Spacing
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return labels and agreement, which last until the next call."""
+        """Return labels and agreement; both are views that the next call overwrites."""
         ends = {0, len(self._requests) - 1}
         for each in (self._requests[end] for end in ends):
             each.set_input_tensor(0, openvino.Tensor(hu, shared_memory=True))

@@ -1,9 +1,9 @@
-"""A model's graph with most convolutions in 8-bit integers, as ONNX with quantise/dequantise pairs.
+"""Quantisation of a model's graph to int8, as ONNX with quantise/dequantise pairs.
 
-Ranges come from the model's own reference slices. The first and the last convolutions of each
-member stay in float32. So the default model passes its gate in integers: 0.01 % of the reference's
-pixels differ, the tumours' Dice is 0.999. With symmetric ranges it does not: 0.05 % and 0.9946 (by
-OpenVINO). On a processor that has bfloat16 integers gain nothing over it (73 : 67 ms).
+Activation ranges come from the model's reference slices. The first and last convolutions of each
+member stay in float32. The default model then passes its gate: 0.01 % of the reference's pixels
+differ, the tumours' Dice is 0.999. With symmetric ranges it fails: 0.05 % and 0.9946 (measured with
+OpenVINO). On a processor with bfloat16, int8 is no faster than bfloat16 (73 against 67 ms).
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from engine.model import Model
 from engine.quiet_logging import warnings_silenced
 
 KEPT_AT_END = 3
-"""Convolutions up to the output, counted along the shortest way, that stay as they are."""
+"""Convolutions before the output, counted along the shortest path, that stay in float32."""
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 
 
@@ -27,26 +27,26 @@ def quantized_graph(model: Model, *, symmetric: bool) -> bytes:
     """Return the ONNX file of the quantised graph.
 
     Args:
-        model: whose graph to quantise.
-        symmetric: whether activations, too, have their zero in the middle, as TensorRT wants it;
-            otherwise they use all 8 bits for what lies above zero.
+        model: to quantise.
+        symmetric: use symmetric ranges for activations too, as TensorRT requires; otherwise all
+            8 bits cover the values above zero.
 
     Raises:
-        LibraryMissing: it takes `onnx` and `onnxruntime`.
-        BuildFailed: there is nothing to quantise.
+        LibraryMissing: `onnx` or `onnxruntime` is not installed.
+        BuildFailed: the graph has no convolution to quantise.
     """
     try:
         import onnx
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     except ImportError as error:
-        raise LibraryMissing(f"int8 needs Hepar's extra `int8` ({error}): install it") from error
+        raise LibraryMissing(f"int8 needs Hepar's extra `int8` ({error}); install it") from error
     graph = onnx.load(model.graph).graph
     chosen = _quantizable(graph)
     if not chosen:
-        raise BuildFailed(f"{model.graph} has no convolution that may be quantised: use float16")
+        raise BuildFailed(f"{model.graph} has no convolution that may be quantised; use float16")
     with (
         tempfile.TemporaryDirectory(prefix="hepar-int8-") as folder,
-        warnings_silenced(),  # ONNX Runtime gives advice on graphs in general
+        warnings_silenced(),  # ONNX Runtime logs general advice on graphs
     ):
         target = Path(folder) / "quantized.onnx"
         quantize_static(
@@ -76,7 +76,7 @@ def _quantizable(graph: Any) -> list[str]:
 
 
 def _convolutions_to_end(graph: Any) -> dict[str, int]:
-    """Return, for each convolution, how few others lie between it and the graph's end."""
+    """Return the smallest number of convolutions between each convolution and the output."""
     few: dict[str, int] = defaultdict(lambda: len(graph.node))  # by tensor: convolutions behind it
     few |= {output.name: 0 for output in graph.output}
     found = {}
@@ -91,7 +91,7 @@ def _convolutions_to_end(graph: Any) -> dict[str, int]:
 
 
 def _first_convolutions(graph: Any) -> set[str]:
-    """Return the convolutions that no other convolution comes before."""
+    """Return the convolutions that no other convolution precedes."""
     behind: set[str] = set()
     first = set()
     for node in graph.node:
@@ -104,7 +104,7 @@ def _first_convolutions(graph: Any) -> set[str]:
 
 
 class _Slices:
-    """The reference's slices, one at a time, as the calibration asks for them."""
+    """Calibration data reader: the reference's slices, one at a time."""
 
     def __init__(self, model: Model) -> None:
         hu, spacing_mm, _ = read_reference(model)
@@ -112,5 +112,5 @@ class _Slices:
         self._left = iter([{"hu": each[None], "spacing": spacing} for each in hu])
 
     def get_next(self) -> dict[str, Any] | None:
-        """Return the next input, None after the last."""
+        """Return the next input, or None after the last (ONNX Runtime's protocol)."""
         return next(self._left, None)

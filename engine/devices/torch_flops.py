@@ -1,4 +1,4 @@
-"""How much a model asks of a device, and how much the device can do, both counted by torch."""
+"""Arithmetic of a model and peak arithmetic of a device, measured with torch."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -11,12 +11,12 @@ from engine.devices.torch_program import read_program
 from engine.model import Model
 
 WIDE, WIDE_THERE = 2048, 8192
-"""Rows and columns of the square matrices whose product shows what a processor, or a GPU, can."""
+"""Size of the square matrices whose product measures the peak of a processor, or of a GPU."""
 ROUNDS = 5
 
 
 def operations(model: Model, size: Sequence[int]) -> int | None:
-    """Return additions and multiplications for one slice; None without `ensemble.pt2`."""
+    """Return the floating-point operations per slice; None without `ensemble.pt2`."""
     if model.program is None:
         return None
     module = read_program(model.program).module()
@@ -27,12 +27,12 @@ def operations(model: Model, size: Sequence[int]) -> int | None:
 
 
 def peak_of(device: str) -> float | None:
-    """Return the operations per second of a large product where a device computes.
+    """Return the operations per second of a large matrix product on a device.
 
-    On a GPU in half precision, whatever the device's own is; on the processor in float32.
+    Always float16 on a GPU and float32 on a processor, whatever the device's own precision.
 
     Args:
-        device: its name, as results have it.
+        device: name of the device, as in results.
     """
     there = device.startswith("TensorRT") or "cuda" in device
     if there and not torch.cuda.is_available():

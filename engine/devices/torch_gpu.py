@@ -47,12 +47,12 @@ def open_accelerator(model: Model) -> "Torch":
     """Return the model on torch's accelerator, as fast as it still answers like the reference.
 
     Raises:
-        LibraryMissing: torch knows no accelerator here.
+        LibraryMissing: torch has no accelerator here.
         DeviceFailed: the model has no `ensemble.pt2`, or no precision is near enough.
     """
     place = torch.accelerator.current_accelerator(check_available=True)
     if place is None:
-        raise LibraryMissing("torch knows no accelerator here: OpenVINO is faster on a processor")
+        raise LibraryMissing("torch has no accelerator here; OpenVINO is faster on a processor")
     return open_nearest(model, place.type)
 
 

@@ -1,7 +1,7 @@
-"""Reading `ensemble.pt2`, and refusing one that would have to be unpickled.
+"""Loading of `ensemble.pt2`, rejecting archives that would have to be unpickled.
 
-torch keeps tensors in the archive as plain bytes, and only what it cannot keep so as pickles. A
-model folder holds no pickle that could run code, so such an archive is no model's.
+torch stores tensors in the archive as plain bytes and falls back to pickle for everything else.
+Unpickling can run code, and a model folder must not contain any.
 """
 
 import json
@@ -17,26 +17,26 @@ from torch.export import ExportedProgram
 from engine.errors import DeviceFailed
 
 CONFIGS = "_config.json"
-"""Ends the names of the archive's tables of tensors."""
+"""Suffix of the archive's tables of tensors."""
 SAMPLE = "data/sample_inputs/"
-"""Where the inputs of the export lie, as tensors that torch pickles in its restricted form."""
+"""Folder of the export's sample inputs, which torch pickles in its restricted form."""
 
 
 def read_program(path: Path) -> ExportedProgram:
     """Return the exported program.
 
     Raises:
-        DeviceFailed: the file is none, or holds what would have to be unpickled.
+        DeviceFailed: the file is not a program, or would have to be unpickled.
     """
     try:
         if unsafe := list(_pickles(path)):
             raise DeviceFailed(
-                f"{path} holds pickles ({', '.join(unsafe)}), which could run code: export the "
+                f"{path} holds pickles ({', '.join(unsafe)}), which could run code; export the "
                 "model again"
             )
         return torch.export.load(path)
     except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, KeyError) as error:
-        raise DeviceFailed(f"torch cannot read {path}: {error}: export the model again") from error
+        raise DeviceFailed(f"torch cannot read {path}: {error}; export the model again") from error
 
 
 def _pickles(path: Path) -> Iterator[str]:
@@ -44,13 +44,13 @@ def _pickles(path: Path) -> Iterator[str]:
         for name in archive.namelist():
             if name.endswith(CONFIGS):
                 tensors = json.loads(archive.read(name))["config"]
-                yield from (key for key, said in tensors.items() if said["use_pickle"])
+                yield from (key for key, entry in tensors.items() if entry["use_pickle"])
             elif SAMPLE in name and not _plain(archive.read(name)):
                 yield name
 
 
 def _plain(content: bytes) -> bool:
-    """Tell whether torch reads it without running anything."""
+    """Return whether torch can load it without running code."""
     try:
         torch.load(BytesIO(content), weights_only=True)
     except (UnpicklingError, RuntimeError):

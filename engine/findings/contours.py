@@ -1,4 +1,4 @@
-"""A picture of a result: slices through the liver with what was marked in them."""
+"""Preview image of a result: slices through the liver with the outlines of the labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ INK, FAINT = (235, 235, 235), (150, 150, 150)
 
 @dataclass(frozen=True)
 class _View:
-    """The part of every slice that is shown, and how large."""
+    """Cropping and scaling, the same for every slice."""
 
     rows: slice
     columns: slice
@@ -46,8 +46,8 @@ def draw_contours(
 ) -> Image.Image:
     """Return a montage of slices with the outlines of liver and tumours.
 
-    The slices are spread from the liver's foot to its head (over the whole volume where none was
-    found), and the one with the largest tumour is among them. The patient's right is on the left.
+    The slices are spread evenly over the liver (or the whole volume, without one) and include the
+    slice with the largest tumour area. The patient's right is on the left.
     """
     view = _view(volume)
     shown = _choose(label_map.labels, slices)
@@ -70,7 +70,7 @@ def with_note(picture: Image.Image, note: str) -> Image.Image:
 
 
 def _view(volume: Volume) -> _View:
-    """Show the body without the table it lies on, as large as a tile allows."""
+    """Crop to the body, without the table, and scale to fill a tile."""
     _, *spacing_mm = volume.geometry.spacing
     dense = (volume.hu[:: max(1, len(volume.hu) // 16)] > BODY_HU).mean(axis=0) > 0.25
     body = cc3d.largest_k(dense, k=1, connectivity=4, binary_image=True) > 0  # no table
@@ -85,14 +85,14 @@ def _view(volume: Volume) -> _View:
 
 
 def _span(found: NDArray[np.intp], length: int, margin: int) -> slice:
-    """Return where an axis has something, with a margin; all of it where it has nothing."""
+    """Return the extent of the found indices with a margin; the whole axis if there are none."""
     if not len(found):
         return slice(0, length)
     return slice(max(0, int(found[0]) - margin), min(length, int(found[-1]) + 1 + margin))
 
 
 def _choose(labels: NDArray[np.uint8], count: int) -> list[int]:
-    """Return slice indices, rising towards the head."""
+    """Return slice indices in ascending order."""
     liver = np.flatnonzero(labels.any(axis=(1, 2)))
     low, high = (int(liver[0]), int(liver[-1]) + 1) if len(liver) else (0, len(labels))
     count = min(count, high - low)
@@ -127,7 +127,7 @@ def _draw_slice(
 
 
 def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
-    """Return how strongly each pixel belongs to the edge, about 2 pixels wide and smooth."""
+    """Return the outline of a mask, scaled to `size`, as an alpha mask about 2 pixels wide."""
     fine = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BICUBIC)
     inside = np.asarray(fine, np.float32) / 255
     padded = np.pad(inside, 1)

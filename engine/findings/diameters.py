@@ -1,7 +1,7 @@
-"""The longest diameter of a shape, and the longest across it.
+"""Longest diameter of a shape and its longest perpendicular.
 
-A shape reaches to the outer edges of its pixels, so a row of ten pixels is ten pixels long. As a
-radiologist's callipers do, a diameter may leave a shape that is hollow on one side.
+A shape extends to the outer edges of its pixels, so a row of ten pixels is ten pixels long. As with
+callipers, a diameter may cross a concavity.
 """
 
 import math
@@ -19,21 +19,21 @@ class Line:
     """A straight line in a slice."""
 
     start: tuple[float, float]
-    """Row and column; the centre of the first pixel is (0, 0)."""
+    """Row and column; (0, 0) is the centre of the first pixel."""
     end: tuple[float, float]
     mm: float
 
 
 @dataclass(frozen=True)
 class Diameters:
-    """The two diameters of a shape in one slice (RECIST's long axis, and across it)."""
+    """Long and short axis of a shape in one slice, as in RECIST."""
 
     longest: Line
     perpendicular: Line
 
 
 def diameters(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diameters:
-    """Return the diameters of the shape that is not empty, in (row, column) pixels and mm."""
+    """Return the diameters of a non-empty mask; spacing is (row, column) in mm."""
     edge = _edges(mask) * spacing_mm
     lower, upper = _chains(edge)
     hull = np.concatenate([lower, upper])
@@ -46,7 +46,7 @@ def diameters(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diame
 
 
 def _edges(mask: NDArray[np.bool_]) -> Points:
-    """Return the middles of the outermost pixel edges of each row."""
+    """Return the midpoints of the outermost pixel edges of each row."""
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
     last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
@@ -56,9 +56,9 @@ def _edges(mask: NDArray[np.bool_]) -> Points:
 
 
 def _chains(points: Points) -> tuple[Points, Points]:
-    """Return the lower and the upper part of the convex hull, both from left to right.
+    """Return the lower and upper convex hull, both ordered by the first coordinate.
 
-    Andrew's monotone chain (1979): the first coordinate runs from left to right.
+    Andrew's monotone chain algorithm (1979).
     """
     ordered = np.unique(points, axis=0)
     return _lower(ordered), _lower(ordered * (1, -1)) * (1, -1)
@@ -78,9 +78,9 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 
 def _across(hull: Points, axis: Points) -> tuple[Points, Points]:
-    """Return the ends of the longest line in the hull at a right angle to `axis`.
+    """Return the ends of the longest line in the hull perpendicular to `axis`.
 
-    Seen along the axis, the height of a convex shape is greatest at one of its corners.
+    The extent of a convex shape across an axis is greatest at one of its corners.
     """
     along = axis / np.hypot(*axis)
     turn = np.array([along, (-along[1], along[0])])

@@ -1,7 +1,7 @@
-"""What a label map says in numbers: the liver, and every lesion in it.
+"""Measurements of a label map: the liver and every lesion in it.
 
-Nothing here changes with the order in which pieces are found: the same labels on the same volume
-give the same numbers, and the lesions in the same order.
+Results are deterministic: the same labels on the same volume give the same numbers, with lesions in
+the same order.
 """
 
 import math
@@ -20,12 +20,12 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Region:
-    """The size and the density of what was marked."""
+    """Size and density of a marked region."""
 
     volume_ml: float
     mean_hu: float
     sd_hu: float
-    """Standard deviation over all of its voxels."""
+    """Standard deviation over its voxels."""
 
 
 Point = tuple[float, float, float]
@@ -34,46 +34,46 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Lesion:
-    """One piece of tumour: voxels that share faces."""
+    """One 6-connected component of tumour voxels."""
 
     number: int
-    """From 1, the largest first."""
+    """From 1, largest first."""
     region: Region
     centre: Point
-    """Mean of its voxels."""
+    """Centroid of its voxels."""
     slices: tuple[int, int]
-    """First and last slice that show it."""
+    """First and last slice that contain it."""
     longest_mm: float
     """The longest diameter in any one slice."""
     perpendicular_mm: float
-    """The longest at a right angle to it, in the same slice."""
+    """The longest diameter perpendicular to it, in the same slice."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured in one volume."""
+    """Measurements of one volume."""
 
     liver_ml: float
-    """With the tumours in it."""
+    """Volume of the liver including tumours."""
     liver: Region | None
-    """Without the tumours in it; none where the tumours are all of it."""
+    """The liver excluding tumours; None if it is all tumour."""
     lesions: tuple[Lesion, ...]
 
     @property
     def tumour_ml(self) -> float:
-        """Volume of all lesions."""
+        """Total volume of the lesions."""
         return sum(lesion.region.volume_ml for lesion in self.lesions)
 
     @property
     def burden_percent(self) -> float:
-        """Part of the liver that is tumour."""
+        """Percentage of the liver that is tumour."""
         return 100 * self.tumour_ml / self.liver_ml if self.liver_ml else 0.0
 
 
 def measure(volume: Volume, label_map: LabelMap) -> Measurements:
     """Measure the liver and every lesion.
 
-    Diameters lie in the slices of the volume, which are axial unless the scanner's were not.
+    Diameters are measured within the slices of the volume, whatever their orientation.
     """
     box = box_of(label_map.labels)
     if box is None:
@@ -94,9 +94,9 @@ def measure(volume: Volume, label_map: LabelMap) -> Measurements:
 
 
 def number_lesions(label_map: LabelMap) -> NDArray[np.uint16]:
-    """Return each voxel's lesion, from 1 for the largest; 0 where there is no tumour.
+    """Return the lesion number of each voxel: 1 for the largest lesion, 0 outside of lesions.
 
-    Lesions of one size follow one another from the first slice on.
+    Lesions of equal size are numbered in slice order.
     """
     numbers = np.zeros(label_map.labels.shape, np.uint16)
     if (box := box_of(label_map.labels)) is not None:
@@ -105,9 +105,9 @@ def number_lesions(label_map: LabelMap) -> NDArray[np.uint16]:
 
 
 def separate_lesions(label_map: LabelMap) -> LabelMap:
-    """Return the same voxels with 1 for the liver, and the number of its lesion plus 1 for tumour.
+    """Return labels with 1 for the liver and the lesion number plus 1 for each lesion.
 
-    There are 254 values for lesions; should there be more, the smallest share the last.
+    uint8 leaves 254 values for lesions; if there are more, the smallest share the value 255.
     """
     numbers = number_lesions(label_map)
     own = np.minimum(numbers + np.uint16(Label.LIVER), 255).astype(np.uint8)
@@ -127,7 +127,7 @@ def _number(tumour: NDArray[np.bool_]) -> NDArray[np.uint16]:
 
 
 def _boxes(numbers: NDArray[np.uint16]) -> list[Box]:
-    """Return the box around each lesion, in their order."""
+    """Return the bounding box of each lesion, in order of number."""
     if not numbers.any():
         return []
     boxes: list[Box] = cc3d.statistics(numbers)["bounding_boxes"][1:]
@@ -135,7 +135,7 @@ def _boxes(numbers: NDArray[np.uint16]) -> list[Box]:
 
 
 def _placed(box: Box, corner: NDArray[np.int_]) -> NDArray[np.int_]:
-    """Return the first voxel of a box within a box that begins at `corner`."""
+    """Return the first voxel of a box, given relative to `corner`, in the whole volume."""
     first: NDArray[np.int_] = corner + [each.start for each in box]
     return first
 
@@ -147,7 +147,7 @@ def _lesion(
     corner: NDArray[np.int_],
     volume: Volume,
 ) -> Lesion:
-    """Measure the lesion whose box begins at voxel `corner` of the volume."""
+    """Measure one lesion; its bounding box starts at voxel `corner` of the volume."""
     grid = volume.geometry
     first, found = int(corner[0]), _widest(mask, grid.spacing[1:])
     return Lesion(
@@ -166,7 +166,7 @@ def _point(grid: Geometry, voxel: NDArray[np.float64]) -> Point:
 
 
 def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diameters:
-    """Return the diameters in the slice where the longest is; in the first of equals."""
+    """Return the diameters of the slice with the longest one (the first of equals)."""
     return max(
         (diameters(plane, spacing_mm) for plane in mask),
         key=lambda found: round(found.longest.mm, 6),

@@ -1,7 +1,7 @@
-"""Whether a result looks as a liver should, or a person had better look at it.
+"""Plausibility checks of a result.
 
-The bounds are wide on purpose: each names a result that is wrong, cut off or unusual. Passing them
-all does not make a result right.
+The bounds are deliberately wide: a violation means that the result is wrong, truncated or unusual.
+Passing all of them does not prove that a result is right.
 """
 
 from collections.abc import Iterator
@@ -13,22 +13,23 @@ from engine.segmentation.segment import Segmentation
 from engine.volume import Label, LabelMap
 
 LIVER_ML = 500.0, 4000.0
-"""Livers of adults, small and cirrhotic to large and full of tumours."""
+"""Adult livers, from small and cirrhotic to large and full of tumours."""
 DROPPED_PART = 0.1
-"""Of the liver; so much marked elsewhere is another organ, or the liver in several pieces."""
+"""Fraction of the liver's volume. More than this marked elsewhere means another organ, or a liver
+in several pieces."""
 AGREEMENT = {Label.LIVER: 0.75, Label.TUMOUR: 0.2}
-"""Members that share less than this of what any of them marks see different things."""
+"""Smallest acceptable agreement of the members, per class (intersection over union)."""
 
 
 class Statement(StrEnum):
-    """What is said of the quality of a result."""
+    """Verdict on the quality of a result."""
 
     PLAUSIBLE = "plausible"
     REVIEW = "review"
 
 
 class Concern(StrEnum):
-    """Why a person should look at a result."""
+    """Reason for a manual review."""
 
     SMALL = "liver smaller than expected"
     LARGE = "liver larger than expected"
@@ -41,18 +42,18 @@ class Concern(StrEnum):
 
 @dataclass(frozen=True)
 class Quality:
-    """What the checks found, in the order of `Concern`."""
+    """Findings of the plausibility checks, in the order of `Concern`."""
 
     concerns: tuple[Concern, ...] = ()
 
     @property
     def statement(self) -> Statement:
-        """Return `REVIEW` where anything was found."""
+        """`REVIEW` if there is any concern."""
         return Statement.REVIEW if self.concerns else Statement.PLAUSIBLE
 
 
-def judge(made: Segmentation, measured: Measurements) -> Quality:
-    """Check a result that has a liver."""
+def check_quality(made: Segmentation, measured: Measurements) -> Quality:
+    """Check the plausibility of a result that contains liver."""
     found = {
         *_size(measured),
         *_ends(made.label_map),
@@ -71,7 +72,7 @@ def _size(measured: Measurements) -> Iterator[Concern]:
 
 
 def _ends(label_map: LabelMap) -> Iterator[Concern]:
-    """Tell where the liver may go on outside of the series."""
+    """Check whether the liver may extend beyond the series."""
     if label_map.labels[0].any():
         yield Concern.FIRST_SLICE
     if label_map.labels[-1].any():

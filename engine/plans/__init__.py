@@ -1,1 +1,1 @@
-"""Built TensorRT engines: what each belongs to, whether it may serve, and which one does."""
+"""Store of built TensorRT engines: identity, verification and activation."""

@@ -1,4 +1,4 @@
-"""Locks that die with their process."""
+"""File locks that the kernel releases when their process ends."""
 
 import fcntl
 import os
@@ -9,11 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock `path` while the block lasts.
+    """Hold an exclusive lock on `path` inside the block.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
     """
+    # flock, not a PID file: the kernel releases it even after kill -9.
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,4 +1,4 @@
-"""One plan: a built engine, and the manifest that proves what it is."""
+"""A plan: a built engine and its manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.plans.key import Part, PlanKey
 
 
 class State(StrEnum):
-    """How far a plan has come."""
+    """Life cycle of a plan."""
 
     BUILT = "built"
     REJECTED = "rejected"
@@ -23,45 +23,45 @@ class State(StrEnum):
 
 
 class Check(Part):
-    """What came of holding a plan against the model's reference."""
+    """Result of checking a plan against the model's reference."""
 
     passed: bool
     device: str
-    """Where it ran."""
+    """Name of the device that ran it."""
     batches: tuple[int, ...]
-    """Numbers of slices that one call carried."""
+    """Batch sizes that were checked."""
     differing_pixels: float
-    """Part of all pixels with another label, at the worst batch."""
+    """Fraction of pixels with a different label, at the worst batch size."""
     dice: Mapping[str, float]
-    """The least overlap with the reference, by class."""
+    """Smallest Dice with the reference, by class."""
     agreement: Mapping[str, float]
     """The largest difference of the members' pooled agreement, by class."""
     faults: tuple[str, ...] = ()
-    """Why it did not pass."""
+    """Reasons for a rejection."""
     when: datetime
 
 
 class PlanManifest(Part):
-    """The file beside a plan."""
+    """Contents of the JSON file beside a plan."""
 
     form: Literal[1] = 1
     key: PlanKey
     model: str
-    """Name and version of the model, for people."""
+    """Name and version of the model; informative."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     size: int
     """Bytes of the plan."""
     seconds: float
-    """How long it was built."""
+    """Duration of the build."""
     built: datetime
     hepar: str
     """Version of Hepar that built it."""
     check: Check | None = None
-    """Absent until the plan was held against the reference."""
+    """None until the plan has been verified."""
 
     @property
     def name(self) -> str:
-        """The key, and eight digits of the content: two builds are two plans."""
+        """The key and eight digits of the content's digest, so two builds are two plans."""
         return f"{self.key.name}-{self.sha256[:8]}"
 
 
@@ -76,10 +76,10 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What commands and results call it."""
+        """Name of the plan in commands and results."""
         return self.manifest.name
 
     @property
     def key(self) -> PlanKey:
-        """What it belongs to."""
+        """Identity of the plan."""
         return self.manifest.key

@@ -1,4 +1,4 @@
-"""Which plan serves, and which did before: one small file, replaced as a whole."""
+"""Active and previous plan of each slot: `serving.json`, replaced atomically."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ SERVING = "serving.json"
 
 
 class Slot(Part):
-    """The plans of one GPU architecture and model."""
+    """Active and previous plan of one GPU architecture and model."""
 
     active: str
     previous: str | None = None
 
 
 class Serving(Part):
-    """The whole of the file; absent slots have no active plan."""
+    """Contents of the file; a slot that is absent has no active plan."""
 
     slots: dict[str, Slot] = {}
 
     def activated(self, slot: str, name: str) -> "Serving":
-        """Return this with another plan active; the one before can be gone back to."""
+        """Return a copy with another plan active; the current one becomes the previous."""
         now = self.slots.get(slot)
         if now is None or now.active == name:
             changed = now or Slot(active=name)
@@ -34,16 +34,16 @@ class Serving(Part):
 
     @property
     def names(self) -> set[str]:
-        """Plans that serve or may be gone back to."""
+        """Names of all active and previous plans."""
         kept = {name for slot in self.slots.values() for name in (slot.active, slot.previous)}
         return {name for name in kept if name is not None}
 
 
 def read_serving(folder: Path) -> Serving:
-    """Return what serves out of a folder of plans.
+    """Return the active plans of a folder.
 
     Raises:
-        BrokenPlan: the file is there, and makes no sense.
+        BrokenPlan: the file exists but cannot be read.
     """
     path = folder / SERVING
     try:
@@ -52,10 +52,10 @@ def read_serving(folder: Path) -> Serving:
         return Serving()
     except (ValidationError, OSError) as error:
         raise BrokenPlan(
-            f"cannot read {path}: {error}: remove it and activate a plan again"
+            f"cannot read {path}: {error}; remove it and activate a plan again"
         ) from error
 
 
 def write_serving(folder: Path, serving: Serving) -> None:
-    """Let another set of plans serve, from one moment to the next."""
+    """Replace the set of active plans atomically."""
     write_durably(folder / SERVING, serving.model_dump_json(indent=2).encode() + b"\n")

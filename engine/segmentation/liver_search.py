@@ -1,24 +1,25 @@
-"""Which slices of a volume are worth computing.
+"""Search for the slices that contain liver, so that the others need not be computed.
 
-A coarse look finds where liver is; from there the work goes on as long as it meets liver. So every
-piece of liver that was seen at all is computed whole, and what is left out could at most hold
-pieces that lie between two looks, shorter than `COARSE_MM`: never the largest one, which
-`engine.segmentation.cleaning` keeps, unless the whole volume holds no taller piece.
+Slices at a coarse step are computed first; from those with liver, the computation continues in both
+directions while it finds liver. Every component that a sampled slice touches is therefore complete.
+Only components shorter than `COARSE_MM` can be missed, never the largest one, which
+`engine.segmentation.cleaning` keeps, unless the volume contains no taller one.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 COARSE_MM = 15.0
-"""A liver is some 150 mm tall."""
+"""First search step; a liver is about 150 mm tall."""
 FINE_MM = 5.0
-"""How close to look before it is said that there is none."""
+"""Second search step, used if the first found no liver."""
 REACH_MM = 10.0
-"""From a slice with liver, how far to go on at once; more than half of `COARSE_MM`."""
+"""Distance to continue from a slice with liver. More than half of `COARSE_MM`, so that two adjacent
+sampled slices with liver leave no gap."""
 
 
 def search_steps_mm(height_mm: float) -> tuple[float, ...]:
-    """Return how far apart to look, the first time and after nothing was found.
+    """Return the steps to sample slices at, each used if the one before found no liver.
 
     0 means every slice: below four coarse steps a search saves little.
     """
@@ -26,7 +27,7 @@ def search_steps_mm(height_mm: float) -> tuple[float, ...]:
 
 
 def spread(count: int, spacing_mm: float, step_mm: float) -> NDArray[np.bool_]:
-    """Mark slices at most `step_mm` apart (or all of them), the first and the last among them."""
+    """Mark slices at most `step_mm` apart (or all), including the first and the last."""
     step = max(1, int(step_mm / spacing_mm))
     marked = np.zeros(count, np.bool_)
     marked[::step] = True
@@ -35,6 +36,6 @@ def spread(count: int, spacing_mm: float, step_mm: float) -> NDArray[np.bool_]:
 
 
 def around(seen: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.bool_]:
-    """Mark the slices within `REACH_MM` of one in which liver was seen, and at least the next."""
+    """Mark the slices within `REACH_MM` of a slice with liver, and at least its neighbours."""
     reach = max(1, int(REACH_MM / spacing_mm))
     return np.convolve(seen, np.ones(2 * reach + 1))[reach : reach + len(seen)] > 0

@@ -1,4 +1,4 @@
-"""Which device serves: the first in order that can, chosen anew between two jobs."""
+"""Choice of the device that serves: the first usable one in order, reconsidered between jobs."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -16,31 +16,31 @@ from engine.serving.cpu import open_device
 
 logger = logging.getLogger(__name__)
 
-REST_S = 600.0
-"""A device that failed in a job is left alone this long, unless another plan becomes active."""
+RETRY_AFTER_S = 600.0
+"""A device that failed is not tried again for this long, unless another plan becomes active."""
 
 
 @dataclass(frozen=True)
 class Opener:
-    """One device that may serve."""
+    """A device that may serve, and how to open it."""
 
     name: str
     open: Callable[[], Device]
-    """Raises an `EngineError` where it cannot."""
+    """Raises an `EngineError` if the device cannot be used."""
     mark: Callable[[], object] = lambda: None
-    """Its answer changes when it is worth opening again."""
+    """Its value changes when opening is worth another try."""
 
 
 def openers(
     model: Model, plans: Path, *, threads: int | None = None, cache: Path | None = None
 ) -> list[Opener]:
-    """Return the devices that can run a model, the fastest first; none is opened yet.
+    """Return the devices that may run a model, fastest first, none of them opened.
 
     Args:
-        model: whose graph to run.
-        plans: folder of the plan store; may be absent.
-        threads: of the processor; all of them if None.
-        cache: where the processor's compiled graphs are kept.
+        model: to run.
+        plans: folder of the plan store; need not exist.
+        threads: processor threads; all if None.
+        cache: folder for the processor's compiled graphs.
     """
 
     return [
@@ -51,9 +51,9 @@ def openers(
 
 
 class Fleet:
-    """The devices that may serve, and the one that does.
+    """The devices that may serve and the one that does.
 
-    A job asks for the device once and keeps it to its end, so no result comes of two.
+    A job requests a device once and keeps it, so no result mixes two devices.
     """
 
     def __init__(self, devices: Sequence[Opener]) -> None:
@@ -61,14 +61,14 @@ class Fleet:
         self._lock = Lock()
         self._serving: tuple[Opener, Device] | None = None
         self._marks: dict[str, object] = {}
-        self._resting: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
         self._choose_at: float | None = None
 
     def device(self) -> Device:
         """Return the device for the next job.
 
         Raises:
-            DeviceFailed: none can serve; the message says why each cannot.
+            DeviceFailed: none can serve; the message lists the reason for each.
         """
         with self._lock:
             marks = {each.name: each.mark() for each in self._openers}
@@ -78,86 +78,88 @@ class Fleet:
             assert self._serving is not None
             return self._serving[1]
 
-    def leave(self, device: Device, error: DeviceFailed) -> None:
-        """Let the next device in order serve, for this one has failed.
+    def report_failure(self, device: Device, error: DeviceFailed) -> None:
+        """Switch to the next device in order because this one failed.
 
         Raises:
-            DeviceFailed: there is no other; the next job tries this one again.
+            DeviceFailed: there is no other device; the next job tries this one again.
         """
         with self._lock:
             if self._serving is None or self._serving[1] is not device:
                 return
             failed = self._serving[0]
             self._serving = None
-            self._rest(failed)
-            if all(each.name in self._resting for each in self._openers):
-                self._resting.clear()
+            self._postpone(failed)
+            if all(each.name in self._retry_at for each in self._openers):
+                self._retry_at.clear()
                 raise error
-            logger.warning("%s: %s", device.name, error, extra={"action": "leave_device"})
+            logger.warning("%s: %s", device.name, error, extra={"action": "device_failed"})
 
-    def _rest(self, opener: Opener) -> None:
-        self._resting[opener.name] = monotonic() + REST_S
-        self._choose_at = min(self._resting.values())
+    def _postpone(self, opener: Opener) -> None:
+        self._retry_at[opener.name] = monotonic() + RETRY_AFTER_S
+        self._choose_at = min(self._retry_at.values())
 
     def _choose(self, marks: dict[str, object]) -> None:
         before, self._serving = self._serving, None
         changed = {name for name, mark in marks.items() if mark != self._marks.get(name)}
         self._marks = marks
-        self._resting = {
+        self._retry_at = {
             name: until
-            for name, until in self._resting.items()
+            for name, until in self._retry_at.items()
             if until > monotonic() and name not in changed
         }
-        self._choose_at = min(self._resting.values(), default=None)
+        self._choose_at = min(self._retry_at.values(), default=None)
         reasons = []
         for each in self._openers:
-            if each.name in self._resting:
-                reasons.append(f"{each.name}: it failed, and rests for ten minutes at most")
+            if each.name in self._retry_at:
+                reasons.append(f"{each.name}: it failed less than ten minutes ago")
                 continue
             if before is not None and before[0] is each:
                 if each.name not in changed:
                     self._serving = before
                     return
-                before = None  # if no job has it any more, the next one has its memory
+                before = None  # frees its memory for the next plan, if no job holds it
             try:
                 device = each.open()
             except EngineError as error:
                 if error.transient:
-                    self._rest(each)
+                    self._postpone(each)
                 reasons.append(f"{each.name}: {error}")
-                logger.info("not on %s", reasons[-1], extra={"action": "skip_device"})
+                logger.info("skipped %s", reasons[-1], extra={"action": "skip_device"})
             else:
                 self._serving = each, device
-                logger.info("on %s", device.name, extra={"action": "device"})
+                logger.info("serving on %s", device.name, extra={"action": "device"})
                 return
         raise DeviceFailed(f"no device can run the model ({'; '.join(reasons)})")
 
 
 def _open_active(model: Model, plans: Path) -> Device:
-    """Open the active plan for the GPU here, if any plan is active at all."""
+    """Open the active plan for the GPU of this machine."""
     store = PlanStore(plans)
     if not store.slots():
-        raise UnknownPlan(f"no plan is active in {plans}: see `hepar engine --help`")
+        raise UnknownPlan(f"no plan is active in {plans}; see `hepar engine rebuild --help`")
     from engine.devices.tensorrt.plan_device import (
-        open_active,  # only who has plans pays for the import
+        open_active,  # imported only where there are plans
     )
 
     return open_active(model, store)
 
 
 def _open_torch(model: Model) -> Device:
-    """Open what torch computes on, if the model is there for torch and torch is here."""
+    """Open torch's accelerator, if the model has a program for torch and torch is installed."""
     if model.program is None:
         raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
     try:
-        from engine.devices.torch_gpu import open_accelerator  # only who has the file pays for it
-    except (ImportError, OSError) as error:  # not there, or a library of CUDA's is not
-        raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
+        from engine.devices.torch_gpu import open_accelerator  # imported only with a program
+    except (ImportError, OSError) as error:  # OSError: one of its CUDA libraries is missing
+        raise LibraryMissing(
+            f"torch cannot be imported ({error}); install it to use its devices"
+        ) from error
     return open_accelerator(model)
 
 
 def _stamp(path: Path) -> object:
-    """Return what changes when a file is replaced."""
+    """Return a value that changes when the file is replaced."""
     try:
         found = path.stat()
     except OSError:

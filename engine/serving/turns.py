@@ -1,4 +1,4 @@
-"""Several jobs on one device: each takes turns of one batch, urgent jobs before all others."""
+"""Sharing of a device between jobs: one batch per turn, urgent jobs first."""
 
 import threading
 from collections import deque
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from engine.device import Answer, Device, liver_hu_of, neighbours_of
 
 BETWEEN_S = 0.1
-"""An urgent job that had a turn this short a time ago has more to come: others wait for it."""
+"""After an urgent job's turn, other jobs wait this long for its next batch."""
 
 
 @dataclass
 class DeviceQueue:
-    """Who is next on the devices of a node. Jobs of one kind take turns in the order they ask."""
+    """Queue for the devices of a node. Jobs of equal urgency take turns in order of arrival."""
 
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
     _waiting: dict[bool, deque[object]] = field(
         default_factory=lambda: {True: deque(), False: deque()}
     )
@@ -28,38 +28,42 @@ class DeviceQueue:
     _urgent_until: float = 0.0
 
     def on(self, device: Device, *, urgent: bool) -> "QueuedDevice":
-        """Return the device as one job may use it."""
+        """Wrap a device for one job."""
         return QueuedDevice(device, self, urgent)
 
     @contextmanager
     def turn(self, *, urgent: bool) -> Iterator[None]:
-        """Have the device to oneself while the block lasts."""
-        me = object()
-        with self._news:
-            self._waiting[urgent].append(me)
-            while (wait_s := self._wait_s(me, urgent)) is not None:
-                self._news.wait(wait_s)
+        """Hold the device exclusively inside the block."""
+        ticket = object()
+        with self._changed:
+            self._waiting[urgent].append(ticket)
+            while (wait_s := self._wait_s(ticket, urgent)) is not None:
+                self._changed.wait(wait_s)
             self._waiting[urgent].popleft()
             self._busy = True
         try:
             yield
         finally:
-            with self._news:
+            with self._changed:
                 self._busy = False
                 if urgent:
                     self._urgent_until = monotonic() + BETWEEN_S
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    def _wait_s(self, me: object, urgent: bool) -> float | None:
-        """Return for how long at most there is nothing to look for; None: it is my turn."""
-        if self._busy or self._waiting[urgent][0] is not me or (not urgent and self._waiting[True]):
-            return 60.0
+    def _wait_s(self, ticket: object, urgent: bool) -> float | None:
+        """Return how long to wait before checking again; None if it is this caller's turn."""
+        if (
+            self._busy
+            or self._waiting[urgent][0] is not ticket
+            or (not urgent and self._waiting[True])
+        ):
+            return 60.0  # a safeguard only: every end of a turn notifies
         left = 0.0 if urgent else self._urgent_until - monotonic()
         return left if left > 0 else None
 
 
 class QueuedDevice:
-    """A device that waits for its turn with every batch."""
+    """A device that waits for its turn before every batch."""
 
     def __init__(self, device: Device, turns: DeviceQueue, urgent: bool) -> None:
         self.name, self.batch = device.name, device.batch
@@ -67,6 +71,6 @@ class QueuedDevice:
         self._device, self._turns, self._urgent = device, turns, urgent
 
     def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
-        """Return what the device answers, once it is this job's turn."""
+        """Wait for this job's turn, then run the device."""
         with self._turns.turn(urgent=self._urgent):
             return self._device.run(hu, spacing_mm)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from engine.admin.contest import Speed, Task, draw_volume, measured_apart, peak_mb, read_volume
+from engine.admin.device_benchmark import (
+    Speed,
+    Task,
+    draw_volume,
+    measured_apart,
+    peak_mb,
+    read_volume,
+)
 from engine.model import default_model_folder, load_model
 from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device

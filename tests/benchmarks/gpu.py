@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from engine.admin.contest import Speed, Task, draw_volume, measured_apart
+from engine.admin.device_benchmark import Speed, Task, draw_volume, measured_apart
 from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
 from engine.model import Model, load_model

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from engine.devices.tensorrt.build_process import Request, build_apart
+from engine.devices.tensorrt.build_process import Request, build_in_process
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import LibraryMissing
 from engine.model import default_model_folder, load_model
@@ -60,5 +60,5 @@ def _builds(folder: Path) -> Iterator[Mark]:
             precision=precision,
             model=model.digest,
         )
-        plan = build_apart(Request(model.folder, folder / "plans", key)).manifest
+        plan = build_in_process(Request(model.folder, folder / "plans", key)).manifest
         yield Mark(what, "", f"{plan.seconds:.1f} s, {plan.size / (1 << 20):.1f} MB", True)

@@ -1,1 +1,1 @@
-"""TensorRT plans: building and running."""
+"""Building and running of TensorRT plans."""

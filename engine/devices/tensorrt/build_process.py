@@ -1,5 +1,7 @@
-"""Building a plan, in a process of its own: a node beside it goes on serving, and if TensorRT ends
-the process, only the build is lost."""
+"""Building of a plan in a separate process.
+
+A node keeps serving meanwhile, and if TensorRT crashes, only the build is lost.
+"""
 
 import multiprocessing
 import os
@@ -25,22 +27,22 @@ from engine.plans.plan import Plan, PlanManifest
 from engine.plans.store import PlanStore
 
 Progress = Callable[[str, int, int], None]
-"""Called with what TensorRT is at, its steps done, and how many there are."""
+"""Called with TensorRT's current phase, the steps done in it, and their total."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to build, and where to keep it."""
+    """A plan to build, and the store to keep it in."""
 
     model: Path
-    """The model folder."""
+    """Model folder."""
     plans: Path
     """Folder of the store."""
     key: PlanKey
 
 
 def why_build(store: PlanStore, key: PlanKey) -> str:
-    """Return why a plan of this key must be built; empty where there is a good one."""
+    """Return why a plan of this key must be built; empty if there is a usable one."""
     if store.of_key(key) is not None:
         return ""
     alike = [plan for plan in store.plans() if plan.key.architecture == key.architecture]
@@ -53,12 +55,12 @@ def why_build(store: PlanStore, key: PlanKey) -> str:
 
 
 def build_plan(request: Request, progress: Progress | None = None) -> Plan:
-    """Build a plan in this process and keep it.
+    """Build a plan in this process and add it to the store.
 
     Raises:
-        BuildInProgress: another process builds in the same folder.
-        BuildFailed: TensorRT cannot, or there is no room; nothing was kept.
-        LibraryMissing, ModelNotFound, BrokenModel: it could not begin.
+        BuildInProgress: another process is building in the same folder.
+        BuildFailed: TensorRT failed, or the disk is full; nothing was kept.
+        LibraryMissing, ModelNotFound, BrokenModel: the build could not start.
     """
     model = load_model(request.model)
     library = load_tensorrt(request.key.flavour)
@@ -69,8 +71,8 @@ def build_plan(request: Request, progress: Progress | None = None) -> Plan:
             return _build(request, model, library, store, progress)
     except OSError as error:
         raise BuildFailed(
-            f"cannot build a plan in {request.plans}: {error.strerror or error}: make room there, "
-            "or name another folder"
+            f"cannot build a plan in {request.plans}: {error.strerror or error}; free space there, "
+            "or choose another folder"
         ) from error
 
 
@@ -95,7 +97,7 @@ def _build(
 
 @contextmanager
 def _graph(model: Model, precision: Precision) -> Iterator[Path]:
-    """Yield the graph to parse: integers must be in it, half precision comes later."""
+    """Yield the graph to parse. int8 is part of the ONNX file; float16 is applied later."""
     if precision is not Precision.INT8:
         yield model.graph
         return
@@ -105,29 +107,29 @@ def _graph(model: Model, precision: Precision) -> Iterator[Path]:
         yield graph
 
 
-def build_apart(request: Request, progress: Progress | None = None) -> Plan:
-    """Build a plan in a process of its own and return it.
+def build_in_process(request: Request, progress: Progress | None = None) -> Plan:
+    """Build a plan in a separate process and return it.
 
-    The process ends with this call, however that ends, and with this process.
+    The process ends when this call ends, for whatever reason, and when this process ends.
 
     Raises:
-        BuildFailed: the process ended before the plan was built.
+        BuildFailed: the process died before the plan was built.
         EngineError: as `build_plan`.
     """
-    tell = progress or (lambda phase, done, of: None)
+    report = progress or (lambda phase, done, of: None)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_build_and_tell, args=(request, theirs), daemon=True)
+    process = context.Process(target=_build_and_send, args=(request, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
         while isinstance(news := ours.recv(), tuple):
-            tell(*news)
+            report(*news)
     except EOFError as error:
         process.join()
         raise BuildFailed(
-            f"the process that built {request.key.name} ended with {process.exitcode}; nothing was "
-            "kept: look for lack of memory, then build again"
+            f"the process building {request.key.name} died with exit code {process.exitcode}; "
+            "nothing was kept; check for lack of memory, then build again"
         ) from error
     finally:
         process.kill()
@@ -138,8 +140,8 @@ def build_apart(request: Request, progress: Progress | None = None) -> Plan:
     return PlanStore(request.plans).find(str(news))
 
 
-def _build_and_tell(request: Request, connection: Connection) -> None:
-    """Build, and send progress as tuples, then the plan's name or the error."""
+def _build_and_send(request: Request, connection: Connection) -> None:
+    """Build, sending progress as tuples, then the plan's name or the error."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         plan = build_plan(request, lambda *news: connection.send(news))
@@ -150,6 +152,7 @@ def _build_and_tell(request: Request, connection: Connection) -> None:
 
 
 def _end_with_parent() -> None:
+    # A daemon process is only ended by a clean exit of its parent, not by kill -9.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -159,4 +162,6 @@ def _end_with_parent() -> None:
 def _require_same(key: PlanKey, model: Model, library: Library) -> None:
     found = key.model_copy(update={"model": model.digest, "version": library.version})
     if wrong := differences(key, found):
-        raise BuildFailed(f"the request changed on its way: {'; '.join(wrong)}: ask again")
+        raise BuildFailed(
+            f"the model or TensorRT changed since the request: {'; '.join(wrong)}; build again"
+        )

@@ -1,6 +1,6 @@
-"""From a model's graph to a TensorRT engine, written once for TensorRT 10, 11 and RTX.
+"""Building of a TensorRT engine from a model's graph, for TensorRT 10, 11 and RTX.
 
-Networks are strongly typed, as TensorRT 11 wants it: precision is in the network, not in a flag.
+Networks are strongly typed, as TensorRT 11 requires: precision is part of the network, not a flag.
 """
 
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from typing import Any
 
 from engine.devices.tensorrt.cuda import CudaFailed, checked, cuda_runtime, gpus
 from engine.devices.tensorrt.float16 import to_half
-from engine.devices.tensorrt.library import Library, keeper
+from engine.devices.tensorrt.library import Library, collecting_logger
 from engine.durable_files import write_durably
 from engine.errors import BuildFailed
 from engine.plans.key import Flavour, Options, PlanKey, Precision
 
 Progress = Callable[[str, int, int], None]
-"""Called with what TensorRT is at, its steps done, and how many there are."""
+"""Called with TensorRT's current phase, the steps done in it, and their total."""
 
 AHEAD = "SM75", "SM80", "SM86", "SM89", "SM120", "SM121"
-"""Architectures that TensorRT for RTX 1.x builds for without having one."""
+"""Architectures that TensorRT for RTX 1.x builds for without such a GPU."""
 
 SMALLEST = 32
-"""Rows and columns of the smallest slice that a plan takes."""
+"""Rows and columns of the smallest slice that a plan accepts."""
 
 INPUTS, OUTPUTS = {"hu", "spacing"}, {"labels", "agreement"}
-"""What the graph contract calls them."""
+"""Names in the graph contract."""
 
 
 def build_engine(
@@ -39,28 +39,28 @@ def build_engine(
     """Return a serialised engine of the graph.
 
     Args:
-        library: that does the work.
+        library: TensorRT to build with.
         graph: the model's ONNX file.
-        key: what the engine is for.
-        progress: told how far it is.
-        timing: file of what earlier builds measured, which the next one need not measure again;
-            written anew. One of another GPU or TensorRT, or a broken one, counts as none.
+        key: identity of the plan to build.
+        progress: callback.
+        timing: file of TensorRT's timing cache, read and then replaced. A cache of another GPU
+            or TensorRT, or a damaged one, is ignored.
 
     Raises:
-        BuildFailed: TensorRT cannot; the message holds what it said.
-        LibraryMissing: it takes a GPU, and there is none.
+        BuildFailed: the build failed; the message includes TensorRT's own.
+        LibraryMissing: the build needs a GPU, and there is none.
     """
     if key.flavour is Flavour.TENSORRT:
         _use_gpu_of(key.architecture)
-    work = _Work(library, _listener(library, progress))
+    work = _Work(library, _monitor(library, progress))
     network = work.parsed(graph)
     kept = to_half(work.trt, network) if key.precision is Precision.FLOAT16 else []
     config = work.configured(key)
-    measured = work.remembering(config, timing)
+    measured = work.timing_cache(config, timing)
     content = work.builder.build_serialized_network(network, config)
-    del kept  # weights that the network pointed to
+    del kept  # the network points to these weights until here
     if content is None:
-        raise BuildFailed(f"{library.name} built nothing of {graph}: {work.said()}")
+        raise BuildFailed(f"{library.name} cannot build {graph}: {work.last_errors()}")
     if timing is not None and measured is not None:
         write_durably(timing, bytes(measured.serialize()))
     return bytes(content)
@@ -68,21 +68,23 @@ def build_engine(
 
 @dataclass
 class _Work:
-    """One build, with all that must outlive it."""
+    """One build, with the objects that must stay alive during it."""
 
     library: Library
     monitor: Any
 
     def __post_init__(self) -> None:
         self.trt = self.library.module
-        self.logger = keeper(self.trt)
+        self.logger = collecting_logger(self.trt)
         try:
             self.builder = self.trt.Builder(self.logger)
-        except TypeError as error:  # how the bindings say that there is none
-            raise BuildFailed(f"{self.library.name} does not start: {self.said()}") from error
+        except TypeError as error:  # the bindings' only sign of a failed initialisation
+            raise BuildFailed(
+                f"{self.library.name} does not start: {self.last_errors()}"
+            ) from error
 
-    def said(self) -> str:
-        return "; ".join(list(self.logger.complaints)[-3:]) or "it did not say why"
+    def last_errors(self) -> str:
+        return "; ".join(list(self.logger.messages)[-3:]) or "TensorRT gave no reason"
 
     def parsed(self, graph: Path) -> Any:
         """Return the graph as a strongly typed network."""
@@ -95,7 +97,7 @@ class _Work:
             raise BuildFailed(f"cannot read {graph}: {error.strerror}") from error
         if not self.parser.parse(content):
             raise BuildFailed(
-                f"{self.library.name} does not understand {graph}: {self._faults()}: export the "
+                f"{self.library.name} cannot parse {graph}: {self._faults()}; export the "
                 "model again, or serve it on another device"
             )
         _require_contract(network, graph)
@@ -103,23 +105,26 @@ class _Work:
 
     def _faults(self) -> str:
         faults = [self.parser.get_error(i) for i in range(self.parser.num_errors)]
-        return "; ".join(f"{each.node_name()}: {each.desc()}" for each in faults) or self.said()
+        return (
+            "; ".join(f"{each.node_name()}: {each.desc()}" for each in faults) or self.last_errors()
+        )
 
     def configured(self, key: PlanKey) -> Any:
         config = self.builder.create_builder_config()
         config.builder_optimization_level = key.options.level
         config.progress_monitor = self.monitor
-        # Else what is float32 is multiplied with ten bits: near-ties of the resampling tip over.
+        # TF32 is on by default and multiplies float32 with 10 bits of mantissa, which flips labels
+        # at near-ties of the resampling.
         config.clear_flag(self.trt.BuilderFlag.TF32)
         config.add_optimization_profile(self._profile(key.options))
         if key.flavour is Flavour.RTX:
-            _aim(self.trt, config, key.architecture)
+            _target(self.trt, config, key.architecture)
         return config
 
-    def remembering(self, config: Any, timing: Path | None) -> Any:
-        """Let a build know what earlier ones measured; return what it will have measured.
+    def timing_cache(self, config: Any, timing: Path | None) -> Any:
+        """Attach a timing cache to the build and return it, or None without one.
 
-        TensorRT for RTX measures nothing when it builds, and refuses what others have measured.
+        TensorRT for RTX measures nothing at build time and rejects timing caches.
         """
         if self.library.flavour is Flavour.RTX:
             return None
@@ -128,7 +133,7 @@ class _Work:
             cache = config.create_timing_cache(content)
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
-        return None  # TensorRT then measures all, as it would without
+        return None  # TensorRT then measures everything again
 
     def _profile(self, options: Options) -> Any:
         profile = self.builder.create_optimization_profile()
@@ -139,34 +144,36 @@ class _Work:
 
 
 def _use_gpu_of(architecture: str) -> None:
-    """Let this thread build on the GPU here that is of the architecture.
+    """Select a GPU of the architecture for this thread.
 
-    Only TensorRT for RTX builds for others: TensorRT itself would build for the GPU that is here,
-    whatever the plan is then called.
+    Only TensorRT for RTX builds for absent GPUs. TensorRT itself always builds for the current
+    GPU, so a plan named for another architecture would be wrong.
     """
     here = gpus()
     fit = [gpu for gpu in here if gpu.architecture == architecture]
     if not fit:
         named = ", ".join(sorted({gpu.architecture for gpu in here}))
         raise BuildFailed(
-            f"TensorRT builds plans for the GPUs that are here only ({named}), not for "
-            f"{architecture}: build on a machine that has one, or with --flavour tensorrt_rtx"
+            f"TensorRT builds plans only for the GPUs of this machine ({named}), not for "
+            f"{architecture}; build on a machine that has one, or with --flavour tensorrt_rtx"
         )
     runtime = cuda_runtime()
     try:
         checked(runtime, runtime.cudaSetDevice(fit[0].index))
     except CudaFailed as error:
-        raise BuildFailed(f"cannot build on {fit[0].name}: {error}: end what uses it") from error
+        raise BuildFailed(
+            f"cannot build on {fit[0].name}: {error}; stop other programs that use it"
+        ) from error
 
 
-def _aim(trt: Any, config: Any, architecture: str) -> None:
-    """Build for an architecture, present or not."""
+def _target(trt: Any, config: Any, architecture: str) -> None:
+    """Set the GPU architecture to build for, present or not."""
     capability = getattr(trt.ComputeCapability, architecture.upper(), None)
     if capability is None:
         known = ", ".join(name.lower() for name in AHEAD if hasattr(trt.ComputeCapability, name))
         raise BuildFailed(
-            f"TensorRT for RTX builds no plan for {architecture}, only for {known}: take NVIDIA's "
-            "`tensorrt` on the machine that has the GPU"
+            f"TensorRT for RTX cannot build for {architecture}, only for {known}; use NVIDIA's "
+            "`tensorrt` on a machine with that GPU"
         )
     config.num_compute_capabilities = 1
     config.set_compute_capability(capability, 0)
@@ -177,15 +184,15 @@ def _require_contract(network: Any, graph: Path) -> None:
     outputs = {network.get_output(i).name for i in range(network.num_outputs)}
     if (inputs, outputs) != (INPUTS, OUTPUTS):
         raise BuildFailed(
-            f"{graph} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, the contract says "
-            f"{sorted(INPUTS)} and {sorted(OUTPUTS)}: export the model again"
+            f"{graph} has inputs {sorted(inputs)} and outputs {sorted(outputs)}, the contract "
+            f"requires {sorted(INPUTS)} and {sorted(OUTPUTS)}; export the model again"
         )
 
 
-def _listener(library: Library, progress: Progress | None) -> Any:
-    """Return TensorRT's monitor, which tells `progress` of the phases that have steps."""
+def _monitor(library: Library, progress: Progress | None) -> Any:
+    """Return a TensorRT progress monitor that forwards to `progress`."""
     trt: Any = library.module
-    tell = progress or (lambda phase, done, of: None)
+    report = progress or (lambda phase, done, of: None)
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -194,13 +201,13 @@ def _listener(library: Library, progress: Progress | None) -> Any:
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.steps[phase] = steps
-            tell(phase, 0, steps)
+            report(phase, 0, steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            tell(phase, step + 1, self.steps.get(phase, step + 1))
+            report(phase, step + 1, self.steps.get(phase, step + 1))
             return True
 
         def phase_finish(self, phase: str) -> None:
-            tell(phase, self.steps.get(phase, 0), self.steps.pop(phase, 0))
+            report(phase, self.steps.get(phase, 0), self.steps.pop(phase, 0))
 
     return Monitor()

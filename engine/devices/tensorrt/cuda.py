@@ -1,4 +1,4 @@
-"""NVIDIA GPUs that are here, by way of `cuda-python`."""
+"""NVIDIA GPUs of this machine and checked CUDA runtime calls, by `cuda-python`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,33 +16,32 @@ class Gpu:
     """Compute capability, such as sm89."""
     memory_mb: int
     cuda: str
-    """The newest CUDA that its driver knows."""
+    """Newest CUDA version that the driver supports."""
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that this process may use, at least one.
+    """Return the GPUs that this process may use; at least one.
 
     Raises:
-        LibraryMissing: there is none that could be used, or no driver or library for it; the
-            message says which.
+        LibraryMissing: no usable GPU, driver or library; the message names what is missing.
     """
     runtime = cuda_runtime()
     try:
         count = checked(runtime, runtime.cudaGetDeviceCount())
         driver = checked(runtime, runtime.cudaDriverGetVersion())
         found = tuple(_gpu(runtime, index, driver) for index in range(count))
-    except CudaFailed as error:  # whatever it is: who looks for a GPU must be able to go on
+    except CudaFailed as error:  # any failure: the caller must be able to use another device
         raise LibraryMissing(
-            f"no NVIDIA GPU can be used here ({error}; {_driver(runtime)}): see what `nvidia-smi` "
-            "says, install a newer driver, or serve on another device"
+            f"no NVIDIA GPU can be used here ({error}; {_driver(runtime)}); check `nvidia-smi`, "
+            "install a newer driver, or serve on another device"
         ) from error
     if not found:
-        raise LibraryMissing("no NVIDIA GPU here: serve on another device")
+        raise LibraryMissing("no NVIDIA GPU found; serve on another device")
     return found
 
 
 def cuda_runtime() -> Any:
-    """Return CUDA's runtime as a module.
+    """Return the module of CUDA's runtime.
 
     Raises:
         LibraryMissing: `cuda-python` is not installed.
@@ -51,13 +50,14 @@ def cuda_runtime() -> Any:
         from cuda.bindings import runtime
     except ImportError as error:
         raise LibraryMissing(
-            f"no cuda-python here ({error}): install Hepar's extra `tensorrt-rtx` or `tensorrt`"
+            f"cuda-python cannot be imported ({error}); install Hepar's extra `tensorrt-rtx` or "
+            "`tensorrt`"
         ) from error
     return runtime
 
 
 def checked(runtime: Any, answer: tuple[Any, ...]) -> Any:
-    """Return what a call of CUDA's runtime answered beside its status.
+    """Return the values of a CUDA runtime call without its status.
 
     Raises:
         CudaFailed: the call failed.
@@ -72,15 +72,15 @@ def checked(runtime: Any, answer: tuple[Any, ...]) -> Any:
 
 
 def is_lost(runtime: Any) -> bool:
-    """Tell whether the GPU is out of this process's reach, as it is after a fault on it.
+    """Return whether this process has lost the GPU, for instance to an illegal address.
 
-    Every call fails from then on, in this process, until it ends.
+    Such an error is sticky: every later call fails until the process ends.
     """
     return bool(runtime.cudaDeviceSynchronize()[0] != runtime.cudaError_t.cudaSuccess)
 
 
 class CudaFailed(Exception):
-    """A call of CUDA failed; the device that made it says what that means."""
+    """A CUDA call failed; the calling device translates it into a `DeviceFailed`."""
 
     def __init__(self, message: str, out_of_memory: bool) -> None:
         super().__init__(message)
@@ -88,25 +88,25 @@ class CudaFailed(Exception):
 
 
 def _gpu(runtime: Any, index: int, driver: int) -> Gpu:
-    said = checked(runtime, runtime.cudaGetDeviceProperties(index))
-    name = said.name.decode() if isinstance(said.name, bytes) else str(said.name)
+    found = checked(runtime, runtime.cudaGetDeviceProperties(index))
+    name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
     return Gpu(
         index,
         name.rstrip("\0"),
-        f"sm{said.major}{said.minor}",
-        said.totalGlobalMem >> 20,
+        f"sm{found.major}{found.minor}",
+        found.totalGlobalMem >> 20,
         _dotted(driver),
     )
 
 
 def _driver(runtime: Any) -> str:
     version = int(runtime.cudaDriverGetVersion()[1] or 0)
-    return f"its driver knows CUDA {_dotted(version)}" if version else "no driver is loaded"
+    return f"its driver supports CUDA {_dotted(version)}" if version else "no driver is loaded"
 
 
 def _words(runtime: Any, status: Any) -> str:
-    said = runtime.cudaGetErrorString(status)[1]
-    return said.decode() if isinstance(said, bytes) else str(said)
+    text = runtime.cudaGetErrorString(status)[1]
+    return text.decode() if isinstance(text, bytes) else str(text)
 
 
 def _dotted(version: int) -> str:

@@ -1,61 +1,62 @@
-"""A plan as TensorRT has loaded it."""
+"""A deserialised TensorRT engine."""
 
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from engine.devices.tensorrt.cuda import CudaFailed
-from engine.devices.tensorrt.library import Library, keeper
+from engine.devices.tensorrt.library import Library, collecting_logger
 from engine.durable_files import write_durably
 from engine.errors import DeviceFailed
 
 
 class Engine:
-    """What execution contexts are made of.
+    """A loaded plan, which execution contexts are created from.
 
-    TensorRT for RTX compiles its kernels only here, once for each shape and before it answers:
-    what was held against the reference is what serves. It keeps them in a file beside the plan.
+    TensorRT for RTX compiles its kernels here, on the GPU, once per shape and before the first
+    answer: so the kernels that passed the reference are those that serve. They are cached in a
+    file beside the plan.
     """
 
     def __init__(self, library: Library, content: bytes, plan: str, kernels: Path) -> None:
-        """Load a plan on the GPU that is this thread's.
+        """Load a plan on this thread's current GPU.
 
         Raises:
-            DeviceFailed: TensorRT refuses it.
+            DeviceFailed: TensorRT rejects it.
         """
         self._trt: Any = library.module
         self._kernels = kernels
         self._kept = b""
-        self._logger = keeper(self._trt)
+        self._logger = collecting_logger(self._trt)
         try:
             self._loader = self._trt.Runtime(self._logger)
-        except TypeError as error:  # how the bindings say that there is none
-            raise DeviceFailed(f"{library.name} does not start: {self.said()}") from error
+        except TypeError as error:  # the bindings' only sign of a failed initialisation
+            raise DeviceFailed(f"{library.name} does not start: {self.last_errors()}") from error
         self._engine = self._loader.deserialize_cuda_engine(content)
         if self._engine is None:
-            raise DeviceFailed(f"{library.name} cannot load {plan}: {self.said()}")
+            raise DeviceFailed(f"{library.name} cannot load {plan}: {self.last_errors()}")
         self._config = self._configured() if self.captures_itself else None
 
     @property
     def captures_itself(self) -> bool:
-        """Whether TensorRT makes CUDA graphs of its own accord, as that for RTX does."""
+        """True if TensorRT captures CUDA graphs itself, as TensorRT for RTX does."""
         return hasattr(self._trt, "CudaGraphStrategy")
 
     def context(self) -> Any:
-        """Return an execution context; the memory that it computes in is the caller's.
+        """Return an execution context without device memory, which the caller must provide.
 
         Raises:
-            CudaFailed: there is no memory for it.
+            CudaFailed: not enough memory.
         """
-        lent = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(self._config or lent)
+        unmanaged = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self._engine.create_execution_context(self._config or unmanaged)
         if context is None:
-            raise CudaFailed(f"no execution context: {self.said()}", out_of_memory=True)
+            raise CudaFailed(f"no execution context: {self.last_errors()}", out_of_memory=True)
         return context
 
-    def said(self) -> str:
-        """Return TensorRT's last complaints."""
-        return "; ".join(list(self._logger.complaints)[-3:]) or "TensorRT did not say why"
+    def last_errors(self) -> str:
+        """Return TensorRT's last error messages."""
+        return "; ".join(list(self._logger.messages)[-3:]) or "TensorRT gave no reason"
 
     def keep_kernels(self) -> None:
         """Write down what was compiled, if it is not there yet; a full disk costs only time."""

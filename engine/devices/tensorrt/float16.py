@@ -1,7 +1,7 @@
-"""Half precision where it pays: in the members, between their first and last convolution.
+"""Conversion of the members to float16, from their first to their last convolution.
 
-Resampling, soft-max, fusion and counting stay in float32: sums over a slice would overflow half
-precision, and near-ties decide labels.
+Resampling, soft-max, fusion and counting stay in float32: sums over a slice would overflow float16,
+and rounding would flip labels at near-ties.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
-    """Let every convolution of a strongly typed network, and what lies between, use half precision.
+    """Convert every convolution of a strongly typed network, and the layers between, to float16.
 
     Returns:
-        The weights; the network points to them, so they must live until it was built.
+        The converted weights. The network only points to them, so they must outlive the build.
     """
     half: set[str] = set()
     kept: list[NDArray[np.float16]] = []
@@ -32,9 +32,9 @@ def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
         if layer.type in (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION):
             for i in set(names) - set(halves):
                 cast(layer, i, trt.float16)
-            kept += _shrink(trt, layer)
+            kept += _halve_weights(trt, layer)
             half.add(layer.get_output(0).name)
-        elif _may_stay(trt, layer) and len(halves) == len(names) > 0:
+        elif _keeps_type(trt, layer) and len(halves) == len(names) > 0:
             half.add(layer.get_output(0).name)
         elif layer.type != trt.LayerType.SHAPE:
             for i in halves:
@@ -42,7 +42,7 @@ def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
     return kept
 
 
-def _may_stay(trt: Any, layer: Any) -> bool:
+def _keeps_type(trt: Any, layer: Any) -> bool:
     kinds = trt.LayerType
     return layer.type in (
         kinds.ACTIVATION,
@@ -53,16 +53,17 @@ def _may_stay(trt: Any, layer: Any) -> bool:
     )
 
 
-def _shrink(trt: Any, layer: Any) -> list[NDArray[np.float16]]:
-    """Turn a convolution's own weights to half precision; return them."""
+def _halve_weights(trt: Any, layer: Any) -> list[NDArray[np.float16]]:
+    """Convert a convolution's own weights to float16 and return them."""
     deconvolution = layer.type == trt.LayerType.DECONVOLUTION
-    # The network hands out layers without their own attributes.
+    # get_layer returns the base class ILayer, which lacks `kernel` and `bias`; the bindings accept
+    # this assignment of the real class.
     layer.__class__ = trt.IDeconvolutionLayer if deconvolution else trt.IConvolutionLayer
     kept = []
     for name in ("kernel", "bias"):
         weights = np.asarray(getattr(layer, name))
         if weights.size and weights.dtype == np.float32:
-            shrunk = weights.astype(np.float16)
-            setattr(layer, name, shrunk)
-            kept.append(shrunk)
+            halved = weights.astype(np.float16)
+            setattr(layer, name, halved)
+            kept.append(halved)
     return kept

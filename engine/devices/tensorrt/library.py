@@ -24,7 +24,7 @@ MODULES = {
     "tensorrt_rtx": Flavour.RTX,
     "tensorrt_rtx_bindings": Flavour.RTX,
 }
-"""Modules that speak for a TensorRT, in the order of preference."""
+"""Python modules of TensorRT, in order of preference."""
 
 LIBRARIES_OF = "onnxruntime_ep_nv_tensorrt_rtx"
 """The package that has the libraries of `tensorrt_rtx_bindings` within."""
@@ -33,14 +33,14 @@ LIBRARIES = ("libcudart.so.*", "libtensorrt_rtx.so.*", "libtensorrt_onnxparser_r
 """In the order in which they need one another."""
 
 WARNING = 2
-"""TensorRT's severities below this one are kept for the message of a failure."""
-COMPLAINTS = 8
-"""How many of them; the last say the most."""
+"""Messages of a lower severity value (errors) are collected for the message of a failure."""
+KEPT_MESSAGES = 8
+"""Number of messages collected; the last ones are the most specific."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """A TensorRT that is loaded."""
+    """A loaded TensorRT."""
 
     flavour: Flavour
     version: str
@@ -48,18 +48,18 @@ class Library:
 
     @property
     def name(self) -> str:
-        """Flavour and version, for people."""
+        """Flavour and version, for messages."""
         return f"{self.flavour} {self.version}"
 
 
 def load_tensorrt(flavour: Flavour | None = None) -> Library:
-    """Return the first TensorRT that can be loaded here.
+    """Return the first TensorRT that can be loaded.
 
     Args:
-        flavour: take only this one.
+        flavour: the only one to accept; any if None.
 
     Raises:
-        LibraryMissing: there is none; the message says what was tried.
+        LibraryMissing: there is none; the message lists what was tried.
     """
     tried = []
     for name, kind in MODULES.items():
@@ -72,39 +72,39 @@ def load_tensorrt(flavour: Flavour | None = None) -> Library:
         else:
             return Library(kind, str(module.__version__), module)
     raise LibraryMissing(
-        f"no TensorRT here ({'; '.join(tried)}): install Hepar's extra `tensorrt-rtx`, or NVIDIA's "
-        "`tensorrt` for a data-centre GPU"
+        f"TensorRT cannot be loaded ({'; '.join(tried)}); install Hepar's extra `tensorrt-rtx`, or "
+        "NVIDIA's `tensorrt` for a data-centre GPU"
     )
 
 
-def keeper(trt: Any) -> Any:
-    """Return a logger that prints nothing and keeps what is wrong, in `complaints`.
+def collecting_logger(trt: Any) -> Any:
+    """Return a logger that prints nothing and collects errors in `messages`, which is cleared.
 
-    It is the same for all of a process, emptied: TensorRT goes on using the first that it was
-    given, even when whoever gave it is gone.
+    There is one per process: TensorRT keeps using the first logger that it was given, even after
+    the builder or runtime that it was given to is gone.
     """
-    if id(trt) not in _keepers:
-        _keepers[id(trt)] = trt, _new_keeper(trt)
-    logger = _keepers[id(trt)][1]
-    logger.complaints.clear()
+    if id(trt) not in _loggers:
+        _loggers[id(trt)] = trt, _new_logger(trt)
+    logger = _loggers[id(trt)][1]
+    logger.messages.clear()
     return logger
 
 
-_keepers: dict[int, tuple[Any, Any]] = {}
-"""Each TensorRT's module, and its logger."""
+_loggers: dict[int, tuple[Any, Any]] = {}
+"""Module and logger of each TensorRT, by the id of the module."""
 
 
-def _new_keeper(trt: Any) -> Any:
-    class Keeper(trt.ILogger):  # type: ignore[misc]
+def _new_logger(trt: Any) -> Any:
+    class CollectingLogger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.complaints: deque[str] = deque(maxlen=COMPLAINTS)
+            self.messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
 
         def log(self, severity: Any, message: str) -> None:
             if int(severity) < WARNING:
-                self.complaints.append(message.strip())
+                self.messages.append(message.strip())
 
-    return Keeper()
+    return CollectingLogger()
 
 
 def _load(name: str) -> ModuleType:

@@ -227,7 +227,7 @@ class TensorRt:
             DeviceOutOfMemory: there is no room, not even for one slice.
             DeviceFailed: it was not for lack of memory.
         """
-        said = f"{self.name} cannot run {shape} slices: {error}; {self._engine.said()}"
+        said = f"{self.name} cannot run {shape} slices: {error}; {self._engine.last_errors()}"
         if is_lost(self._runtime):
             _lost[self._gpu] = self
             raise DeviceFailed(f"{said}: restart the node to use this GPU again") from error

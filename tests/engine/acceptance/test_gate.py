@@ -55,7 +55,7 @@ def test_who_answers_as_the_reference_does_passes_with_figures(toy, toy_device):
     [
         (shift, "batch 3: .*pixels differ"),
         (blank, "batch 3: agreement holds NaN"),
-        (overflow, "batch 3: label 9 is none"),
+        (overflow, "batch 3: label 9 is not a class"),
         (fail, "batch 3: out of memory"),
     ],
 )

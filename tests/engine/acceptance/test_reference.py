@@ -36,7 +36,7 @@ def test_a_device_that_answers_alike_passes(toy, toy_device):
 
 
 def test_other_labels_are_refused_with_figures(toy, toy_device):
-    with pytest.raises(DeviceFailed, match=r"liar .* toy 0\.1 .*% of pixels differ .*liver Dice"):
+    with pytest.raises(DeviceFailed, match=r"liar .* toy 0\.1: .*% of pixels differ .*liver Dice"):
         check_reference(toy, Liar(toy_device, pixels=20))
 
 

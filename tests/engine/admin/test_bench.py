@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from engine.admin import contest
+from engine.admin import device_benchmark
 from tests.engine.toy_model import write_toy_model
 
 SERVING = {"TensorRT", "torch", "OpenVINO"}
@@ -51,10 +51,10 @@ def test_torch_is_compared_where_the_model_has_a_program(hepar, store, tmp_path)
 
 
 def test_a_process_that_dies_is_told_and_stops_nothing(toy, tmp_path):
-    task = contest.Task("OpenVINO", toy.folder, tmp_path, tmp_path / "absent.npy", None, 1)
+    task = device_benchmark.Task("OpenVINO", toy.folder, tmp_path, tmp_path / "absent.npy", None, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contest, "measure", die)
-        assert "died" in contest.measured_apart(task)
+        patch.setattr(device_benchmark, "measure", die)
+        assert "died" in device_benchmark.measured_apart(task)
 
 
 def die(task):
@@ -71,11 +71,11 @@ class Far:
 
 
 def test_a_gpu_is_warm_before_it_is_measured(monkeypatch):
-    monkeypatch.setattr(contest, "WARM_S", 0.05)
+    monkeypatch.setattr(device_benchmark, "WARM_S", 0.05)
     far, near = Far(), Far()
     near.memory_mb = None
     for device in (far, near):
-        contest._Timed(device).warm(None, (1.0, 1.0))
+        device_benchmark._Timed(device).warm(None, (1.0, 1.0))
     assert near.calls == 1
     assert far.calls > 10
 

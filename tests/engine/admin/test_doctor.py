@@ -82,4 +82,4 @@ def test_the_command_shows_everything_and_ends_by_what_it_found(hepar, toy, toy_
     assert "phantom" in good.output
     (toy_folder / "reference.npz").unlink()
     bad = hepar("doctor", "--model", toy_folder, "--plans", store.folder)
-    assert (bad.exit_code, "lacks reference.npz" in bad.output) == (1, True)
+    assert (bad.exit_code, "cannot read reference.npz" in bad.output) == (1, True)

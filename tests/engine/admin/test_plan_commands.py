@@ -188,7 +188,7 @@ def test_nothing_to_go_back_to_and_nothing_to_find_is_said(hepar, here, tmp_path
     ("wrong", "complaint"),
     [
         (("-a", "9.0"), "architecture: String should match"),
-        (("-a", "sm89", "--usual", 900, "--largest", 800), "usual 900 is more than largest 800"),
+        (("-a", "sm89", "--usual", 900, "--largest", 800), "usual 900 exceeds largest 800"),
         (
             ("-a", "sm89", "--precision", "int4"),
             "'int4' is not one of 'float32', 'float16', 'int8'",

@@ -96,7 +96,7 @@ def test_where_no_precision_is_near_enough_each_says_why(model, monkeypatch):
 
 def test_without_an_accelerator_it_leaves_the_processor_to_openvino(model, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
-    with pytest.raises(LibraryMissing, match="no accelerator here: OpenVINO"):
+    with pytest.raises(LibraryMissing, match="no accelerator here; OpenVINO"):
         open_accelerator(model)
 
 
@@ -200,7 +200,7 @@ def test_the_fleet_prefers_it_to_openvino_where_there_is_an_accelerator(model, t
         assert name.startswith("torch")
     else:
         assert name == "OpenVINO CPU"
-        assert "not on torch: torch knows no accelerator here" in caplog.text
+        assert "skipped torch: torch has no accelerator here" in caplog.text
 
 
 def test_a_node_whose_model_has_no_program_never_imports_torch(toy, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.findings.measure import measure
-from engine.findings.quality import Concern, Statement, judge
+from engine.findings.quality import Concern, Statement, check_quality
 from engine.segmentation.segment import Segmentation
 from engine.volume import Geometry, Label, LabelMap, Volume
 
@@ -20,7 +20,7 @@ def made(side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8),
 
 def concerns(result):
     volume = Volume(np.zeros(result.label_map.labels.shape, np.int16), result.label_map.geometry)
-    return judge(result, measure(volume, result.label_map))
+    return check_quality(result, measure(volume, result.label_map))
 
 
 def test_an_ordinary_liver_is_plausible():

@@ -6,10 +6,10 @@ from tests.engine.plans.factories import make_key
 
 CHANGES = {
     "architecture": ("sm86", "built for a GPU of sm86, this one is sm89"),
-    "flavour": (Flavour.TENSORRT, "built by tensorrt, here is tensorrt_rtx"),
-    "version": ("1.6.1.120", "built by tensorrt_rtx 1.6.1.120, here is 1.7.1.116"),
-    "precision": (Precision.FLOAT16, "built in float16, wanted is float32"),
-    "model": ("b" * 64, "built for model bbbbbbbbbbbb, here is aaaaaaaaaaaa"),
+    "flavour": (Flavour.TENSORRT, "built by tensorrt, installed is tensorrt_rtx"),
+    "version": ("1.6.1.120", "built by tensorrt_rtx 1.6.1.120, installed is 1.7.1.116"),
+    "precision": (Precision.FLOAT16, "built in float16, requested is float32"),
+    "model": ("b" * 64, "built for model bbbbbbbbbbbb, in use is aaaaaaaaaaaa"),
     "options": (Options(batch=4), "built with other options: batch 4 != 2"),
 }
 
@@ -40,5 +40,5 @@ def test_what_would_make_no_file_name_is_refused(wrong):
 
 
 def test_options_that_contradict_each_other_are_refused():
-    with pytest.raises(ValidationError, match="usual 512 is more than largest 256"):
+    with pytest.raises(ValidationError, match="usual 512 exceeds largest 256"):
         Options(largest=256)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.acceptance.gate import check_device
-from engine.devices.tensorrt.build_process import Request, build_apart
+from engine.devices.tensorrt.build_process import Request, build_in_process
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.devices.tensorrt.plan_device import open_plan
@@ -25,6 +25,6 @@ def verified_plan(model: Model, plans: Path, precision: Precision, **options: in
         options=Options(**options),
     )
     store = PlanStore(plans)
-    plan = build_apart(Request(model.folder, plans, key))
+    plan = build_in_process(Request(model.folder, plans, key))
     device = open_plan(plan, store, model, exact=True)
     return store.record_check(plan, check_device(model, device, range(1, key.options.batch + 1)))

@@ -66,7 +66,7 @@ def test_where_the_first_cannot_the_next_serves_and_the_log_says_why(devices, fa
     fast.opens = False
     with caplog.at_level("INFO"):
         assert devices.device().name == "slow 0"
-    assert "not on fast: built for another GPU" in caplog.text
+    assert "skipped fast: built for another GPU" in caplog.text
     assert "on slow 0" in caplog.text
 
 
@@ -89,30 +89,30 @@ def test_what_serves_is_not_opened_again_because_another_one_changed(devices, fa
     assert (fast.count, slow.count) == (2, 1)
 
 
-def test_a_device_that_fails_rests_while_the_next_serves(devices, fast, monkeypatch):
-    devices.leave(devices.device(), DeviceFailed("out of memory"))
+def test_a_device_that_fails_waits_while_the_next_serves(devices, fast, monkeypatch):
+    devices.report_failure(devices.device(), DeviceFailed("out of memory"))
     assert [devices.device().name for _ in range(2)] == ["slow 0", "slow 0"]
     assert fast.count == 1
-    later = fleet.monotonic() + fleet.REST_S + 1
+    later = fleet.monotonic() + fleet.RETRY_AFTER_S + 1
     monkeypatch.setattr(fleet, "monotonic", lambda: later)
     assert devices.device().name == "fast 0"
 
 
-def test_a_device_without_memory_to_open_rests_and_is_tried_again(devices, fast, monkeypatch):
+def test_a_device_without_memory_to_open_is_tried_again_later(devices, fast, monkeypatch):
     fast.error = DeviceOutOfMemory("another plan is still at work")
     assert [devices.device().name for _ in range(2)] == ["slow 0", "slow 0"]
     assert fast.count == 1
     fast.error = None
-    later = fleet.monotonic() + fleet.REST_S + 1
+    later = fleet.monotonic() + fleet.RETRY_AFTER_S + 1
     monkeypatch.setattr(fleet, "monotonic", lambda: later)
     assert devices.device().name == "fast 0"
 
 
-def test_where_nothing_serves_a_resting_device_is_named_too(devices, fast, slow):
+def test_where_nothing_serves_a_device_that_failed_before_is_named_too(devices, fast, slow):
     fast.error, slow.error = DeviceOutOfMemory("no memory"), DeviceFailed("no graph")
     with pytest.raises(DeviceFailed, match="no memory"):
         devices.device()
-    with pytest.raises(DeviceFailed, match=r"fast: it failed, and rests.*slow: no graph"):
+    with pytest.raises(DeviceFailed, match=r"fast: it failed less than.*slow: no graph"):
         devices.device()
 
 
@@ -126,16 +126,16 @@ def test_the_plan_before_is_let_go_before_the_next_is_opened(devices, fast):
 
 
 def test_a_device_that_failed_is_tried_at_once_with_another_plan(devices, fast):
-    devices.leave(devices.device(), DeviceFailed("out of memory"))
+    devices.report_failure(devices.device(), DeviceFailed("out of memory"))
     devices.device()
     fast.mark = 1
     assert devices.device().name == "fast 1"
 
 
 def test_the_last_device_to_fail_fails_the_job_and_not_the_node(devices):
-    devices.leave(devices.device(), DeviceFailed("one"))
+    devices.report_failure(devices.device(), DeviceFailed("one"))
     with pytest.raises(DeviceFailed, match="two"):
-        devices.leave(devices.device(), DeviceFailed("two"))
+        devices.report_failure(devices.device(), DeviceFailed("two"))
     assert devices.device().name == "fast 0"
 
 
@@ -143,7 +143,7 @@ def test_a_device_that_fails_late_costs_the_one_that_serves_now_nothing(devices,
     before = devices.device()
     fast.mark = 1
     now = devices.device()
-    devices.leave(before, DeviceFailed("out of memory"))
+    devices.report_failure(before, DeviceFailed("out of memory"))
     assert devices.device() is now
 
 
@@ -197,13 +197,13 @@ def test_a_plan_that_passed_elsewhere_and_answers_wrongly_here_does_not_serve(
     monkeypatch.setattr(tensorrt.TensorRt, "run", lambda self, hu, mm: run(self, hu + 60, mm))
     with caplog.at_level("INFO"):
         assert Fleet(openers(toy, store.folder, threads=1)).device().name == "OpenVINO CPU"
-    assert "does not answer as model toy 0.1 should" in caplog.text
+    assert "deviates from the reference of model toy 0.1" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"version": "1.6"}, "built by tensorrt_rtx 1.6, here is 1.7"),
+        ({"version": "1.6"}, "built by tensorrt_rtx 1.6, installed is 1.7"),
         ({"model": "b" * 64}, "no plan is active for Fake"),
         ({"architecture": "sm120"}, "no plan is active for Fake"),
     ],
@@ -263,7 +263,7 @@ def test_a_torch_whose_libraries_are_not_there_leaves_the_node_serving(
     with caplog.at_level("INFO"):
         device = Fleet(openers(load_model(toy_folder), tmp_path, threads=1)).device()
     assert device.name == "OpenVINO CPU"
-    assert "no torch here (libcudart" in caplog.text
+    assert "torch cannot be imported (libcudart" in caplog.text
 
 
 def test_a_serving_file_that_makes_no_sense_leaves_the_node_serving(toy, store, keep, caplog):
@@ -284,5 +284,5 @@ def test_weights_that_are_no_numbers_serve_on_no_device(tmp_path):
     weights.CopyFrom(onnx.numpy_helper.from_array(nothing, "w2"))
     onnx.save(graph, folder / "ensemble.onnx")
     write_manifest(folder)
-    with pytest.raises(DeviceFailed, match="OpenVINO CPU does not answer as model toy"):
+    with pytest.raises(DeviceFailed, match="OpenVINO CPU deviates from the reference of model toy"):
         Fleet(openers(load_model(folder), tmp_path, threads=1)).device()

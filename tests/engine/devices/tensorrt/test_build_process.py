@@ -10,7 +10,7 @@ import pytest
 from engine.devices import quantized
 from engine.devices.tensorrt import build_process as build
 from engine.devices.tensorrt import builder as tensorrt_builder
-from engine.devices.tensorrt.build_process import Request, build_apart, build_plan, why_build
+from engine.devices.tensorrt.build_process import Request, build_in_process, build_plan, why_build
 from engine.devices.tensorrt.library import Library, load_tensorrt
 from engine.errors import BrokenModel, BuildFailed, BuildInProgress, LibraryMissing
 from engine.model import load_model
@@ -88,12 +88,12 @@ def test_what_an_earlier_build_measured_is_taken_unless_it_is_of_others(tmp_path
         timing.write_bytes(kept)
     library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
     work = SimpleNamespace(library=library)
-    assert tensorrt_builder._Work.remembering(work, Measuring(), timing).content == taken
+    assert tensorrt_builder._Work.timing_cache(work, Measuring(), timing).content == taken
 
 
 def test_what_is_float32_is_multiplied_in_float32(rtx, ask):
     """Ten bits, which TensorRT would take for it unasked, tip over near-ties of the resampling."""
-    work = tensorrt_builder._Work(rtx, tensorrt_builder._listener(rtx, None))
+    work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
     config = work.configured(ask().key)
     assert work.builder.create_builder_config().get_flag(rtx.module.BuilderFlag.TF32)
     assert not config.get_flag(rtx.module.BuilderFlag.TF32)
@@ -103,7 +103,7 @@ def test_tensorrt_itself_builds_only_for_a_gpu_that_is_here(gpu, model):
     """It would build for that GPU, and the plan would be called after another."""
     library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
     key = make_key(flavour=Flavour.TENSORRT, architecture="sm90")
-    with pytest.raises(BuildFailed, match=r"GPUs that are here only \(sm89\), not for sm90"):
+    with pytest.raises(BuildFailed, match=r"GPUs of this machine \(sm89\), not for sm90"):
         tensorrt_builder.build_engine(library, model.graph, key)
 
 
@@ -141,14 +141,14 @@ def test_integers_are_put_into_the_graph_and_built(ask, monkeypatch):
 
 
 def test_a_graph_without_a_convolution_to_quantise_is_told(ask):
-    with pytest.raises(BuildFailed, match="no convolution that may be quantised: use float16"):
+    with pytest.raises(BuildFailed, match="no convolution that may be quantised; use float16"):
         build_plan(ask(precision=Precision.INT8))
     assert PlanStore(ask().plans).plans() == []
 
 
 def test_a_plan_is_built_in_a_process_of_its_own_with_progress(ask):
     told = []
-    plan = build_apart(ask(), lambda *news: told.append(news))
+    plan = build_in_process(ask(), lambda *news: told.append(news))
     assert plan.state is State.BUILT
     assert told
 
@@ -160,8 +160,8 @@ def test_a_build_that_is_killed_leaves_nothing_and_the_next_one_works(ask):
         for child in build.multiprocessing.active_children():
             os.kill(child.pid, signal.SIGKILL)
 
-    with pytest.raises(BuildFailed, match="ended with -9; nothing was kept"):
-        build_apart(request, kill)
+    with pytest.raises(BuildFailed, match="died with exit code -9; nothing was kept"):
+        build_in_process(request, kill)
     assert PlanStore(request.plans).plans() == []
     assert build_plan(request).state is State.BUILT
 
@@ -169,7 +169,7 @@ def test_a_build_that_is_killed_leaves_nothing_and_the_next_one_works(ask):
 def test_a_second_build_in_the_same_folder_is_refused_at_once(ask):
     request = ask()
     with PlanStore(request.plans).building(), pytest.raises(BuildInProgress):
-        build_apart(request)
+        build_in_process(request)
 
 
 def test_an_interrupted_caller_ends_its_build(ask):
@@ -179,7 +179,7 @@ def test_an_interrupted_caller_ends_its_build(ask):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_apart(request, interrupt)
+        build_in_process(request, interrupt)
     with PlanStore(request.plans).building():
         assert PlanStore(request.plans).plans() == []
 
@@ -190,7 +190,7 @@ def test_no_room_for_the_plan_is_told_and_nothing_is_kept(ask, monkeypatch):
 
     request = ask()
     monkeypatch.setattr("engine.plans.store.write_durably", full)
-    with pytest.raises(BuildFailed, match="No space left on device: make room"):
+    with pytest.raises(BuildFailed, match="No space left on device; free space"):
         build_plan(request)
     assert PlanStore(request.plans).plans() == []
 
@@ -200,13 +200,13 @@ def test_no_room_for_what_was_measured_is_told_too(ask, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(build, "build_engine", full)
-    with pytest.raises(BuildFailed, match="No space left on device: make room"):
+    with pytest.raises(BuildFailed, match="No space left on device; free space"):
         build_plan(ask())
 
 
 def test_a_folder_that_cannot_be_made_is_told(ask, tmp_path):
     (tmp_path / "plans").write_bytes(b"a file")
-    with pytest.raises(BuildFailed, match=r"cannot build a plan in .*name another folder"):
+    with pytest.raises(BuildFailed, match=r"cannot build a plan in .*choose another folder"):
         build_plan(ask())
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_is_no_graph_is_told(ask, tmp_path):
     folder = write_convolution_model(tmp_path / "odd")
     (folder / "ensemble.onnx").write_bytes(b"no graph")
     write_manifest(folder)
-    with pytest.raises(BuildFailed, match="does not understand"):
+    with pytest.raises(BuildFailed, match="cannot parse"):
         build_plan(ask(load_model(folder)))
 
 
@@ -235,7 +235,7 @@ def test_a_model_that_changed_since_it_was_asked_for_is_refused(ask, tmp_path):
     folder = write_convolution_model(tmp_path / "changing")
     request = ask(load_model(folder))
     write_manifest(folder, version="9")
-    with pytest.raises(BuildFailed, match="the request changed on its way: built for model"):
+    with pytest.raises(BuildFailed, match="changed since the request: built for model"):
         build_plan(request)
     (folder / "ensemble.onnx").write_bytes(b"")
     with pytest.raises(BrokenModel):
@@ -243,7 +243,7 @@ def test_a_model_that_changed_since_it_was_asked_for_is_refused(ask, tmp_path):
 
 
 def test_an_architecture_that_cannot_be_built_ahead_names_those_that_can(ask):
-    with pytest.raises(BuildFailed, match="no plan for sm90, only for sm75, sm80, sm86, sm89"):
+    with pytest.raises(BuildFailed, match="cannot build for sm90, only for sm75, sm80, sm86, sm89"):
         build_plan(ask(architecture="sm90"))
 
 
@@ -255,7 +255,7 @@ def test_what_is_good_is_not_built_again_and_what_is_not_says_why(ask):
     assert why_build(store, request.key) == ""
     assert why_build(store, ask(architecture="sm86").key) == "there is no plan for sm86 yet"
     newer = request.key.model_copy(update={"version": "9.9"})
-    assert "here is 9.9" in why_build(store, newer)
+    assert "installed is 9.9" in why_build(store, newer)
     assert "level 0 != 3" in why_build(store, ask(options=replace_level(QUICK, 3)).key)
     store.record_check(plan, make_check(passed=False))
     assert why_build(store, request.key) == f"{plan.name} was rejected"

@@ -43,7 +43,7 @@ def test_a_gpu_is_described(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("driver", "said"), [(11040, r"its driver knows CUDA 11\.4"), (0, "no driver is loaded")]
+    ("driver", "said"), [(11040, r"its driver supports CUDA 11\.4"), (0, "no driver is loaded")]
 )
 def test_a_driver_that_is_absent_or_too_old_is_told(monkeypatch, driver, said):
     status = FakeRuntime.cudaError_t.cudaErrorInsufficientDriver

@@ -341,8 +341,8 @@ def test_a_plan_is_run_on_the_gpu_that_it_is_for(gpu, plan, store, toy):
     ("changes", "reason"),
     [
         ({"architecture": "sm86"}, "built for a GPU of sm86, this one is sm89"),
-        ({"version": "1.6"}, r"built by tensorrt_rtx 1\.6, here is 1\.7"),
-        ({"flavour": Flavour.TENSORRT}, "built by tensorrt, here is tensorrt_rtx"),
+        ({"version": "1.6"}, r"built by tensorrt_rtx 1\.6, installed is 1\.7"),
+        ({"flavour": Flavour.TENSORRT}, "built by tensorrt, installed is tensorrt_rtx"),
         ({"model": "b" * 64}, "built for model bbbbbbbbbbbb"),
     ],
 )

@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.device import Answer, Device, SaysMemory, liver_hu_of, neighbours_of
+from engine.device import Answer, Device, ReportsMemory, liver_hu_of, neighbours_of
 from engine.devices.multi_gpu import MultiGpu
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
 from engine.model import PROGRAM, Model, load_model
@@ -138,7 +138,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
         job_computed=computed,
         outside=round(outside, 3),
         host_mb=peak_mb(),
-        device_mb=device.memory_mb if isinstance(device, SaysMemory) else None,
+        device_mb=device.memory_mb if isinstance(device, ReportsMemory) else None,
         of_peak=_part_of_peak(model, device, batch, len(batch) / full),
     )
 
@@ -200,7 +200,7 @@ class _Timed:
 
     def warm(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> None:
         """Let it compile, and a GPU come up to its clock."""
-        there = isinstance(self.device, SaysMemory) and self.device.memory_mb is not None
+        there = isinstance(self.device, ReportsMemory) and self.device.memory_mb is not None
         end = perf_counter() + (WARM_S if there else 0.0)
         self.run(hu, spacing_mm)
         while perf_counter() < end:
