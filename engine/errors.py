@@ -4,6 +4,7 @@ EngineError
 ├── GeometryError        two voxel grids differ that must be the same
 ├── ModelNotFound        no manifest under the model folder
 ├── BrokenModel          the model folder does not match its manifest
+├── TooManyLesions       more pieces of tumour than a segmentation can number
 ├── DeviceFailed         a device could not load or run the graph
 │   └── DeviceOutOfMemory  transient: not enough memory left
 ├── LibraryMissing       a library that a device needs cannot be loaded
@@ -37,6 +38,10 @@ class ModelNotFound(EngineError):
 
 class BrokenModel(EngineError):
     """The model folder does not match its manifest."""
+
+
+class TooManyLesions(EngineError):
+    """There are more separate pieces of tumour than a segmentation can number."""
 
 
 class DeviceFailed(EngineError):

@@ -1,17 +1,22 @@
-"""What is said of values that Hepar makes."""
+"""Notes on values that Hepar makes."""
 
 from dicom_node.results.objects import ObjectKind
-from dicom_node.results.series_identity import SERIES_NUMBER_OFFSETS
+from dicom_node.results.series_identity import NUMBERS_PER_KIND, NUMBERS_PER_SERIES
 
 NOTES = {
-    "SOPInstanceUID": "derived by name",
+    "SOPInstanceUID": "derived from the content, see 8.1",
+    "SeriesInstanceUID": "derived from the content, see 8.1",
     "DimensionOrganizationUID": "derived by name",
     "DeviceSerialNumber": "SHA-256 of the model's manifest; the scanner's own in its item",
-    "ContentDate": "the newest of the source; 19000101 where it has none",
-    "ContentTime": "that belongs to Content Date",
-    "StructureSetDate": "the newest of the source; 19000101 where it has none",
-    "StructureSetTime": "that belongs to Structure Set Date",
-    "SeriesDescription": "what is in it",
+    "ContentDate": "of the making",
+    "ContentTime": "of the making",
+    "SeriesDate": "of the making",
+    "SeriesTime": "of the making",
+    "InstanceCreationDate": "of the making",
+    "InstanceCreationTime": "of the making",
+    "StructureSetDate": "of the making",
+    "StructureSetTime": "of the making",
+    "SeriesDescription": "content; number and description of the source; slices and model version",
     "DerivationDescription": "model, device and remarks on the source",
     "LossyImageCompression": "01 where the source ever went through a lossy step",
     "SegmentNumber": "from 1, without a gap; see the table above",
@@ -21,7 +26,7 @@ NOTES = {
     "AlgorithmParameters": "SHA-256 of the model's manifest, and the device that computed it",
     "TrackingID": "Lesion and its number, by size",
     "TrackingUID": "derived from the source series and the lesion's place",
-    "ImagePositionPatient": "of the source slice, digit by digit",
+    "ImagePositionPatient": "of the source slice, digit by digit where it is valid",
     "ImageOrientationPatient": "of the source",
     "ROIName": "Liver, which holds its tumours here; Lesion and its number",
     "ContourData": "halfway between the pixels inside and outside; fills by the even-odd rule",
@@ -30,4 +35,6 @@ NOTES = {
 
 def notes_on(kind: ObjectKind) -> dict[str, str]:
     """Return keyword to note, for one kind of object."""
-    return {**NOTES, "SeriesNumber": f"the source's plus {SERIES_NUMBER_OFFSETS[kind]}"}
+    first = list(ObjectKind).index(kind) * NUMBERS_PER_KIND
+    number = f"the source's times {NUMBERS_PER_SERIES}, plus {first} and five digits of the UID"
+    return {**NOTES, "SeriesNumber": number}

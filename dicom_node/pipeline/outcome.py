@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydicom import Dataset
 
-from dicom_node.results.attributes.uids import ResultUids
 from engine.findings.quality import Quality
 from engine.segmentation.segment import Segmentation
 from engine.volume import Label
@@ -83,7 +83,7 @@ def to_outcome(
     made: Segmentation,
     quality: Quality,
     seg: Path,
-    uids: ResultUids,
+    made_seg: Dataset,
     files: Mapping[str, Path],
     seconds: Mapping[str, float],
 ) -> Outcome:
@@ -92,8 +92,8 @@ def to_outcome(
     return Outcome(
         Verdict.SEGMENTED,
         seg=seg,
-        seg_uid=uids.instance,
-        seg_series_uid=uids.series,
+        seg_uid=str(made_seg.SOPInstanceUID),
+        seg_series_uid=str(made_seg.SeriesInstanceUID),
         files=dict(files),
         slices=len(made.label_map.labels),
         millilitres={each.name.lower(): made.label_map.millilitres(each) for each in labels},

@@ -11,7 +11,7 @@ from dicom_node.logs import note, step
 from dicom_node.pipeline.outcome import Outcome, Verdict, to_outcome
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
-from dicom_node.results.objects import SEG, ObjectKind
+from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
 from dicom_node.series.volume import read_series, to_volume
@@ -79,7 +79,7 @@ def process(
         for item, file in make_others(method.items, found, seg):
             files[item.name] = item.file_beside(target)
             write_durably(files[item.name], file)
-    return to_outcome(made, quality, target, found.uids(SEG), files, seconds)
+    return to_outcome(made, quality, target, seg, files, seconds)
 
 
 def _remarks(sources: Sequence[Dataset]) -> list[str]:

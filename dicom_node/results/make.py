@@ -1,14 +1,15 @@
-"""The objects beside the SEG: each made of the same findings, and read back before it leaves."""
+"""Make the objects of one series from the same findings, and verify each before it leaves."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from PIL import Image
 from pydicom import Dataset
 
+from dicom_node.results.attributes.making import Making, Predecessor, now
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
-from dicom_node.results.attributes.uids import ResultUids, result_uids
 from dicom_node.results.montage import to_montage, verify_montage
 from dicom_node.results.objects import SEG, ObjectKind, ResultObject, SegForm
 from dicom_node.results.report import to_report
@@ -17,14 +18,14 @@ from dicom_node.results.seg import encode, to_seg
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.rtstruct import verify_rtstruct
 from dicom_node.verify.seg import verify_seg
-from engine.findings.measure import Measurements, separate_lesions
+from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
 from engine.volume import LabelMap
 
 
 @dataclass(frozen=True, eq=False)
 class SeriesResult:
-    """What is known of a series."""
+    """Findings in one series, and the circumstances in which they were made."""
 
     sources: Sequence[Dataset]
     algorithm: Algorithm
@@ -32,28 +33,37 @@ class SeriesResult:
     measured: Measurements
     quality: Quality
     picture: Image.Image | None = None
-    """Contours over a few slices, where an object shows them."""
+    """Contours over a few slices; needed for a montage only."""
     remarks: Sequence[str] = ()
-    """What a reader of the SEG should know of its sources."""
+    """Sentences on the sources that a reader of the SEG should know."""
+    source_digest: str = ""
+    """Of the headers and pixels of the sources, in hexadecimal; part of every UID."""
+    made_at: datetime = field(default_factory=now)
+    """When the work was done; stated in every object, and part of no UID."""
+    stack: str = ""
+    """Which stack of a series that holds several, such as "2 of 3"; empty for an only one."""
+    predecessors: tuple[Predecessor, ...] = ()
+    """Older results of the same series; stated in the report, and part of no UID."""
 
-    def uids(self, item: ResultObject) -> ResultUids:
-        """Return the UIDs of an object that is made of this."""
-        instances = (str(source.SOPInstanceUID) for source in self.sources)
-        return result_uids(instances, self.algorithm.digest, "" if item == SEG else item.name)
+    @property
+    def making(self) -> Making:
+        """The run that these findings come of."""
+        return Making(
+            self.algorithm, self.made_at, self.source_digest, self.stack, self.predecessors
+        )
 
 
 def make_seg(findings: SeriesResult, form: SegForm = SEG.form) -> Dataset:
     """Return the SEG in one of its forms.
 
     Raises:
-        NothingFound: no voxel is liver.
+        NothingFound: no voxel is labelled.
     """
     series_uid = str(findings.sources[0].SeriesInstanceUID)
     return to_seg(
         findings.label_map,
         findings.sources,
-        algorithm=findings.algorithm,
-        uids=findings.uids(ResultObject(ObjectKind.SEG, form)),
+        making=findings.making,
         encoding=form.encoding,
         lesions=track(findings.measured.lesions, series_uid) if form.per_lesion else None,
         remarks=findings.remarks,
@@ -67,8 +77,7 @@ def encode_verified(seg: Dataset, findings: SeriesResult, form: SegForm = SEG.fo
         SegMismatch: they are not what was found.
     """
     file = encode(seg)
-    shown = findings.label_map
-    verify_seg(file, findings.sources, separate_lesions(shown) if form.per_lesion else shown)
+    verify_seg(file, findings.sources, findings.label_map, per_lesion=form.per_lesion)
     return file
 
 
@@ -86,43 +95,35 @@ def make_others(
             segs[item.form] = make_seg(findings, item.form)
             yield item, encode_verified(segs[item.form], findings, item.form)
         elif item.kind is ObjectKind.MONTAGE:
-            yield item, _montage(item, findings)
+            yield item, _montage(findings)
         elif item.kind is ObjectKind.RTSTRUCT:
-            yield item, _rtstruct(item, findings)
+            yield item, _rtstruct(findings)
         else:
-            yield item, _report(item, findings, segs[item.form])
+            yield item, _report(findings, segs[item.form])
 
 
 def _segs_first(item: ResultObject) -> tuple[bool, str]:
     return item.kind is not ObjectKind.SEG, item.name
 
 
-def _montage(item: ResultObject, findings: SeriesResult) -> bytes:
+def _montage(findings: SeriesResult) -> bytes:
     assert findings.picture is not None
-    uids, algorithm = findings.uids(item), findings.algorithm
-    made = to_montage(findings.picture, findings.sources, algorithm=algorithm, uids=uids)
-    montage = encode(made)
-    verify_montage(montage, findings.picture, algorithm)
+    montage = encode(to_montage(findings.picture, findings.sources, making=findings.making))
+    verify_montage(montage, findings.picture, findings.algorithm)
     return montage
 
 
-def _rtstruct(item: ResultObject, findings: SeriesResult) -> bytes:
+def _rtstruct(findings: SeriesResult) -> bytes:
     labels, sources = findings.label_map, findings.sources
-    uids, algorithm = findings.uids(item), findings.algorithm
-    rtstruct = encode(to_rtstruct(labels, sources, algorithm=algorithm, uids=uids))
+    rtstruct = encode(to_rtstruct(labels, sources, making=findings.making))
     verify_rtstruct(rtstruct, sources, labels)
     return rtstruct
 
 
-def _report(item: ResultObject, findings: SeriesResult, seg: Dataset) -> bytes:
+def _report(findings: SeriesResult, seg: Dataset) -> bytes:
     report = encode(
         to_report(
-            findings.measured,
-            findings.quality,
-            seg,
-            findings.sources,
-            algorithm=findings.algorithm,
-            uids=findings.uids(item),
+            findings.measured, findings.quality, seg, findings.sources, making=findings.making
         )
     )
     verify_report(report, seg, findings.label_map, findings.measured, findings.quality)

@@ -1,4 +1,4 @@
-"""Which objects a destination gets of each series."""
+"""Kinds and forms of result objects, and the choice of a destination among them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ObjectKind(StrEnum):
-    """What can be made of a series."""
+    """A kind of object that can be made of a series; also what configuration and files call it."""
 
     SEG = "seg"
     REPORT = "report"
@@ -15,7 +15,7 @@ class ObjectKind(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How a SEG keeps its masks."""
+    """How a SEG stores its masks."""
 
     BINARY = "binary"
     LABELMAP = "labelmap"
@@ -23,7 +23,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True)
 class SegForm:
-    """What a SEG is like; a report refers to the segments of one form."""
+    """Encoding and segments of a SEG; a report refers to the segments of one form."""
 
     encoding: Encoding = Encoding.BINARY
     per_lesion: bool = False
@@ -32,14 +32,14 @@ class SegForm:
 
 @dataclass(frozen=True)
 class ResultObject:
-    """One object of a series, as some destination wants it."""
+    """One object of a series, in one of its forms."""
 
     kind: ObjectKind
     form: SegForm = SegForm()
 
     @property
     def name(self) -> str:
-        """What tells it from the other objects of the series."""
+        """Name among the objects of the series."""
         words: list[str] = [self.kind]
         if self.form.encoding is not Encoding.BINARY:
             words.append(self.form.encoding)
@@ -48,7 +48,7 @@ class ResultObject:
         return "-".join(words)
 
     def file_beside(self, seg: Path) -> Path:
-        """Return where it lies when the BINARY SEG lies at `seg`."""
+        """Return the file of the object when that of the BINARY SEG is `seg`."""
         return seg if self == SEG else seg.with_suffix(f".{self.name}.dcm")
 
 
@@ -61,19 +61,19 @@ FORMED = (ObjectKind.SEG, ObjectKind.REPORT)
 """Kinds that differ with the form of the SEG."""
 
 SEG = ResultObject(ObjectKind.SEG)
-"""What is made of every series that has a liver."""
+"""The object that every series with a liver gets."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What one destination gets."""
+    """The objects that one destination gets."""
 
     objects: tuple[ObjectKind, ...] = (ObjectKind.SEG,)
     form: SegForm = SegForm()
 
     @property
     def items(self) -> tuple[ResultObject, ...]:
-        """Its objects, each once."""
+        """The objects, each once."""
         return tuple(
             ResultObject(kind, self.form if kind in FORMED else SegForm())
             for kind in dict.fromkeys(self.objects)

@@ -1,8 +1,9 @@
-"""A phantom as the DICOM CT series that a scanner might have sent."""
+"""A phantom as the DICOM CT series that a scanner might send."""
 
 import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from dicom_node.results.attributes.uids import result_uids
-from dicom_node.results.seg import Algorithm, encode, to_seg
+from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.results.seg import encode, to_seg
 from engine.phantom import Phantom
 from engine.volume import Geometry
 
+DRAWN_AT = datetime(2026, 1, 1, 12)
+"""Date of all phantoms: the same phantom is the same file."""
 INTERCEPT_HU = -1024
 """Stored value 0; twelve bits reach up to 3071 HU."""
 
@@ -58,13 +62,12 @@ def write_truth(phantom: Phantom, name: str, folder: Path) -> None:
     np.savez_compressed(folder / "truth.npz", labels=truth.labels, affine=truth.geometry.affine)
     headers = list(to_instances(phantom, name))
     drawing = Algorithm("Phantom", "1", hashlib.sha256(name.encode()).hexdigest())
-    uids = result_uids((header.SOPInstanceUID for header in headers), drawing.digest)
-    seg = to_seg(truth, headers, algorithm=drawing, uids=uids)
+    seg = to_seg(truth, headers, making=Making(drawing, DRAWN_AT))
     (folder / "truth.dcm").write_bytes(encode(seg))
 
 
 def phantom_name(seed: int, shape: Sequence[int], spacing_mm: Sequence[float], tumours: int) -> str:
-    """Return what tells this phantom from others; it is also its Series Description."""
+    """Return the name of a phantom, which is also its Series Description."""
     voxels = "x".join(map(str, shape))
     millimetres = "x".join(f"{mm:g}" for mm in spacing_mm)
     return f"phantom {seed}, {voxels} at {millimetres} mm, {tumours} tumours"
@@ -76,7 +79,7 @@ def derived_uid(*words: str) -> str:
 
 
 def _instance(name: str, index: int) -> Dataset:
-    """Return what the CT Image IOD asks for (PS3.3 A.3), without place and pixels."""
+    """Return the required attributes of a CT Image (PS3.3 A.3), without place and pixels."""
     instance = Dataset()
     instance.file_meta = FileMetaDataset()
     instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

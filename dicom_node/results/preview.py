@@ -1,4 +1,4 @@
-"""A SEG as a picture over its series."""
+"""Pictures of a SEG over its series."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 import highdicom as hd
 import numpy as np
 from PIL import Image
+from pydicom import Dataset
 
+from dicom_node.results.attributes.segment_description import FINDINGS
 from dicom_node.series.volume import read_series, to_volume
 from engine.findings.contours import draw_contours
-from engine.volume import Geometry, LabelMap
+from engine.volume import Geometry, Label, LabelMap
 
 
 def draw_seg(seg: Path, sources: Iterable[Path]) -> Image.Image:
@@ -26,5 +28,14 @@ def read_labels(seg: Path, geometry: Geometry) -> LabelMap:
         "PATIENT",
         frame_of_reference_uid=geometry.frame_of_reference,
     )
-    read = hd.seg.segread(seg).get_volume(combine_segments=True, dtype=np.uint8)
-    return LabelMap(read.match_geometry(grid).array, geometry)
+    read = hd.seg.segread(seg)
+    numbers = read.get_volume(combine_segments=True, dtype=np.uint16).match_geometry(grid).array
+    label_of = np.zeros(int(numbers.max()) + 1, np.uint8)
+    for item in read.SegmentSequence:  # segment 1 need not be the liver
+        label_of[item.SegmentNumber :] = _label(item)  # numbers rise without a gap
+    return LabelMap(label_of[numbers], geometry)
+
+
+def _label(segment: Dataset) -> Label:
+    kind = segment.SegmentedPropertyTypeCodeSequence[0].CodeValue
+    return next(label for label, style in FINDINGS.items() if style.kind.value == kind)

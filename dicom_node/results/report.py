@@ -13,13 +13,14 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from dicom_node.results.attributes import codes as ours
-from dicom_node.results.attributes.provenance import LONG_STRING, take_origin
+from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.tracking import Tracking, track, track_liver
-from dicom_node.results.attributes.uids import ResultUids, derived_uid
+from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.values import LONG_STRING
 from dicom_node.results.objects import ObjectKind
-from dicom_node.results.series_identity import series_identity
+from dicom_node.results.series_identity import complete, series_identity
 from engine.findings.measure import Lesion, Measurements, Region
 from engine.findings.quality import Quality
 
@@ -34,8 +35,7 @@ def to_report(
     seg: Dataset,
     sources: Sequence[Dataset],
     *,
-    algorithm: Algorithm,
-    uids: ResultUids,
+    making: Making,
 ) -> hd.sr.ComprehensiveSR:
     """Return the report on what `seg` shows in its sources.
 
@@ -44,9 +44,9 @@ def to_report(
         quality: what was found to be unusual in it.
         seg: the SEG that the report refers to.
         sources: its source series, in any order; pixels are not needed.
-        algorithm: the model that made the labels.
-        uids: of `result_uids`, those of the report.
+        making: the run of the model that made the labels.
     """
+    algorithm = making.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     groups = _Groups(seg, sources, algorithm)
     report = hd.sr.ComprehensiveSR(
@@ -60,10 +60,10 @@ def to_report(
             ],
             title=codes.DCM.ImagingMeasurementReport,
         )[0],
-        **series_identity(ObjectKind.REPORT, "measurements", sources[0], algorithm, uids),
+        **series_identity("measurements", sources, making),
         is_complete=True,
     )
-    take_origin(report, sources, algorithm)
+    complete(report, ObjectKind.REPORT, "measurements", sources, making)
     return report
 
 

@@ -1,4 +1,4 @@
-"""From a label map to an RT Structure Set: outlines for planning systems.
+"""Write a label map as an RT Structure Set: outlines for planning systems.
 
 The liver is the whole organ here, with its tumours, as planning asks for; each lesion is an ROI
 (region of interest) of its own. Outlines run halfway between the centres of the pixels inside and
@@ -7,6 +7,7 @@ an outline in an outline.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import contourpy
 import highdicom as hd
@@ -15,51 +16,50 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from dicom_node.results.attributes.provenance import plain, take_origin
-from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.attributes.uids import ResultUids
+from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.segment_description import lesion_colour
+from dicom_node.results.attributes.values import SHORT_TEXT, plain
 from dicom_node.results.objects import ObjectKind
-from dicom_node.results.series_identity import series_identity
+from dicom_node.results.series_identity import complete, series_identity
 from dicom_node.verify.planes import Plane, facing, planes_of, slice_at
 from engine.findings.contours import COLOURS
 from engine.findings.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
 
-def to_rtstruct(
-    label_map: LabelMap, sources: Sequence[Dataset], *, algorithm: Algorithm, uids: ResultUids
-) -> hd.SOPClass:
+def to_rtstruct(label_map: LabelMap, sources: Sequence[Dataset], *, making: Making) -> hd.SOPClass:
     """Return the outlines of the liver and of each lesion.
 
     Args:
         label_map: on the grid of the sources, in any orientation.
         sources: the instances of the series, in any order; pixels are not needed.
-        algorithm: the model that made the labels.
-        uids: of `result_uids`, those of the structure set.
+        making: the run of the model that made the labels.
     """
+    algorithm = making.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     made = hd.SOPClass(
         study_instance_uid=sources[0].StudyInstanceUID,
         sop_class_uid=RTStructureSetStorage,
         modality="RTSTRUCT",
         transfer_syntax_uid=ImplicitVRLittleEndian,  # an explicit VR ends an outline at 64 KiB
-        **series_identity(ObjectKind.RTSTRUCT, "outlines", sources[0], algorithm, uids),
+        **series_identity("outlines", sources, making),
     )
-    take_origin(made, sources, algorithm)
-    made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime
-    del made.ContentDate, made.ContentTime
     made.OperatorsName = ""
     made.StructureSetLabel = "Hepar"
     made.StructureSetDescription = plain(
         f"Marked automatically by {algorithm.name} {algorithm.version}; outlines fill by the"
         " even-odd rule",
-        1024,
+        SHORT_TEXT,
     )
     made.ApprovalStatus = "UNAPPROVED"
     frame = label_map.geometry.frame_of_reference
     made.FrameOfReferenceUID, made.PositionReferenceIndicator = frame, ""
     made.ReferencedFrameOfReferenceSequence = [_referenced(frame, sources)]
     _add_regions(made, separate_lesions(label_map), sources)
+    complete(made, ObjectKind.RTSTRUCT, "outlines", sources, making)
+    # the Structure Set module has dates of its own in place of Content Date (PS3.3 C.8.8.5)
+    made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime
+    del made.ContentDate, made.ContentTime
     return made
 
 
@@ -81,7 +81,7 @@ def _add_regions(made: Dataset, numbers: LabelMap, sources: Sequence[Dataset]) -
     made.RTROIObservationsSequence = [_observation(number) for number, _ in regions]
 
 
-def _masks(plane: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def _masks(plane: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Yield the liver with its tumours, and each lesion, as far as they are in a slice."""
     if plane.any():
         yield int(Label.LIVER), plane > 0
@@ -124,7 +124,9 @@ def _region(number: int, frame_of_reference: str) -> Dataset:
 def _contours(number: int, outlines: list[Dataset]) -> Dataset:
     contours = Dataset()
     contours.ReferencedROINumber = number
-    contours.ROIDisplayColor = list(COLOURS[Label(min(number, Label.TUMOUR))])
+    liver = number == Label.LIVER
+    colour = COLOURS[Label.LIVER] if liver else lesion_colour(number - Label.TUMOUR)
+    contours.ROIDisplayColor = list(colour)
     contours.ContourSequence = outlines
     return contours
 
@@ -142,7 +144,7 @@ def _referenced(frame_of_reference: str, sources: Sequence[Dataset]) -> Dataset:
     frame, study, series = Dataset(), Dataset(), Dataset()
     series.SeriesInstanceUID = sources[0].SeriesInstanceUID
     series.ContourImageSequence = [_image(source) for source in sources]
-    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, and asked for (C.8.8.5)
+    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, yet required (C.8.8.5)
     study.ReferencedSOPInstanceUID = sources[0].StudyInstanceUID
     study.RTReferencedSeriesSequence = [series]
     frame.FrameOfReferenceUID = frame_of_reference

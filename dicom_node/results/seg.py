@@ -1,61 +1,48 @@
-"""From a label map to a DICOM Segmentation object.
+"""Write a label map as a DICOM Segmentation object.
 
 The segments are the values of the label map, exclusive as in LiTS: "Liver" is the liver without
 the tumours that are marked in it, "Tumour" is those. So the voxel counts of a viewer, the
-millilitres of the label map and what another toolkit reads back are the same numbers; whoever
-wants the liver with its tumours adds two. Each segment's description says so.
-
-The same label map, sources and algorithm give the same bytes: nothing in the object tells when,
-or how often, it was made. Its dates are the newest that the sources have.
+millilitres of the label map and what another toolkit reads back are the same numbers; the liver
+with its tumours is the sum of two. Each segment's description says so.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import highdicom as hd
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels.encoders.base import RLELosslessEncoder
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound
-from dicom_node.results.attributes.provenance import (
-    LONG_STRING,
-    SHORT_TEXT,
-    lossy_compression,
-    plain,
-    take_origin,
-)
+from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.provenance import lossy_compression
+from dicom_node.results.attributes.raw_bytes import keep_raw_bytes
 from dicom_node.results.attributes.segment_description import Algorithm, describe, describe_lesion
 from dicom_node.results.attributes.source_images import refer_to_all, references, take_positions
 from dicom_node.results.attributes.tracking import Tracking
-from dicom_node.results.attributes.uids import ResultUids
+from dicom_node.results.attributes.values import LONG_STRING, SHORT_TEXT, plain
 from dicom_node.results.objects import Encoding, ObjectKind
-from dicom_node.results.series_identity import series_identity
+from dicom_node.results.series_identity import complete, series_identity
 from dicom_node.series.frames import Frame, frames_of
 from engine.findings.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
 __all__ = ["Algorithm", "encode", "to_seg"]
 
-
-if "gdcm" in RLELosslessEncoder.available_plugins:
-    # pydicom would ask it first, where it is installed; it (3.2.6) ends the process, without a
-    # Python exception, over a frame with odd numbers of rows and of columns.
-    RLELosslessEncoder.remove_plugin("gdcm")
-
-SYNTAXES = {
-    Encoding.BINARY: ExplicitVRLittleEndian,  # nothing else that viewers are known to read
-    Encoding.LABELMAP: RLELossless,  # a fiftieth of its size
-}
+RLE_PLUGIN = "pylibjpeg"
+"""pydicom would ask gdcm first, where it is installed; that (3.2.6) ends the process, without a
+Python exception, over a frame with odd numbers of rows and of columns."""
 
 
 def to_seg(
     label_map: LabelMap,
     sources: Sequence[Dataset],
     *,
-    algorithm: Algorithm,
-    uids: ResultUids,
+    making: Making,
     encoding: Encoding = Encoding.BINARY,
     lesions: Sequence[Tracking] | None = None,
     remarks: Sequence[str] = (),
@@ -68,71 +55,97 @@ def to_seg(
     Args:
         label_map: on the grid of the sources, in any orientation.
         sources: the single-frame instances, or the one multi-frame instance, of the series.
-        algorithm: the model that made the labels.
-        uids: of `result_uids`.
-        encoding: BINARY unless whoever reads it knows LABELMAP too.
+        making: the run of the model that made the labels.
+        encoding: BINARY unless every reader supports LABELMAP too.
         lesions: names in the order of `engine.findings.measure`, for one segment per lesion in
             place of one segment for all.
         remarks: sentences a reader of the object should know; they go to Derivation
             Description (0008,2111).
 
     Raises:
-        NothingFound: no voxel is liver.
+        NothingFound: no voxel is labelled.
     """
-    labels = _labels_in(label_map)
-    sources = _in_order(sources)
+    algorithm, sources = making.algorithm, _in_order(sources)
+    segments = _segments(label_map, lesions)
     frames = frames_of(sources)
-    shown = label_map if lesions is None else separate_lesions(label_map)
-    volume = _without_empty_ends(_as_source_lies(shown, frames[0]))
-    title = " and ".join(["liver", "tumours"][: len(labels)])
+    volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
     seg = hd.seg.Segmentation(
         source_images=references(sources, volume),
         pixel_array=volume,
         segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
-        transfer_syntax_uid=SYNTAXES[encoding],
-        segment_descriptions=_segments(labels, lesions, algorithm),
-        **series_identity(ObjectKind.SEG, title, sources[0], algorithm, uids),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        segment_descriptions=segments.described(algorithm),
+        **series_identity(segments.title, sources, making),
         content_label="LIVER",
         content_description=plain(
-            f"{title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
+            f"{segments.title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
         ),
         omit_empty_frames=True,
     )
     _without_background(seg)
     refer_to_all(seg, sources)
-    _name_dimensions(seg, uids.dimensions)
     take_positions(seg, frames)
-    take_origin(seg, sources, algorithm)
     seg.update(lossy_compression(sources))
     seg.DerivationDescription = plain(" ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT)
+    if encoding is Encoding.LABELMAP:  # a fiftieth of its size
+        seg.compress(RLELossless, encoding_plugin=RLE_PLUGIN, generate_instance_uid=False)
+    complete(seg, ObjectKind.SEG, segments.title, sources, making)
     return seg
 
 
 def encode(seg: Dataset) -> bytes:
     """Return the object as the bytes of a DICOM file (PS3.10)."""
+    syntax = UID(seg.file_meta.TransferSyntaxUID)
+    keep_raw_bytes(seg, implicit_vr=syntax.is_implicit_VR)
     file = BytesIO()
     seg.save_as(file, enforce_file_format=True)
     return file.getvalue()
 
 
-def _labels_in(label_map: LabelMap) -> list[Label]:
-    """Return the labels that get a segment: never an empty one, numbered from 1 without a hole."""
-    if not _has(label_map, Label.LIVER):
+@dataclass(frozen=True, eq=False)
+class _Segments:
+    """Which segments there are, and which voxel belongs to which."""
+
+    numbers: NDArray[np.uint8] | NDArray[np.uint16]
+    """(slice, row, column): number of the segment, 0 for none."""
+    title: str
+    liver: bool
+    """Whether segment 1 is the liver; it is not where tumours fill all of it."""
+    lesions: Sequence[Tracking] | None
+    """Lesions that are segments of their own; None for one segment of all tumours."""
+
+    def described(self, algorithm: Algorithm) -> list[hd.seg.SegmentDescription]:
+        """Return the items of the Segment Sequence (0062,0002)."""
+        first = 2 if self.liver else 1
+        items = [describe(Label.LIVER, 1, algorithm)] if self.liver else []
+        if self.lesions is not None:
+            own = enumerate(self.lesions)
+            return items + [describe_lesion(first + i, i, each, algorithm) for i, each in own]
+        if self.numbers.max() >= first:
+            items.append(describe(Label.TUMOUR, first, algorithm))
+        return items
+
+
+def _segments(label_map: LabelMap, lesions: Sequence[Tracking] | None) -> _Segments:
+    """Number the segments from 1 without a gap; none of them is empty.
+
+    PS3.3 C.8.20.4 asks for the numbering. OHIF hangs on an empty segment (OHIF/Viewers#3991).
+    """
+    liver, tumour = (_has(label_map, label) for label in (Label.LIVER, Label.TUMOUR))
+    if not liver and not tumour:
         raise NothingFound("no voxel was marked as liver; check that the series shows the abdomen")
-    return [Label.LIVER, Label.TUMOUR] if _has(label_map, Label.TUMOUR) else [Label.LIVER]
-
-
-def _segments(
-    labels: Sequence[Label], lesions: Sequence[Tracking] | None, algorithm: Algorithm
-) -> list[hd.seg.SegmentDescription]:
-    if lesions is None:
-        return [describe(label, algorithm) for label in labels]
-    own = [describe_lesion(number, each, algorithm) for number, each in enumerate(lesions, 1)]
-    return [describe(Label.LIVER, algorithm), *own]
+    labels = (label_map if lesions is None else separate_lesions(label_map)).labels
+    if not liver:
+        labels = np.where(labels > 0, labels - 1, 0).astype(labels.dtype)
+    title = "+".join(["liver"] * liver + ["tumours"] * tumour)
+    return _Segments(labels, title, liver, lesions)
 
 
 def _without_background(seg: Dataset) -> None:
-    """Drop the segment 0 that highdicom puts into a LABELMAP: it shifts OHIF's colours by one."""
+    """Drop the segment 0 that highdicom (0.28.2) puts into every LABELMAP.
+
+    Segment Number starts at 1 (PS3.3 C.8.20.4), and the item shifts OHIF's colours by one.
+    """
     seg.SegmentSequence = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]
 
 
@@ -152,11 +165,11 @@ def _height(source: Dataset) -> float:
     return float(normal @ [float(coordinate) for coordinate in header.ImagePositionPatient])
 
 
-def _as_source_lies(label_map: LabelMap, frame: Frame) -> hd.Volume:
-    """Turn the labels so that their rows and columns are those of the source's slices."""
+def _as_source_lies(numbers: NDArray[Any], label_map: LabelMap, frame: Frame) -> hd.Volume:
+    """Turn segment numbers so that their rows and columns are those of the source's slices."""
     grid = label_map.geometry
     volume = hd.Volume(
-        label_map.labels,
+        numbers,
         grid.affine,
         "PATIENT",
         frame_of_reference_uid=grid.frame_of_reference,
@@ -174,11 +187,6 @@ def _without_empty_ends(volume: hd.Volume) -> hd.Volume:
     """Leave out the slices before and behind the labels; highdicom would look at each."""
     labelled = np.flatnonzero(volume.array.any(axis=(1, 2)))
     return volume[int(labelled[0]) : int(labelled[-1]) + 1]
-
-
-def _name_dimensions(seg: Dataset, uid: str) -> None:
-    for item in [*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence]:
-        item.DimensionOrganizationUID = uid
 
 
 def _derivation(algorithm: Algorithm, seg: Dataset) -> str:

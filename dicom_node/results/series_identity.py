@@ -1,29 +1,36 @@
-"""Under what numbers and names a result stands beside its source."""
+"""UIDs, numbers and names under which a result stands beside its source."""
 
+import hashlib
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TypedDict
 
+import highdicom as hd
 from pydicom import Dataset
+from pydicom.uid import UID
 
-from dicom_node.results.attributes.provenance import LONG_STRING
-from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.attributes.uids import ResultUids
+from dicom_node.results.attributes.content_uids import PLACEHOLDERS, ResultUids, content_uids
+from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.provenance import take_origin
+from dicom_node.results.attributes.values import LONG_STRING, plain, writable
 from dicom_node.results.objects import ObjectKind
 
-SERIES_NUMBER_OFFSETS = {
-    ObjectKind.SEG: 9000,
-    ObjectKind.REPORT: 9100,
-    ObjectKind.MONTAGE: 9200,
-    ObjectKind.RTSTRUCT: 9300,
-}
-"""Added to the source's Series Number, so that results lie behind the images."""
-
-LARGEST_NUMBER = 2**31 - 1 - max(SERIES_NUMBER_OFFSETS.values())
-"""An integer string has 32 bits (PS3.5 table 6.2-1)."""
+NUMBERS_PER_SERIES = 1_000_000
+"""The digits above it are the source's Series Number, so that results lie behind the images and
+one sees of which series they are: 5 gives 5 000 000 to 5 999 999."""
+NUMBERS_PER_KIND = 100_000
+"""Within those, each kind of object has a range of its own, in the order of `ObjectKind`. Where in
+it is taken from the Series Instance UID: results of one kind, by other models or of another series
+with the same number, are told apart."""
+LARGEST_SOURCE = 1999
+WITHOUT_SOURCE = 2_000_000_000
+"""Begins the numbers of results whose source has no Series Number, or one beyond `LARGEST_SOURCE`.
+An integer string ends at 2 147 483 647 (PS3.5 table 6.2-1)."""
+WITHOUT_SOURCE_PER_KIND = 14_000_000
 
 
 class Identity(TypedDict):
-    """What highdicom asks of every object that it makes."""
+    """Arguments that highdicom requires for every object that it makes."""
 
     series_instance_uid: str
     series_number: int
@@ -36,27 +43,116 @@ class Identity(TypedDict):
     series_description: str
 
 
-def series_identity(
-    kind: ObjectKind, what: str, source: Dataset, algorithm: Algorithm, uids: ResultUids
-) -> Identity:
-    """Return the identity of the one object of its series, which shows `what` of `source`."""
+def series_identity(what: str, sources: Sequence[Dataset], making: Making) -> Identity:
+    """Return the identity of the one object of its series, which shows `what` of its sources.
+
+    UIDs and Series Number are placeholders until `complete` derives them from the content.
+    """
     return Identity(
-        series_instance_uid=uids.series,
-        series_number=SERIES_NUMBER_OFFSETS[kind] + _number(source),
-        sop_instance_uid=uids.instance,
+        series_instance_uid=PLACEHOLDERS.series,
+        series_number=1,
+        sop_instance_uid=PLACEHOLDERS.instance,
         instance_number=1,
         manufacturer="Hepar",
         manufacturer_model_name="Hepar",
         software_versions=version("hepar"),
-        device_serial_number=algorithm.digest[:LONG_STRING],
-        series_description=f"Hepar: {what}",
+        device_serial_number=making.algorithm.digest[:LONG_STRING],
+        series_description=plain(series_description(what, sources, making), LONG_STRING),
     )
 
 
-def _number(source: Dataset) -> int:
-    """Return its Series Number, 0 where that is absent, no number or too large to be added to."""
+def complete(
+    result: hd.SOPClass,
+    kind: ObjectKind,
+    what: str,
+    sources: Sequence[Dataset],
+    making: Making,
+    *,
+    document: str = "",
+) -> None:
+    """State origin and name of an object that has its content, and derive its UIDs from it.
+
+    Args:
+        result: the object, changed in place.
+        kind: which range its Series Number is from.
+        what: what it shows, in a word or two.
+        sources: its source series; patient and study are those of the first instance.
+        making: the run that it comes of.
+        document: text that stands for an Encapsulated Document in the UIDs.
+    """
+    take_origin(result, sources, making)
+    named = series_description(what, sources, making)
+    result.SeriesDescription = writable(named, result.get("SpecificCharacterSet"))[:LONG_STRING]
+    _set_uids(result, PLACEHOLDERS)  # highdicom names dimensions at random
+    uids = content_uids(result, making, document)
+    _set_uids(result, uids)
+    result.SeriesNumber = series_number(kind, sources[0], uids.series)
+
+
+def series_description(what: str, sources: Sequence[Dataset], making: Making) -> str:
+    """Return Series Description (0008,103E): what, of which series, of how much of it, by what.
+
+    Such as "Hepar liver+tumours · 5 Portal 1.5 mm · 300 sl, 1.2.0". The source's description is
+    cut where 64 characters do not hold all; slices and version tell results of a part of the
+    series, or of another model, from the newest.
+    """
+    made_of = f"{_slices(sources)} sl, {making.algorithm.version}"[:24]
+    if making.stack:
+        made_of = f"stack {making.stack}, {made_of}"[:32]
+    of = " ".join(filter(None, (_number_text(sources[0]), _description(sources[0]))))
+    room = LONG_STRING - len(f"Hepar {what} ·  · {made_of}")
+    if len(of) > room:
+        of = f"{of[: room - 1].rstrip()}…"
+    return " · ".join(filter(None, (f"Hepar {what}", of, made_of)))
+
+
+def series_number(kind: ObjectKind, source: Dataset, series_uid: str) -> int:
+    """Return the Series Number (0020,0011) of a result, which no other series of a study has.
+
+    Args:
+        kind: kind of the result.
+        source: any instance of its source series.
+        series_uid: Series Instance UID of the result.
+    """
+    chosen = int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8])
+    place = list(ObjectKind).index(kind)
+    if (number := _number(source)) is None:
+        return WITHOUT_SOURCE + place * WITHOUT_SOURCE_PER_KIND + chosen % WITHOUT_SOURCE_PER_KIND
+    first = number * NUMBERS_PER_SERIES + place * NUMBERS_PER_KIND
+    return first + chosen % NUMBERS_PER_KIND
+
+
+def _set_uids(result: Dataset, uids: ResultUids) -> None:
+    result.SeriesInstanceUID = uids.series
+    result.SOPInstanceUID = uids.instance
+    result.file_meta.MediaStorageSOPInstanceUID = UID(uids.instance)
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in result.get(keyword) or []:
+            item.DimensionOrganizationUID = uids.dimensions
+
+
+def _number(source: Dataset) -> int | None:
+    """Return a Series Number from 1 to `LARGEST_SOURCE`; None where there is no such."""
     try:
         number = int(source.get("SeriesNumber") or 0)
     except (ValueError, TypeError):
-        return 0
-    return number if abs(number) <= LARGEST_NUMBER else 0
+        return None
+    return number if 1 <= number <= LARGEST_SOURCE else None
+
+
+def _number_text(source: Dataset) -> str:
+    try:
+        return str(int(source.get("SeriesNumber")))
+    except (ValueError, TypeError):
+        return ""
+
+
+def _description(source: Dataset) -> str:
+    """Return Series Description; a backslash would make two values of it."""
+    found = source.get("SeriesDescription") or ""
+    text = found if isinstance(found, str) else "/".join(map(str, found))
+    return " ".join(text.replace("\\", "/").split())
+
+
+def _slices(sources: Sequence[Dataset]) -> int:
+    return sum(int(source.get("NumberOfFrames") or 1) for source in sources)

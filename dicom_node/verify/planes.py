@@ -1,4 +1,4 @@
-"""Where the planes of an image lie, read straight from its attributes (PS3.3 C.7.6.2.1.1)."""
+"""Planes of an image, read straight from its attributes (PS3.3 C.7.6.2.1.1)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from dicom_node.errors import SegMismatch
 from engine.volume import Geometry, LabelMap
 
 TOLERANCE_MM = 0.1
-"""How far pixels may lie apart that are said to be one, as for the slices of a regular stack."""
+"""Largest distance of pixels that count as one, as for the slices of a regular stack."""
 TOLERANCE_VOXELS = 0.25
-"""How far a source's slice may lie from the even grid of its label map. How even the series is
+"""Largest distance of a source's slice from the even grid of its label map. How even the series is
 was judged before it was segmented; here the question is only which slice is meant."""
 
 

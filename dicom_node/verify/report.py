@@ -1,4 +1,4 @@
-"""Proof that a report says what was measured, of the segments that were measured.
+"""Proof that a report has the measured numbers, each of the segment that was measured.
 
 Read from the file's own attributes, on purpose without highdicom and without anything of
 `dicom_node.results.report`, as `dicom_node.verify.seg` does for the SEG.
@@ -14,7 +14,8 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import ResultMismatch
-from dicom_node.verify.seg import MEANS, SAME
+from dicom_node.verify.seg import MEANS
+from dicom_node.verify.subject import differing
 from engine.findings.measure import Lesion, Measurements, Region
 from engine.findings.quality import Quality
 from engine.volume import Label, LabelMap
@@ -56,15 +57,14 @@ def verify_report(
         ResultMismatch: says what differs.
     """
     report = _read(report_file)
-    for keyword in SAME:
-        if (report.get(keyword) or "") != (seg.get(keyword) or ""):
-            raise ResultMismatch(f"{keyword} of the report is not the SEG's")  # no patient in a log
+    if keyword := differing(report, [seg]):
+        raise ResultMismatch(f"{keyword} of the report is not the SEG's")  # no patient in a log
     try:
         groups = read_groups(report)
     except (AttributeError, IndexError, ValueError) as error:  # an attribute is missing
         raise ResultMismatch(f"report cannot be read back: {error!r}") from error
     *regions, whole = groups
-    _check_segments(regions, seg)
+    _check_segments(regions, seg, liver=measured.liver is not None)
     _check_numbers(regions, measured)
     _check_whole(whole, measured, quality)
     _check_volumes(groups, label_map)
@@ -122,13 +122,13 @@ def _quantity(number: Dataset) -> tuple[str, ...]:
     return _name(number), *(str(each.ConceptCodeSequence[0].CodeValue) for each in derivations)
 
 
-def _check_segments(groups: Sequence[Group], seg: Dataset) -> None:
+def _check_segments(groups: Sequence[Group], seg: Dataset, *, liver: bool) -> None:
     kinds = {
         int(each.SegmentNumber): MEANS[each.SegmentedPropertyTypeCodeSequence[0].CodeValue]
         for each in seg.SegmentSequence
     }
     for index, group in enumerate(groups):
-        wanted = Label.LIVER if index == 0 else Label.TUMOUR
+        wanted = Label.LIVER if liver and index == 0 else Label.TUMOUR
         if group.segment is None or group.segment[0] != seg.SOPInstanceUID:
             raise ResultMismatch(f"measurement group {index + 1} refers to {group.segment}")
         if kinds.get(group.segment[1]) is not wanted:
@@ -136,6 +136,11 @@ def _check_segments(groups: Sequence[Group], seg: Dataset) -> None:
                 f"measurement group {index + 1} refers to segment {group.segment[1]},"
                 f" which is no {wanted.name.lower()}"
             )
+    tracked = {int(each.SegmentNumber): each.get("TrackingUID") for each in seg.SegmentSequence}
+    for index, group in enumerate(groups):
+        own = tracked[group.segment[1]] if group.segment else None
+        if own and own != group.tracking_uid:
+            raise ResultMismatch(f"measurement group {index + 1} is of another lesion's segment")
     if len({group.tracking_uid for group in groups}) != len(groups):
         raise ResultMismatch("two measurement groups have one tracking UID")
 

@@ -12,20 +12,25 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from dicom_node.errors import ResultMismatch
+from dicom_node.verify.lesions import lesion_values
 from dicom_node.verify.planes import Plane, facing, planes_of, slice_at
-from engine.findings.measure import separate_lesions
+from dicom_node.verify.subject import differing
 from engine.volume import Label, LabelMap
 
 
 def verify_rtstruct(file: Path | bytes, sources: Sequence[Dataset], label_map: LabelMap) -> None:
-    """Return if every region, filled, is what was marked, on the slices it was marked on.
+    """Return if patient and study are the sources' and each region fills to the marked voxels.
 
     Raises:
         ResultMismatch: says which region differs, and where.
     """
     read = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
+    if keyword := differing(read, sources):
+        raise ResultMismatch(
+            f"{keyword} of the outlines is not the source's"
+        )  # no patient in a log
     planes = {(plane.instance_uid, plane.frame): plane for plane in planes_of(sources)}
-    shown = facing(separate_lesions(label_map), next(iter(planes.values())))
+    shown = facing(lesion_values(label_map), next(iter(planes.values())))
     frame = read.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID
     if frame != label_map.geometry.frame_of_reference:
         raise ResultMismatch(f"frame of reference {frame} of the outlines is not the source's")

@@ -1,4 +1,4 @@
-"""Proof that a SEG says what the label map says, where the source series is.
+"""Proof that a SEG shows its label map, where the source series is.
 
 Read from the file's own attributes, on purpose without highdicom and without anything of
 `dicom_node.results.seg`: an error of the writer should not excuse itself.
@@ -24,7 +24,9 @@ from pydicom.uid import (
 
 from dicom_node.errors import SegMismatch
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
+from dicom_node.verify.lesions import lesion_values
 from dicom_node.verify.planes import TOLERANCE_MM, Plane, facing, planes_of, slice_at
+from dicom_node.verify.subject import differing
 from engine.volume import Label, LabelMap
 
 MEANS = {"10200004": Label.LIVER, "108369006": Label.TUMOUR}
@@ -39,16 +41,6 @@ SYNTAXES = {
 }
 """SOP class and Segmentation Type, and how each may be encoded."""
 
-SAME = (
-    "StudyInstanceUID",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-)
-"""What the SEG and its sources must agree on, empty or not."""
-
 
 @dataclass(frozen=True, eq=False)
 class SegFrame:
@@ -57,22 +49,29 @@ class SegFrame:
     number: int
     what: str
     value: int | None
-    """What its voxels are in the label map; None where the frame shows every value."""
+    """Value of its voxels in the label map; None where the frame shows every value."""
     plane: Plane
     sources: tuple[tuple[str, int | None], ...]
-    """Instances, and frames of them, that it says it was derived from."""
+    """Instances, and frames of them, that it names as its sources."""
 
     def __str__(self) -> str:
         return f"frame {self.number} ({self.what})"
 
 
-def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: LabelMap) -> None:
+def verify_seg(
+    seg_file: Path | bytes,
+    sources: Sequence[Dataset],
+    label_map: LabelMap,
+    *,
+    per_lesion: bool = False,
+) -> None:
     """Return if the SEG shows each labelled plane once, as labelled, on its source's slice.
 
     Args:
         seg_file: the SEG as it will leave, a file or its bytes.
         sources: the instances of the source series, in any order; pixels are not needed.
-        label_map: what the SEG should show; with `separate_lesions`, where they are segments.
+        label_map: the labels that the SEG should show.
+        per_lesion: each lesion should be a segment of its own, the largest first.
 
     Raises:
         SegMismatch: says which frame differs, and in what.
@@ -80,15 +79,17 @@ def verify_seg(seg_file: Path | bytes, sources: Sequence[Dataset], label_map: La
     seg = _read(seg_file)
     _check_subject(seg, sources, label_map)
     try:
-        frames = list(_frames(seg))
+        values = _values(seg, per_lesion=per_lesion)
+        frames = list(_frames(seg, values))
     except (AttributeError, KeyError, IndexError, ValueError) as error:  # an attribute is missing
         raise SegMismatch(f"SEG cannot be read back: {error!r}") from error
     slices = {(plane.instance_uid, plane.frame): plane for plane in planes_of(sources)}
-    shown = facing(label_map, frames[0].plane)
+    shown = facing(lesion_values(label_map) if per_lesion else label_map, frames[0].plane)
     for frame in frames:
         _check_source(frame, slices)
-    masks = _Masks(seg)
+    masks = _Masks(seg, values)
     _check_complete([(frame, _check_mask(frame, masks, shown)) for frame in frames], shown)
+    _check_segments(values, shown)
 
 
 def _read(seg_file: Path | bytes) -> Dataset:
@@ -110,37 +111,34 @@ def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap
         for uid in (seg.get("FrameOfReferenceUID"), label_map.geometry.frame_of_reference):
             if uid != expected:
                 raise SegMismatch(f"frame of reference {uid} is not the source's, {expected}")
-        for keyword in SAME:
-            if (seg.get(keyword) or "") != (source.get(keyword) or ""):
-                raise SegMismatch(f"{keyword} is not the source's")  # no patient in a log
+    if keyword := differing(seg, sources):
+        raise SegMismatch(f"{keyword} is not the source's")  # no patient in a log
 
 
-def _frames(seg: Dataset) -> Iterator[SegFrame]:
+def _values(seg: Dataset, *, per_lesion: bool) -> dict[int, int]:
+    """Return segment number to value: 1 for liver, 2 for all tumours, or 2, 3, … for lesions."""
+    values: dict[int, int] = {}
+    lesions = 0
+    for item in seg.SegmentSequence:
+        kind = MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
+        values[int(item.SegmentNumber)] = int(kind) + (lesions if per_lesion else 0)
+        lesions += kind is Label.TUMOUR
+    return values
+
+
+def _frames(seg: Dataset, values: Mapping[int, int]) -> Iterator[SegFrame]:
     shared = seg.SharedFunctionalGroupsSequence[0]
-    kinds = {
-        int(item.SegmentNumber): MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
-        for item in seg.SegmentSequence
-    }
     planes = planes_of([seg])
     if not len(planes) == len(seg.PerFrameFunctionalGroupsSequence) == seg.NumberOfFrames:
         raise SegMismatch(f"{len(planes)} frames are described, {seg.NumberOfFrames} counted")
     for own, plane in zip(seg.PerFrameFunctionalGroupsSequence, planes, strict=True):
         if seg.SegmentationType == "LABELMAP":
-            _check_numbers(kinds)
             yield SegFrame(plane.frame or 1, "Labels", None, plane, _sources(own))
             continue
         group = own if "SegmentIdentificationSequence" in own else shared
-        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        kind = kinds[number]
-        value = int(Label.LIVER) if kind is Label.LIVER else max(number, int(Label.TUMOUR))
+        value = values[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber]
+        kind = Label.LIVER if value == Label.LIVER else Label.TUMOUR
         yield SegFrame(plane.frame or 1, kind.name.capitalize(), value, plane, _sources(own))
-
-
-def _check_numbers(kinds: Mapping[int, Label]) -> None:
-    """Pixels of a LABELMAP are segment numbers: the first is the liver, the others are tumours."""
-    for number, kind in kinds.items():
-        if (number == Label.LIVER) != (kind is Label.LIVER):
-            raise SegMismatch(f"segment {number} is said to be {kind.name.lower()}")
 
 
 def _sources(frame: Dataset) -> tuple[tuple[str, int | None], ...]:
@@ -177,15 +175,18 @@ def _check_mask(frame: SegFrame, masks: "_Masks", shown: LabelMap) -> int:
 class _Masks:
     """The pixels of a SEG, frame by frame."""
 
-    def __init__(self, seg: Dataset) -> None:
+    def __init__(self, seg: Dataset, values: Mapping[int, int]) -> None:
         self.shape = int(seg.Rows), int(seg.Columns)
         self.bits = seg.PixelData if seg.SegmentationType == "BINARY" else None
-        self.values = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
+        self.numbers = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
+        # a pixel of a number that no segment has is a value that no label map has
+        self.value_of = np.full(np.iinfo(np.uint16).max + 1, -1, np.int64)
+        self.value_of[[0, *values]] = [0, *values.values()]
 
     def read(self, frame: SegFrame) -> NDArray[Any]:
         """Return the bits of a BINARY frame, or the values of a LABELMAP one."""
-        if self.values is not None:
-            values: NDArray[Any] = self.values[frame.number - 1]
+        if self.numbers is not None:
+            values: NDArray[Any] = self.value_of[self.numbers[frame.number - 1]]
             return values
         assert self.bits is not None
         return _unpack(frame, self.bits, self.shape)
@@ -200,6 +201,16 @@ def _unpack(frame: SegFrame, packed: bytes, shape: tuple[int, int]) -> NDArray[n
     if bits.size != pixels:
         raise SegMismatch(f"{frame} has {bits.size} of {pixels} pixels")
     return bits.reshape(shape).view(np.bool_)
+
+
+def _check_segments(values: Mapping[int, int], shown: LabelMap) -> None:
+    """Each segment must have voxels: a viewer lists an empty one as a finding."""
+    marked = set(np.unique(shown.labels).tolist()) - {0}
+    for number, value in values.items():
+        if value not in marked:
+            raise SegMismatch(f"segment {number} is described and has no voxel")
+    if len(set(values.values())) != len(values):
+        raise SegMismatch(f"{len(values)} segments show {len(set(values.values()))} findings")
 
 
 def _check_complete(seen: list[tuple[SegFrame, int]], shown: LabelMap) -> None:

@@ -6,16 +6,21 @@ the same order.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.findings.diameters import Diameters, diameters
+from engine.errors import TooManyLesions
+from engine.findings.diameters import Diameters, Line, diameters
 from engine.segmentation.cleaning import FACES, box_of
 from engine.volume import Geometry, Label, LabelMap, Volume
 
 Box = tuple[slice, slice, slice]
+
+MOST_LESIONS = 65534
+"""A segment number has 16 bits (PS3.3 C.8.20.2), and the liver takes one."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Region:
 
 Point = tuple[float, float, float]
 """Millimetres in DICOM's LPS frame."""
+Axis = tuple[Point, Point]
+"""Both ends of a diameter."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Lesion:
     """The longest diameter in any one slice."""
     perpendicular_mm: float
     """The longest diameter perpendicular to it, in the same slice."""
+    axes: tuple[Axis, Axis]
+    """Ends of the two diameters."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +116,27 @@ def number_lesions(label_map: LabelMap) -> NDArray[np.uint16]:
 def separate_lesions(label_map: LabelMap) -> LabelMap:
     """Return labels with 1 for the liver and the lesion number plus 1 for each lesion.
 
-    uint8 leaves 254 values for lesions; if there are more, the smallest share the value 255.
+    The labels are 8 bits wide as long as that holds all lesions, else 16.
+
+    Raises:
+        TooManyLesions: there are more lesions than a segmentation object can number.
     """
     numbers = number_lesions(label_map)
-    own = np.minimum(numbers + np.uint16(Label.LIVER), 255).astype(np.uint8)
-    labels = np.where(numbers > 0, own, label_map.labels)
-    return LabelMap(labels, label_map.geometry)
+    most = int(numbers.max(initial=0)) + Label.LIVER
+    width: Any = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
+    labels = np.where(numbers > 0, numbers + np.uint16(Label.LIVER), label_map.labels)
+    return LabelMap(labels.astype(width), label_map.geometry)
 
 
 def _number(tumour: NDArray[np.bool_]) -> NDArray[np.uint16]:
     pieces, count = cc3d.connected_components(
         tumour, connectivity=FACES, binary_image=True, return_N=True
     )
+    if count > MOST_LESIONS:
+        raise TooManyLesions(
+            f"{count} separate pieces of tumour, {MOST_LESIONS} can be numbered; no liver has so"
+            " many: look at the series for noise"
+        )
     found, first, sizes = np.unique(pieces[tumour], return_index=True, return_counts=True)
     rank = np.zeros(count + 1, np.uint16)
     rank[found[np.lexsort((first, -sizes))]] = np.arange(1, count + 1)
@@ -149,7 +167,8 @@ def _lesion(
 ) -> Lesion:
     """Measure one lesion; its bounding box starts at voxel `corner` of the volume."""
     grid = volume.geometry
-    first, found = int(corner[0]), _widest(mask, grid.spacing[1:])
+    first, (widest, found) = int(corner[0]), _widest(mask, grid.spacing[1:])
+    shown = corner + np.array([widest, 0, 0])
     return Lesion(
         number,
         _region(hu[mask], grid.voxel_ml),
@@ -157,6 +176,15 @@ def _lesion(
         (first, first + len(mask) - 1),
         found.longest.mm,
         found.perpendicular.mm,
+        (_axis(grid, found.longest, shown), _axis(grid, found.perpendicular, shown)),
+    )
+
+
+def _axis(grid: Geometry, line: Line, corner: NDArray[np.int_]) -> Axis:
+    """Place a line of a slice of a box, which begins at voxel `corner`, in the patient."""
+    return (
+        _point(grid, np.array([0, *line.start]) + corner),
+        _point(grid, np.array([0, *line.end]) + corner),
     )
 
 
@@ -165,12 +193,11 @@ def _point(grid: Geometry, voxel: NDArray[np.float64]) -> Point:
     return float(x), float(y), float(z)
 
 
-def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diameters:
-    """Return the diameters of the slice with the longest one (the first of equals)."""
-    return max(
-        (diameters(plane, spacing_mm) for plane in mask),
-        key=lambda found: round(found.longest.mm, 6),
-    )
+def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[int, Diameters]:
+    """Return the slice where the longest diameter is, the first of equals, and its diameters."""
+    found = [diameters(plane, spacing_mm) for plane in mask]
+    widest = max(range(len(found)), key=lambda index: round(found[index].longest.mm, 6))
+    return widest, found[widest]
 
 
 def _region(hu: NDArray[np.int16], voxel_ml: float) -> Region:

@@ -1,13 +1,14 @@
 """Labels drawn on a series made in code, and the objects made of them."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
 
+from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.attributes.uids import result_uids
 from dicom_node.results.report import to_report
 from dicom_node.results.seg import to_seg
 from dicom_node.series.volume import to_volume
@@ -16,6 +17,8 @@ from engine.findings.quality import Quality
 from engine.volume import Label, LabelMap, Volume
 
 ALGORITHM = Algorithm("base", "1.0", "ab" * 32)
+MADE_AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+MAKING = Making(ALGORITHM, MADE_AT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +30,8 @@ class Case:
     label_map: LabelMap
     measured: Measurements
 
-    def uids(self, kind=""):
-        return result_uids((each.SOPInstanceUID for each in self.sources), ALGORITHM.digest, kind)
-
     def seg(self, **options) -> hd.seg.Segmentation:
-        return to_seg(
-            self.label_map, self.sources, algorithm=ALGORITHM, uids=self.uids(), **options
-        )
+        return to_seg(self.label_map, self.sources, **{"making": MAKING, **options})
 
     def report(self, seg=None, quality=Quality()) -> hd.sr.ComprehensiveSR:  # noqa: B008
         return to_report(
@@ -41,8 +39,7 @@ class Case:
             quality,
             seg or self.seg(),
             self.sources,
-            algorithm=ALGORITHM,
-            uids=self.uids("report"),
+            making=MAKING,
         )
 
 

@@ -1,6 +1,5 @@
-"""What a result takes over from its sources beside patient and study."""
+"""Attributes that state where a result comes from: patient, order, time, machines, lossy steps."""
 
-import re
 from collections.abc import Sequence
 
 import highdicom as hd
@@ -8,14 +7,15 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
+from dicom_node.results.attributes.making import Making, local_time
+from dicom_node.results.attributes.patient_and_study import (
+    copy_order,
+    copy_patient_and_study,
+    refer_to_order,
+)
+from dicom_node.results.attributes.raw_bytes import raw_text
 from dicom_node.results.attributes.segment_description import Algorithm
-
-NO_DATE = ("19000101", "000000")
-"""Content Date and Time where no source has any date. They must have a value, and today's would
-make another object of the same work each day."""
-
-DATES = ("Content", "Acquisition", "Series", "Study")
-"""Where a source may say when it was made, the nearest first."""
+from dicom_node.results.attributes.values import fitting
 
 LOSSY = {
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -35,71 +35,57 @@ EQUIPMENT = (
 )
 
 
-LONG_STRING, SHORT_TEXT = 64, 1024
-"""Characters that the value representations LO and ST hold (PS3.5 6.2)."""
+def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], making: Making) -> None:
+    """Copy patient, study and order from the source, and state time and machines of the making."""
+    copy_patient_and_study(result, sources[0])
+    if result.get("Modality") == "SR":
+        refer_to_order(result, sources[0])
+    else:
+        copy_order(result, sources[0])
+    result.update(dates(making, sources[0]))
+    result.update(equipment(sources[0], making.algorithm))
 
 
-def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], algorithm: Algorithm) -> None:
-    """Copy patient and study as the source has them, and tell which machines were at work.
-
-    Nothing that stays in the object tells when it was made, so the same work is the same object.
-    """
-    result.copy_patient_and_study_information(sources[0])
-    if sources[0].get("SpecificCharacterSet"):
-        result.SpecificCharacterSet = sources[0].SpecificCharacterSet
-    del result.InstanceCreationDate, result.InstanceCreationTime
-    for said in (newest_date(sources), equipment(sources[0], algorithm)):
-        result.update(said)
-
-
-def plain(text: str, limit: int) -> str:
-    """Fit `text` into a value that every character set can write."""
-    return text.encode("ascii", "replace").decode()[:limit]
-
-
-def newest_date(sources: Sequence[Dataset]) -> Dataset:
-    """Return Content Date and Time (0008,0023 and 0033): those of the newest source."""
-    said = Dataset()
-    said.ContentDate, said.ContentTime = _newest(sources)
-    return said
-
-
-def _newest(sources: Sequence[Dataset]) -> tuple[str, str]:
-    for kind in DATES:
-        found = [
-            (str(source.get(f"{kind}Date") or ""), str(source.get(f"{kind}Time") or ""))
-            for source in sources
-        ]
-        dated = [(date, _time(time)) for date, time in found if re.fullmatch(r"\d{8}", date)]
-        if dated:
-            return max(dated)
-    return NO_DATE
-
-
-def _time(text: str) -> str:
-    return text if re.fullmatch(r"\d{6}(\.\d{1,6})?", text) else "000000"
+def dates(making: Making, source: Dataset) -> Dataset:
+    """Return date and time of the making, for the series, its content and the instance."""
+    stated, at = Dataset(), local_time(making, source)
+    for kind in ("Series", "Content", "InstanceCreation"):
+        setattr(stated, f"{kind}Date", at.strftime("%Y%m%d"))
+        setattr(stated, f"{kind}Time", at.strftime("%H%M%S"))
+    return stated
 
 
 def lossy_compression(sources: Sequence[Dataset]) -> Dataset:
-    """Return what the object must say of lossy steps its sources went through (0028,2110)."""
-    said = Dataset()
-    said.LossyImageCompression = "00"
+    """Return what the object must state of lossy steps of its sources (0028,2110)."""
+    stated = Dataset()
+    stated.LossyImageCompression = "00"
     for source in sources:
         method = LOSSY.get(getattr(source, "file_meta", Dataset()).get("TransferSyntaxUID"))
         if source.get("LossyImageCompression") != "01" and method is None:
             continue
-        said.LossyImageCompression = "01"
-        said.LossyImageCompressionMethod = source.get("LossyImageCompressionMethod") or method
-        said.LossyImageCompressionRatio = source.get("LossyImageCompressionRatio")
+        stated.LossyImageCompression = "01"
+        stated.LossyImageCompressionMethod = source.get("LossyImageCompressionMethod") or method
+        stated.LossyImageCompressionRatio = _ratios(source)
         for keyword in ("LossyImageCompressionMethod", "LossyImageCompressionRatio"):
-            if not said[keyword].value:
-                del said[keyword]
+            if not stated[keyword].value:
+                del stated[keyword]
         break
-    return said
+    return stated
+
+
+def _ratios(source: Dataset) -> list[object] | None:
+    found = source.get("LossyImageCompressionRatio")
+    several = found if hasattr(found, "__len__") and not isinstance(found, str) else [found]
+    ratios = [fitting(ratio) for ratio in several]
+    return None if None in ratios else ratios
 
 
 def equipment(source: Dataset, algorithm: Algorithm) -> Dataset:
-    """Return the Contributing Equipment Sequence (0018,A001), none of its items dated."""
+    """Return the Contributing Equipment Sequence (0018,A001), none of its items dated.
+
+    highdicom dates its own item (0.28.2; its `for_highdicom` has no argument against it): the same
+    work a second later would be another object.
+    """
     library = hd.ContributingEquipment.for_highdicom()
     del library.ContributionDateTime
     model = hd.ContributingEquipment(
@@ -110,18 +96,19 @@ def equipment(source: Dataset, algorithm: Algorithm) -> Dataset:
         device_serial_number=algorithm.digest,
         contribution_description="Model that marked the segments",
     )
-    said = Dataset()
-    said.ContributingEquipmentSequence = [*_scanner(source), model, library]
-    return said
+    stated = Dataset()
+    stated.ContributingEquipmentSequence = [*_scanner(source), model, library]
+    return stated
 
 
 def _scanner(source: Dataset) -> list[Dataset]:
-    if not source.get("Manufacturer"):
-        return []
-    item = Dataset()
+    item, texts = Dataset(), dict(raw_text(source))
     for keyword in EQUIPMENT:
-        if source.get(keyword):
-            setattr(item, keyword, source[keyword].value)
+        element = source.get_item(keyword) if keyword in source else None
+        if element is not None and element.value:
+            item[element.tag] = texts[element.tag] if element.tag in texts else source[element.tag]
+    if "Manufacturer" not in item:
+        return []
     item.PurposeOfReferenceCodeSequence = [
         hd.sr.CodedConcept.from_code(codes.DCM.AcquisitionEquipment)
     ]

@@ -1,4 +1,4 @@
-"""What each segment is called: codes, colours and the algorithm that drew it."""
+"""Descriptions of segments: names, codes, colours and the algorithm that drew them."""
 
 from dataclasses import dataclass, replace
 
@@ -12,14 +12,14 @@ from engine.volume import Label
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The model that made a label map, as the SEG names it."""
+    """The model and the device that made a label map."""
 
     name: str
     version: str
     digest: str
     """SHA-256 of the model folder's manifest, in hexadecimal."""
     device: str = ""
-    """What computed it; names the plan, where it was one."""
+    """Name of the device that computed it, with its precision or plan."""
 
 
 @dataclass(frozen=True)
@@ -55,48 +55,53 @@ FINDINGS = {
         "Tumours in the liver; no voxel of them is in the segment Liver",
     ),
 }
-"""What a label means outside."""
+"""Description of each label."""
 
-
-LESION_COLOURS = tuple(
-    hd.color.CIELabColor.from_rgb(*rgb)
-    for rgb in (
-        (255, 214, 10),
-        (102, 194, 255),
-        (255, 107, 107),
-        (140, 230, 120),
-        (214, 130, 255),
-        (255, 160, 60),
-        (90, 220, 200),
-        (255, 150, 200),
-    )
+LESION_COLOURS = (
+    (255, 214, 10),
+    (102, 194, 255),
+    (255, 107, 107),
+    (140, 230, 120),
+    (214, 130, 255),
+    (255, 160, 60),
+    (90, 220, 200),
+    (255, 150, 200),
 )
-"""Of lesions that are segments of their own, in turn."""
+"""RGB of lesions that are segments or regions of their own, in turn."""
+
+
+def lesion_colour(index: int) -> tuple[int, int, int]:
+    """Return the RGB colour of a lesion, the largest of which has index 0."""
+    return LESION_COLOURS[index % len(LESION_COLOURS)]
 
 
 def describe_lesion(
-    number: int, tracking: Tracking, algorithm: Algorithm
+    number: int, index: int, tracking: Tracking, algorithm: Algorithm
 ) -> hd.seg.SegmentDescription:
-    """Return the item for one lesion; its segment follows that of the liver."""
-    colour = LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
+    """Return the item for one lesion.
+
+    Args:
+        number: of its segment.
+        index: of the lesion, 0 for the largest.
+        tracking: name and UID of the lesion.
+        algorithm: the model that marked it.
+    """
     finding = replace(
         FINDINGS[Label.TUMOUR],
         name=tracking.identifier,
-        colour=colour,
+        colour=hd.color.CIELabColor.from_rgb(*lesion_colour(index)),
         meaning="One tumour in the liver; no voxel of it is in the segment Liver",
     )
-    description = _describe(Label.LIVER + number, finding, algorithm)
-    description.TrackingID, description.TrackingUID = tracking.identifier, tracking.uid
-    return description
+    return _describe(number, finding, algorithm, tracking)
 
 
-def describe(label: Label, algorithm: Algorithm) -> hd.seg.SegmentDescription:
+def describe(label: Label, number: int, algorithm: Algorithm) -> hd.seg.SegmentDescription:
     """Return the item of the Segment Sequence (0062,0002) for `label`."""
-    return _describe(label.value, FINDINGS[label], algorithm)
+    return _describe(number, FINDINGS[label], algorithm)
 
 
 def _describe(
-    number: int, finding: SegmentStyle, algorithm: Algorithm
+    number: int, finding: SegmentStyle, algorithm: Algorithm, tracking: Tracking | None = None
 ) -> hd.seg.SegmentDescription:
     description = hd.seg.SegmentDescription(
         segment_number=number,
@@ -113,11 +118,14 @@ def _describe(
         ),
         anatomic_regions=[finding.region] if finding.region else None,
         display_color=finding.colour,
+        tracking_id=tracking.identifier if tracking else None,
+        tracking_uid=tracking.uid if tracking else None,
     )
+    # highdicom (0.28.2) has no argument for it
     description.SegmentDescription = finding.meaning
     return description
 
 
 def _parameters(algorithm: Algorithm) -> dict[str, str]:
-    said = {"model-sha256": algorithm.digest}
-    return {**said, "device": algorithm.device} if algorithm.device else said
+    stated = {"model-sha256": algorithm.digest}
+    return {**stated, "device": algorithm.device} if algorithm.device else stated

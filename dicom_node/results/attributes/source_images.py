@@ -1,4 +1,4 @@
-"""What highdicom is told of the source images, and what the object then says of them.
+"""Headers of the source images as highdicom requires them, and the references to those images.
 
 highdicom refuses a whole series for a missing Study ID, an unknown sex or a last digit in an
 orientation. So it gets these headers, which are always complete, and patient and study are
@@ -12,6 +12,7 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
+from dicom_node.results.attributes.values import all_fitting, fitting
 from dicom_node.series.frames import Frame, frames_of, is_multi_frame
 
 ABSENT = (
@@ -25,7 +26,8 @@ ABSENT = (
     "StudyTime",
     "ReferringPhysicianName",
 )
-"""What highdicom must find in a source image; it gets them empty."""
+"""Attributes that highdicom (0.28.2, `SOPClass.__init__`) reads from a source image without asking
+whether it has them; it gets them empty."""
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
@@ -91,15 +93,15 @@ def _multi_frame(source: Dataset, common: Dataset, volume: hd.Volume) -> Dataset
 
 def _measures(slice_: Dataset, volume: hd.Volume) -> Dataset:
     measures = Dataset()
-    measures.PixelSpacing = slice_.PixelSpacing
+    measures.PixelSpacing = all_fitting(slice_.PixelSpacing)
     measures.SliceThickness = _thickness(slice_) or _decimal(volume.spacing[0])
     measures.SpacingBetweenSlices = _decimal(volume.spacing[0])
     return measures
 
 
 def _thickness(slice_: Dataset) -> Any:
-    """Return Slice Thickness as the source has it; None where it is absent or no number."""
-    thickness = slice_.get("SliceThickness")
+    """Return Slice Thickness as the source has it; None where it is absent, zero or no number."""
+    thickness = fitting(slice_.get("SliceThickness"))
     try:
         return thickness if float(thickness or 0) else None
     except (ValueError, TypeError):
@@ -133,7 +135,7 @@ def _decimal(number: float) -> DSfloat:
 
 
 def evidence(instances: Sequence[Dataset]) -> list[Dataset]:
-    """Return headers that say which instances these are, and what highdicom must find beside."""
+    """Return headers that identify instances, with the empty attributes that highdicom requires."""
     headers = []
     for instance in instances:
         header = Dataset()
@@ -162,7 +164,12 @@ def _reference_to(source: Dataset) -> Dataset:
 
 
 def take_positions(seg: Dataset, frames: list[Frame]) -> None:
-    """Give each frame the position of its source, digit by digit."""
+    """Give each frame position and orientation of its source, digit by digit where they are valid.
+
+    highdicom writes them from its own affine, rounded (0.28.2, `PlanePositionSequence`); a reader
+    that compares the texts would find no slice. A source's number of more than 16 characters
+    is no valid DS (PS3.5 6.2) and is rounded to as many.
+    """
     sources = {
         (frame.instance.SOPInstanceUID, frame.number if is_multi_frame(frame.instance) else None): (
             frame.header
@@ -170,8 +177,9 @@ def take_positions(seg: Dataset, frames: list[Frame]) -> None:
         for frame in frames
     }
     (orientation,) = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
-    orientation.ImageOrientationPatient = frames[0].header.ImageOrientationPatient
+    orientation.ImageOrientationPatient = all_fitting(frames[0].header.ImageOrientationPatient)
     for groups in seg.PerFrameFunctionalGroupsSequence:
         image = groups.DerivationImageSequence[0].SourceImageSequence[0]
         source = sources[image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber")]
-        groups.PlanePositionSequence[0].ImagePositionPatient = source.ImagePositionPatient
+        place = all_fitting(source.ImagePositionPatient)
+        groups.PlanePositionSequence[0].ImagePositionPatient = place

@@ -15,7 +15,7 @@ the smallest lesions that the cleaning leaves are as wide as a cell."""
 
 @dataclass(frozen=True)
 class Tracking:
-    """What identifies one finding."""
+    """Name and UID of one finding."""
 
     identifier: str
     """Tracking ID (0062,0020): for people."""
@@ -24,12 +24,12 @@ class Tracking:
 
 
 def track_liver(series_uid: str) -> Tracking:
-    """Return what identifies the liver of a series."""
+    """Return name and UID of the liver of a series."""
     return Tracking("Liver", derived_uid(series_uid, "liver"))
 
 
 def track(lesions: Iterable[Lesion], series_uid: str) -> list[Tracking]:
-    """Return what identifies each lesion of a series, in their order."""
+    """Return name and UID of each lesion of a series, in their order."""
     seen: Counter[str] = Counter()
     named = []
     for lesion in lesions:

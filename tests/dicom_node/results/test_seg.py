@@ -1,4 +1,5 @@
 import random
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGBaseline8Bit
 
 from dicom_node.errors import NothingFound
-from dicom_node.results.attributes.uids import result_uids
+from dicom_node.results.attributes.making import Making
 from dicom_node.results.seg import Algorithm, encode, to_seg
 from dicom_node.series.volume import to_volume
 from dicom_node.verify.seg import verify_seg
@@ -17,6 +18,8 @@ from engine.volume import Label, LabelMap
 from tests.system.judges import dciodvfy, on_grid, read_by_dcmqi
 
 ALGORITHM = Algorithm("base", "1.0", "ab" * 32)
+MADE_AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+MAKING = Making(ALGORITHM, MADE_AT)
 
 
 def draw(sources: list[Dataset], tumour: bool = True) -> LabelMap:
@@ -32,8 +35,7 @@ def draw(sources: list[Dataset], tumour: bool = True) -> LabelMap:
 
 
 def write(label_map: LabelMap, sources: list[Dataset], **extra) -> hd.seg.Segmentation:
-    uids = result_uids((source.SOPInstanceUID for source in sources), ALGORITHM.digest)
-    return to_seg(label_map, sources, algorithm=ALGORITHM, uids=uids, **extra)
+    return to_seg(label_map, sources, making=MAKING, **extra)
 
 
 def turned(instance: Dataset, orientation: list[float]) -> Dataset:
@@ -198,16 +200,16 @@ def test_lossy_sources_make_a_lossy_object(ct_series, told_by):
     assert "lossy" in seg.DerivationDescription
 
 
-def test_dates_are_the_newest_of_the_sources(ct_series):
+def test_dates_are_those_of_the_making_in_the_time_zone_of_the_sources(ct_series):
     sources = ct_series(slices=9)
     drawn = draw(sources)
-    assert (write(drawn, sources).ContentDate, write(drawn, sources).ContentTime) == (
-        "20260102",
-        "101112",
-    )
-    for index, source in enumerate(sources):
-        source.ContentDate, source.ContentTime = "20260103", f"10111{index}.5"
-    assert str(write(drawn, sources).ContentTime) == "101118.5"
+    seg = write(drawn, sources)
+    for kind in ("Series", "Content", "InstanceCreation"):
+        assert (seg[f"{kind}Date"].value, seg[f"{kind}Time"].value) == ("20260506", "070809")
+    for source in sources:
+        source.TimezoneOffsetFromUTC = "+0530"
+    seg = write(drawn, sources)
+    assert (seg.TimezoneOffsetFromUTC, seg.ContentTime) == ("+0530", "123809")
 
 
 def test_positions_a_little_off_the_grid_are_kept_as_the_source_has_them(ct_series):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from engine.errors import TooManyLesions
 from engine.findings.measure import Measurements, measure, number_lesions, separate_lesions
 from engine.volume import Geometry, Label, LabelMap, Volume
 
@@ -81,7 +82,7 @@ def test_the_numbers_of_lesions_are_those_of_the_measurements(case):
     assert ((numbers > 0) == (label_map.labels == Label.TUMOUR)).all()
 
 
-def test_lesions_beyond_the_last_value_share_it():
+def test_lesions_beyond_255_have_a_value_of_their_own():
     labels = np.full((3, 40, 60), Label.LIVER, np.uint8)
     labels[1, 1::3, 1::3] = Label.TUMOUR  # 13 x 20 = 260 lesions of one voxel
     labels[1, 1, 1:3] = Label.TUMOUR  # the largest
@@ -91,8 +92,27 @@ def test_lesions_beyond_the_last_value_share_it():
     assert separate[1, 1, 1] == separate[1, 1, 2] == 2
     np.testing.assert_array_equal(separate > Label.LIVER, labels == Label.TUMOUR)
     values, counts = np.unique(separate, return_counts=True)
-    assert values.tolist() == list(range(1, 256))
-    assert counts[-1] == 260 - 253  # 253 lesions have a value of their own, the others share 255
+    assert values.tolist() == list(range(1, 262))
+    assert counts[1] == 2
+    assert set(counts[2:].tolist()) == {1}
+
+
+@pytest.mark.parametrize(("lesions", "width"), [(254, np.uint8), (255, np.uint16)])
+def test_labels_are_as_wide_as_the_lesions_ask_for(lesions, width):
+    labels = np.full((1, 40, 60), Label.LIVER, np.uint8)
+    places = [(row, column) for row in range(1, 39, 2) for column in range(1, 59, 2)]
+    for row, column in places[:lesions]:
+        labels[0, row, column] = Label.TUMOUR
+    separate = separate_lesions(LabelMap(labels, Geometry(labels.shape, np.eye(4), "1.2.3")))
+    assert separate.labels.dtype == width
+    assert separate.labels.max() == lesions + 1
+
+
+def test_more_lesions_than_a_segmentation_can_number_are_refused():
+    labels = np.zeros((1, 512, 260), np.uint8)
+    labels[0, ::2, ::2] = labels[0, 1::2, 1::2] = Label.TUMOUR  # 2 x 256 x 130, by their edges only
+    with pytest.raises(TooManyLesions, match="66560 separate pieces of tumour, 65534 can be"):
+        separate_lesions(LabelMap(labels, Geometry(labels.shape, np.eye(4), "1.2.3")))
 
 
 def test_without_labels_there_is_nothing_to_measure(case):

@@ -11,8 +11,8 @@ import SimpleITK
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.results.attributes.uids import result_uids
-from dicom_node.results.phantom import to_instances
+from dicom_node.results.attributes.making import Making
+from dicom_node.results.phantom import DRAWN_AT, to_instances
 from dicom_node.results.seg import Algorithm, to_seg
 from engine.phantom import Phantom, make_phantom
 from engine.volume import Label
@@ -124,8 +124,7 @@ def write_drawn(phantom: Phantom, folder: Path, author: str = "MANUAL") -> None:
 def drawn_seg(phantom: Phantom, instances: Sequence[Dataset], author: str) -> Dataset:
     """The truth as a SEG by someone else, or by Hepar where `author` is "HEPAR"."""
     drawing = Algorithm("Phantom", "1", author.lower())
-    uids = result_uids((each.SOPInstanceUID for each in instances), author)
-    seg = to_seg(phantom.truth, instances, algorithm=drawing, uids=uids)
+    seg = to_seg(phantom.truth, instances, making=Making(drawing, DRAWN_AT))
     if author != "HEPAR":
         seg.Manufacturer = "Somebody"
         seg.pop("ContributingEquipmentSequence", None)

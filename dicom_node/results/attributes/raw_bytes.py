@@ -1,0 +1,53 @@
+"""Text as the bytes of the file that it came from, past pydicom's decoding."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.filewriter import correct_ambiguous_vr
+from pydicom.tag import BaseTag
+
+TEXT: Final = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
+"""Value representations that Specific Character Set (0008,0005) is about."""
+
+
+def view(source: Dataset) -> Dataset:
+    """Return a data set of the same attributes: decoding one there leaves the source's raw."""
+    seen = Dataset()
+    for tag in sorted(source.keys()):
+        seen[tag] = source.get_item(tag)
+    return seen
+
+
+def raw_text(source: Dataset) -> Iterator[tuple[BaseTag, RawDataElement]]:
+    """Yield the texts of a data set that nobody has decoded yet, as the bytes of its file.
+
+    pydicom decodes an attribute when it is first asked for, and replaces what it cannot decode;
+    `get_item` does not ask for it.
+    """
+    decoded = view(source)
+    for tag in sorted(source.keys()):
+        element = source.get_item(tag)
+        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+            continue
+        if (vr := decoded[tag].VR) in TEXT:
+            yield tag, element._replace(VR=vr)  # implicit VR: the element has none
+
+
+def keep_raw_bytes(dataset: Dataset, *, implicit_vr: bool) -> None:
+    """Have a data set's raw elements written as they are, at the next write.
+
+    pydicom (3.0.1, `write_dataset`) decodes and encodes them anew where the data set did not come
+    from a file of the same encoding and character set, so it is marked as if it had. What pydicom
+    does for data sets that did not, finding the VR of attributes with several, is done here.
+    """
+    correct_ambiguous_vr(dataset, True)
+    _mark(dataset, implicit_vr)
+    for item in dataset.get("ContributingEquipmentSequence") or []:
+        _mark(item, implicit_vr)
+
+
+def _mark(dataset: Dataset, implicit_vr: bool) -> None:
+    # `_character_set` is what pydicom compares with, and has no public name
+    dataset.set_original_encoding(implicit_vr, True, dataset._character_set)
