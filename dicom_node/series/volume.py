@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.decoding.bounds import require_bounded_volume
-from dicom_node.decoding.deflate import require_bounded_inflation
+from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UNREADABLE, UnsupportedSeries
 from dicom_node.series.classify import Handling, classify_frames
@@ -181,7 +181,7 @@ def _read_header(path: Path) -> Dataset:
 
 def _read(path: Path, **options: Any) -> Dataset:
     try:
-        require_bounded_inflation(path)
+        require_bounded_file(path)
         return dcmread(path, **options)
     except (InvalidDicomError, *UNREADABLE) as error:
         raise UnsupportedSeries(

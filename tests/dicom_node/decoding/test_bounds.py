@@ -9,7 +9,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.decoding.bounds import require_bounded_volume
-from dicom_node.decoding.deflate import require_bounded_inflation
+from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.rescale import rescale_of
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UnsupportedSeries
@@ -91,7 +91,7 @@ def data_set_start(path):
 
 
 def test_a_whole_deflated_file_is_read(deflated):
-    require_bounded_inflation(deflated)
+    require_bounded_file(deflated)
     assert read_series([deflated])[0].Rows == 64
 
 
@@ -109,4 +109,4 @@ def test_a_bomb_is_not_inflated(deflated):
     zeros = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(40)) + bomb.flush()
     deflated.write_bytes(content[:start] + zeros)
     with pytest.raises(BrokenStream, match="more than 8 MB"):
-        require_bounded_inflation(deflated, most=8 << 20)
+        require_bounded_file(deflated, most=8 << 20)

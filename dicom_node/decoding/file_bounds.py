@@ -1,4 +1,8 @@
-"""Deflated data sets (PS3.5 A.5): whole, and not larger than they may be."""
+"""Bounds of a file, to be checked before it is read: deflated data sets, and oversized headers.
+
+pydicom inflates a data set (PS3.5 A.5) in one call, whatever comes of it, and parses sequences of
+any length.
+"""
 
 import zlib
 from pathlib import Path
@@ -11,16 +15,20 @@ from dicom_node.decoding.bounds import INFLATED_BYTES
 from dicom_node.decoding.stream import BrokenStream
 
 PIECE_BYTES = 1 << 20
+HEAD_BYTES = 1 << 12
+"""Hold the file meta information, Transfer Syntax UID (0002,0010) included."""
 
 
-def require_bounded_inflation(path: Path, most: int = INFLATED_BYTES) -> None:
-    """Return if the data set of a file is not deflated, or inflates to its end within `most` bytes.
-
-    pydicom inflates the whole data set in one call, whatever comes of it.
+def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
+    """Return if a file may be read: a deflated data set inflates to its end within `most` bytes.
 
     Raises:
         BrokenStream: it is cut, damaged, or inflates to more.
+        OSError: it cannot be opened.
     """
+    with path.open("rb") as file:
+        if DeflatedExplicitVRLittleEndian.encode() not in file.read(HEAD_BYTES):
+            return
     try:
         meta = read_file_meta_info(path)
     except (InvalidDicomError, AttributeError, KeyError):  # the reader says what it is
