@@ -9,32 +9,35 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test lint docs screenshot bench gpu soak clean debian
+.PHONY: help demo stack test versions mutate lint docs sbom screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, through a running node; results lie in demo/
+demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, with a running node; the results are left in demo/
 	@$(BIN)/hepar demo $(if $(SERIES),"$(SERIES)")
 
-stack: $(VENV)/.node debian-stack  ## Archive, viewer and node together on this machine; MODEL=folder for another model
+stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on this machine; MODEL=folder for another model
 	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.test
+versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
+	@.ci/each-python
+
+lint: $(VENV)/.test  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-screenshot: $(VENV)/.test debian  ## Leave a picture of the viewer in artefacts/ohif.png, where the README shows it
+screenshot: $(VENV)/.test debian  ## Save a picture of the viewer as artefacts/ohif.png
 	$(BIN)/python -m pytest -q tests/system/test_stack.py -k scrolling
 
-docs: $(VENV)/.node  ## Write docs/conformance.md from the code's own tables
+docs: $(VENV)/.node  ## Write docs/conformance.md from the tables in the code
 	@$(BIN)/hepar conformance > docs/.conformance.md && mv docs/.conformance.md docs/conformance.md
 
-bench: $(VENV)/.test debian  ## Measure the marks of the README and print them as a table
+bench: $(VENV)/.test debian  ## Measure the marks of docs/figures.md and print them as a table
 	$(BIN)/python -m tests.benchmarks.bench
 
 gpu: $(VENV)/.test  ## On a machine with an NVIDIA GPU: every test and every figure that needs one
@@ -51,18 +54,36 @@ clean:  ## Remove the environment and everything that was made here
 $(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the node into $(VENV) (about a minute, more on a slow line) ..."
 	$(PIP) install --constraint constraints.txt --editable .
+	@$(BIN)/python -c "$$SQLITE_IS_NEW_ENOUGH" || { \
+	  echo "SQLite $$($(BIN)/python -c 'import sqlite3; print(sqlite3.sqlite_version)') is too old for the job store on" \
+	    "$$($(BIN)/python -V): use Python 3.11 (make clean; make PYTHON=python3.11), or install SQLite 3.42 or newer."; \
+	  exit 1; }
+	@touch $@
+
+# From Python 3.12 on, DBOS takes the time from unixepoch('subsec'), which SQLite has since 3.42. Where
+# the system's is older, the wheel pysqlite3 brings a newer one; it exists for Linux on x86-64 only.
+define SQLITE_IS_NEW_ENOUGH
+import importlib.util, sqlite3, sys
+old = sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42)
+sys.exit(old and importlib.util.find_spec('pysqlite3') is None)
+endef
+export SQLITE_IS_NEW_ENOUGH
+
+# What the tests of the node and the engine need: no torch either.
+$(VENV)/.test-node: $(VENV)/.node
+	$(PIP) install --constraint constraints.txt --editable '.[test-node]'
 	@touch $@
 
 # torch first and by its exact version: a range finds gigabytes of CUDA before the CPU build.
 $(VENV)/.test: $(VENV)/.node
-	@echo "Installing the trainer and the judges into $(VENV) ..."
+	@echo "Installing the trainer and the test tools into $(VENV) ..."
 	$(PIP) install --constraint constraints.txt torch==2.13.0
 	$(PIP) install --constraint constraints.txt --editable '.[trainer,test,tensorrt-rtx]'
 	@touch $@
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Hepar needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "Hepar needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; \
 	  exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory venv-package
 	@$(PYTHON) -m venv $(VENV)
@@ -77,7 +98,7 @@ venv-package:
 	fi
 
 # The real archive, sender and browser: only root can install them, and only the system tests and
-# the stack need them. Each is a package and the file by which it is known.
+# the stack need them. Each is a Debian package and a file that shows that it is installed.
 ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
 STACK   := $(ORTHANC) nginx:nginx npm:npm
 SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium
@@ -95,6 +116,6 @@ debian debian-stack:
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
 	    $$missing >/dev/null; \
 	else \
-	  echo "Missing:$$missing. What needs them is skipped, or says so."; \
-	  echo "To have it: sudo apt-get install$$missing"; \
+	  echo "Not installed:$$missing. Tests that need them are skipped."; \
+	  echo "To install them: sudo apt-get install$$missing"; \
 	fi

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,3 +52,17 @@ def pins() -> dict[str, str]:
 def constraint_lines() -> list[str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_python_versions_that_are_promised_are_those_that_ci_tries():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {
+        each.rpartition(" ")[2]
+        for each in project["classifiers"]
+        if each.startswith("Programming Language :: Python :: 3.")
+    }
+    tried = re.search(r"for version in (.+); do", (ROOT / ".ci" / "each-python").read_text())
+    assert tried is not None
+    assert named == set(tried[1].split())
+    allowed = SpecifierSet(project["requires-python"])
+    assert named == {f"3.{minor}" for minor in range(8, 20) if f"3.{minor}.1" in allowed}
