@@ -59,8 +59,8 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/conformance": (
         "dicom_node dicom_node/config dicom_node/decoding dicom_node/deliver dicom_node/jobs"
-        " dicom_node/net dicom_node/receive dicom_node/results dicom_node/results/attributes dicom_node/retrieve"
-        " dicom_node/series engine engine/findings"
+        " dicom_node/net dicom_node/receive dicom_node/results dicom_node/results/attributes"
+        " dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/node": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
