@@ -1,17 +1,22 @@
-"""What can be said of an error that nobody foresaw: its kind and its place, and none of its words.
-
-Libraries quote what they stumble over, and that may be the patient's name or birth date.
-"""
+"""Unforeseen errors without their words: libraries quote what they read, even a patient's name."""
 
 import traceback
 from pathlib import Path
 
 OWN = ("dicom_node", "engine")
-"""The packages whose lines are named beside the one that raised."""
+"""Packages of which a line is named beside the one that raised."""
+
+
+def unforeseen(error: BaseException) -> str:
+    """Return how every command, the log and the job list report an error that is not ours."""
+    return (
+        f"unforeseen {error_location(error)}; its message may name the patient and is withheld;"
+        " please report this line"
+    )
 
 
 def error_location(error: BaseException) -> str:
-    """Return the error's kind, the line that raised it and the last line of ours on the way."""
+    """Return the error's type, the line that raised it and the last line of ours on the way."""
     lines = [
         f"{_in_package(frame.filename)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

@@ -1,13 +1,17 @@
 """The `hepar` command: the commands of every package of Hepar."""
 
 import gc
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import version as installed_version
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from dicom_node.commands.lazy import LazyGroup
+from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
 from engine.errors import EngineError
 
@@ -16,6 +20,9 @@ GROUP = "hepar.commands"
 
 REQUIRED = ("dicom_node", "engine")
 """Packages that must be installed."""
+
+TRACEBACK = "HEPAR_TRACEBACK"
+"""Environment variable that lets an unforeseen error end in a traceback, for whoever mends it."""
 
 GARBAGE = 100_000, 20, 100
 """Thresholds of the garbage collector. A series is a hundred thousand objects, none of them
@@ -30,6 +37,11 @@ def main() -> None:
     except (NodeError, EngineError) as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print_error(f"{unforeseen(error)}, or set {TRACEBACK}=1 to see all of it")
+        sys.exit(1)
 
 
 def build() -> typer.Typer:
@@ -37,18 +49,38 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="hepar",
         cls=LazyGroup,
-        help="Mark the liver and its tumours in CT series: a DICOM node and its tools.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_show_locals=False,  # they would show patients
     )
+    app.callback()(options)
     for entry_point in sorted(entry_points(group=GROUP), key=lambda each: each.name):
         _register(entry_point, app)
     return app
 
 
-def print_error(error: Exception) -> None:
-    """Print an error that was raised on purpose."""
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hepar {installed_version('hepar')}")
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version of Hepar.",
+            is_eager=True,
+            callback=_print_version,
+        ),
+    ] = False,
+) -> None:
+    """Mark the liver and its tumours in CT series: a DICOM node and its tools."""
+
+
+def print_error(error: Exception | str) -> None:
+    """Print an error as one line."""
     message = f"error: {error}"  # not wrapped: a path or a UID in it may be copied
     Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 

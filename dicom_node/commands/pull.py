@@ -14,7 +14,7 @@ from dicom_node.commands.options import Config, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.error_location import error_location
+from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError, PeerUnavailable
 from dicom_node.logs import quieten_libraries
 from dicom_node.retrieve.dimse import DimseSource
@@ -86,7 +86,7 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
                 said = f"failed: {error}"
             except Exception as error:  # the edge of this command: the other series go on
                 failed += 1
-                said = f"failed: unforeseen {error_location(error)}"
+                said = f"failed: {unforeseen(error)}"
             progress.remove_task(task)
             progress.advance(whole)
             say(f"{series.series_uid}: {said}")

@@ -14,7 +14,7 @@ from dicom_node.commands.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.options import Config, Model, require_folder, settings
 from dicom_node.commands.peers import peer_named
 from dicom_node.config.settings import Settings
-from dicom_node.error_location import error_location
+from dicom_node.error_location import unforeseen
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
 from dicom_node.node.startup import to_fleet
@@ -137,7 +137,7 @@ def _segment_all(found: Discovery, output: Path, method: SegmentationSetup) -> b
                 said = f"failed: {error}"
             except Exception as error:  # the edge of this command: the other series go on
                 errors += 1
-                said = f"failed: unforeseen {error_location(error)}: {error}"
+                said = f"failed: {unforeseen(error)}"
             progress.remove_task(task)
             say(f"{uid}: {said}")
     for path, reason in found.others.items():

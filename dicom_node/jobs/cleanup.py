@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.error_location import error_location
+from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.retention import expired
@@ -65,7 +65,7 @@ def cleaning_up(
             except (OSError, SQLAlchemyError, NodeError) as error:
                 _log_failure(error)
             except Exception as error:  # the edge of this thread: the next round may do better
-                _log_failure(f"unforeseen {error_location(error)}")
+                _log_failure(unforeseen(error))
             stop.wait(INTERVAL_S)
 
     thread = threading.Thread(target=run, name="clean-up", daemon=True)

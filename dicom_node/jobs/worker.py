@@ -11,7 +11,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.deliver.sop_reference import read_reference
-from dicom_node.error_location import error_location
+from dicom_node.error_location import unforeseen
 from dicom_node.errors import (
     BadCredentials,
     NodeError,
@@ -185,8 +185,6 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
         logger.error("failed: %s", error, extra=extra)
         raise
     except Exception as error:
-        withheld = Unforeseen(
-            f"unforeseen {error_location(error)}; the message may name the patient and is withheld"
-        )
+        withheld = Unforeseen(unforeseen(error))
         logger.error("failed: %s", withheld, extra=extra)
         raise withheld from None

@@ -1,4 +1,4 @@
-"""A DICOM archive: searched by C-FIND, read by C-GET, or told to send by C-MOVE (PS3.4 C.4)."""
+"""A DICOM archive: searched by C-FIND, read by C-GET or C-MOVE (PS3.4 C.4)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ImplicitVRL
 from pynetdicom import ALL_TRANSFER_SYNTAXES, build_role
 from pynetdicom.association import Association as DicomAssociation
 
-from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable
+from dicom_node.errors import NodeError, PeerRefused, PeerUnavailable, ServiceRefused
 from dicom_node.net.application_entity import ApplicationEntity, accepted
 from dicom_node.net.c_find_scu import find
 from dicom_node.net.status import error_for_status
@@ -26,8 +26,8 @@ PENDING, DESTINATION_UNKNOWN = 0xFF00, 0xA801
 """Statuses of C-MOVE (PS3.4 table C.4-2)."""
 
 BRING_S = 600.0
-"""How long an archive may say nothing while it brings a series from where it lies, as a tape; it
-need not answer before it is through (PS3.7 9.1.4.1)."""
+"""Longest silence of an archive that fetches a series from slow storage, such as tape; it need not
+answer before it has finished (PS3.7 9.1.4.1)."""
 
 STUDY_KEYS = ("StudyInstanceUID", "StudyDescription")
 SERIES_KEYS = (
@@ -38,51 +38,64 @@ SERIES_KEYS = (
     "BodyPartExamined",
     "NumberOfSeriesRelatedInstances",
 )
-"""What is asked of each study and series: what a rule may look at, and how long it will take."""
+"""Attributes that are requested: for the selection rules, and to show progress."""
 
 
 @dataclass(frozen=True)
 class DimseSource:
-    """An archive that speaks DICOM."""
+    """A DICOM node as an archive."""
 
     entity: ApplicationEntity
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Name in the configuration."""
         return self.entity.name
 
     def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
-        """Yield what it tells of each study."""
+        """Yield the attributes of each study."""
         keys = dict.fromkeys(STUDY_KEYS, "")
         return find(self.entity, _identifier("STUDY", **{**keys, **wanted.attributes}))
 
     def series(self, study_uid: str) -> Iterator[Dataset]:
-        """Yield what it tells of each series of a study."""
+        """Yield the attributes of each series of a study."""
         keys = dict.fromkeys(SERIES_KEYS, "")
         return find(self.entity, _identifier("SERIES", StudyInstanceUID=study_uid, **keys))
 
     def fetch(self, series: FoundSeries, folder: Path, progress: Callable[[int], None]) -> None:
-        """Write every instance of a series below `folder`, by C-GET, each in the encoding it has.
+        """Write every instance of a series below `folder`, by C-GET, in the archive's encoding.
 
         Raises:
-            PeerRefused: it has no C-GET; `hepar pull` does without.
+            PeerUnavailable: fewer instances came than the archive announced.
+            PeerRefused: it does not offer C-GET, or sent another series.
         """
         contexts = [(kind, UID(each)) for kind in IMAGES for each in ALL_TRANSFER_SYNTAXES]
-        handlers = CStoreHandler(Spool(folder), Counter(progress)).handlers()
+        counter = Counter(series.series_uid, progress)
+        handlers = CStoreHandler(Spool(folder), counter).handlers()
         roles = [build_role(kind, scp_role=True) for kind in IMAGES]
         get = (STUDY_ROOT_GET, ImplicitVRLittleEndian)
         with self.entity.associated([get, *contexts], handlers, roles) as association:
             if get not in accepted(association):
-                raise PeerRefused(f"{self.name} has no C-GET; `hepar pull` does without")
+                raise ServiceRefused(
+                    f"{self.name} does not offer C-GET; `hepar pull` works without it"
+                )
             association.dimse_timeout = BRING_S
             self._follow(association, association.send_c_get(_of(series), STUDY_ROOT_GET))
+        if counter.foreign:
+            raise PeerRefused(
+                f"{self.name} sent instances of another series than {series.series_uid}; see the"
+                " archive's log"
+            )
+        if counter.count < (series.instances or 0):
+            raise PeerUnavailable(
+                f"{self.name} sent {counter.count} of {series.instances} instances; see its log"
+            )
 
     def move(self, series: FoundSeries, ae_title: str, progress: Callable[[int], None]) -> None:
-        """Let the archive send every instance of a series to `ae_title`, by C-MOVE.
+        """Make the archive send every instance of a series to `ae_title`, by C-MOVE.
 
         Raises:
-            PeerRefused: it does not know that title, or not how to send.
+            PeerRefused: that title is not registered there, or it does not offer C-MOVE.
         """
         with self.entity.associated([(STUDY_ROOT_MOVE, ImplicitVRLittleEndian)]) as association:
             association.dimse_timeout = BRING_S
@@ -96,7 +109,7 @@ class DimseSource:
         ae_title: str = "",
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Listen to the end of the answers; raise unless all instances were sent."""
+        """Read the answers to the end; raise unless all instances were sent."""
         for status, _ in answers:
             if "Status" not in status:
                 raise self.entity.silent(association)
@@ -105,7 +118,7 @@ class DimseSource:
                 continue
             if failed := int(status.get("NumberOfFailedSuboperations") or 0):
                 raise PeerUnavailable(
-                    f"{self.name} could not send {failed} instances; the logs of both sides say why"
+                    f"{self.name} could not send {failed} instances; see the logs of both sides"
                 )
             if status.Status != 0x0000:
                 raise self._failure(status, ae_title)
@@ -113,26 +126,28 @@ class DimseSource:
     def _failure(self, status: Dataset, ae_title: str) -> NodeError:
         if status.Status == DESTINATION_UNKNOWN:
             return PeerRefused(
-                f"{self.name} does not know {ae_title} as a destination; make its address known"
-                " there"
+                f"{self.name} does not know {ae_title} as a destination; register its address there"
             )
-        return error_for_status(self.name, status.Status)
+        return error_for_status(self.name, status.Status, str(status.get("ErrorComment", "")))
 
 
 class Counter:
-    """Counts what is kept, for whoever listens to the receiver."""
+    """Counts the instances of one series, as a listener of the receiver."""
 
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self.progress = progress
-        self.count = 0
+    def __init__(self, series_uid: str, progress: Callable[[int], None]) -> None:
+        self.series_uid, self.progress = series_uid, progress
+        self.count, self.foreign = 0, 0
 
     def instance_kept(self, association: Association, series: SeriesKey) -> None:
         """Count one more."""
+        if series.series_uid != self.series_uid:
+            self.foreign += 1
+            return
         self.count += 1
         self.progress(self.count)
 
     def association_closed(self, association: Association) -> None:
-        """Do nothing."""
+        """Ignore it."""
 
 
 def _of(series: FoundSeries) -> Dataset:

@@ -1,4 +1,4 @@
-"""Which series lie in a folder, and which files belong to none."""
+"""Series in a folder of DICOM files."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from pydicom.errors import InvalidDicomError
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found in a folder."""
+    """Files of a folder, by series."""
 
     series: Mapping[str, tuple[Path, ...]]
-    """Series Instance UID to its instances. Files without one are put together by folder, under
-    the folder's name."""
+    """Series Instance UID to its instances; files without one are grouped by folder, under its
+    name."""
     others: Mapping[Path, str]
-    """File to the reason why it belongs to no series."""
+    """Files that belong to no series, with the reason."""
 
 
 def discover(folder: Path) -> Discovery:
-    """Look at every file in `folder` and the folders in it."""
+    """Read the header of every file in `folder` and below."""
     series: dict[str, list[Path]] = defaultdict(list)
     others: dict[Path, str] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -30,11 +30,11 @@ def discover(folder: Path) -> Discovery:
                 path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPClassUID"]
             )
         except InvalidDicomError:
-            others[path] = "no DICOM file"
+            others[path] = "not a DICOM file"
         except (OSError, EOFError) as error:
             others[path] = f"cannot be read: {error}"
         else:
-            if path.name == "DICOMDIR":
+            if path.name.upper() == "DICOMDIR":
                 others[path] = "a directory of files, not an image"
             else:
                 series[str(header.get("SeriesInstanceUID") or path.parent)].append(path)

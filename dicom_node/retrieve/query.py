@@ -1,4 +1,4 @@
-"""What is looked for in an archive, and what was found there."""
+"""Queries for series in an archive, and their matches."""
 
 import re
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ DAYS = {"today": 0, "yesterday": 1}
 
 @dataclass(frozen=True)
 class StudyQuery:
-    """Which studies: one, or those since a day, or both conditions together."""
+    """Studies to look for: one, or those since a day; both conditions may stand together."""
 
     study_uid: str = ""
     since: date | None = None
     """First Study Date (0008,0020)."""
     modality: str = ""
-    """What a study must hold; empty: anything."""
+    """Modality that a study must contain; empty: any."""
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -29,6 +29,17 @@ class StudyQuery:
             keys["StudyDate"] = f"{self.since:%Y%m%d}-"
         return {keyword: value for keyword, value in keys.items() if value}
 
+    def matches(self, study: Dataset) -> bool:
+        """Return whether a study in an answer is one that was asked for.
+
+        Some archives ignore a matching key and return everything. A study without a date counts:
+        the archive may not return it.
+        """
+        if self.study_uid and str(study.get("StudyInstanceUID")) != self.study_uid:
+            return False
+        day = str(study.get("StudyDate") or "")
+        return not (self.since and day) or day >= f"{self.since:%Y%m%d}"
+
 
 @dataclass(frozen=True)
 class FoundSeries:
@@ -37,11 +48,11 @@ class FoundSeries:
     study_uid: str
     series_uid: str
     header: Dataset
-    """What the archive told of it and its study."""
+    """Attributes of the series and its study, as far as the archive returns them."""
 
     @property
     def instances(self) -> int | None:
-        """How many instances the archive says it has."""
+        """Number of instances according to the archive; None if it does not return that."""
         count = self.header.get("NumberOfSeriesRelatedInstances")
         return int(count) if count not in (None, "") else None
 
@@ -50,7 +61,7 @@ def to_date(text: str, today: date) -> date:
     """Return the day that `text` names: today, yesterday, 7d (days ago) or 2026-01-31.
 
     Raises:
-        BadConfiguration: it names none.
+        BadConfiguration: the text is none of these.
     """
     if text in DAYS:
         return today - timedelta(days=DAYS[text])
@@ -60,5 +71,5 @@ def to_date(text: str, today: date) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise BadConfiguration(
-            f"{text!r} is no day; today, yesterday, 7d or 2026-01-31 would do"
+            f"{text!r} is not a day; allowed: today, yesterday, 7d (days ago), 2026-01-31"
         ) from error

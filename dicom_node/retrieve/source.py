@@ -1,4 +1,4 @@
-"""Where series are pulled from: archives that are searched by C-FIND or QIDO-RS."""
+"""The protocol of archives that series are pulled from."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,39 +15,45 @@ from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries, StudyQuery
 
 Progress = Callable[[int], None]
-"""Called with how many instances of a series have come."""
+"""Called with the number of instances of a series that have arrived."""
 
 
 class Source(Protocol):
     """An archive that can be searched and read.
 
-    Every method raises PeerUnavailable where the archive may answer later, PeerRefused where it
-    will not.
+    Every method raises PeerUnavailable if the archive may answer later, PeerRefused if it will not.
     """
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Name in the configuration."""
 
     def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
-        """Yield what it tells of each study."""
+        """Yield the attributes of each study."""
 
     def series(self, study_uid: str) -> Iterator[Dataset]:
-        """Yield what it tells of each series of a study."""
+        """Yield the attributes of each series of a study."""
 
     def fetch(self, series: FoundSeries, folder: Path, progress: Progress) -> None:
         """Write every instance of a series below `folder`."""
 
 
 def find(source: Source, wanted: StudyQuery) -> list[FoundSeries]:
-    """Return every series of the studies that are wanted.
+    """Return every series of the studies that match.
+
+    Studies and series that were not asked for are left out, should the archive return some.
 
     Raises:
         PeerUnavailable, PeerRefused: the archive cannot be searched.
     """
     found = []
-    for study in list(source.studies(wanted)):  # one question at a time
+    for study in list(source.studies(wanted)):  # ends one query before the next begins
+        if not (study.get("StudyInstanceUID") and wanted.matches(study)):
+            continue
         for series in source.series(study.StudyInstanceUID):
+            of_study = series.get("StudyInstanceUID") in (None, "", study.StudyInstanceUID)
+            if not (of_study and series.get("SeriesInstanceUID")):
+                continue
             header = Dataset()
             header.update(study)
             header.update(series)
@@ -67,4 +73,6 @@ def to_source(peer: Peer) -> Source:
         return DimseSource(peer)
     if isinstance(peer, DicomWebPeer):
         return DicomWebSource(peer)
-    raise BadConfiguration(f"{peer.name} is a folder; name an archive, or `hepar segment` it")
+    raise BadConfiguration(
+        f"{peer.name} is a folder; name an archive, or run `hepar segment` on it"
+    )

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 
 import numpy as np
 import pytest
@@ -106,3 +106,27 @@ def test_an_error_on_purpose_is_one_line_and_an_exit_status(
         main.main()
     assert ended.value.code == status
     assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_version_is_told(capsys):
+    assert CliRunner().invoke(main.build(), ["--version"]).output == f"hepar {version('hepar')}\n"
+
+
+@pytest.mark.parametrize("traceback", ["", "1"])
+def test_an_unforeseen_error_is_one_line_without_its_words(monkeypatch, capsys, traceback):
+    def fail(**_):
+        raise ValueError("Doe^Jane")
+
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv(main.TRACEBACK, traceback)
+    monkeypatch.setattr(main, "build", lambda: fail)
+    if traceback:
+        with pytest.raises(ValueError, match="Doe"):
+            main.main()
+        return
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "unforeseen ValueError at" in said
+    assert "Doe" not in said

@@ -104,6 +104,7 @@ def test_a_series_that_cannot_be_pulled_stops_no_other(
     said = hepar("pull", "archive", "--since", "2026-01-02", "-c", config, status=1)
     assert f"{away}: failed: not now" in said
     assert f"{odd}: failed: unforeseen KeyError at" in said
+    assert "nobody thought" not in said
     assert f"{good}: pulled" in said
     assert "1 series pulled" in said
 

@@ -35,7 +35,8 @@ def tell(instances, level, keys):
             for keyword in TOLD[level]:
                 if keyword in instance:
                     setattr(answer, keyword, instance[keyword].value)
-            uid = answer[TOLD[level][0 if level == "STUDY" else 1]].value
+            key = TOLD[level][0 if level == "STUDY" else 1]
+            uid = answer[key].value if key in answer else ""
             count = answers[uid].NumberOfSeriesRelatedInstances + 1 if uid in answers else 1
             answers[uid] = answer
             answer.NumberOfSeriesRelatedInstances = count
@@ -53,6 +54,9 @@ def matches(instance, keyword, value):
 
 class DicomArchive:
     """Answers C-FIND, C-GET and C-MOVE; `instances` are what it holds."""
+
+    mixes_up = False
+    """Whether it sends the instances of every series but the one that was asked for."""
 
     def __init__(self, instances, knows=None, models=("find", "get", "move")):
         self.instances, self.knows = instances, knows or {}
@@ -97,7 +101,7 @@ class DicomArchive:
 
     def send(self, event):
         uid = event.identifier.SeriesInstanceUID
-        series = [each for each in self.instances if each.SeriesInstanceUID == uid]
+        series = [i for i in self.instances if (i.SeriesInstanceUID == uid) != self.mixes_up]
         yield len(series)
         for instance in series:
             yield 0xFF00, instance
@@ -112,6 +116,9 @@ class WebArchive(ThreadingHTTPServer):
     daemon_threads = True
     pages = True
     """Orthanc's answer to a search takes no notice of where it should begin."""
+    mixes_up = False
+    garbage = b""
+    """Answer to every search, if there is one."""
 
     def __init__(self, instances):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -142,10 +149,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.server.accepted.append(self.headers["Accept"])
             uid = parts.path.split("/")[-1]
-            self.send(i for i in self.server.instances if i.SeriesInstanceUID == uid)
+            mixes_up = self.server.mixes_up
+            every = self.server.instances
+            self.send(i for i in every if (i.SeriesInstanceUID == uid) != mixes_up)
 
     def tell(self, answers):
         body = json.dumps([each.to_json_dict() for each in answers]).encode()
+        body = self.server.garbage or body
         self.reply("application/dicom+json", body)
 
     def send(self, instances):

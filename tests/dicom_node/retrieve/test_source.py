@@ -12,6 +12,7 @@ from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
 from dicom_node.retrieve.query import StudyQuery, to_date
 from dicom_node.retrieve.source import find, to_source
 from tests.conftest import make_ct_series
+from tests.dicom_node.retrieve import archives
 from tests.dicom_node.retrieve.archives import DicomArchive, WebArchive
 
 TODAY = date(2026, 3, 1)
@@ -98,12 +99,53 @@ def test_an_archive_that_sends_less_than_it_announced_is_noticed(source, archive
         source.fetch(found, tmp_path, print)
 
 
+def test_studies_that_nobody_asked_for_are_left_out(source, archive, old_and_new, monkeypatch):
+    """Some archives ignore a matching key, and return everything."""
+    old, new = old_and_new
+    matches = archives.matches
+
+    def ignore(instance, keyword, value):
+        return keyword in ("StudyInstanceUID", "StudyDate") or matches(instance, keyword, value)
+
+    monkeypatch.setattr(archives, "matches", ignore)
+    for wanted in ({"study_uid": new[0].StudyInstanceUID}, {"since": date(2026, 2, 3)}):
+        assert series_in(source, **wanted) == [new[0].SeriesInstanceUID]
+    assert old[0].StudyInstanceUID != new[0].StudyInstanceUID
+
+
+def test_instances_of_another_series_are_refused(source, archive, old_and_new, tmp_path):
+    (found,) = find(source, StudyQuery(study_uid=old_and_new[0][0].StudyInstanceUID))
+    archive.mixes_up = True
+    with pytest.raises(PeerRefused, match=f"another series than {found.series_uid}"):
+        source.fetch(found, tmp_path, print)
+
+
+def test_matches_without_uids_are_left_out(source, archive, old_and_new):
+    odd = make_ct_series(slices=1)
+    del odd[0].StudyInstanceUID
+    archive.instances.extend(odd)
+    assert len(series_in(source, since=date(2026, 1, 1))) == 2
+
+
+@pytest.mark.parametrize("body", [b"null", b"{}", b"[7]", b'[{"0020000D": 1}]', b"<html/>"])
+def test_a_search_that_is_answered_with_no_dicom_json_is_unavailable(
+    old_and_new, monkeypatch, body
+):
+    archive = WebArchive(old_and_new[0])
+    try:
+        monkeypatch.setattr(archive, "garbage", body)
+        with pytest.raises(PeerUnavailable, match="gave no answer that can be read"):
+            find(to_source(archive.peer), StudyQuery(since=date(2026, 1, 1)))
+    finally:
+        archive.stop()
+
+
 def test_an_archive_without_c_get_is_told_apart(old_and_new, tmp_path):
     archive = DicomArchive(old_and_new[0], models=("find",))
     try:
         source = to_source(archive.peer)
         (found,) = find(source, StudyQuery(since=date(2026, 1, 1)))
-        with pytest.raises(PeerRefused, match="has no C-GET; `hepar pull` does without"):
+        with pytest.raises(PeerRefused, match="does not offer C-GET; `hepar pull` works without"):
             source.fetch(found, tmp_path, print)
     finally:
         archive.stop()
@@ -133,7 +175,7 @@ def test_a_destination_that_the_archive_does_not_know_is_named(old_and_new):
     try:
         source = to_source(archive.peer)
         (found,) = find(source, StudyQuery(since=date(2026, 1, 1)))
-        with pytest.raises(PeerRefused, match="does not know NOBODY as a destination; make"):
+        with pytest.raises(PeerRefused, match="does not know NOBODY as a destination; register"):
             source.move(found, "NOBODY", print)
     finally:
         archive.stop()
@@ -159,5 +201,5 @@ def test_a_day_is_named_in_a_few_ways(text, day):
 
 @pytest.mark.parametrize("text", ["tomorrow", "7 days", "31.12.2025", ""])
 def test_no_other_day_is_guessed(text):
-    with pytest.raises(BadConfiguration, match=r"is no day; today, yesterday, 7d or 2026-01-31"):
+    with pytest.raises(BadConfiguration, match="is not a day; allowed: today, yesterday, 7d"):
         to_date(text, TODAY)
