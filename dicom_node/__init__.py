@@ -1,1 +1,1 @@
-"""The archive's side: everything that knows DICOM, and the `hepar` command."""
+"""The archive's side: everything that handles DICOM, and the `hepar` command."""

@@ -1,4 +1,4 @@
-"""What can go wrong between the wire and the archive.
+"""Errors of the node.
 
 NodeError
 ├── BadConfiguration     the configuration cannot be read, or has an unknown key
@@ -55,13 +55,13 @@ class NodeError(Exception):
 
 
 class BadConfiguration(NodeError):
-    """The configuration cannot be read, or says something that has no meaning."""
+    """The configuration cannot be read, or holds a value that is not valid."""
 
     exit_code = 2
 
 
 class RejectedInstance(NodeError):
-    """An instance is not kept; `status` tells the sender why."""
+    """An instance is not kept; `status` is the answer to the sender."""
 
     def __init__(self, message: str, status: StoreStatus) -> None:
         super().__init__(message)

@@ -19,7 +19,7 @@ FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 
 SILENT = ("pydicom", "highdicom", "dicomweb_client", "pynetdicom.transport")
 """Libraries that quote what they read: values of a file, or what a server writes in its warnings.
-The last one repeats what the peer's error says."""
+The last one repeats the peer's error message."""
 
 
 class LineFormatter(logging.Formatter):
@@ -60,7 +60,7 @@ def start_logging(level: str = "INFO") -> None:
 
 
 def quieten_libraries() -> None:
-    """Keep off the log what libraries say about values in a patient's file, or say twice."""
+    """Keep library messages that quote a patient's file, or that repeat ours, out of the log."""
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     warnings.filterwarnings("ignore", module=r"highdicom\.")
     for library in SILENT:

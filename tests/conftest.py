@@ -1,4 +1,4 @@
-"""What every test may ask for: DICOM made in code, and the real series where they are at hand."""
+"""Fixtures for all tests: DICOM made in code, and real series where available."""
 
 from collections.abc import Callable
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Who may import whom: packages, folders, libraries."""
+"""Permitted imports of packages, folders and libraries."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""What Orthanc loads: name this file as `PythonScript` in its configuration."""
+"""Entry point of the Orthanc plugin; name this file as `PythonScript` in its configuration."""
 
 import json
 

@@ -1,8 +1,8 @@
-"""What can go wrong between `make stack` and an address."""
+"""Errors of `make stack`."""
 
 
 class StackError(Exception):
-    """Base of what the stack says and ends with; the message says what would do."""
+    """Base of the errors that end the stack; the message states the remedy."""
 
 
 class Missing(StackError):

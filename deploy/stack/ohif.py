@@ -18,7 +18,7 @@ INTEGRITY = (
 """As the registry states it for this version."""
 
 LEFT_OUT = ("dist/ort", "dist/dicom-microscopy-viewer")
-"""What no CT needs, most of the viewer's bytes; nor are source maps needed."""
+"""Files that CT does not need; they are most of the viewer's bytes. Source maps go too."""
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 

@@ -1,4 +1,4 @@
-"""Where the parts of the stack listen, and where their programs are."""
+"""Ports of the parts of the stack, and the paths of their programs."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What each part of the stack is told, written into the stack's folder."""
+"""Configuration files of the parts, written into the stack's folder."""
 
 import json
 from pathlib import Path

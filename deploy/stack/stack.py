@@ -30,7 +30,7 @@ class Stack:
 
     @property
     def log(self) -> Path:
-        """The node's log, which tells where each result can be seen."""
+        """The node's log; it has a link to each result."""
         return next(each.log for each in self.processes if each.name == "node")
 
     def ended(self) -> Process | None:

@@ -1,4 +1,4 @@
-"""What a SEG marks as liver and as tumour, and who drew it, whichever software wrote it."""
+"""Segments of a SEG that are liver or tumour, and its author, for SEGs of any software."""
 
 import re
 from collections.abc import Mapping
@@ -44,10 +44,10 @@ class Author(StrEnum):
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a SEG says of itself."""
+    """Author, source series and segments of a SEG, from its header."""
 
     series_uid: str
-    """The series it was drawn on; empty where it does not say."""
+    """Series Instance UID of the source; empty where the SEG does not name it."""
     author: Author
     """A person as soon as one segment is MANUAL or SEMIAUTOMATIC (0062,0008)."""
     after_hepar: bool
@@ -60,7 +60,7 @@ class Annotation:
 
 
 def describe_segmentation(seg: Dataset) -> Annotation:
-    """Return what a SEG's header says of it."""
+    """Describe a SEG from its header."""
     types = {str(each.get("SegmentAlgorithmType") or "") for each in seg.get("SegmentSequence", ())}
     by_hepar = seg.get("Manufacturer") == "Hepar"
     machine = Author.HEPAR if by_hepar else Author.MACHINE

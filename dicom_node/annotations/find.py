@@ -1,4 +1,4 @@
-"""Which CT series in a folder someone has drawn on: a SEG lies beside them."""
+"""Search a folder for CT series that have a SEG beside them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ def _series(
 
 
 def _header(path: Path) -> Dataset:
-    """Return what tells a file's series; nothing where it is no DICOM file."""
+    """Return the identifying attributes of a file, or None if it is not DICOM."""
     try:
         return dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except (InvalidDicomError, OSError, *UNREADABLE):

@@ -1,4 +1,4 @@
-"""What a SEG marks, brought onto the grid of the series that it was drawn on."""
+"""Masks of a SEG on the grid of its source series."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from dicom_node.errors import UnreadableDrawing
 from engine.volume import Geometry, Label
 
 TOLERANCE_MM = 0.1
-"""How far a voxel of a SEG may lie from the series' own; positions are rounded in many files."""
+"""Largest distance between voxels of a SEG and of the series; many files round positions."""
 
 
 def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:

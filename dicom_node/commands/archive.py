@@ -1,4 +1,4 @@
-"""What the commands that read from an archive share: which series, and why not the others."""
+"""Choice of series in an archive, shared by the commands that read from one."""
 
 import sys
 from collections.abc import Mapping

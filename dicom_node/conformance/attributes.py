@@ -1,4 +1,4 @@
-"""What an object has, attribute by attribute, as examples of it show."""
+"""Table of an object's attributes, derived from example objects."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +13,18 @@ from dicom_node.conformance.examples import Example
 from dicom_node.conformance.markdown import table
 
 Path = tuple[BaseTag, ...]
-"""Tags from the data set down to an attribute; items of a sequence are not told apart."""
+"""Tags from the data set down to an attribute; items of a sequence count as one."""
 
 HEADER = ("Attribute", "Tag", "VR", "Presence", "Source", "Value")
 CONTENT = BaseTag(0x0040A730)
-"""Content Sequence: told as a tree of its own (`content`)."""
+"""Content Sequence; it has a table of its own (`content`)."""
 
 ALWAYS, SOMETIMES_EMPTY, SOMETIMES_ABSENT, EMPTY = "ALWAYS", "VNAP", "ANAP", "EMPTY"
 FIXED, COPY, AUTO = "FIXED", "COPY", "AUTO"
 """PS3.2 A.8.1: how regularly a value is there, and where it comes from."""
 
 OPEN = ("ReferencedSOPClassUID", "ImageOrientationPatient", "Rows", "Columns")
-"""What the examples have in common and other series have otherwise."""
+"""Attributes with one value in all examples that differ in other series."""
 
 MOST_CODES = 3
 LONGEST = 60
@@ -50,7 +50,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of one attribute."""
+    """One row of the table."""
 
     path: Path
     cells: tuple[str, ...]
@@ -61,7 +61,7 @@ def attribute_table(made: Sequence[Example], notes: Mapping[str, str]) -> str:
 
     Args:
         made: examples of it.
-        notes: keyword to what is said of a value that is not fixed.
+        notes: keyword to the description of a value that varies.
     """
     return table(HEADER, (row.cells for row in rows(made, notes)))
 

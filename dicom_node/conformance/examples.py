@@ -1,4 +1,4 @@
-"""Objects made of drawn series, so that the statement tells of them what they have.
+"""Result objects made from computer-drawn series; the statement lists their attributes.
 
 The series differ in all that a scanner decides: one is as complete as a scanner writes, one as bare
 as the standard allows and without tumours, one went through lossy compression.
@@ -40,7 +40,7 @@ COMPLETE = {
     "InstitutionName": "Hospital",
     "StationName": "CT1",
 }
-"""What a scanner may write beside what the phantom has."""
+"""Attributes that a scanner may write and the phantom lacks."""
 
 SIZE, SPACING_MM = (12, 40, 48), (20.0, 9.0, 8.0)
 """Of the first series; each further one has one more of each."""

@@ -1,4 +1,4 @@
-"""Which series are segmented, and which are refused with what."""
+"""Series that are segmented, and the reasons for refusing others."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What the node accepts and proposes on the network."""
+"""Services, presentation contexts and statuses of the node."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

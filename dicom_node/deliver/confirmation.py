@@ -16,7 +16,7 @@ from dicom_node.net.commitments import Commitments
 logger = logging.getLogger(__name__)
 
 REPORT_S = 30.0
-"""How long one request for storage commitment waits for its report."""
+"""Seconds to wait for the report on one storage commitment request."""
 
 
 class Confirmation(StrEnum):

@@ -1,4 +1,4 @@
-"""Which object a DICOM file holds, and where in the patient's tree it hangs."""
+"""SOP Class and UIDs of the object in a DICOM file."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -24,7 +24,7 @@ REQUEST = 1
 """Action type of a request for storage commitment (PS3.4 table J.3.2-1)."""
 
 SAME_ASSOCIATION_S = 5.0
-"""How long the association stays open for the report; some peers call back only after its end."""
+"""Seconds the association stays open for the report; some peers open their own after its end."""
 
 CLASS_CONFLICT, SOP_CLASS_NOT_SUPPORTED, DUPLICATE_TRANSACTION = 0x0119, 0x0122, 0x0131
 REASONS = {

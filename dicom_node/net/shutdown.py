@@ -1,4 +1,4 @@
-"""How associations end: each with its connection, and all of a receiver's with the receiver.
+"""End of associations: each ends with its connection, and all end with their receiver.
 
 pynetdicom alone waits for messages that can no longer come; see docs/upstream.md.
 """

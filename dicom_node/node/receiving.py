@@ -25,7 +25,7 @@ class Reception:
 
     address: tuple[str, int]
     expect: Callable[[str, int], None]
-    """`SeriesAssembler.expect`, for whoever knows how many instances a series has."""
+    """`SeriesAssembler.expect`, for callers that have the number of instances of a series."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the node does to one series, on one screen."""
+"""Process one series: read, segment, make the results, verify, write."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def process(
         target: file of the SEG.
         method: what computes, by which model, and for which series.
         series: Series Instance UID, for the log.
-        progress: told how far the device is.
+        progress: called with the slices computed so far.
 
     Raises:
         UnsupportedSeries, SegMismatch, EngineError: there is no SEG, and the message says why.

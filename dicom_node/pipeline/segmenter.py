@@ -1,4 +1,4 @@
-"""How the next series is segmented: by one device, from its first slice to its last."""
+"""Device, model and rules for the next series; one device computes a whole series."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance as it came: its bytes, and what the request and the context say of it."""
+    """One instance as received: its bytes, and the fields of the request and the context."""
 
     data_set: bytes
     sop_class_uid: str
@@ -42,7 +42,7 @@ class Instance:
     """AE title of who sent it."""
 
     def checked_header(self) -> InstanceIdentifiers:
-        """Return what the data set says it is.
+        """Return the identifiers in the data set.
 
         Raises:
             RejectedInstance: there is none, or request, context and data set contradict each other.

@@ -1,4 +1,4 @@
-"""Who hears what the receiver keeps, and from whom."""
+"""Callbacks of the receiver."""
 
 from collections.abc import Hashable
 from typing import Protocol
@@ -10,7 +10,7 @@ class ReceiveEvents(Protocol):
     """Hears what becomes of associations; must return at once."""
 
     def instance_kept(self, association: "Association", series: SeriesKey) -> None:
-        """An instance of this series is safe, and its sender will be told."""
+        """An instance of this series is on the disk; the sender is answered next."""
 
     def association_closed(self, association: "Association") -> None:
         """The association was released, aborted or lost."""

@@ -1,4 +1,4 @@
-"""What the first bytes of a data set say it is.
+"""Identifiers of an instance, read from the first bytes of its data set.
 
 The handler of a C-STORE must know the series before it can put the file into its folder. It reads
 as far as (0020,000E) and no further: no pixel is touched, and what is kept are the bytes as sent.

@@ -1,4 +1,4 @@
-"""What makes a data set a file (PS3.10 7.1): preamble and file meta information.
+"""Preamble and file meta information of a DICOM file (PS3.10 7.1).
 
 pydicom writes the same in 0.4 ms, a tenth of what one slice may take.
 """
@@ -13,9 +13,9 @@ VERSION = struct.pack("<HH2s2xL2s", 0x0002, 0x0001, b"OB", 2, b"\x00\x01")
 def to_part10(
     data_set: bytes, sop_class: str, instance: str, transfer_syntax: str, sender: str = ""
 ) -> bytes:
-    """Return the file that holds an encoded data set, byte for byte, and says how to read it.
+    """Return a Part 10 file with the encoded data set unchanged, byte for byte.
 
-    It also says who sent it, in Sending Application Entity Title (0002,0017), if that is known.
+    The sender goes into Sending Application Entity Title (0002,0017), if it is known.
     """
     meta = b"".join(
         (

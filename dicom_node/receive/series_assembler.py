@@ -1,13 +1,13 @@
-"""Notices when a series has arrived.
+"""Assembly of received instances into complete series.
 
-DICOM never says "that was all". A series counts as complete when every association that sent some
-of it has ended and nothing came for `quiet_s`; or at once when the number of instances that
+DICOM has no end-of-series message. A series counts as complete when every association that sent
+some of it has ended and nothing came for `quiet_s`; or at once when the number of instances that
 someone announced with `expect` is here. Counts in the headers are not believed: Images in
 Acquisition (0020,1002) counts an acquisition, which may be half a series or three of them, and
 Number of Series Related Instances (0020,1209) is an answer to a query, not part of an image.
 
 A late instance makes its series wait and complete again, with all its instances. After a restart
-every series in the spool does. What was done already is for the receiver of `on_complete` to know,
+every series in the spool does. What was done already is up to the receiver of `on_complete`,
 by the set of instances: there is no second record here that could disagree with the spool.
 """
 
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 TRY_AGAIN_S = 5.0
 """Beside the quiet time, until a series that was not taken is offered again."""
 SOON_S = 5.0
-"""How long before a series may be complete whoever takes it is told to be ready."""
+"""Seconds before a series may be complete at which `on_soon` is first called."""
 
 
 @dataclass(frozen=True)
 class ReceivedSeries:
-    """A series that is complete, as far as anyone can tell."""
+    """A series for which no more instances are expected."""
 
     study_uid: str
     series_uid: str
@@ -47,7 +47,7 @@ class IncomingSeries:
     last_s: float
     """When its latest instance came, by the assembler's clock."""
     associations: frozenset[Association] = frozenset()
-    """Those that sent some of it and have not said that they are through."""
+    """Associations that sent part of it and are still open."""
 
     @property
     def sending(self) -> bool:
@@ -81,7 +81,7 @@ class SeriesAssembler:
             resend_s: seconds after a start, if longer than `quiet_s`, that what the spool holds
                 waits for a sender that was cut off and comes back. Only the sender knew whether
                 its series was whole.
-            on_soon: told, again and again, while a series may be complete in `SOON_S`.
+            on_soon: called repeatedly while a series may be complete within `SOON_S`.
             clock: seconds that never run backwards.
         """
         self.spool = spool
@@ -165,7 +165,7 @@ class SeriesAssembler:
         expected = self._expected.get(series.series_uid)
         try:
             return expected is not None and len(self.spool.paths(series)) >= expected
-        except OSError:  # the disk cannot say now: the quiet time will do
+        except OSError:  # the disk cannot be read now: the quiet time decides
             return False
 
     def _wait_s(self, arrival: IncomingSeries) -> float:

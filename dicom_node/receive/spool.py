@@ -2,8 +2,8 @@
 
     spool/<Study Instance UID>/<Series Instance UID>/<SOP Instance UID>.dcm
 
-The layout is the only record: after a restart the folders say which series there are. A `.part`
-file is an instance whose sender was never told "success"; `recover` removes what a crash left.
+The layout is the only record: after a restart the folders are the list of series. A `.part`
+file is an instance that was never answered with success; `recover` removes such files.
 """
 
 import errno

@@ -1,6 +1,6 @@
-"""Which series are worth segmenting, and why another is not.
+"""Reasons for which a series is not selected.
 
-The rules look at headers only, before anything is computed. What they say goes into logs and job
+The rules look at headers only, before anything is computed. The reasons go into logs and job
 lists, so it names the rule that a series fell by and never the text that a scanner or a person
 wrote: descriptions do hold names.
 """

@@ -1,1 +1,1 @@
-"""What an administrator may do to the engine: `hepar engine …`."""
+"""Commands for administrators: `hepar engine …`."""

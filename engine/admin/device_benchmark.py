@@ -1,4 +1,4 @@
-"""What one device makes of a phantom, measured in a process of its own."""
+"""Benchmark of one device on a phantom, in a process of its own."""
 
 import multiprocessing
 import re
@@ -25,7 +25,7 @@ from engine.volume import Geometry, Volume
 DRAWN = 75
 """Planes of the phantom that are drawn; more are these again, as many times as thin."""
 WARM_S = 2.0
-"""How long a GPU is at work before anything is measured."""
+"""Seconds of warm-up of a GPU before anything is measured."""
 HEIGHT_MM, WIDTH_MM = 420.0, 400.0
 
 
@@ -259,4 +259,4 @@ DEVICES: dict[str, Callable[[Model, Task], Device]] = {
     "torch AMP": _torch(half=True),
     "ONNX Runtime": _onnxruntime,
 }
-"""What is measured, where it is here: first those that serve, then those to compare with."""
+"""Devices to measure if available: those that serve first, then those to compare with."""

@@ -20,7 +20,7 @@ PlansFolder = Annotated[
     ),
 ]
 DEFAULT_PLANS = platformdirs.user_data_path("hepar") / "plans"
-"""Where a node without a configuration keeps its plans."""
+"""Folder of plans of a node without a configuration."""
 
 PlanName = Annotated[
     str, typer.Argument(help="The plan's name, or enough of its beginning or its end.")

@@ -1,4 +1,4 @@
-"""What anatomy says about labels in 3-D: one liver, its tumours in it, no holes, no specks.
+"""Anatomical clean-up of labels in 3-D: one liver, tumours inside it, no holes, no specks.
 
 Pieces are voxels that share faces (6-connected): a touch at an edge or a corner is too thin to
 make a neighbouring organ's false mark part of the liver.

@@ -1,4 +1,4 @@
-"""What neighbouring slices say about one another, where each was judged alone."""
+"""Majority vote of neighbouring slices, which the network labels one by one."""
 
 import numpy as np
 

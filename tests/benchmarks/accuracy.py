@@ -16,7 +16,7 @@ from tests.system.servers import BIN
 CHAOS3 = SHARED / "ct" / "chaos3"
 
 LIVER_DICE, FALSE_TUMOUR_ML = 0.965, 1
-"""What is wanted: Dice, and no more false tumour than this in a healthy liver."""
+"""Marks: Dice, and the most false tumour in a healthy liver."""
 
 
 def measure(folder: Path) -> Iterator[Mark]:

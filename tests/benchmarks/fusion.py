@@ -1,4 +1,4 @@
-"""What the Blumberg fusion costs: its share of the graph's time, and against seven nested loops.
+"""Cost of the Blumberg fusion: its share of the graph's time, and beside seven nested loops.
 
 `python -m tests.benchmarks.bench fusion`, or `python -m tests.benchmarks.fusion MODEL` for another
 model than the default one.

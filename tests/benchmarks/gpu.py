@@ -1,4 +1,4 @@
-"""What needs a GPU: plans and torch beside torch eager and AMP, alone and in a whole job."""
+"""Figures of a GPU: plans and torch beside torch eager and AMP, alone and in a whole job."""
 
 from collections.abc import Iterator
 from pathlib import Path

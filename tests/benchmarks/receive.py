@@ -1,4 +1,4 @@
-"""How fast slices come in, beside an SCP that keeps nothing, in the same run."""
+"""Slices received per second, beside an SCP that stores nothing, in the same run."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""What an administrator waits for: a node that starts, and a plan that is built ahead of time."""
+"""Time to start a node, and to build a plan ahead of time."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What containers and services are allowed, and whether the tools that run them understand it."""
+"""Hardening of containers and services, and the syntax of their files."""
 
 import base64
 import hashlib

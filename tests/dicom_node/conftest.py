@@ -1,4 +1,4 @@
-"""What the tests of the node's DICOM side share."""
+"""Fixtures for the tests of the node."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run leaves in the log: steps, UIDs and seconds, and nothing about a patient."""
+"""The log of a run: steps, UIDs and seconds, and nothing about a patient."""
 
 import io
 import logging

@@ -34,7 +34,7 @@ DRAWN = """() => {
   const viewport = window.services.viewportGridService.getActiveViewportId();
   return service.getSegmentationRepresentations(viewport).length > 0;
 }"""
-"""Whether the overlay is on in the viewport."""
+"""True if the overlay is on in the viewport."""
 
 DECODED = """() => {
   const { segmentationService, viewportGridService } = window.services;
@@ -88,7 +88,7 @@ IMAGE = """() => {
     drawn: drawn.length === wanted.length && drawn.every((value, i) => value === wanted[i]),
   };
 }"""
-"""Which instance the viewport is at, and whether that is the image in its scene."""
+"""The viewport's current instance, and whether that is the image in its scene."""
 
 LOSE = """() => {
   const { viewportGridService, cornerstoneViewportService } = window.services;

@@ -1,4 +1,4 @@
-"""What programs that are not ours say of our objects, and masks compared where the patient is."""
+"""Other toolkits as judges of our objects, and masks compared in patient coordinates."""
 
 import json
 import subprocess

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 BIN = Path(sys.executable).parent
-"""Where the environment keeps `hepar`, `dciodvfy` and `segimage2itkimage`."""
+"""Folder of `hepar`, `dciodvfy` and `segimage2itkimage`."""
 
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 

@@ -14,7 +14,7 @@ from tests.engine.toy_model import write_toy_model
 from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until
 
 LIVER_HU = 150
-"""What the toy model marks."""
+"""Labels of the toy model."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What persons corrected in a real archive is pulled to be learnt from, and nothing else."""
+"""Corrections by people are pulled from a real archive, and nothing else is."""
 
 import subprocess
 from collections.abc import Iterator

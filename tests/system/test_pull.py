@@ -1,4 +1,4 @@
-"""What real archives have is pulled, and segmented."""
+"""Series in real archives are pulled and segmented."""
 
 import subprocess
 from collections.abc import Iterator

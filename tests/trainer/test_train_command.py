@@ -1,4 +1,4 @@
-"""Who decides what in a run: some are learnt from, some steer, and some only judge in the end."""
+"""Roles of patients in a run: training, validation and held-out test."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which series are worth handing to the node; the node has rules of its own beside these."""
+"""Rules for the series that are handed to the node; the node applies its own rules as well."""
 
 import re
 from collections.abc import Mapping

@@ -33,4 +33,4 @@ CONCERNS = {
     each: Code(each.name.lower().replace("_", "-"), SCHEME, each.value.capitalize())
     for each in Concern
 }
-"""How the quality of a result is put into codes."""
+"""Codes for the quality of a result."""

@@ -258,7 +258,7 @@ class TensorRt:
 
 
 _lost: dict[int, TensorRt] = {}
-"""What ran on a GPU that is out of reach. Never given back: TensorRT would end the process."""
+"""Objects of a GPU that was lost. Never freed: TensorRT would end the process."""
 
 
 def _require_reach(gpu: int) -> None:

@@ -1,4 +1,4 @@
-"""When an object is sent again, asked for again or given up, on a clock that nobody waits for."""
+"""Repeats of sending and confirming, and giving up, on a fake clock."""
 
 from itertools import repeat
 

@@ -1,4 +1,4 @@
-"""What the node does about its own leftovers, round after round."""
+"""Rounds of the clean-up."""
 
 import threading
 from datetime import timedelta

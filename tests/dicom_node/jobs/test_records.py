@@ -1,4 +1,4 @@
-"""What workflows and worker exchange survives the store, also as Hepar 0.1 wrote it."""
+"""Records of workflows and worker survive the store, also those that Hepar 0.1 wrote."""
 
 from pathlib import Path
 

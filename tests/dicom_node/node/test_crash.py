@@ -1,4 +1,4 @@
-"""What is left when the receiver is killed while instances come in."""
+"""The spool after the receiver was killed while instances came in."""
 
 import os
 import signal

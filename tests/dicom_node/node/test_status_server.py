@@ -1,4 +1,4 @@
-"""What the node tells over HTTP of its jobs."""
+"""The state of jobs over HTTP."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What is already in an archive can be found and fetched, whichever way the archive speaks."""
+"""Series in an archive are found and fetched, by every protocol."""
 
 import time
 from dataclasses import replace

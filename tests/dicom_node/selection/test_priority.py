@@ -1,4 +1,4 @@
-"""Who is urgent, and that it goes first."""
+"""Urgent series are recognised and go first."""
 
 import threading
 from pathlib import Path

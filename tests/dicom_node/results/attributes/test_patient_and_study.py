@@ -1,4 +1,4 @@
-"""What a hospital writes in headers reaches the results, and never makes them invalid."""
+"""Source headers reach the results and never make them invalid."""
 
 from io import BytesIO
 
