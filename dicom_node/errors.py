@@ -19,6 +19,7 @@ NodeError
 ├── NotFindable          a peer accepted an object more than once, and it cannot be found there
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
 ├── UnknownJob           the workflow store has no such job, or no job at all
+├── StoreUnusable        the workflow store cannot be opened, read or written
 └── AlreadyRunning       another node uses the same data folder or port
 """
 
@@ -138,6 +139,12 @@ class Unforeseen(NodeError):
 
 class UnknownJob(NodeError):
     """The workflow store has no such job, or no job at all."""
+
+    exit_code = 2
+
+
+class StoreUnusable(NodeError):
+    """The workflow store cannot be opened, read or written."""
 
     exit_code = 2
 

@@ -1,14 +1,19 @@
 """Start, feed and stop DBOS, which runs the workflows and stores their states."""
 
 import hashlib
+import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
 
+from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import series_task
+from dicom_node.jobs.store import connectable, faults_named, require_usable
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,
@@ -31,6 +36,10 @@ changes when work under way could no longer be replayed."""
 
 RECENT = 100
 """Newest jobs that are searched for the beginning of a series when the rest of it arrives."""
+
+
+_in_this_process = threading.Lock()
+"""Held while this process runs jobs: a second `DBOS` would silently be the first one."""
 
 
 def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> str:
@@ -62,11 +71,52 @@ def run_jobs(
         peers: names of the destinations; each has a queue of its own.
         polling: how often the queues are polled.
         at_once: series worked on at the same time; an urgent one comes on top.
+
+    Raises:
+        StoreUnusable: the store is damaged, locked, away or full; the message names the remedy.
+        AlreadyRunning: this process runs jobs already; DBOS exists once in a process.
     """
+    if not _in_this_process.acquire(blocking=False):
+        raise AlreadyRunning("this process runs a node already; start another process for a second")
+    try:
+        require_usable(database_url)
+        with _launched(worker, database_url, executor):
+            # Few series at a time: they share one device, and each volume takes its memory.
+            limits = {segment_queue(executor): at_once, urgent_queue(executor): 1}
+            limits |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
+            queues = [
+                DBOS.register_queue(name, worker_concurrency=limit, polling_interval_sec=SLOW_S)
+                for name, limit in limits.items()
+            ]
+            with polling.applied_to(queues):
+                yield
+    finally:
+        _in_this_process.release()
+
+
+@contextmanager
+def _launched(worker: Worker, database_url: str, executor: str) -> Iterator[None]:
+    """Run DBOS while the block lasts."""
+    try:
+        with faults_named(database_url), _launch_failure_not_logged():
+            try:
+                _launch(worker, database_url, executor, STEPS_VERSION)
+            except dbos_error.DBOSException as error:
+                if "already registered by application" not in str(error):
+                    raise
+                # A version belongs to one application, so a second node on a store needs its own.
+                DBOS.destroy(destroy_registry=True)
+                _launch(worker, database_url, executor, f"{STEPS_VERSION} on {executor}")
+        yield
+    finally:
+        DBOS.destroy(destroy_registry=True)
+
+
+def _launch(worker: Worker, database_url: str, executor: str, version: str) -> None:
     config: DBOSConfig = {
         "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
-        "system_database_url": database_url,
-        "application_version": STEPS_VERSION,
+        "system_database_url": connectable(database_url),
+        "application_version": version,
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
         "log_level": "WARNING",
@@ -75,18 +125,21 @@ def run_jobs(
     DBOS(config=config)
     register(worker)
     DBOS.launch()
+
+
+@contextmanager
+def _launch_failure_not_logged() -> Iterator[None]:
+    """Keep DBOS's traceback of a failed launch off the log; the error that is raised is enough."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "failed to launch" not in record.getMessage()
+
+    logger = logging.getLogger("dbos")
+    logger.addFilter(keep)
     try:
-        # Few series at a time: they share one device, and each volume takes its memory.
-        most = {segment_queue(executor): at_once, urgent_queue(executor): 1}
-        most |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
-        queues = [
-            DBOS.register_queue(name, worker_concurrency=number, polling_interval_sec=SLOW_S)
-            for name, number in most.items()
-        ]
-        with polling.applied_to(queues):
-            yield
+        yield
     finally:
-        DBOS.destroy(destroy_registry=True)
+        logger.removeFilter(keep)
 
 
 def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
@@ -101,7 +154,7 @@ def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
             "workflow_name": SEGMENT,
             "queue_name": queue(DBOS.executor_id),
             "workflow_id": job,
-            "app_version": STEPS_VERSION,
+            "app_version": str(DBOS.application_version),
             "attributes": {URGENT: urgent},
         },
         task.to_json(),

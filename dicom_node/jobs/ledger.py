@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.state import Delivery, Job, State, to_job
+from dicom_node.jobs.store import connectable, faults_named
 from dicom_node.jobs.workflows import (
     CONFIRM,
     DELIVER,
@@ -100,6 +101,7 @@ def open_ledger(database_url: str) -> Iterator[Ledger]:
 
     Raises:
         UnknownJob: no node has ever run here.
+        StoreUnusable: the store is damaged, locked or away, now or while the block lasts.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
@@ -107,12 +109,13 @@ def open_ledger(database_url: str) -> Iterator[Ledger]:
             f"there are no jobs yet: {url.database} does not exist; start `hepar serve`, or name"
             " the configuration of the node that runs (--config)"
         )
-    client = DBOSClient(
-        system_database_url=database_url,
-        serializer=DBOSPortableJSONSerializer(),
-        retry_connection_errors=False,
-    )
-    try:
-        yield Ledger(client)
-    finally:
-        client.destroy()
+    with faults_named(database_url):
+        client = DBOSClient(
+            system_database_url=connectable(database_url),
+            serializer=DBOSPortableJSONSerializer(),
+            retry_connection_errors=False,
+        )
+        try:
+            yield Ledger(client)
+        finally:
+            client.destroy()

@@ -1,0 +1,143 @@
+"""The workflow store: the SQLite library under it, and its faults as errors with a remedy.
+
+On Python 3.12 and newer the schema of DBOS takes times from `unixepoch('subsec')`, which is NULL
+before SQLite 3.42; Debian 12 has 3.40. There a bundled SQLite (`pysqlite3`) is used instead. All
+connections of a process must use the same SQLite library: POSIX locks belong to the process, and a
+file that one library closes loses the locks of the other (sqlite.org/howtocorrupt.html, 2.2.1).
+So every address of the store passes `connectable`.
+"""
+
+import importlib
+import importlib.util
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dbos import error as dbos_error
+from sqlalchemy import URL, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.errors import StoreUnusable
+
+OLDEST_SQLITE = (3, 42, 0)
+"""First version in which `unixepoch('subsec')` has a value."""
+
+BUNDLED = "pysqlite3"
+"""Package with an SQLite of its own."""
+
+BUSY_S = 10.0
+"""Wait for another program that has locked the store."""
+
+
+class BundledSqlite(SQLiteDialect_pysqlite):
+    """SQLAlchemy's dialect for SQLite on the bundled library: `sqlite+bundled:///file`."""
+
+    driver = "bundled"
+    supports_statement_cache = True
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """Return the module that SQLAlchemy connects with."""
+        return importlib.import_module(f"{BUNDLED}.dbapi2")
+
+
+registry.register("sqlite.bundled", __name__, BundledSqlite.__name__)
+
+
+def connectable(database_url: str) -> str:
+    """Return the address under which the store is opened, with an SQLite library that works.
+
+    Raises:
+        StoreUnusable: this Python has no such library.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or _sqlite() is sqlite3:
+        return database_url
+    bundled: str = url.set(drivername="sqlite+bundled").render_as_string(hide_password=False)
+    return bundled
+
+
+def require_usable(database_url: str) -> None:
+    """Refuse a SQLite store that is damaged or locked; one that does not exist yet is usable.
+
+    DBOS notices damage only where it reads it, and waits for a lock as long as it lasts.
+
+    Raises:
+        StoreUnusable: the message names the remedy.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not Path(str(url.database)).exists():
+        return
+    library = _sqlite()
+    try:
+        with closing(library.connect(str(url.database), timeout=BUSY_S)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            (verdict,) = store.execute("PRAGMA quick_check(1)").fetchone()
+            store.rollback()
+    except library.Error as error:
+        raise StoreUnusable(_sqlite_message(url, str(error))) from error
+    if verdict != "ok":
+        raise StoreUnusable(_sqlite_message(url, "malformed"))
+
+
+@contextmanager
+def faults_named(database_url: str) -> Iterator[None]:
+    """Turn what DBOS and its database raise in the block into an error with a remedy.
+
+    Raises:
+        StoreUnusable: the message names the remedy, and holds no password.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, dbos_error.DBOSException) as error:
+        url = make_url(database_url)
+        reason = str(getattr(error, "orig", None) or error).split("\n")[0]
+        name = _sqlite_message if url.get_backend_name() == "sqlite" else _server_message
+        raise StoreUnusable(name(url, reason)) from error
+
+
+def _sqlite() -> ModuleType:
+    """Return the SQLite library for all connections of this process."""
+    if sys.version_info < (3, 12) or sqlite3.sqlite_version_info >= OLDEST_SQLITE:
+        return sqlite3
+    if importlib.util.find_spec(BUNDLED) is None:
+        raise StoreUnusable(
+            f"SQLite of this Python is {sqlite3.sqlite_version}, the job store needs"
+            f" {'.'.join(map(str, OLDEST_SQLITE))} or newer; run `pip install {BUNDLED}`, use"
+            " Python 3.11, or set HEPAR_JOBS__DATABASE to a postgresql:// address"
+        )
+    return importlib.import_module(f"{BUNDLED}.dbapi2")
+
+
+def _sqlite_message(url: URL, reason: str) -> str:
+    file = url.database
+    if "locked" in reason:
+        return (
+            f"the job store {file} is locked by another program; end that program, such as a"
+            " backup or an sqlite3 shell, and start again"
+        )
+    if "malformed" in reason or "not a database" in reason:
+        return (
+            f"the job store {file} is damaged; move it away (mv '{file}' '{file}.damaged') and"
+            " start again: every series in the spool is queued anew"
+        )
+    if "full" in reason:
+        return f"no space for the job store {file}; free space on that disk"
+    return (
+        f"the job store {file} cannot be used: {reason}; let this user write that file and its"
+        " folder"
+    )
+
+
+def _server_message(url: URL, reason: str) -> str:
+    place = url.render_as_string(hide_password=True)
+    return (
+        f"the job store at {place} cannot be used: {reason}; start that server, or correct"
+        " HEPAR_JOBS__DATABASE"
+    )
