@@ -19,6 +19,7 @@ from dicom_node.jobs.workflows import (
     DELIVER,
     DELIVERIES_AT_ONCE,
     SEGMENT,
+    STEPS_VERSION,
     URGENT,
     Worker,
     delivery_queue,
@@ -29,10 +30,6 @@ from dicom_node.jobs.workflows import (
 
 APPLICATION = "hepar"
 """First word of the application's name in DBOS; the node's own name follows."""
-
-STEPS_VERSION = "2"
-"""Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
-changes when work under way could no longer be replayed."""
 
 RECENT = 100
 """Newest jobs that are searched for the beginning of a series when the rest of it arrives."""

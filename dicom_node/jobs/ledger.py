@@ -3,23 +3,34 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
+from dicom_node.jobs.records import DeliveryTask
 from dicom_node.jobs.state import Delivery, Job, State, to_job
 from dicom_node.jobs.store import connectable, faults_named
 from dicom_node.jobs.workflows import (
     CONFIRM,
     DELIVER,
+    NOW,
+    PAUSE,
     SEGMENT,
     SEND,
+    STEPS_VERSION,
     URGENT,
+    delivery_id,
+    delivery_queue,
     segment_queue,
     urgent_queue,
 )
+
+JOB = "job"
+"""Attribute of a delivery that a person asked for: it is no child of its job's workflow."""
 
 STATEMENT = 500
 """Workflows that one statement names; databases limit its variables."""
@@ -55,12 +66,72 @@ class Ledger:
         outputs = [each["output"] for each in steps if each["function_name"] in (SEND, CONFIRM)]
         return str(outputs[-1]["refused"]) if outputs and outputs[-1] else ""
 
-    def retry(self, job: Job) -> list[str]:
-        """Put back to work what failed or was skipped; return what that is."""
+    def next_attempt(self, delivery: Delivery) -> datetime | None:
+        """Return when a delivery that pauses will be tried again; None if it does not pause."""
+        if delivery.state is not State.DELIVERING:
+            return None
+        steps = self._client.list_workflow_steps(delivery.id)
+        due = steps[-1]["output"] if steps and steps[-1]["function_name"] == PAUSE else None
+        return datetime.fromtimestamp(float(due), UTC) if due else None
+
+    def hasten(self, delivery: Delivery) -> None:
+        """End the pause of a delivery: its next attempt begins at once."""
+        self._client.send(delivery.id, True, NOW)
+
+    def redo(self, job: Job) -> bool:
+        """Segment a series anew and deliver its results again; return whether the job had ended."""
+        if job.state.active:
+            return False
+        for each in job.deliveries:  # or the workflow would find them and start none
+            self._client.delete_workflow(each.id)
+        self._client.rewind_workflow(job.id, queue_name=job.queue)
+        return True
+
+    def send(self, job: Job, tasks: Sequence[DeliveryTask]) -> list[str]:
+        """Deliver results again, or to a further peer; return the deliveries that this starts."""
+        known = {(each.peer, each.item): each for each in job.deliveries}
+        node = job.queue.partition(" on ")[2]
+        begun = []
+        for task in tasks:
+            before = known.get((task.peer, task.item))
+            if before and before.state.active:
+                continue
+            if before:
+                self._client.rewind_workflow(before.id, queue_name=before.queue)
+            else:
+                self._enqueue(job, task, node)
+            begun.append(before.to if before else f"{task.peer} ({task.item})")
+        return begun
+
+    def _enqueue(self, job: Job, task: DeliveryTask, node: str) -> None:
+        after = delivery_id(job.id, task.peer, task.after) if task.after else ""
+        self._client.enqueue(
+            {
+                "workflow_name": DELIVER,
+                "queue_name": delivery_queue(task.peer, node),
+                "workflow_id": delivery_id(job.id, task.peer, task.item),
+                "app_version": STEPS_VERSION,
+                "attributes": {JOB: job.id},
+            },
+            replace(task, after=after).to_json(),
+        )
+
+    def retry(self, job: Job, peer: str = "") -> list[str]:
+        """Put back to work what failed or was skipped; return what that is.
+
+        Args:
+            job: the job.
+            peer: only deliveries to it; empty: everything.
+        """
+        if peer:
+            return self._retry([each for each in job.deliveries if each.peer == peer])
         if job.state is State.SKIPPED or (job.state is State.FAILED and job.outcome is None):
             self._client.rewind_workflow(job.id, queue_name=job.queue)
             return ["segment"]
-        failed = [each for each in job.deliveries if each.state is State.FAILED]
+        return self._retry(job.deliveries)
+
+    def _retry(self, deliveries: Sequence[Delivery]) -> list[str]:
+        failed = [each for each in deliveries if each.state is State.FAILED]
         for delivery in failed:
             self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
         return [f"deliver to {each.to}" for each in failed]
@@ -79,6 +150,8 @@ class Ledger:
 
     def forget(self, job: Job) -> None:
         """Forget a job that has ended; removing its files is left to the caller."""
+        for each in job.deliveries:  # one to a further peer is no child
+            self._client.delete_workflow(each.id)
         self._client.delete_workflow(job.id, delete_children=True)
 
     def _read(self, segments: Sequence[WorkflowStatus]) -> list[Job]:
@@ -86,6 +159,8 @@ class Ledger:
         for some in batched([each.workflow_id for each in segments], STATEMENT):
             for child in self._client.list_workflows(name=DELIVER, parent_workflow_id=some):
                 children[str(child.parent_workflow_id)].append(child)
+        for child in self._client.list_workflows(name=DELIVER, has_parent=False):
+            children[str((child.attributes or {}).get(JOB))].append(child)
         return [to_job(each, children[each.workflow_id]) for each in segments]
 
 

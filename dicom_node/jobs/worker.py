@@ -68,7 +68,7 @@ class SeriesWorker:
             )
         if outcome.verdict is not Verdict.SEGMENTED:
             logger.info("no SEG: %s", outcome.reason, extra={"action": "skip", "series": series})
-        return SegmentResult(outcome, self._deliveries(series, outcome))
+        return SegmentResult(outcome, delivery_tasks(series, outcome, self.profiles))
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once.
@@ -117,22 +117,6 @@ class SeriesWorker:
         """Yield the seconds to wait after each failed attempt."""
         return self.backoff.pauses()
 
-    def _deliveries(self, series: str, outcome: Outcome) -> tuple[DeliveryTask, ...]:
-        return tuple(
-            DeliveryTask(
-                series,
-                peer,
-                stacked(item.name, each.stack),
-                item.file_beside(each.seg),
-                item.kind,
-                after=_sent_before(item, profile, each.stack),
-            )
-            for each in outcome.each
-            if each.seg is not None
-            for peer, profile in sorted(self.profiles.items())
-            for item in profile.items
-        )
-
     def _log_viewer_link(self, task: DeliveryTask) -> None:
         result = read_reference(task.file)
         if link := seg_link(self.viewer, result.study_uid, result.series_uid):
@@ -150,6 +134,26 @@ class SeriesWorker:
 def stacked(item: str, stack: str) -> str:
     """Return the name of a delivery's object: the item, and the stack where there are several."""
     return f"{item}-{stack}" if stack else item
+
+
+def delivery_tasks(
+    series_uid: str, outcome: Outcome, profiles: Mapping[str, Profile]
+) -> tuple[DeliveryTask, ...]:
+    """Return what is to be sent of a series, to each of the peers with these profiles."""
+    return tuple(
+        DeliveryTask(
+            series_uid,
+            peer,
+            stacked(item.name, each.stack),
+            item.file_beside(each.seg),
+            item.kind,
+            after=_sent_before(item, profile, each.stack),
+        )
+        for each in outcome.each
+        if each.seg is not None
+        for peer, profile in sorted(profiles.items())
+        for item in profile.items
+    )
 
 
 def _sent_before(item: ResultObject, profile: Profile, stack: str) -> str:

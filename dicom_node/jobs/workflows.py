@@ -22,8 +22,18 @@ SEGMENT, DELIVER = "segment", "deliver"
 SEND, CONFIRM = "send", "confirm"
 """Names of a delivery's steps in the store."""
 
+STEPS_VERSION = "2"
+"""Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
+changes when work under way could no longer be replayed."""
+
 URGENT = "urgent"
 """Name of the urgent queue, and of the attribute of a workflow that says whether it is urgent."""
+
+NOW = "now"
+"""Topic of a message that ends the pause of a delivery."""
+
+PAUSE = "DBOS.sleep"
+"""Name under which DBOS stores the end of a pause, in seconds since 1970."""
 
 AWAIT_SEG = "await SEG"
 """Name of the step in which a report looks whether the SEG is delivered."""
@@ -112,7 +122,7 @@ def register(worker: Worker) -> None:
                 DBOS.run_step({"name": CONFIRM}, confirm_step, task)
             ),
             pauses=worker.pauses,
-            sleep=DBOS.sleep,  # durable: a restart waits for what is left of a pause
+            sleep=_pause,
         )
         return asdict(deliver_object(task.peer, steps))
 
@@ -124,6 +134,14 @@ def register(worker: Worker) -> None:
 
     DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
     deliver_workflow = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
+
+
+def _pause(seconds: float) -> None:
+    """Wait until the pause is over, or somebody asks for the next attempt at once.
+
+    It is durable: a restart waits for what is left.
+    """
+    DBOS.recv(NOW, timeout_seconds=seconds)
 
 
 def _wait_for(delivery: str) -> None:

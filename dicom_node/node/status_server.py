@@ -122,8 +122,16 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
             {"peer": each.peer, "item": each.item, "state": str(each.state)}
             for each in job.deliveries
         ],
+        "seg": _seg(job),
         "viewer": viewer_link(viewer, job.study_uid, job.outcome),
     }
+
+
+def _seg(job: Job) -> dict[str, str] | None:
+    """Return where the SEG is in the patient's tree, if there is one."""
+    if not job.outcome or not job.outcome.seg_uid:
+        return None
+    return {"series": job.outcome.seg_series_uid, "instance": job.outcome.seg_uid}
 
 
 def _handler(respond: Respond) -> type[BaseHTTPRequestHandler]:

@@ -19,6 +19,7 @@ class FakeOrthanc(ModuleType):
             "Hepar": hepar,
         }
         self.series, self.notes, self.properties = {}, {}, {}
+        self.copies, self.instances, self.orders = set(), set(), []
         self.sent, self.log, self.routes = [], [], {}
         self.away = False
         self.on_change = self.script = None
@@ -39,9 +40,14 @@ class FakeOrthanc(ModuleType):
     def RestApiGet(self, path):  # noqa: N802
         match path.strip("/").split("/"):
             case ["series", name] if name in self.series:
-                answer = {"Instances": self.series[name]["Instances"]}
+                series = self.series[name]
+                answer = {"Instances": series["Instances"], "ParentStudy": series["study"]}
             case ["instances", name, "simplified-tags"]:
                 answer = self.series[name.rsplit("-", 1)[0]]["tags"]
+            case ["series" | "studies", name, "metadata", "AnonymizedFrom" | "ModifiedFrom" as key]:
+                if (name, key) not in self.copies:
+                    raise self.OrthancException("Unknown resource")
+                return b"original"
             case ["series", name, "metadata", _] if name in self.notes:
                 return self.notes[name]
             case ["studies", study] if study in {each["study"] for each in self.series.values()}:
@@ -55,9 +61,14 @@ class FakeOrthanc(ModuleType):
         self.notes[path.split("/")[2]] = body
 
     def RestApiPost(self, path, body):  # noqa: N802
+        if path == "/tools/lookup":
+            found = [{"Type": "Instance", "ID": "x"}] if body.decode() in self.instances else []
+            return json.dumps(found).encode()
         if self.away:
             raise self.OrthancException("Network protocol error")
-        self.sent.append((path, *json.loads(body)["Resources"]))
+        self.orders.append(json.loads(body))
+        self.sent.append((path, *self.orders[-1]["Resources"]))
+        return b"{}"
 
     def GetConfiguration(self):  # noqa: N802
         return json.dumps(self.configuration)

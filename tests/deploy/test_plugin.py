@@ -12,11 +12,13 @@ from threading import Thread
 
 import pytest
 
+from dicom_node.jobs.asked_for import ASKED
 from hepar_plugin.archive import NOTE, Archive, ArchiveError
 from hepar_plugin.handover import Handover
 from hepar_plugin.routes import register
 from hepar_plugin.rules import Rules
 from hepar_plugin.settings import BadConfiguration, Settings, read_settings
+from hepar_plugin.study import GONE
 from tests.deploy.fake_orthanc import FakeOrthanc, Output
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "orthanc"
@@ -95,6 +97,37 @@ def test_the_button_sends_what_was_sent_and_what_the_rules_leave_out(orthanc, ha
         handover.ask(series)
         handover.step()
     assert [series for _, series in orthanc.sent] == ["ct", "ct", "short"]
+
+
+def test_only_the_button_tells_the_node_that_a_person_asks(orthanc, handover):
+    for offer in (handover.offer, handover.ask):
+        offer("ct")
+        handover.step()
+    assert [order.get("LocalAet") for order in orthanc.orders] == [None, ASKED]
+
+
+@pytest.mark.parametrize("key", ["AnonymizedFrom", "ModifiedFrom"])
+@pytest.mark.parametrize("level", ["ct", "study"])
+def test_a_copy_is_left_to_the_button(orthanc, handover, level, key):
+    orthanc.copies.add((level, key))
+    handover.offer("ct")
+    handover.step()
+    assert orthanc.sent == []
+    assert handover.waiting() == {}
+    handover.ask("ct")
+    handover.step()
+    assert [series for _, series in orthanc.sent] == ["ct"]
+
+
+def test_a_result_of_the_node_never_comes_back(orthanc):
+    orthanc.configuration["Hepar"] = {"Rules": {"Modalities": ["CT", "SEG"], "MinInstances": 1}}
+    orthanc.add("result", 1, modality="SEG")
+    orthanc.series["result"]["tags"]["Manufacturer"] = "Hepar"
+    handover = handover_of(orthanc)
+    handover.offer("result")
+    handover.ask("result")
+    handover.step()
+    assert orthanc.sent == []
 
 
 def test_a_node_that_is_away_is_tried_again_with_growing_pauses(orthanc, handover, clock):
@@ -311,6 +344,24 @@ def test_the_node_s_own_word_counts_once_the_series_is_there(routed):
     (series,) = said["series"]
     assert (series["state"], series["reason"]) == ("failed", "gaps")
     assert series["review"] == ["liver smaller than expected"]
+
+
+def test_a_result_that_was_deleted_is_not_called_done(routed):
+    orthanc, handover = routed
+    job = {
+        "series": orthanc.series[SERIES]["tags"]["SeriesInstanceUID"],
+        "state": "done",
+        "viewer": "http://viewer",
+        "seg": {"series": "1.2.3", "instance": "1.2.3.4"},
+    }
+    with node_telling([job]) as url:
+        orthanc.configuration["Hepar"] = {"StateUrl": url}
+        register(orthanc, Archive(orthanc), handover, read_settings(orthanc.configuration))
+        (gone,) = call(orthanc, "GET", f"/hepar/studies/{STUDY}").said["series"]
+        orthanc.instances.add("1.2.3.4")
+        (there,) = call(orthanc, "GET", f"/hepar/studies/{STUDY}").said["series"]
+    assert (gone["state"], gone["viewer"]) == (GONE, None)
+    assert (there["state"], there["viewer"]) == ("done", "http://viewer")
 
 
 def test_a_node_that_does_not_answer_is_said_so(routed):

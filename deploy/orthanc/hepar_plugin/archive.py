@@ -5,6 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+ASKED_AET = "HEPAR_AGAIN"
+"""AE title under which the node is called when a person asks: it does known work again."""
+
+COPIES = ("AnonymizedFrom", "ModifiedFrom")
+"""Metadata of resources that Orthanc's /anonymize and /modify made of others."""
+
 NOTE = 5721
 """Orthanc leaves metadata and properties from 1024 on to its users; this number is ours."""
 
@@ -61,13 +67,38 @@ class Archive:
         except self._orthanc.OrthancException as error:
             raise ArchiveError(f"cannot write metadata of series {series}: {error}") from error
 
-    def send(self, series: str, modality: str) -> None:
+    def is_copy(self, series: str) -> bool:
+        """Return whether the series is an anonymised or modified copy of another one."""
+        study = self.get(f"/series/{series}").get("ParentStudy", "")
+        places = [f"/series/{series}", *([f"/studies/{study}"] if study else [])]
+        return any(self._has(f"{place}/metadata/{each}") for place in places for each in COPIES)
+
+    def has_instance(self, uid: str) -> bool:
+        """Return whether Orthanc keeps an object of this SOP Instance UID."""
+        try:
+            found = json.loads(self._orthanc.RestApiPost("/tools/lookup", uid.encode()))
+        except (self._orthanc.OrthancException, ValueError):
+            return True  # not known, so nothing is claimed to be lost
+        return any(each.get("Type") == "Instance" for each in found)
+
+    def send(self, series: str, modality: str, *, asked: bool = False) -> None:
         """Send every instance of the series by C-STORE.
+
+        Args:
+            series: Orthanc's name of it.
+            modality: key of the node in `DicomModalities`.
+            asked: whether a person wants it done, also if the node has done it before.
 
         Raises:
             ArchiveError: the node is away, or refused an instance.
         """
-        order = {"Resources": [series], "Synchronous": True, "Timeout": SEND_TIMEOUT_S}
+        order: dict[str, Any] = {
+            "Resources": [series],
+            "Synchronous": True,
+            "Timeout": SEND_TIMEOUT_S,
+        }
+        if asked:
+            order["LocalAet"] = ASKED_AET
         try:
             self._orthanc.RestApiPost(f"/modalities/{modality}/store", json.dumps(order).encode())
         except self._orthanc.OrthancException as error:
@@ -88,6 +119,12 @@ class Archive:
     def warn(self, message: str) -> None:
         """Write a line into Orthanc's log."""
         self._orthanc.LogWarning(f"Hepar: {message}")
+
+    def _has(self, path: str) -> bool:
+        try:
+            return bool(self._get(path))
+        except ArchiveError:
+            return False
 
     def _get(self, path: str) -> bytes:
         try:

@@ -99,7 +99,7 @@ class Handover:
         if not wanted:
             return self._settle(series, each)
         try:
-            self._archive.send(series, self._settings.modality)
+            self._archive.send(series, self._settings.modality, asked=each.asked)
             self._archive.note_handed_over(series, fingerprint)
         except ArchiveError as error:
             return self._postpone(series, each, str(error))
@@ -110,6 +110,8 @@ class Handover:
         if each.asked:
             return rules.why_never(tags) is None
         if rules.why_not(tags, len(self._archive.instances(series))):
+            return False
+        if self._archive.is_copy(series):  # its original was segmented; a person may press
             return False
         return self._archive.handed_over(series) != fingerprint
 

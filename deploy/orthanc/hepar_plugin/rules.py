@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OURS = "Hepar"
+"""Manufacturer (0008,0070) of the node's own results."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -41,6 +44,8 @@ class Rules:
 
     def why_never(self, tags: Mapping[str, str]) -> str | None:
         """Return why not even a person can have the series handed over, or None if one can."""
+        if tags.get("Manufacturer") == OURS:
+            return "it is a result of Hepar"
         modality = tags.get("Modality", "")
         if modality not in self.modalities:
             return f"Modality {modality!r} is not {' or '.join(self.modalities)}"

@@ -7,6 +7,9 @@ from hepar_plugin.handover import Handover
 from hepar_plugin.node import ask_node
 from hepar_plugin.settings import Settings
 
+GONE = "done, but the SEG is not in this archive"
+"""State of a series whose result was deleted here, or went elsewhere."""
+
 TOLD = ("state", "reason", "viewer", "millilitres", "review")
 """What the node says of a job, and is said of its series; an older node says less."""
 
@@ -51,7 +54,13 @@ def _describe_series(
     if waiting:
         return said | {"state": "waiting for the node", "reason": waiting.reason}
     if job:
-        return said | {key: job[key] for key in TOLD if key in job}
+        said |= {key: job[key] for key in TOLD if key in job}
+        seg = job.get("seg") or {}
+        if said["state"] == "done" and seg and not archive.has_instance(seg["instance"]):
+            return said | {"state": GONE, "viewer": None}
+        return said
+    if archive.is_copy(series):
+        return said | {"reason": "a copy (anonymised or modified); the button sends it"}
     return said | ({"state": "sent"} if archive.handed_over(series) else {})
 
 

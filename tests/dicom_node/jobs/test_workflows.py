@@ -159,7 +159,9 @@ def test_each_pause_is_waited_for_before_the_next_attempt(delivered, monkeypatch
     """A fake clock: the sleeps of the store are recorded among the steps, and do not wait."""
     worker = Scripted([AWAY, AWAY, SENT], [SILENT, KEPT])
     worker.pauses = lambda: iter([5, 10, 20, 40])
-    monkeypatch.setattr(DBOS, "sleep", lambda seconds: worker.asked.append(seconds))
+    monkeypatch.setattr(
+        DBOS, "recv", lambda topic, timeout_seconds: worker.asked.append(timeout_seconds)
+    )
     assert delivered(worker)[0].state is State.DONE
     assert worker.asked == ["send", 5, "send", 10, "send", "confirm", 5, "confirm"]
 
