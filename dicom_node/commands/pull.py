@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingCol
 
 from dicom_node.commands.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peers import peer_named
+from dicom_node.commands.peer_argument import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.error_location import unforeseen

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peers import peer_named
+from dicom_node.commands.peer_argument import peer_named
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
