@@ -1,164 +1,219 @@
-"""`hepar jobs`: what became of each series."""
+"""`hepar jobs`: list jobs, and put them back to work."""
 
-import sys
-from typing import Annotated
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from dicom_node.commands.job_details import details, progress
+from dicom_node.commands.job_list import JobFilter, print_jobs, print_json
 from dicom_node.commands.options import Config, settings
+from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.cleanup import discard
 from dicom_node.jobs.ledger import Ledger, open_ledger
-from dicom_node.jobs.state import Delivery, Job, State
+from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
+from dicom_node.retrieve.query import to_date
 
 app = typer.Typer(
-    help="See what became of each series, and try again what failed.", no_args_is_help=True
+    help="List what became of each series, and put jobs back to work.", no_args_is_help=True
 )
-Name = Annotated[str, typer.Argument(metavar="JOB", help="Job, or the beginning of its name.")]
-
-WIDE = 1000
-"""Columns of a pipe or a file: a line for each job, with all of its UIDs."""
-
-COLUMNS = ("state", "created", "slices", "series", "reason", "review")
-COLOURS = {
-    State.DONE: "green",
-    State.FAILED: "red",
-    State.SKIPPED: "yellow",
-    State.SEGMENTING: "cyan",
-    State.DELIVERING: "cyan",
-}
+Name = Annotated[
+    str, typer.Argument(metavar="JOB", help="ID of a job, or the beginning of it; or a series UID.")
+]
+Names = Annotated[
+    list[str], typer.Argument(metavar="JOB…", help="IDs of jobs, or the beginnings of them.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")
 def list_(
     config: Config = None,
-    last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    last: Annotated[int, typer.Option(min=1, help="Number of the newest jobs to look at.")] = 50,
+    state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    peer: Annotated[str, typer.Option(help="Only jobs with results for this peer.")] = "",
+    since: Annotated[
+        str, typer.Option(metavar="DAY", help="Only jobs since: today, 7d (days ago) or a date.")
+    ] = "",
     review: Annotated[
-        bool, typer.Option("--review", help="Of these, only results that a person should look at.")
+        bool, typer.Option("--review", help="Only results that a person should look at.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """List the newest jobs, the latest at the bottom."""
-    with open_ledger(settings(config).database_url) as ledger:
-        jobs = ledger.jobs(last)
-    whole = (Column(name, overflow="fold") for name in COLUMNS)
-    table = Table(Column("job", no_wrap=True), *whole, box=None)
-    for job in jobs:
-        if review and not job.review:
-            continue
-        table.add_row(
-            job.id,
-            _coloured(job.state) + (" urgent" if job.urgent and job.state.active else ""),
-            job.created.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-            str(len(job.paths)),
-            job.series_uid,
-            escape(job.reason),
-            f"[yellow]{'; '.join(job.review)}[/yellow]" if job.review else "",
-        )
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else WIDE).print(table)
+    """List the newest jobs, one line each, the latest at the bottom."""
+    chosen = settings(config)
+    day = to_date(since, date.today()) if since else None
+    wanted = JobFilter(state, peer, day, review)
+    with open_ledger(chosen.database_url) as ledger:
+        jobs = [job for job in ledger.jobs(last) if wanted.matches(job)]
+    if as_json:
+        print_json([_public(job, chosen) for job in jobs])
+    else:
+        print_jobs(jobs)
 
 
 @app.command()
-def show(job: Name, config: Config = None) -> None:
-    """Show all that is known of one job."""
+def show(job: Name, config: Config = None, as_json: Json = False) -> None:
+    """Show all that is stored of one job."""
     chosen = settings(config)
     with open_ledger(chosen.database_url) as ledger:
         found = ledger.find(job)
-        details = _details(found, ledger)
+        if as_json:
+            print_json(_public(found, chosen) | {"progress": _progress(found, ledger)})
+            return
+        table = details(found, ledger)
     console = Console()
-    console.print(details)
+    console.print(table)
     if link := viewer_link(chosen.viewer.url, found.study_uid, found.outcome):
-        console.print(link, soft_wrap=True, markup=False)  # whole, to be clicked or copied
+        console.print(link, soft_wrap=True, markup=False)  # not wrapped: to be clicked or copied
 
 
 @app.command()
 def retry(
-    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to put back to work.")],
+    job: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB…]", help="Jobs to put back to work.")
+    ] = None,
     config: Config = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All jobs that failed.")] = False,
+    peer: Annotated[str, typer.Option(help="Only deliveries to this peer.")] = "",
+    now: Annotated[
+        bool, typer.Option("--now", help="Also end the pauses of deliveries that are under way.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Do everything again, though it is done.")
+    ] = False,
 ) -> None:
-    """Do again what failed, or was skipped, in these jobs; what succeeded is not repeated."""
-    console = Console()
+    """Repeat what failed or was skipped in these jobs; what succeeded stays as it is.
+
+    Once an archive accepts results again: `hepar jobs retry --failed --peer archive`.
+    """
     with open_ledger(settings(config).database_url) as ledger:
-        for each in (ledger.find(name) for name in job):
-            done = ", ".join(ledger.retry(each)) or f"nothing to do, it is {each.state}"
-            console.print(f"{each.id}: {done}", markup=False, highlight=False)
+        for each in _chosen(job or [], failed, now, ledger):
+            if again:
+                _report(each, _redo(each, ledger))
+                continue
+            done = ledger.retry(each, peer)
+            done += _hasten(each, peer, ledger) if now else []
+            if done or not failed:
+                _report(each, ", ".join(done) or f"nothing to do, it is {each.state}")
 
 
 @app.command()
-def urge(
-    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to do first.")],
-    config: Config = None,
-) -> None:
-    """Let waiting jobs go before all others, without waiting for what is being computed."""
-    console = Console()
+def redo(job: Names, config: Config = None) -> None:
+    """Segment series again and deliver the results again, though it is done."""
     with open_ledger(settings(config).database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            said = "urgent now" if ledger.urge(each) else f"nothing to do, it is {_words(each)}"
-            console.print(f"{each.id}: {said}", markup=False, highlight=False)
+            _report(each, _redo(each, ledger))
 
 
 @app.command()
-def remove(
-    job: Annotated[list[str], typer.Argument(metavar="JOB…", help="Jobs to forget.")],
+def send(
+    job: Names,
+    to: Annotated[
+        str, typer.Option(help="Name of a peer in the configuration; all of them without it.")
+    ] = "",
     config: Config = None,
 ) -> None:
-    """Forget jobs that have ended, and remove the files they keep in the spool."""
-    chosen, console = settings(config), Console()
+    """Send the results of jobs again, or to a further peer, without segmenting again."""
+    chosen = settings(config)
+    if to and to not in chosen.destinations:
+        known = ", ".join(chosen.destinations)
+        raise BadConfiguration(f"no peer {to!r} in the configuration; known: {known}")
+    with open_ledger(chosen.database_url) as ledger:
+        for each in (ledger.find(name) for name in job):
+            _report(each, _send(each, to, chosen, ledger))
+
+
+@app.command()
+def urge(job: Names, config: Config = None) -> None:
+    """Let waiting jobs go before all others; a series that is being segmented is finished first."""
+    with open_ledger(settings(config).database_url) as ledger:
+        for each in (ledger.find(name) for name in job):
+            state = f"{each.state} and urgent already" if each.urgent else str(each.state)
+            _report(each, "urgent now" if ledger.urge(each) else f"nothing to do, it is {state}")
+
+
+@app.command()
+def remove(job: Names, config: Config = None) -> None:
+    """Forget jobs that have ended, and remove the files that they keep in the spool."""
+    chosen = settings(config)
     data = DataFolder(chosen.node.data)
     with open_ledger(chosen.database_url) as ledger:
         for each in (ledger.find(name) for name in job):
             if each.state.active:
-                said = f"not removed, it is {each.state}"
-            else:
-                discard(each, ledger, Spool(data.spool), data)
-                said = "removed"
-            console.print(f"{each.id}: {said}", markup=False, highlight=False)
+                _report(each, f"not removed, it is {each.state}")
+                continue
+            discard(each, ledger, Spool(data.spool), data)
+            _report(each, "removed")
 
 
-def _words(job: Job) -> str:
-    return f"{job.state} and urgent already" if job.urgent else str(job.state)
+def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterable[Job]:
+    """Return the jobs that are named, or all that failed, or all that wait.
+
+    Raises:
+        BadConfiguration: none of these was asked for.
+    """
+    if names:
+        return [ledger.find(name) for name in names]
+    if not (failed or now):
+        raise BadConfiguration("name the jobs to retry, or give --failed or --now for all of them")
+    states = {State.FAILED} if failed else set()
+    states |= {State.DELIVERING} if now else set()
+    return [job for job in ledger.jobs() if job.state in states]
 
 
-def _details(job: Job, ledger: Ledger) -> Table:
-    table = Table(box=None, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("job", job.id)
-    table.add_row("state", _coloured(job.state))
-    if job.reason:
-        table.add_row("reason", escape(job.reason))
-    table.add_row("series", job.series_uid)
-    table.add_row("study", job.study_uid)
-    table.add_row("slices", str(len(job.paths)))
-    table.add_row("created", job.created.astimezone().isoformat(" ", "seconds"))
-    if job.outcome and job.outcome.seg:
-        table.add_row("SEG", str(job.outcome.seg))
-        for label, ml in job.outcome.millilitres.items():
-            table.add_row(label, f"{ml:.1f} ml, members agree {job.outcome.agreement[label]:.2f}")
-        if job.review:
-            table.add_row("review", f"[yellow]{'; '.join(job.review)}[/yellow]")
-        for stage, seconds in job.outcome.seconds.items():
-            table.add_row(stage, f"{seconds:.2f} s")
-    for delivery in job.deliveries:
-        table.add_row(
-            f"to {delivery.to}",
-            f"{_coloured(delivery.state)} {escape(_about(delivery, ledger))}",
-        )
-    return table
+def _hasten(job: Job, peer: str, ledger: Ledger) -> list[str]:
+    """End the pauses of a job's deliveries; return which."""
+    pausing = [
+        each
+        for each in job.deliveries
+        if (not peer or each.peer == peer) and ledger.next_attempt(each) is not None
+    ]
+    for each in pausing:
+        ledger.hasten(each)
+    return [f"deliver to {each.to} now" for each in pausing]
 
 
-def _about(delivery: Delivery, ledger: Ledger) -> str:
-    """Say how a delivery was confirmed, or why it was not."""
-    if delivery.state is State.DONE:
-        return f"confirmed by {delivery.confirmed}" if delivery.confirmed else ""
-    return delivery.reason or ledger.last_refusal(delivery)
+def _redo(job: Job, ledger: Ledger) -> str:
+    missing = sum(not path.exists() for path in job.paths)
+    if missing:
+        return f"not done again: {missing} received files were removed; send the series again"
+    return "segment again" if ledger.redo(job) else f"nothing to do, it is {job.state}"
 
 
-def _coloured(state: State) -> str:
-    colour = COLOURS.get(state)
-    return f"[{colour}]{state}[/{colour}]" if colour else str(state)
+def _send(job: Job, to: str, chosen: Settings, ledger: Ledger) -> str:
+    from dicom_node.jobs.worker import delivery_tasks  # half a second of imports
+
+    if job.outcome is None or not job.outcome.seg_uid:
+        return f"nothing to send, it is {job.state}"
+    profiles = {
+        name: each.profile for name, each in chosen.destinations.items() if to in ("", name)
+    }
+    tasks = delivery_tasks(job.series_uid, job.outcome, profiles)
+    there = [task for task in tasks if task.file.exists()]
+    begun = ledger.send(job, there)
+    words = [f"send to {', '.join(begun)}"] if begun else []
+    if absent := [task for task in tasks if task not in there]:
+        items = ", ".join(sorted({task.item for task in absent}))
+        words.append(f"not kept: {items}; `hepar jobs redo {job.id}` makes it again")
+    return "; ".join(words) or "nothing to do, it is being sent"
+
+
+def _public(job: Job, chosen: Settings) -> dict[str, Any]:
+    from dicom_node.node.status_server import to_public
+
+    return to_public(job, chosen.viewer.url)
+
+
+def _progress(job: Job, ledger: Ledger) -> dict[str, str]:
+    return {each.id: progress(each, ledger) for each in job.deliveries}
+
+
+def _report(job: Job, message: str) -> None:
+    Console().print(f"{job.id}: {message}", markup=False, highlight=False, soft_wrap=True)

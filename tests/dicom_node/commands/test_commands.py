@@ -1,16 +1,22 @@
 """The commands as a user types them."""
 
+import io
+import json
 import re
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from rich.text import Text
 from typer.testing import CliRunner
 
-from dicom_node.config.settings import Settings
+from dicom_node.commands.job_list import print_jobs
+from dicom_node.config.settings import Settings, load_settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration, PeerUnavailable, UnknownJob
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.state import State
+from dicom_node.jobs.state import Job, State
 from dicom_node.main import build
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series
@@ -250,6 +256,11 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
         listed, to_review = (hepar("jobs", "list", *more, "-c", config) for more in ((), LOOK))
         assert re.search(rf"{job.id} .*done", listed)
         assert re.search(rf"{failed.id} .*failed .*single slice", listed)
+        (told,) = json.loads(hepar("jobs", "list", "--state", "failed", "--json", "-c", config))
+        assert (told["job"], told["state"]) == (failed.id, "failed")
+        for words in (("--peer", "nobody"), ("--since", "2099-01-01")):
+            assert json.loads(hepar("jobs", "list", "--json", *words, "-c", config)) == []
+        assert json.loads(hepar("jobs", "show", job.id, "--json", "-c", config))["state"] == "done"
         assert re.search(rf"{job.id} .*liver reaches the first slice", to_review)
         assert failed.id not in to_review
     said = hepar("jobs", "show", job.id[:6], "-c", config)
@@ -257,5 +268,86 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
     for word in (job.id, job.series_uid, "to folder", "liver", "compute", "review", link):
         assert word in said
     assert "nothing to do, it is done" in hepar("jobs", "retry", job.id, "-c", config)
+    with pytest.raises(BadConfiguration, match="name the jobs to retry, or give --failed"):
+        hepar("jobs", "retry", "-c", config)
+    assert hepar("jobs", "retry", "--failed", "--peer", "folder", "-c", config) == ""
+    assert f"{failed.id}: segment" in hepar("jobs", "retry", "--failed", "-c", config)
+    assert "segment again" in hepar("jobs", "redo", job.id, "-c", config)
+    assert "nothing to do, it is waiting" in hepar("jobs", "retry", "--again", job.id, "-c", config)
+    with pytest.raises(
+        BadConfiguration, match="no peer 'pacs' in the configuration; known: folder"
+    ):
+        hepar("jobs", "send", job.id, "--to", "pacs", "-c", config)
     with pytest.raises(UnknownJob, match="no jobs match 'xyz'"):
         hepar("jobs", "show", "xyz", "-c", config)
+
+
+def test_results_are_sent_to_a_further_peer_once_it_is_configured(hepar, toy_folder, tmp_path):
+    def config(*peers):
+        tables = [
+            f'[peers.{each}]\nkind = "folder"\nfolder = "{tmp_path / each}"\n' for each in peers
+        ]
+        path = tmp_path / "hepar.toml"
+        path.write_text(
+            f'[node]\ndata = "{tmp_path / "data"}"\nport = 0\n[receive]\nquiet_s = 0.2\n'
+            f'keep_free_mb = 0\n[engine]\nmodel = "{toy_folder}"\n' + "".join(tables)
+        )
+        return path
+
+    made = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
+    paths = write_series(made, "sent", tmp_path / "series")
+    settings = load_settings(config("first"))
+    opened = {"open_device": lambda model, settings: Thresholds()}
+    with (
+        running_node(settings, **opened) as node,
+        open_ledger(settings.database_url) as ledger,
+    ):
+        StorePeer("node", node.ae_title, *node.address).send_many(paths)
+        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
+    (job,) = ledger_of(settings)
+    path = config("first", "second")
+    assert "send to second" in hepar("jobs", "send", job.id, "--to", "second", "-c", path)
+    settings = load_settings(path)
+    with (
+        running_node(settings, **opened),
+        open_ledger(settings.database_url) as ledger,
+    ):
+        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
+    (first,), (second,) = ((tmp_path / each).iterdir() for each in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def ledger_of(settings):
+    with open_ledger(settings.database_url) as ledger:
+        return ledger.jobs()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_job_is_one_line_on_a_terminal_of_80_columns(monkeypatch):
+    long = "the slices are uneven: " + "7 mm between 3 and 4, " * 9
+    job = Job(
+        id="0123456789abcdef",
+        study_uid="1.2",
+        series_uid="1.2.3",
+        paths=(Path("a"),) * 300,
+        queue="segment on x",
+        urgent=False,
+        created=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        finished=None,
+        state=State.FAILED,
+        reason=long,
+        outcome=None,
+        deliveries=(),
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    for screen, lines in ((Terminal(), 3), (io.StringIO(), 3)):
+        monkeypatch.setattr("sys.stdout", screen)
+        print_jobs([job, job])
+        assert len(screen.getvalue().splitlines()) == lines
+        assert (long.strip() in screen.getvalue()) == (not screen.isatty())
+        shown = Text.from_ansi(screen.getvalue()).plain.splitlines()
+        assert not screen.isatty() or max(map(len, shown)) <= 80

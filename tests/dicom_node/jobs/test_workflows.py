@@ -1,5 +1,7 @@
 """The way of one result: sent, confirmed, and what happens when either does not come about."""
 
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,88 @@ def test_work_that_0_1_queued_is_done(tmp_path):
         job = ledger.find("old")
     assert (job.study_uid, job.series_uid, job.paths) == ("1.1", "1.2", (Path("/a.dcm"),))
     assert job.urgent
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Open a store with a running worker."""
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+    @contextmanager
+    def run(worker):
+        peers = ["archive", "other"]
+        polling = PollingRate()
+        with (
+            run_jobs(worker, database_url=url, executor="test", peers=peers, polling=polling),
+            open_ledger(url) as ledger,
+        ):
+            yield ledger
+
+    return run
+
+
+def done(ledger, count=1):
+    job = ledger.find("job")
+    return job.state is State.DONE and len(job.deliveries) == count
+
+
+def test_a_job_that_is_done_is_done_again_when_a_person_asks(store):
+    worker = Scripted([SENT] * 2, [KEPT] * 2)
+    with store(worker) as ledger:
+        submit("job", TASK)
+        wait_until(lambda: done(ledger))
+        submit("job", TASK)  # a router that repeats itself
+        assert len(worker.asked) == 2
+        assert ledger.redo(ledger.find("job"))
+        wait_until(lambda: done(ledger) and len(worker.asked) == 4)
+    assert worker.asked == ["send", "confirm"] * 2
+
+
+def test_results_are_sent_again_and_to_a_further_peer(store):
+    worker = Scripted([SENT] * 3, [KEPT] * 3)
+    again = DeliveryTask("1.2", "archive", "seg", Path("/seg.dcm"))
+    further = DeliveryTask("1.2", "other", "seg", Path("/seg.dcm"))
+    with store(worker) as ledger:
+        submit("job", TASK)
+        wait_until(lambda: done(ledger))
+        begun = ledger.send(ledger.find("job"), [again, further])
+        assert begun == ["archive", "other (seg)"]
+        wait_until(lambda: done(ledger, 2) and len(worker.asked) == 6)
+        job = ledger.find("job")
+        assert {each.peer for each in job.deliveries} == {"archive", "other"}
+        ledger.forget(job)
+        assert ledger.jobs() == []
+
+
+@pytest.mark.timeout(60)
+def test_a_pause_is_shown_and_ended_when_a_person_asks(store):
+    worker = Scripted([AWAY, SENT], [KEPT])
+    worker.pauses = lambda: iter([3600.0] * 9)
+    with store(worker) as ledger:
+        submit("job", TASK)
+
+        def due():
+            deliveries = ledger.find("job").deliveries
+            return ledger.next_attempt(deliveries[0]) if deliveries else None
+
+        wait_until(lambda: due() is not None)
+        left_s = (due() - datetime.now(UTC)).total_seconds()
+        assert 3500 < left_s <= 3600
+        ledger.hasten(ledger.find("job").deliveries[0])
+        wait_until(lambda: done(ledger))
+        assert due() is None
+
+
+def test_only_deliveries_to_one_peer_are_retried(store):
+    refused = PeerRefused("no")
+    worker = Scripted([refused, refused, SENT], [KEPT])
+    other = DeliveryTask("1.2", "other", "seg", Path("/seg.dcm"))
+    with store(worker) as ledger:
+        submit("job", TASK)
+        wait_until(lambda: ledger.find("job").state is State.FAILED)
+        ledger.send(ledger.find("job"), [other])
+        wait_until(lambda: not ledger.find("job").state.active)
+        assert ledger.retry(ledger.find("job"), "other") == ["deliver to other"]
+        wait_until(lambda: not ledger.find("job").state.active)
+        states = {each.peer: each.state for each in ledger.find("job").deliveries}
+    assert states == {"archive": State.FAILED, "other": State.DONE}

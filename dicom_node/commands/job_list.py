@@ -1,0 +1,94 @@
+"""`hepar jobs list`: one line for each job."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dicom_node.jobs.state import Job, State
+
+WIDE = 1000
+"""Columns of a pipe or a file: nothing is cut there."""
+
+COLOURS = {
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.SKIPPED: "yellow",
+    State.SEGMENTING: "cyan",
+    State.DELIVERING: "cyan",
+}
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list; every condition that is set must hold."""
+
+    state: State | None = None
+    peer: str = ""
+    since: date | None = None
+    """Day on which a job was created, at the earliest."""
+    review: bool = False
+    """Only results that a person should look at."""
+
+    def matches(self, job: Job) -> bool:
+        """Return whether a job is to be listed."""
+        return (
+            (self.state is None or job.state is self.state)
+            and (not self.peer or any(each.peer == self.peer for each in job.deliveries))
+            and (self.since is None or local(job.created).date() >= self.since)
+            and (not self.review or bool(job.review))
+        )
+
+
+def print_jobs(jobs: Sequence[Job]) -> None:
+    """Print a line for each job: cut to the width of a terminal, whole into a pipe or a file."""
+    terminal = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("job", "state", "created", "slices"):
+        table.add_column(name, no_wrap=True)
+    if not terminal:
+        table.add_column("series", no_wrap=True)
+    table.add_column("about", no_wrap=True, overflow="ellipsis" if terminal else "ignore")
+    for job in jobs:
+        table.add_row(*_cells(job, terminal=terminal))
+    Console(width=None if terminal else WIDE).print(table)
+
+
+def print_json(content: object) -> None:
+    """Print JSON, whatever the width of the terminal."""
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _cells(job: Job, *, terminal: bool) -> Iterator[str]:
+    yield job.id
+    yield coloured(job.state) + (" urgent" if job.urgent and job.state.active else "")
+    yield local(job.created).strftime("%m-%d %H:%M" if terminal else "%Y-%m-%d %H:%M:%S")
+    yield str(len(job.paths))
+    if not terminal:
+        yield job.series_uid
+    yield escape(about(job))
+
+
+def about(job: Job) -> str:
+    """Return the most important words on a job: why it failed, what to review, or the volumes."""
+    volumes = job.outcome.millilitres if job.outcome else {}
+    figures = ", ".join(f"{label} {ml:.0f} ml" for label, ml in volumes.items())
+    review = f"review: {'; '.join(job.review)}" if job.review else ""
+    return "; ".join(filter(None, (job.reason, review, figures)))
+
+
+def coloured(state: State) -> str:
+    """Return a state with its colour, as markup."""
+    colour = COLOURS.get(state)
+    return f"[{colour}]{state}[/{colour}]" if colour else str(state)
+
+
+def local(moment: datetime) -> datetime:
+    """Return a moment in the time zone of this machine."""
+    return moment.astimezone()
