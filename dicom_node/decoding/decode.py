@@ -27,13 +27,21 @@ from dicom_node.decoding.bounds import require_bounded
 from dicom_node.decoding.fragments import Table, frame_stream
 from dicom_node.decoding.jpeg import jpeg_header, jpeg_ls_header
 from dicom_node.decoding.jpeg2000 import jpeg2000_header
+from dicom_node.decoding.requests import DecodeFrame
 from dicom_node.decoding.rle import require_rle_segments
 from dicom_node.decoding.stream import BrokenStream, StreamHeader
+from dicom_node.decoding.workers import pool
 
 PLUGIN = "pylibjpeg"
 """Decodes compressed pixels, whatever else is installed."""
 PLUGINS = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 """CharLS refuses damaged JPEG-LS streams, 90 % of which pylibjpeg decodes without an error."""
+
+PIXEL_ATTRIBUTES = (
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+)
+"""Attributes that a decoder needs (PS3.3 C.7.6.3)."""
 
 HEADERS: dict[UID, Callable[[bytes], StreamHeader]] = {
     **dict.fromkeys(
@@ -69,26 +77,27 @@ def decode_frame(instance: Dataset, index: int, syntax: UID) -> NDArray[Any]:
         NotImplementedError: nothing here decodes the transfer syntax.
     """
     require_bounded(instance)
-    plugin = _plugin(syntax) if syntax.is_encapsulated else ""
     if syntax.is_encapsulated:
-        require_whole_frame(instance, index, syntax)
-    try:
-        array, _ = get_decoder(syntax).as_array(
-            instance, raw=True, index=index, decoding_plugin=plugin
-        )
-    except NotImplementedError:
-        raise
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    # A decoder may end in any way: pylibjpeg-rle panics, and pyo3's PanicException is no Exception.
-    except BaseException as error:
-        raise BrokenStream(f"the decoder failed ({type(error).__name__})") from error
+        return _decode_elsewhere(instance, index, syntax)
+    array, _ = get_decoder(syntax).as_array(instance, raw=True, index=index)
     _require_shape(array, instance)
     return array
 
 
-def require_whole_frame(instance: Dataset, index: int, syntax: UID) -> None:
-    """Return if the code stream of a frame is whole and is that of its image.
+def _decode_elsewhere(instance: Dataset, index: int, syntax: UID) -> NDArray[Any]:
+    """Decode a code stream in a process of its own, which may crash, hang or run out of memory."""
+    if not decodes(syntax):
+        raise NotImplementedError(syntax.name)
+    stream = whole_stream(instance, index, syntax)
+    attributes = {keyword: instance.get(keyword) for keyword in PIXEL_ATTRIBUTES}
+    present = {keyword: value for keyword, value in attributes.items() if value is not None}
+    array: NDArray[Any] = pool.run(DecodeFrame(stream, syntax, _plugin(syntax), present))
+    _require_shape(array, instance)
+    return array
+
+
+def whole_stream(instance: Dataset, index: int, syntax: UID) -> bytes:
+    """Return the code stream of a frame, if it is whole and is that of its image.
 
     Raises:
         BrokenStream: it is cut, or its size, samples or precision differ from the attributes.
@@ -100,6 +109,7 @@ def require_whole_frame(instance: Dataset, index: int, syntax: UID) -> None:
         require_rle_segments(stream, samples * allocated // 8)
     elif read_header := HEADERS.get(syntax):
         _require_same(read_header(stream), instance)
+    return stream
 
 
 def _require_same(found: StreamHeader, instance: Dataset) -> None:

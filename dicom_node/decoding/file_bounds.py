@@ -12,23 +12,36 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.decoding.bounds import INFLATED_BYTES
+from dicom_node.decoding.requests import InspectHeader
 from dicom_node.decoding.stream import BrokenStream
+from dicom_node.decoding.workers import pool
 
 PIECE_BYTES = 1 << 20
-HEAD_BYTES = 1 << 12
-"""Hold the file meta information, Transfer Syntax UID (0002,0010) included."""
+HEADER_BYTES = 1 << 18
+"""Within them, any header is parsed in about a second; a longer one is parsed first where it can do
+no harm. CT has a few kilobytes of header; some scanners add megabytes of private data."""
+PIXEL_DATA = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
+"""Tag (7FE0,0010) in little and big endian."""
 
 
 def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
-    """Return if a file may be read: a deflated data set inflates to its end within `most` bytes.
+    """Return if a file may be read.
 
     Raises:
-        BrokenStream: it is cut, damaged, or inflates to more.
+        BrokenStream: a deflated data set is cut, damaged, or inflates to more than `most` bytes; or
+            a long header cannot be parsed in time, or holds too many items.
         OSError: it cannot be opened.
     """
     with path.open("rb") as file:
-        if DeflatedExplicitVRLittleEndian.encode() not in file.read(HEAD_BYTES):
-            return
+        head = file.read(HEADER_BYTES)
+    if DeflatedExplicitVRLittleEndian.encode() in head:
+        _require_bounded_inflation(path, most)
+    elif any(tag in head for tag in PIXEL_DATA):
+        return
+    pool.run(InspectHeader(path))
+
+
+def _require_bounded_inflation(path: Path, most: int) -> None:
     try:
         meta = read_file_meta_info(path)
     except (InvalidDicomError, AttributeError, KeyError):  # the reader says what it is

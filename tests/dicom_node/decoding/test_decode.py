@@ -96,7 +96,7 @@ def test_a_stream_that_announces_another_size_is_refused_before_it_is_decoded(
     at = stream.find(marker) + offset
     stream[at : at + len(size)] = size
     put(instance, bytes(stream))
-    monkeypatch.setattr("dicom_node.decoding.decode.get_decoder", never)
+    monkeypatch.setattr("dicom_node.decoding.decode.pool.run", never)
     with pytest.raises(BrokenStream, match=r"pixels|tiles"):
         decode(instance)
 

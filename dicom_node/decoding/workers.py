@@ -1,0 +1,123 @@
+"""Processes that decode, started when first needed, replaced when one dies."""
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from dicom_node.decoding.requests import Request
+from dicom_node.decoding.stream import BrokenStream
+
+ANSWER_S = 30.0
+"""Longest wait for one slice, the start of a process included; one takes 10 to 100 ms."""
+
+
+class DecodingProcess:
+    """One process, and the socket that leads to it; for one caller at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.worker_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders print what they read
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        self._connection = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._process.pid
+
+    def call(self, request: Request, answer_s: float) -> Any:
+        """Return the answer to a request, which may be an error as a value.
+
+        Raises:
+            BrokenStream: no answer came, because the process ended or hung.
+        """
+        try:
+            self._connection.send(request)
+            if not self._connection.poll(answer_s):
+                raise BrokenStream(f"decoding it takes longer than {answer_s:g} s")
+            return request.receive(self._connection)
+        except (EOFError, OSError) as error:
+            raise BrokenStream(f"the process that decodes it ended {self._end()}") from error
+
+    def stop(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def _end(self) -> str:
+        code = self._process.wait()
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"by {signal.Signals(-code).name}"
+        return f"with status {code}"
+
+
+class DecodingPool:
+    """Idle processes; as many run as there are callers at a time."""
+
+    def __init__(self, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
+        self._idle: list[DecodingProcess] = []
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+
+    def run(self, request: Request) -> Any:
+        """Return the answer to a request.
+
+        Raises:
+            BrokenStream: the answer is an error, or none came; the next call gets a new process.
+        """
+        process = self._take()
+        try:
+            answer = process.call(request, self._answer_s)
+        except BaseException:  # also where the caller is interrupted: half an answer is under way
+            process.stop()
+            raise
+        with self._lock:
+            self._idle.append(process)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the idle processes."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        if self._owner == os.getpid():  # a forked child has only copies
+            for process in idle:
+                process.stop()
+
+    def _take(self) -> DecodingProcess:
+        with self._lock:
+            if self._owner != os.getpid():
+                self._idle, self._owner = [], os.getpid()
+            while self._idle:
+                process = self._idle.pop()
+                if process.runs:
+                    return process
+                process.stop()
+        return DecodingProcess()
+
+
+pool = DecodingPool()
+atexit.register(pool.close)

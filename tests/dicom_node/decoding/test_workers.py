@@ -1,0 +1,188 @@
+"""A decoder may crash, hang or take all memory: one slice is refused, and the next is decoded."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, Sequence
+from pydicom.uid import JPEG2000Lossless
+
+from dicom_node.decoding.decode import decode_frame
+from dicom_node.decoding.file_bounds import require_bounded_file
+from dicom_node.decoding.requests import InspectHeader
+from dicom_node.decoding.stream import BrokenStream
+from dicom_node.decoding.workers import DecodingPool
+from tests.dicom_node.decoding.streams import compressed_slice
+
+
+@dataclass(frozen=True)
+class Call(InspectHeader):
+    """Runs a function of this module in the process."""
+
+    path: Path = Path()
+    does: str = ""
+
+    def run(self):
+        return globals()[self.does]()
+
+
+def answer():
+    return os.getpid()
+
+
+def crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave():
+    os._exit(3)
+
+
+def hang():
+    time.sleep(60)
+
+
+def take_all_memory():
+    return len(np.ones(3 << 30, np.uint8))
+
+
+def panic():
+    class PanicException(BaseException):
+        pass
+
+    raise PanicException("Musterfrau^Erika")
+
+
+@pytest.fixture
+def pool():
+    made = DecodingPool(answer_s=20)
+    yield made
+    made.close()
+
+
+def test_a_process_is_used_again(pool):
+    assert pool.run(Call(does="answer")) == pool.run(Call(does="answer")) != os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [("crash", "ended by SIGSEGV"), ("leave", "ended with status 3")],
+)
+def test_the_death_of_a_process_is_an_error_of_one_request(pool, does, reason):
+    before = pool.run(Call(does="answer"))
+    with pytest.raises(BrokenStream, match=reason):
+        pool.run(Call(does=does))
+    assert pool.run(Call(does="answer")) != before
+
+
+def test_a_process_that_hangs_is_replaced():
+    pool = DecodingPool(answer_s=5)
+    pool.run(Call(does="answer"))
+    pool._answer_s = 0.5
+    with pytest.raises(BrokenStream, match=r"longer than 0\.5 s"):
+        pool.run(Call(does="hang"))
+    pool._answer_s = 20
+    assert pool.run(Call(does="answer"))
+    pool.close()
+
+
+def test_memory_is_limited(pool):
+    before = pool.run(Call(does="answer"))
+    with pytest.raises(BrokenStream, match="more than 2 GB of memory"):
+        pool.run(Call(does="take_all_memory"))
+    assert pool.run(Call(does="answer")) == before
+
+
+def test_a_panic_is_no_end_and_its_words_stay_there(pool):
+    with pytest.raises(BrokenStream, match=r"decoder failed \(PanicException\)$"):
+        pool.run(Call(does="panic"))
+
+
+def test_signals_for_the_node_do_not_end_a_process(pool):
+    before = pool.run(Call(does="answer"))
+    os.kill(before, signal.SIGTERM)
+    os.kill(before, signal.SIGINT)
+    time.sleep(0.2)
+    assert pool.run(Call(does="answer")) == before
+
+
+def test_callers_at_a_time_have_processes_of_their_own(pool):
+    both = threading.Barrier(2)
+    found = []
+
+    def call():
+        process = pool._take()
+        both.wait(20)
+        found.append(process.call(Call(does="answer"), 20))
+        process.stop()
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 2
+
+
+def test_a_process_that_died_while_idle_is_replaced(pool):
+    before = pool.run(Call(does="answer"))
+    os.kill(before, signal.SIGKILL)
+    time.sleep(0.2)
+    assert pool.run(Call(does="answer")) != before
+
+
+def test_a_death_while_decoding_refuses_the_slice_alone(ct_series, tmp_path, monkeypatch):
+    instance = compressed_slice(ct_series, JPEG2000Lossless, tmp_path)
+    whole = decode_frame(instance, 0, JPEG2000Lossless)
+    pool = DecodingPool()
+    monkeypatch.setattr("dicom_node.decoding.decode.pool", pool)
+    pool.run(Call(does="answer"))
+    with pytest.raises(BrokenStream, match="ended by SIGSEGV"):
+        pool.run(Call(does="crash"))
+    assert np.array_equal(decode_frame(instance, 0, JPEG2000Lossless), whole)
+    pool.close()
+
+
+@pytest.fixture
+def with_items(ct_series, tmp_path):
+    """Write a slice with a sequence of so many empty items in its header."""
+
+    def write(count, undefined_length=False):
+        (instance,) = ct_series(slices=1)
+        instance.RequestAttributesSequence = Sequence([Dataset() for _ in range(count)])
+        instance["RequestAttributesSequence"].is_undefined_length = undefined_length
+        path = tmp_path / "items.dcm"
+        instance.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("undefined_length", [False, True])
+def test_a_header_with_too_many_items_is_refused(with_items, undefined_length):
+    path = with_items(250_000, undefined_length)
+    with pytest.raises(BrokenStream, match="more than 200000 sequence items"):
+        require_bounded_file(path)
+
+
+def test_a_long_header_that_is_harmless_is_read(ct_series, tmp_path):
+    (instance,) = ct_series(slices=1)
+    instance.add_new(0x00091001, "OB", bytes(3 << 20))
+    instance.save_as(tmp_path / "long.dcm", enforce_file_format=True)
+    require_bounded_file(tmp_path / "long.dcm")
+
+
+def test_nesting_without_end_is_refused(ct_series, tmp_path):
+    (instance,) = ct_series(slices=1)
+    depth = 40_000
+    nested = (b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff") * depth
+    path = tmp_path / "nested.dcm"
+    instance.save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes()[:900] + nested)
+    with pytest.raises(BrokenStream):
+        require_bounded_file(path)
