@@ -17,6 +17,8 @@ from dicom_node.decoding.stream import BrokenStream
 from dicom_node.decoding.workers import pool
 
 PIECE_BYTES = 1 << 20
+META_BYTES = 1 << 13
+"""Hold the file meta information, and most headers whole."""
 HEADER_BYTES = 1 << 18
 """Within them, any header is parsed in about a second; a longer one is parsed first where it can do
 no harm. CT has a few kilobytes of header; some scanners add megabytes of private data."""
@@ -33,7 +35,9 @@ def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
         OSError: it cannot be opened.
     """
     with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
+        head = file.read(META_BYTES)
+        if not any(tag in head for tag in PIXEL_DATA):
+            head += file.read(HEADER_BYTES)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         _require_bounded_inflation(path, most)
     elif any(tag in head for tag in PIXEL_DATA):
