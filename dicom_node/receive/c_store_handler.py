@@ -21,7 +21,12 @@ from pynetdicom.presentation import PresentationContext
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.net.unnamed_instances import refuse_unnamed
 from dicom_node.receive.events import Association, ReceiveEvents
-from dicom_node.receive.header import InstanceIdentifiers, is_uid, read_header
+from dicom_node.receive.header import (
+    InstanceIdentifiers,
+    read_header,
+    require_uid,
+    without_file_meta,
+)
 from dicom_node.receive.part10 import to_part10
 from dicom_node.receive.spool import Spool
 
@@ -52,10 +57,7 @@ class Instance:
                 f"SOP class {self.sop_class_uid} sent as {self.agreed_class_uid}",
                 StoreStatus.SOP_CLASS_NOT_SUPPORTED,
             )
-        if not is_uid(self.uid):
-            raise RejectedInstance(
-                f"{self.uid!r} is not a UID", StoreStatus.INVALID_OBJECT_INSTANCE
-            )
+        require_uid("Affected SOP Instance UID", self.uid, StoreStatus.INVALID_OBJECT_INSTANCE)
         header = read_header(self.data_set, self.transfer_syntax)
         _require_same("SOP class", header.sop_class_uid, self.sop_class_uid)
         _require_same("SOP instance", header.instance_uid, self.uid)
@@ -63,9 +65,8 @@ class Instance:
 
     def to_part10(self) -> bytes:
         """Return it as a file."""
-        return to_part10(
-            self.data_set, self.sop_class_uid, self.uid, self.transfer_syntax, self.sender
-        )
+        data_set = without_file_meta(self.data_set, self.transfer_syntax)
+        return to_part10(data_set, self.sop_class_uid, self.uid, self.transfer_syntax, self.sender)
 
 
 class CStoreHandler:
@@ -119,7 +120,7 @@ def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) ->
     return Instance(
         data_set=cast(BytesIO, message.data_set).getvalue(),
         sop_class_uid=str(command.get("AffectedSOPClassUID", "")),
-        uid=str(command.AffectedSOPInstanceUID),
+        uid=str(command.AffectedSOPInstanceUID).strip("\0 "),
         agreed_class_uid=str(context.abstract_syntax),
         transfer_syntax=UID(context.transfer_syntax[0]),
         sender=sender,

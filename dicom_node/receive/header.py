@@ -1,11 +1,13 @@
 """Identifiers of an instance, read from the first bytes of its data set.
 
 The handler of a C-STORE must know the series before it can put the file into its folder. It reads
-as far as (0020,000E) and no further: no pixel is touched, and what is kept are the bytes as sent.
+until it has the four UIDs and no further: as a rule no pixel is touched, and the bytes are kept as
+sent.
 """
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -18,6 +20,10 @@ from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
 
 SOP_CLASS, SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
 STUDY, SERIES = BaseTag(0x0020000D), BaseTag(0x0020000E)
+UIDS = [SOP_CLASS, SOP_INSTANCE, STUDY, SERIES]
+
+Stop = Callable[[BaseTag, str | None, int], bool]
+"""Called with tag, VR and length before an element is read; True ends the reading."""
 
 DEFLATED = {
     UID("1.2.840.10008.1.2.1.99"),  # Deflated Explicit VR Little Endian
@@ -26,9 +32,15 @@ DEFLATED = {
 }
 """Transfer syntaxes that deflate the whole data set, header and all (PS3.5 A.5, A.7, A.12)."""
 LONGEST = 1 << 20
-"""Bytes in which the four UIDs must come; a few deflated kilobytes can inflate to gigabytes."""
+"""Bytes that are inflated or parsed at first; the four UIDs lie in the first kilobyte as a rule."""
+LONGEST_HEADER = 1 << 26
+"""Bytes in which they must come: scanners put megabytes of private data before group 0020, and some
+senders elements out of order. A few deflated kilobytes can inflate to gigabytes."""
+FILE_META_GROUP = 0x0002
 
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+UID_BYTES = 64
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+"""Components with leading zeros are no UIDs (PS3.5 9.1), yet archives hold them and take them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -49,30 +61,21 @@ class InstanceIdentifiers:
 
 
 def is_uid(text: str) -> bool:
-    """Tell whether `text` is a UID (PS3.5 9.1), and so also a harmless file name."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
+    """Return whether `text` can stand for a UID, and so also for a harmless file name."""
+    return len(text) <= UID_BYTES and _UID.fullmatch(text) is not None
 
 
 def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     """Return the UIDs in an encoded data set that comes without file meta information.
 
+    The elements may stand in any order, behind private data of any size.
+
     Raises:
         RejectedInstance: the bytes are no data set, or one of the four UIDs is missing or wrong.
     """
-    try:
-        if transfer_syntax in DEFLATED:
-            data_set = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, LONGEST)
-        found = read_dataset(
-            BytesIO(data_set[:LONGEST]),
-            transfer_syntax.is_implicit_VR,
-            transfer_syntax.is_little_endian,
-            stop_when=_after_series,
-            specific_tags=[SOP_CLASS, SOP_INSTANCE, STUDY, SERIES],
-        )
-    except UNREADABLE as error:
-        raise RejectedInstance(
-            f"the data set cannot be read: {error}", StoreStatus.CANNOT_UNDERSTAND
-        ) from error
+    found = _parse(data_set, transfer_syntax, LONGEST)
+    if any(tag not in found for tag in UIDS):
+        found = _parse(data_set, transfer_syntax, LONGEST_HEADER)
     return InstanceIdentifiers(
         sop_class_uid=_uid(found, SOP_CLASS),
         instance_uid=_uid(found, SOP_INSTANCE),
@@ -80,14 +83,82 @@ def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     )
 
 
-def _after_series(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return bool(tag > SERIES)
+def without_file_meta(data_set: bytes, transfer_syntax: UID) -> bytes:
+    """Return the data set without elements of group 0002 at its start.
+
+    Some senders leave them there (PS3.7 6.3.1 forbids it). In a file they would be read as file
+    meta information, and their transfer syntax taken for that of the data set.
+
+    Raises:
+        RejectedInstance: they cannot be read.
+    """
+    if transfer_syntax in DEFLATED:
+        return data_set
+    group = data_set[:2] if transfer_syntax.is_little_endian else data_set[1::-1]
+    if group != FILE_META_GROUP.to_bytes(2, "little"):
+        return data_set
+    stream = BytesIO(data_set)
+    _read(stream, transfer_syntax, lambda tag, vr, length: tag.group != FILE_META_GROUP, [])
+    return data_set[stream.tell() :]
+
+
+def _parse(data_set: bytes, transfer_syntax: UID, longest: int) -> Dataset:
+    try:
+        if transfer_syntax in DEFLATED:
+            data_set = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, longest)
+    except zlib.error as error:
+        raise _unreadable(error) from error
+    return _read(BytesIO(data_set[:longest]), transfer_syntax, _after_all(), UIDS)
+
+
+def _read(stream: BytesIO, transfer_syntax: UID, stop_when: Stop, tags: list[BaseTag]) -> Dataset:
+    try:
+        return read_dataset(
+            stream,
+            transfer_syntax.is_implicit_VR,
+            transfer_syntax.is_little_endian,
+            stop_when=stop_when,
+            specific_tags=list(tags),
+        )
+    except (*UNREADABLE, RecursionError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: BaseException) -> RejectedInstance:
+    # Not the error's words: pydicom quotes values, and a UID may be a name.
+    return RejectedInstance(
+        f"the data set cannot be read ({type(error).__name__})", StoreStatus.CANNOT_UNDERSTAND
+    )
+
+
+def _after_all() -> Stop:
+    """Return a condition that ends the reading once all four UIDs have been read."""
+    missing = set(UIDS)
+
+    def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if not missing:
+            return True
+        missing.discard(tag)
+        return False
+
+    return stop
 
 
 def _uid(found: Dataset, tag: BaseTag) -> str:
     # The raw bytes: asking pydicom for the value would warn about each one that is no UID.
     raw = found.get_item(tag).value if tag in found else None
-    text = raw.decode("ascii", "replace").rstrip("\0 ") if isinstance(raw, bytes) else ""
-    if not is_uid(text):
-        raise RejectedInstance(f"{tag} is {text!r}, not a UID", StoreStatus.CANNOT_UNDERSTAND)
+    text = raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else ""
+    require_uid(str(tag), text, StoreStatus.CANNOT_UNDERSTAND)
     return text
+
+
+def require_uid(name: str, text: str, status: StoreStatus) -> None:
+    """Return if `text` is a UID.
+
+    Raises:
+        RejectedInstance: with `status`; it does not quote the text, which may name the patient.
+    """
+    if not text:
+        raise RejectedInstance(f"{name} is missing or empty, not a UID", status)
+    if not is_uid(text):
+        raise RejectedInstance(f"{name} is not a UID ({len(text)} characters)", status)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.receive.header import SeriesKey, is_uid
+from dicom_node.receive.header import SeriesKey, is_uid, require_uid
 from engine.durable_files import PART, sync_folder, write_durably
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -47,9 +47,10 @@ class Spool:
         Raises:
             RejectedInstance: a UID is none, or the disk refused the bytes or is too full for them.
         """
-        _require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
-        _require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
-        _require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
+        # Checked here and nowhere else on the way: a UID with "../" in it would leave the folder.
+        require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
+        require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
+        require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
         path = self._folder(series) / f"{instance_uid}.dcm"
         try:
             self._require_room(len(part10))
@@ -128,8 +129,3 @@ class Spool:
                     if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                         raise
                 self._durable.discard(path)  # at worst it is synced once more
-
-
-def _require_uid(name: str, uid: str, status: StoreStatus) -> None:
-    if not is_uid(uid):  # also keeps "../" out of the path
-        raise RejectedInstance(f"{name} {uid!r} is not a UID", status)

@@ -4,8 +4,9 @@ import zlib
 from io import BytesIO
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -15,7 +16,12 @@ from pydicom.uid import (
 )
 
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.receive.header import InstanceIdentifiers, SeriesKey, read_header
+from dicom_node.receive.header import (
+    InstanceIdentifiers,
+    SeriesKey,
+    read_header,
+    without_file_meta,
+)
 
 
 def encoded(instance, syntax=ExplicitVRLittleEndian):
@@ -105,3 +111,76 @@ def test_real_series_have_headers(shared_data):
     meta_length = 128 + 4 + 12 + instance.file_meta.FileMetaInformationGroupLength
     header = read_header(content[meta_length:], syntax)
     assert header.series.series_uid == instance.SeriesInstanceUID
+
+
+def elements(data_set, syntax=ExplicitVRLittleEndian):
+    """The encoded elements of a data set, each on its own."""
+    instance = read_dataset(BytesIO(data_set), syntax.is_implicit_VR, syntax.is_little_endian)
+    parts = []
+    for element in instance:
+        one = Dataset()
+        one.add(element)
+        stream = DicomBytesIO()
+        stream.is_implicit_VR, stream.is_little_endian = False, True
+        write_dataset(stream, one)
+        parts.append(stream.getvalue())
+    return parts
+
+
+def test_megabytes_of_private_data_may_come_first(ct_series):
+    (instance,) = ct_series(slices=1)
+    for element in range(0x1001, 0x1005):
+        instance.add_new(0x00090000 + element, "OB", bytes(3 << 20))
+    header = read_header(encoded(instance), ExplicitVRLittleEndian)
+    assert header.series.series_uid == instance.SeriesInstanceUID
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_elements_may_come_in_any_order(ct_series, seed):
+    (instance,) = ct_series(slices=1)
+    parts = elements(encoded(instance))
+    if seed is None:
+        parts.reverse()  # pixels first
+    else:
+        random.Random(seed).shuffle(parts)
+    header = read_header(b"".join(parts), ExplicitVRLittleEndian)
+    assert header == read_header(encoded(instance), ExplicitVRLittleEndian)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_leading_zeros_and_spaces_are_taken(ct_series):
+    (instance,) = ct_series(slices=1)
+    instance.SeriesInstanceUID, instance.StudyInstanceUID = "1.2.007.04", "1.2.3 "
+    header = read_header(encoded(instance), ExplicitVRLittleEndian)
+    assert header.series == SeriesKey("1.2.3", "1.2.007.04")
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_file_meta_information_is_taken_out_of_a_data_set(ct_series, syntax):
+    (instance,) = ct_series(slices=1)
+    data_set = encoded(instance, syntax)
+    meta = Dataset()
+    meta.add_new(0x00020002, "UI", instance.SOPClassUID)
+    meta.add_new(0x00020010, "UI", "1.2.840.10008.1.2.4.90")
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = syntax.is_implicit_VR, True
+    write_dataset(stream, meta)
+    assert without_file_meta(stream.getvalue() + data_set, syntax) == data_set
+    assert without_file_meta(data_set, syntax) == data_set
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_refusal_does_not_quote_what_stands_for_a_uid(ct_series):
+    (instance,) = ct_series(slices=1)
+    instance.SeriesInstanceUID = "Musterfrau^Erika" * 1000
+    with pytest.raises(RejectedInstance) as refusal:
+        read_header(encoded(instance, ImplicitVRLittleEndian), ImplicitVRLittleEndian)
+    assert "Erika" not in str(refusal.value)
+    assert len(str(refusal.value)) < 100
+
+
+def test_nesting_without_end_is_refused():
+    nested = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 20_000
+    with pytest.raises(RejectedInstance) as refusal:
+        read_header(nested, ExplicitVRLittleEndian)
+    assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND

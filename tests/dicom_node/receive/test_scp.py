@@ -158,11 +158,46 @@ def test_the_bytes_are_kept_as_they_came(node, ct_series):
     assert spool.paths(series_of(sent))[0].read_bytes().endswith(data_set)
 
 
+def test_the_listener_is_called_once_the_file_is_on_the_disk(tmp_path, ct_series):
+    class Looking(Ear):
+        def instance_kept(self, association, series):
+            self.kept.append(len(spool.paths(series)))
+
+    spool, looking = Spool(tmp_path / "spool"), Looking()
+    server = listen("TEST", ("127.0.0.1", 0), spool, looking)
+    send(ct_series(slices=2), server.socket.getsockname())
+    server.ae.shutdown()
+    assert looking.kept == [1, 2]
+
+
 def test_the_same_instance_twice_is_one_file(node, ct_series):
     address, spool = node
     (sent,) = ct_series(slices=1)
     assert send([sent, sent], address) == [StoreStatus.SUCCESS] * 2
     assert len(files(spool)) == 1
+
+
+def test_a_data_set_with_file_meta_information_becomes_a_file_that_can_be_read(node, ct_series):
+    address, spool = node
+    (sent,) = ct_series(slices=1)
+    data_set = encode(sent, is_implicit_vr=False, is_little_endian=True)
+    wrong = b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.4.90"
+    status = send_raw(address, wrong + data_set, sent.SOPClassUID, sent.SOPInstanceUID)
+    assert status == StoreStatus.SUCCESS
+    kept = dcmread(spool.paths(series_of(sent))[0])
+    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert kept.PixelData == sent.PixelData
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_uids_with_leading_zeros_are_kept_as_they_are(node, ct_series):
+    address, spool = node
+    (sent,) = ct_series(slices=1)
+    sent.SOPInstanceUID, sent.SeriesInstanceUID = "1.2.03.4", "1.2.03"
+    data_set = encode(sent, is_implicit_vr=False, is_little_endian=True)
+    status = send_raw(address, data_set, sent.SOPClassUID, sent.SOPInstanceUID)
+    assert status == StoreStatus.SUCCESS
+    assert dcmread(spool.paths(series_of(sent))[0]).SOPInstanceUID == "1.2.03.4"
 
 
 def test_series_sent_at_once_keep_apart(node, ct_series):
@@ -223,7 +258,7 @@ def test_another_sop_class_is_refused_when_it_is_offered(node, sop_class):
         ({"sop_class": EnhancedCTImageStorage}, StoreStatus.SOP_CLASS_NOT_SUPPORTED),
         ({"instance_uid": "1.2.3"}, StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS),
         ({"instance_uid": "../../1.2"}, StoreStatus.INVALID_OBJECT_INSTANCE),
-        ({"instance_uid": "1.02.3"}, StoreStatus.INVALID_OBJECT_INSTANCE),
+        ({"instance_uid": "1..3"}, StoreStatus.INVALID_OBJECT_INSTANCE),
         ({"instance_uid": None}, StoreStatus.INVALID_OBJECT_INSTANCE),
         ({"data_set": b"\x08\x00nothing of DICOM"}, StoreStatus.CANNOT_UNDERSTAND),
     ],

