@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.hounsfield import Hounsfield
 from engine.volume import Label
 
 
@@ -29,11 +30,12 @@ class Device(Protocol):
     batch: int
     """Preferred number of slices per call; any number works."""
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices.
 
         Args:
-            hu: Hounsfield units; rows run to the back, columns to the patient's left.
+            hu: Hounsfield units; rows run to the back, columns to the patient's left. int16 may
+                have any value: the device clips it to `HU_BOUNDS` and converts it.
             spacing_mm: millimetres between rows, between columns.
 
         Raises:

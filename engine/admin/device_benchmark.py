@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from engine.device import Answer, Device, ReportsMemory, liver_hu_of, neighbours_of
 from engine.devices.multi_gpu import MultiGpu
 from engine.errors import DeviceFailed, EngineError, LibraryMissing
+from engine.hounsfield import Hounsfield
 from engine.model import PROGRAM, Model, load_model
 from engine.phantom import make_phantom
-from engine.segmentation.segment import HU_BOUNDS, segment
+from engine.segmentation.segment import segment
 from engine.serving.fleet import openers
 from engine.volume import Geometry, Volume
 
@@ -119,7 +120,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
     some = np.resize(
         volume.hu[middle : middle + device.batch], (device.batch, *volume.hu.shape[1:])
     )
-    batch = np.clip(some, *HU_BOUNDS).astype(np.float16)
+    batch = some
     timed = _Timed(device)
     timed.warm(batch, (rows_mm, columns_mm))
     full = median(timed.seconds_of(batch, (rows_mm, columns_mm)) for _ in range(task.rounds))
@@ -191,14 +192,14 @@ class _Timed:
         self.neighbours, self.liver_hu = neighbours_of(device), liver_hu_of(device)
         self.total = 0.0
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return what the device answers."""
         begun = perf_counter()
         answer = self.device.run(hu, spacing_mm)
         self.total += perf_counter() - begun
         return answer
 
-    def warm(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> None:
+    def warm(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> None:
         """Let it compile, and a GPU come up to its clock."""
         there = isinstance(self.device, ReportsMemory) and self.device.memory_mb is not None
         end = perf_counter() + (WARM_S if there else 0.0)
@@ -206,7 +207,7 @@ class _Timed:
         while perf_counter() < end:
             self.run(hu, spacing_mm)
 
-    def seconds_of(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> float:
+    def seconds_of(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> float:
         """Return how long one call takes."""
         begun = perf_counter()
         self.run(hu, spacing_mm)

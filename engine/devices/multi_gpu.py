@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.device import Answer, Device, ReportsMemory, liver_hu_of, neighbours_of
+from engine.hounsfield import Hounsfield
 from engine.slabs import Slab, cut
 
 
@@ -27,7 +27,7 @@ class MultiGpu:
         known = [mb for mb in each if mb is not None]
         return sum(known) if len(known) == len(self.devices) else None
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the joined answers, in the order of the slices."""
         work = [
             (slab, self._workers.submit(device.run, hu[slab.shown], spacing_mm))

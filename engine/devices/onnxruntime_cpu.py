@@ -1,10 +1,10 @@
 """ONNX Runtime on the processor; for comparison only, a node never serves on it."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.device import Answer
 from engine.errors import DeviceFailed, LibraryMissing
+from engine.hounsfield import Hounsfield, to_float16
 from engine.model import Model
 
 
@@ -37,9 +37,9 @@ class OnnxRuntime:
             str(model.graph), options, providers=["CPUExecutionProvider"]
         )
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
-        feed = {"hu": hu, "spacing": np.array(spacing_mm, np.float32)}
+        feed = {"hu": to_float16(hu), "spacing": np.array(spacing_mm, np.float32)}
         try:
             labels, agreement = self._session.run(["labels", "agreement"], feed)
         except (RuntimeError, ValueError) as error:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from engine.device import Answer
 from engine.devices.openvino_split import Cut, find_cut
 from engine.errors import DeviceFailed
+from engine.hounsfield import Hounsfield, to_float16
 from engine.model import Model
 
 TOGETHER = 4
@@ -101,7 +102,7 @@ class OpenVino:
             self.name = f"{OpenVino.name} bfloat16"
             self._require_half()
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
         with self._lock:
@@ -114,9 +115,8 @@ class OpenVino:
                 ) from error
         return answer
 
-    def _fill(self, answer: Answer, hu: NDArray[np.float16], spacing: Spacing) -> None:
+    def _fill(self, answer: Answer, hu: Hounsfield, spacing: Spacing) -> None:
         """Distribute the slices over the chains; each takes the next ones when it is free."""
-        hu = np.ascontiguousarray(hu)  # passed to OpenVINO without a copy
         chains = self._chains_for((hu.shape[1], hu.shape[2]))
         idle: SimpleQueue[_Chain] = SimpleQueue()
         for chain in chains:
@@ -126,7 +126,7 @@ class OpenVino:
             chain, here = idle.get(), slice(start, min(start + self._together, len(hu)))
             own = slice(self.neighbours, self.neighbours + here.stop - here.start)
             try:
-                labels, agreement = chain.run(self._beside(hu, start), spacing)
+                labels, agreement = chain.run(self._input(hu, start), spacing)
                 answer.labels[here], answer.agreement[here] = labels[own], agreement[own]
             finally:
                 idle.put(chain)
@@ -134,13 +134,17 @@ class OpenVino:
         with ThreadPoolExecutor(len(chains)) as pool:
             list(pool.map(some, range(0, len(hu), self._together)))
 
-    def _beside(self, hu: NDArray[np.float16], start: int) -> NDArray[np.float16]:
-        """Return the slices of a request with their neighbours; the ends are repeated."""
+    def _input(self, hu: Hounsfield, start: int) -> NDArray[np.float16]:
+        """Return the slices of a request with their neighbours; the ends are repeated.
+
+        They are converted here, in the thread of the chain, where the caches of its core hold them
+        for the request. OpenVINO reads the array in place, so it must be contiguous.
+        """
         stop = start + self._together
         if not self.neighbours:
-            return hu[start:stop]
+            return np.ascontiguousarray(to_float16(hu[start:stop]))
         wanted = np.arange(start - self.neighbours, stop + self.neighbours)
-        return np.take(hu, wanted, axis=0, mode="clip")
+        return to_float16(hu[np.clip(wanted, 0, len(hu) - 1)])
 
     def _chains_for(self, size: tuple[int, int]) -> list["_Chain"]:
         if self._compiled is None or self._compiled[0] != size:
@@ -221,7 +225,7 @@ class _Chain:
         return cls([first, middle, last])
 
     def run(
-        self, hu: NDArray[np.float16], spacing: Spacing
+        self, hu: Hounsfield, spacing: Spacing
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return labels and agreement; both are views that the next call overwrites."""
         ends = {0, len(self._requests) - 1}

@@ -1,15 +1,17 @@
-"""Whatever torch computes on as a device: a GPU of any make, or the processor.
+"""torch as a device: any accelerator that it supports, or the processor.
 
-It runs `ensemble.pt2`, a `torch.export` program of the model's graph. What was measured on two
-cores: weights laid out with channels last take 0.8 of the time; half precision by autocast takes
-half of it, and is held against the reference like every device.
+It runs `ensemble.pt2`, a `torch.export` program of the model's graph. Measured on two cores:
+channels-last weights take 0.8 of the time, half precision by autocast takes half. Half precision is
+checked against the reference like every device.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,48 +21,107 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
 from engine.acceptance.gate import check_device
-from engine.device import Answer
+from engine.acceptance.reference import check_reference
+from engine.device import Answer, Device
+from engine.devices.multi_gpu import MultiGpu
 from engine.devices.torch_program import read_program
 from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing
+from engine.hounsfield import HU_BOUNDS, Hounsfield, to_float16
 from engine.model import Model
 from engine.slabs import cut
 
-BATCH = 32
+logger = logging.getLogger(__name__)
+
+BATCH = 64
+"""Slices per call; on a GPU they are split into parts of `Torch.room`."""
 ROOM = {"cpu": 4}
-"""Slices that are computed at once on the processor: more fall out of its caches."""
-ROOM_THERE = 8
-"""The same on anything else, before memory runs short."""
+"""Slices computed at once on the processor: more do not fit its caches."""
+ROOM_ON_GPU = 8
+"""The same on an accelerator, unless `ROOMS` are measured."""
+ROOMS = (4, 8, 16, 32, 64)
+"""Numbers of slices at once of which the fastest is chosen by measurement on a GPU."""
+GRAPHS = 2
+"""Slice sizes that a CUDA graph is kept for: two jobs that take turns may differ."""
+USUAL = 512, 512
+"""Rows and columns that are measured and captured before the device serves."""
+GROW_AFTER_S = 60.0
+"""After running out of memory, fewer slices are computed at once for this long."""
+CONVOLUTIONS = {torch.ops.aten.conv2d.default, torch.ops.aten.conv_transpose2d.input}
 
 Run = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Slices and spacing to labels and agreement."""
+"""Maps slices and spacing to labels and agreement."""
 
 
 class TorchPrecision(StrEnum):
-    """Type of the numbers where autocast thinks it safe; the resampling is always float32."""
+    """Number format of the operations that autocast covers; resampling is always float32."""
 
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
 
 
-def open_accelerator(model: Model) -> "Torch":
-    """Return the model on torch's accelerator, as fast as it still answers like the reference.
+def open_accelerator(model: Model) -> Device:
+    """Return the model on torch's accelerator, or on all of them together.
+
+    Each uses the fastest precision that passes the gate. On a GPU, the number of slices at once is
+    chosen by measurement, which also captures the usual slice size.
 
     Raises:
         LibraryMissing: torch has no accelerator here.
-        DeviceFailed: the model has no `ensemble.pt2`, or no precision is near enough.
+        DeviceFailed: the model has no `ensemble.pt2`, or no precision passes the gate.
     """
     place = torch.accelerator.current_accelerator(check_available=True)
     if place is None:
         raise LibraryMissing("torch has no accelerator here; OpenVINO is faster on a processor")
-    return open_nearest(model, place.type)
+    first = open_nearest(model, place.type)
+    if place.type != "cuda":
+        return first
+    choose_room(first, ROOMS)
+    return _with_others(model, first, torch.cuda.device_count())
+
+
+def _with_others(model: Model, first: "Torch", count: int) -> Device:
+    """Return the device joined with the other GPUs; one that cannot serve is left out."""
+    devices: list[Device] = [first]
+    for index in range(1, count):
+        try:
+            other = open_torch(model, place=f"cuda:{index}", precision=first.precision)
+            other.room = other.usual_room = first.room
+            check_reference(model, other)
+        except DeviceFailed as error:
+            logger.warning("without GPU %d: %s", index, error, extra={"action": "skip_gpu"})
+        else:
+            devices.append(other)
+    return first if len(devices) == 1 else MultiGpu(devices)
+
+
+def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
+    """Set the number of slices at once to the fastest of these, as measured on the device."""
+    seconds: dict[int, float] = {}
+    hu = np.zeros((max(rooms), *USUAL), np.int16)
+    for room in rooms:
+        device.room = device.usual_room = max(room, device.least)
+        with suppress(DeviceFailed):  # no memory for so many; larger ones will not fit either
+            device.run(hu, (0.8, 0.8))  # captures the graph, which is not to be measured
+            if device.room < room:
+                break
+            seconds[device.room] = min(_seconds(device, hu) for _ in range(2))
+    if seconds:
+        device.room = device.usual_room = min(seconds, key=lambda room: seconds[room])
+        device.run(hu[: device.room], (0.8, 0.8))
+
+
+def _seconds(device: "Torch", hu: NDArray[np.int16]) -> float:
+    begun = perf_counter()
+    device.run(hu, (0.8, 0.8))
+    return perf_counter() - begun
 
 
 def open_nearest(model: Model, place: str) -> "Torch":
-    """Return the model in the first precision, the fastest first, that passes the gate.
+    """Return the model in the fastest precision that passes the gate.
 
     Raises:
-        DeviceFailed: none does, or the model has no `ensemble.pt2`.
+        DeviceFailed: none passes, or the model has no `ensemble.pt2`.
     """
     faults = []
     for precision in TorchPrecision:
@@ -69,7 +130,7 @@ def open_nearest(model: Model, place: str) -> "Torch":
         if check.passed:
             return device
         faults.append(f"{device.name}: {'; '.join(check.faults)}")
-    raise DeviceFailed(f"torch answers otherwise than the reference ({'; '.join(faults)})")
+    raise DeviceFailed(f"torch passes the gate in no precision ({'; '.join(faults)})")
 
 
 def open_torch(
@@ -79,20 +140,20 @@ def open_torch(
     precision: TorchPrecision = TorchPrecision.FLOAT32,
     threads: int | None = None,
 ) -> "Torch":
-    """Return the model on a device of torch's, without holding it against the reference.
+    """Return the model on one of torch's devices, not yet checked against the reference.
 
     Args:
-        model: whose `ensemble.pt2` to run.
-        place: what torch calls the device, such as "cuda", "xpu", "mps" or "cpu".
-        precision: to compute in.
-        threads: of the processor; all of them if None.
+        model: with an `ensemble.pt2`.
+        place: torch's name of the device, such as "cuda", "xpu", "mps" or "cpu".
+        precision: of the convolutions.
+        threads: processor threads; all if None.
 
     Raises:
         DeviceFailed: the model has no `ensemble.pt2`, or torch cannot read or place it.
     """
     if model.program is None:
         raise DeviceFailed(
-            f"model {model.name} {model.version} has no ensemble.pt2: export it again, or use "
+            f"model {model.name} {model.version} has no ensemble.pt2; export it again, or use "
             "another device"
         )
     if threads is not None:
@@ -103,12 +164,12 @@ def open_torch(
 
 
 def open_plain(model: Model, *, half: bool, threads: int | None = None) -> "Torch":
-    """Return the model as torch runs it without further ado, to compare with; it serves nobody.
+    """Return the model as torch runs it by default; for comparison only, a node never serves on it.
 
     Args:
-        model: whose `ensemble.pt2` to run, on the accelerator if there is one.
-        half: whether autocast may halve the precision, as it would by itself.
-        threads: of the processor; all of them if None.
+        model: with an `ensemble.pt2`, run on the accelerator if there is one.
+        half: use autocast as it is, with its cache of cast weights.
+        threads: processor threads; all if None.
 
     Raises:
         DeviceFailed: as `open_torch`.
@@ -123,16 +184,24 @@ def open_plain(model: Model, *, half: bool, threads: int | None = None) -> "Torc
         threads=threads,
     )
     device.captures = False
+    device.casts_weights_once = half
     return device
 
 
 class Torch:
-    """The exported graph. On CUDA, a CUDA graph of it is kept for the shape that came last."""
+    """The exported graph on one of torch's devices.
+
+    On CUDA, a CUDA graph is captured for each slice size. Calls are serialised by a lock: a graph
+    has one set of buffers.
+    """
 
     batch = BATCH
     liver_hu: float | None = None
     captures = True
-    """Whether shapes that come again are computed by a CUDA graph."""
+    """Whether CUDA graphs are used."""
+    casts_weights_once = False
+    """Whether autocast caches the weights that it casts, as it does by default. A CUDA graph
+    must not refer to that cache, which is freed when autocast ends."""
 
     def __init__(
         self,
@@ -142,68 +211,109 @@ class Torch:
         neighbours: int = 0,
     ) -> None:
         self.name = f"torch {place} {precision}"
-        self._least = 2 * neighbours + 1
-        self.room = max(ROOM.get(place.type, ROOM_THERE), self._least)
+        self.precision = precision
+        self.least = 2 * neighbours + 1
+        """Smallest number of slices with which one of them has all its neighbours."""
+        self.room = self.usual_room = max(ROOM.get(place.type, ROOM_ON_GPU), self.least)
+        """Slices computed at once, now and while there is enough memory."""
         self.neighbours = neighbours
         self._place = place
-        self._precision = precision
         self._lock = Lock()
-        self._captured: tuple[tuple[int, ...], Run] | None = None
+        self._graphs: dict[tuple[int, ...], Run] = {}
+        self._grows_at = 0.0
         exported = read_program(program)
         try:
             module: Any = _exact(move_to_device_pass(exported, str(place)).module())
+            if precision is not TorchPrecision.FLOAT32:
+                cast_convolutions(module, getattr(torch, precision))
             self._module = channels_last(module)
         except torch.OutOfMemoryError as error:
-            raise DeviceOutOfMemory(f"{self.name} has no room for the model: {error}") from error
+            raise DeviceOutOfMemory(
+                f"{self.name} has not enough memory for the model: {error}; stop other programs "
+                "that use it"
+            ) from error
         except (RuntimeError, AssertionError) as error:  # no such device, or no torch built for it
             raise DeviceFailed(f"torch cannot place {program.name} on {place}: {error}") from error
 
     @property
     def memory_mb(self) -> int | None:
-        """The most memory of the accelerator that was in use; None where torch does not say."""
+        """GPU memory in use by all processes, as for TensorRT; None on other accelerators."""
         if self._place.type != "cuda":
             return None
-        return torch.cuda.max_memory_allocated(self._place) >> 20
+        free, total = torch.cuda.mem_get_info(self._place)
+        return (total - free) >> 20
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
         spacing = torch.tensor(spacing_mm, dtype=torch.float32)
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), self._current():
+            self._grow()
             while True:
                 try:
-                    return self._run(torch.from_numpy(hu), spacing)
+                    return self._run(hu, spacing)
                 except torch.OutOfMemoryError as error:
-                    self._captured = None
-                    if self.room == self._least:
-                        raise DeviceOutOfMemory(
-                            f"{self.name} has no room for a slice: {error}"
-                        ) from error
-                    self.room = max(-(-self.room // 2), self._least)
+                    self._shrink(error)
                 except (RuntimeError, AssertionError) as error:  # a guard of the program asserts
-                    self._captured = None
+                    self._graphs.clear()
                     raise DeviceFailed(
-                        f"{self.name} cannot run {hu.shape} slices: {error}"
+                        f"{self.name} failed on {hu.shape} slices: {error}"
                     ) from error
 
-    def _run(self, hu: Tensor, spacing: Tensor) -> Answer:
-        """Queue every part before the first answer is waited for."""
+    def _current(self) -> AbstractContextManager[Any]:
+        """Make the GPU this thread's current one, which streams and graphs are created on."""
+        return torch.cuda.device(self._place) if self._place.type == "cuda" else nullcontext()
+
+    def _shrink(self, error: torch.OutOfMemoryError) -> None:
+        """Compute fewer slices at once.
+
+        Raises:
+            DeviceOutOfMemory: there is no memory even for one slice.
+        """
+        self._graphs.clear()
+        if self.room == self.least:
+            raise DeviceOutOfMemory(
+                f"{self.name} has not enough memory for one slice: {error}; stop other programs "
+                "that use it"
+            ) from error
+        self.room = max(-(-self.room // 2), self.least)
+        self._grows_at = monotonic() + GROW_AFTER_S
+
+    def _grow(self) -> None:
+        """Try twice as many slices at once again, some time after memory was short."""
+        if self.room < self.usual_room and monotonic() >= self._grows_at:
+            self.room = min(2 * self.room, self.usual_room)
+            self._grows_at = monotonic() + GROW_AFTER_S
+
+    def _run(self, hu: Hounsfield, spacing: Tensor) -> Answer:
+        """Queue every part, with its copies, before waiting once for all of them."""
+        there = self._place.type == "cuda"
+        # From torch's cache of pinned memory, which a copy can be queued to without waiting.
+        labels = torch.empty(hu.shape, dtype=torch.uint8, pin_memory=there)
+        agreement = torch.empty((len(hu), 2, 2), pin_memory=there)
         spacing = spacing.to(self._place)
-        parts = []
         for slab in cut(0, len(hu), len(hu), self.room, self.neighbours):
-            answer = self._start(hu[slab.shown], spacing)
-            parts.append([each[slab.kept] for each in answer])
-        labels, agreement = (torch.cat(some).cpu().numpy() for some in zip(*parts, strict=True))
-        return Answer(labels, agreement)
+            found = self._start(self._sent(hu[slab.shown]), spacing)
+            for answer, kept in zip((labels, agreement), found, strict=True):
+                answer[slab.place].copy_(kept[slab.kept], non_blocking=there)
+        if there:
+            torch.cuda.current_stream(self._place).synchronize()
+        return Answer(labels.numpy(), agreement.numpy())
+
+    def _sent(self, hu: Hounsfield) -> Tensor:
+        """Return slices on the device as float16; int16 is clipped and converted there."""
+        if self._place.type != "cuda":
+            return torch.from_numpy(to_float16(hu)).to(self._place)
+        # torch accepts neither read-only arrays nor negative strides.
+        here = torch.from_numpy(np.require(hu, requirements=["C", "W"]))
+        there = here.pin_memory().to(self._place, non_blocking=True)
+        return there.clamp(*HU_BOUNDS).half() if there.dtype == torch.int16 else there
 
     def _start(self, part: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
-        if self._place.type != "cuda":
-            return self._compute(part.to(self._place), spacing)
-        there = part.pin_memory().to(self._place, non_blocking=True)
-        if not self.captures:
-            return self._compute(there, spacing)
-        full = torch.cat([there, there[-1:].expand(self.room - len(part), -1, -1)])
-        labels, agreement = self._graph_for(full, spacing)(full, spacing)
-        return labels[: len(part)].clone(), agreement[: len(part)].clone()
+        if self._place.type != "cuda" or not self.captures:
+            return self._compute(part, spacing)
+        # Always the same number of slices, so that one graph serves all parts of a size.
+        full = torch.cat([part, part[-1:].expand(self.room - len(part), -1, -1)])
+        return self._graph_for(full, spacing)(full, spacing)
 
     def _compute(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:
         with self._autocast():
@@ -211,21 +321,34 @@ class Torch:
         return labels, agreement
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self._precision is TorchPrecision.FLOAT32:
+        if self.precision is TorchPrecision.FLOAT32:
             return nullcontext()
-        kind = getattr(torch, self._precision)
-        return torch.autocast(self._place.type, kind, cache_enabled=False)
+        kind = getattr(torch, self.precision)
+        return torch.autocast(self._place.type, kind, cache_enabled=self.casts_weights_once)
 
     def _graph_for(self, hu: Tensor, spacing: Tensor) -> Run:
         shape = tuple(hu.shape)
-        if self._captured is None or self._captured[0] != shape:
-            self._captured = None  # two at once would need twice the memory
-            self._captured = shape, _capture(self._compute, hu, spacing)
-        return self._captured[1]
+        if shape not in self._graphs:
+            for old in list(self._graphs)[: 1 - GRAPHS]:
+                del self._graphs[old]  # frees its memory
+            self._graphs[shape] = _capture(self._compute, hu, spacing)
+        return self._graphs[shape]
+
+
+def cast_convolutions(module: torch.fx.GraphModule, kind: torch.dtype) -> None:
+    """Cast the convolutions' weights once, as autocast would at every call."""
+    for node in module.graph.nodes:
+        if node.op == "get_attr" and node.users and set(map(_target, node.users)) <= CONVOLUTIONS:
+            weight = module.get_parameter(node.target)
+            weight.data = weight.data.to(kind)
+
+
+def _target(node: torch.fx.Node) -> Any:
+    return node.target
 
 
 def channels_last(module: torch.nn.Module) -> torch.nn.Module:
-    """Lay out the weights of 2-D convolutions with channels last; others have no such layout."""
+    """Convert the weights of 2-D convolutions to channels-last layout."""
     for weight in module.parameters():
         if weight.dim() == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -233,9 +356,9 @@ def channels_last(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _exact(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Leave the products with resampling matrices out of autocast: near-ties decide labels.
+    """Exclude the products with resampling matrices from autocast, which would flip labels.
 
-    The types that the exporter saw are no longer asserted, for autocast changes some.
+    The exporter's assertions of types are removed, because autocast changes some types.
     """
     for node in list(module.graph.nodes):
         if node.target is torch.ops.aten.matmul.default:
@@ -252,16 +375,16 @@ def _product(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _capture(run: Run, hu: Tensor, spacing: Tensor) -> Run:
-    """Return `run` as a CUDA graph: its many small kernels are launched as one."""
+    """Return `run` as a CUDA graph, which launches its many small kernels at once."""
     kept_hu, kept_spacing = hu.clone(), spacing.clone()
     aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # libraries choose their kernels before anything is captured
+    with torch.cuda.stream(aside):  # libraries choose kernels and allocate here, not in the capture
         for _ in range(2):
             run(kept_hu, kept_spacing)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    # Other threads may go on taking memory, as a plan does that is being opened.
+    # Thread-local: other threads may allocate meanwhile, for instance to open a plan.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         answer = run(kept_hu, kept_spacing)
 

@@ -1,49 +1,84 @@
-"""Anatomical clean-up of labels in 3-D: one liver, tumours inside it, no holes, no specks.
+"""Anatomical clean-up of labels in 3-D: one liver, tumours inside of it, no holes, no specks.
 
-Pieces are voxels that share faces (6-connected): a touch at an edge or a corner is too thin to
-make a neighbouring organ's false mark part of the liver.
+Components are 6-connected: contact at an edge or a corner is too thin to join a neighbouring
+organ's false positive to the liver.
 """
 
 import math
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.segmentation.components import Runs, find_runs, padded
+from engine.segmentation.packed_labels import PackedLabels
 from engine.volume import Label, LabelMap
 
 SMALLEST_TUMOUR_MM3 = 65.0
-"""A ball 5 mm across."""
+"""A sphere of 5 mm diameter."""
 
 FACES: Final = 6
-SLABS = 16
-"""Parts in which voxels are counted: NumPy counts 32-bit numbers on a 64-bit copy of them."""
+"""Connectivity of components, as cc3d names it."""
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned:
+    """Labels after the clean-up."""
+
+    labels: NDArray[np.uint8]
+    """(slices, rows, columns)."""
+    dropped: int
+    """Voxels that were marked before and are background now."""
 
 
 def clean(label_map: LabelMap, smallest_tumour_mm3: float = SMALLEST_TUMOUR_MM3) -> LabelMap:
     """Return the labels as one liver with its tumours.
 
-    The largest piece of liver with tumours stays and nothing else does. What it encloses on all
-    sides belongs to it: to a tumour, where a tumour alone encloses it. Pieces of tumour smaller
-    than `smallest_tumour_mm3` become liver.
+    Only the largest component of liver and tumours is kept. Background that it encloses is added
+    to it: to a tumour if a tumour alone encloses it, otherwise to the liver. Tumour components
+    smaller than `smallest_tumour_mm3` become liver.
     """
-    cleaned = np.zeros(label_map.labels.shape, np.uint8)  # zeros_like would touch every page
-    box = box_of(label_map.labels)
-    if box is not None:
-        marked = label_map.labels[box]
-        least = math.ceil(smallest_tumour_mm3 / (label_map.geometry.voxel_ml * 1000))
-        liver = _largest_piece(marked > 0)
-        tumour = (marked == Label.TUMOUR) & liver
-        tumour |= _enclosed(tumour) & (marked == Label.BACKGROUND)
-        liver |= _enclosed(liver)
-        tumour = _without_specks(tumour, least)
-        cleaned[box] = np.where(tumour, np.uint8(Label.TUMOUR), liver.view(np.uint8))
-    return LabelMap(cleaned, label_map.geometry)
+    least = math.ceil(smallest_tumour_mm3 / (label_map.geometry.voxel_ml * 1000))
+    cleaned = clean_packed(PackedLabels.of(label_map.labels), least)
+    return LabelMap(cleaned.labels, label_map.geometry)
 
 
-def box_of(marked: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box around everything that is not 0, if anything is not."""
+def clean_packed(labels: PackedLabels, smallest_tumour: int) -> Cleaned:
+    """Clean packed labels, as `clean` does.
+
+    Args:
+        labels: of the whole volume.
+        smallest_tumour: voxels of the smallest tumour that is kept.
+    """
+    cleaned = np.zeros(labels.shape, np.uint8)  # untouched pages of it take no memory
+    box = box_of(labels.marked)
+    if box is None:
+        return Cleaned(cleaned, 0)
+    marked = padded(labels.marked[box])
+    runs = find_runs(marked)
+    is_liver = runs.components == runs.sizes.argmax()
+    liver, others = runs.of(is_liver), runs.of(~is_liver)
+    holes = liver.holes()
+    tumour = _tumours(padded(labels.tumour[box]), marked, liver, smallest_tumour)
+
+    flat = np.unpackbits(marked.reshape(-1))
+    flat[others.voxels()] = Label.BACKGROUND
+    flat[holes.voxels()] = Label.LIVER
+    flat[tumour.voxels()] = Label.TUMOUR
+    slices, rows, _ = box
+    found = flat.reshape(*marked.shape[:2], -1)[1:-1, :-1]
+    first = 8 * box[2].start
+    columns = slice(first, min(8 * box[2].stop, labels.columns))
+    cleaned[slices, rows, columns] = found[:, :, : columns.stop - first]
+    kept = _inside(others, holes)
+    return Cleaned(cleaned, int(others.lengths[~kept].sum()))
+
+
+def box_of(marked: NDArray[np.uint8]) -> Box | None:
+    """Return the bounding box of all non-zero elements, or None without any."""
     slices = np.flatnonzero(marked.any(axis=(1, 2)))
     if not len(slices):
         return None
@@ -53,44 +88,23 @@ def box_of(marked: NDArray[np.uint8]) -> tuple[slice, slice, slice] | None:
     return slab, slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    pieces, sizes = _pieces(mask)
-    largest: NDArray[np.bool_] = pieces == sizes.argmax()
-    return largest
+def _tumours(
+    bits: NDArray[np.uint8], marked: NDArray[np.uint8], liver: Runs, smallest: int
+) -> Runs:
+    """Return the tumours in the liver, with the background that they enclose, without specks."""
+    tumour = find_runs(bits)
+    tumour = tumour.of(_inside(tumour, liver))
+    enclosed = tumour.holes().voxels()
+    background = enclosed[marked.reshape(-1)[enclosed >> 3] & (128 >> (enclosed & 7)) == 0]
+    if len(background):
+        filled = np.zeros(8 * marked.size, np.uint8)
+        filled[tumour.voxels()] = filled[background] = 1
+        tumour = find_runs(np.packbits(filled).reshape(marked.shape))
+    return tumour.of(tumour.sizes[tumour.components] >= max(smallest, 1))
 
 
-def _without_specks(mask: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
-    """Drop pieces of fewer than `least` voxels."""
-    box = box_of(mask.view(np.uint8))
-    if box is None:
-        return mask
-    kept = np.zeros_like(mask)
-    pieces, sizes = _pieces(mask[box])
-    kept[box] = (sizes >= max(least, 1))[pieces]
-    return kept
-
-
-def _enclosed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark what lies outside the mask but cannot reach the border of its box."""
-    holes = np.zeros_like(mask)
-    box = box_of(mask.view(np.uint8))
-    if box is not None:
-        pieces, sizes = _pieces(~mask[box])
-        inner = sizes > 0
-        for axis in range(3):
-            for end in (0, -1):
-                inner[np.unique(pieces.take(end, axis=axis))] = False
-        holes[box] = inner[pieces]
-    return holes
-
-
-def _pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
-    """Number the pieces from 1; the voxels of each, with 0 for what is not in the mask."""
-    pieces, count = cc3d.connected_components(
-        mask, connectivity=FACES, binary_image=True, return_N=True
-    )
-    sizes = np.zeros(count + 1, np.int64)
-    for slab in np.array_split(pieces, SLABS):
-        sizes += np.bincount(slab.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    return pieces, sizes
+def _inside(runs: Runs, others: Runs) -> NDArray[np.bool_]:
+    """Return which runs lie within one of the others; a run must not cross another's end."""
+    before = np.searchsorted(others.starts, runs.starts, "right") - 1
+    ends = np.append(others.ends, 0)  # index -1: no other run begins before it
+    return ends[before] >= runs.ends

@@ -1,12 +1,12 @@
-"""Majority vote of neighbouring slices, which the network labels one by one."""
+"""Majority vote between adjacent slices, which the ensemble segments independently."""
 
 import numpy as np
 
-from engine.segmentation.cleaning import box_of
-from engine.volume import Label, LabelMap
+from engine.segmentation.packed_labels import PackedLabels
+from engine.volume import LabelMap
 
 CLOSE_MM = 4.0
-"""Slices up to this far apart show nearly the same, so two of three neighbours outvote the third.
+"""Largest slice spacing at which adjacent slices are similar enough to vote.
 
 It raised the liver's Dice by 0.001 on each of two volumes that were never trained on (slices 2 and
 3 mm apart); volumes of thicker slices with expert labels were not at hand to try.
@@ -14,21 +14,28 @@ It raised the liver's Dice by 0.001 on each of two volumes that were never train
 
 
 def majority_vote(label_map: LabelMap) -> LabelMap:
-    """Return the labels with liver where most of a slice and its two neighbours have it.
+    """Return the labels with liver where at least two of a slice and its two neighbours have it.
 
-    A tumour stays where the liver does. Slices further apart than `CLOSE_MM` have no say in one
-    another; the first and the last of the volume have one neighbour only and stay as they are.
+    A tumour stays where the liver does. Slices further apart than `CLOSE_MM` do not vote; the
+    first and the last slice have a single neighbour and stay unchanged.
     """
-    labels = label_map.labels
-    box = box_of(labels)
-    if label_map.geometry.spacing[0] > CLOSE_MM or box is None:
-        return label_map
-    voted = np.zeros(labels.shape, np.uint8)  # not a copy: what lies outside the box costs nothing
-    voted[box] = labels[box]
-    slices, rows, columns = box
-    marked = labels[:, rows, columns]
-    for index in range(max(slices.start, 1), min(slices.stop, len(labels) - 1)):
-        before, own, after = (marked[i] > 0 for i in (index - 1, index, index + 1))
-        most = (before & own) | (own & after) | (before & after)
-        voted[index, rows, columns] = np.maximum(marked[index], np.uint8(Label.LIVER)) * most
-    return LabelMap(voted, label_map.geometry)
+    voted = vote(PackedLabels.of(label_map.labels), label_map.geometry.spacing[0])
+    return LabelMap(voted.labels(), label_map.geometry)
+
+
+def vote(labels: PackedLabels, spacing_mm: float) -> PackedLabels:
+    """Return the labels after the vote, as `majority_vote` does.
+
+    Args:
+        labels: of the whole volume.
+        spacing_mm: between slices.
+    """
+    if spacing_mm > CLOSE_MM or len(labels.marked) < 3:
+        return labels
+    before, own, after = (labels.marked[i : len(labels.marked) - 2 + i] for i in range(3))
+    marked, tumour = labels.marked.copy(), labels.tumour.copy()
+    np.bitwise_or(before, after, out=marked[1:-1])
+    marked[1:-1] &= own
+    marked[1:-1] |= before & after
+    tumour[1:-1] &= marked[1:-1]
+    return PackedLabels(marked, tumour, labels.columns)

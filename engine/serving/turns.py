@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.device import Answer, Device, liver_hu_of, neighbours_of
+from engine.hounsfield import Hounsfield
 
 BETWEEN_S = 0.1
 """After an urgent job's turn, other jobs wait this long for its next batch."""
@@ -70,7 +68,7 @@ class QueuedDevice:
         self.neighbours, self.liver_hu = neighbours_of(device), liver_hu_of(device)
         self._device, self._turns, self._urgent = device, turns, urgent
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Wait for this job's turn, then run the device."""
         with self._turns.turn(urgent=self._urgent):
             return self._device.run(hu, spacing_mm)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.segmentation.segment import HU_BOUNDS
+from engine.hounsfield import HU_BOUNDS
 from engine.volume import Volume
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.neighbours import offsets

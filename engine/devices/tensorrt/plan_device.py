@@ -17,6 +17,7 @@ from engine.devices.tensorrt.engine import Engine
 from engine.devices.tensorrt.library import Library, load_tensorrt
 from engine.devices.tensorrt.stream import Shape, Stream
 from engine.errors import DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
+from engine.hounsfield import Hounsfield
 from engine.model import Model
 from engine.plans.key import Options, PlanKey, differences, slot_of
 from engine.plans.plan import Plan
@@ -171,7 +172,7 @@ class TensorRt:
             return None
         return (int(total) - int(free)) >> 20
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
         self._require_size(hu.shape)
         spacing = np.array(spacing_mm, np.float32)
@@ -188,7 +189,7 @@ class TensorRt:
                     self._keep_kernels()
                     return answer
 
-    def _run(self, hu: NDArray[np.float16], spacing: NDArray[np.float32]) -> Answer:
+    def _run(self, hu: Hounsfield, spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
         lanes = self._lanes_for((self._room, hu.shape[1], hu.shape[2]))
         busy: list[tuple[Stream, Slab]] = []

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.devices.tensorrt.cuda import CudaFailed, checked
+from engine.hounsfield import Hounsfield, to_float16
 
 Array = NDArray[Any]
 Shape = tuple[int, int, int]
@@ -61,9 +62,7 @@ class Stream:
         if self._captures:
             self._capture()
 
-    def start(
-        self, hu: NDArray[np.float16], spacing: NDArray[np.float32], neighbours: int = 0
-    ) -> None:
+    def start(self, hu: Hounsfield, spacing: NDArray[np.float32], neighbours: int = 0) -> None:
         """Send slices off; as many as the lane was made for, or fewer.
 
         Args:
@@ -72,8 +71,9 @@ class Stream:
             neighbours: how often the last one is repeated, which is its own neighbour.
         """
         self._count = len(hu)
-        self._here["hu"][: len(hu)] = hu
-        self._here["hu"][len(hu) : len(hu) + neighbours] = hu[-1]
+        here = self._here["hu"]
+        to_float16(hu, out=here[: len(hu)])  # straight into pinned memory
+        here[len(hu) : len(hu) + neighbours] = here[len(hu) - 1]
         self._here["spacing"][:] = spacing
         self._copy_there("hu", "spacing")
         if self._graph is not None:

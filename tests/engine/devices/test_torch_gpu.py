@@ -16,6 +16,7 @@ from engine.acceptance.gate import check_device  # noqa: E402
 from engine.devices import torch_gpu as device_module  # noqa: E402
 from engine.devices.torch_gpu import (  # noqa: E402
     TorchPrecision,
+    choose_room,
     open_accelerator,
     open_nearest,
     open_torch,
@@ -117,13 +118,13 @@ def test_what_does_not_fit_is_cut_smaller(device, monkeypatch):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(device, "_compute", never)
-    with pytest.raises(DeviceFailed, match="has no room for a slice"):
+    with pytest.raises(DeviceFailed, match="has not enough memory for one slice"):
         device.run(hu, SPACING)
 
 
 def test_what_torch_cannot_run_is_a_failed_device_and_the_next_call_works(device):
     hu = slices(2)
-    with pytest.raises(DeviceFailed, match=r"cannot run \(2, 9, 11\) slices"):
+    with pytest.raises(DeviceFailed, match=r"failed on \(2, 9, 11\) slices"):
         device.run(hu, (1.0, 1.0, 1.0))
     require_same(device.run(hu, SPACING), hu)
 
@@ -139,7 +140,7 @@ def test_a_device_without_room_for_the_model_is_told_as_such(model, monkeypatch)
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(device_module, "move_to_device_pass", full)
-    with pytest.raises(DeviceOutOfMemory, match="no room for the model"):
+    with pytest.raises(DeviceOutOfMemory, match="not enough memory for the model"):
         open_torch(model)
 
 
@@ -212,6 +213,108 @@ def test_a_node_whose_model_has_no_program_never_imports_torch(toy, tmp_path):
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, toy.folder], check=True, cwd=tmp_path)
+
+
+def test_int16_of_any_value_is_clipped_and_converted_by_the_device(device):
+    hu = np.random.default_rng(0).integers(-4000, 4000, (3, 9, 11)).astype(np.int16)
+    hu[0, 0] = -32768
+    hu[0, 1] = 32767
+    require_same(device.run(hu, SPACING), hu)
+    backwards = hu[::-1, ::-1]
+    require_same(device.run(backwards, SPACING), backwards)
+
+
+def test_after_a_lack_of_memory_more_slices_are_tried_again_later(device, monkeypatch):
+    whole, seen = device._compute, []
+
+    def short(hu, spacing):
+        if len(hu) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(hu, spacing)
+
+    def enough(hu, spacing):
+        seen.append(len(hu))
+        return whole(hu, spacing)
+
+    hu, usual = slices(8), device.room
+    monkeypatch.setattr(device, "_compute", short)
+    device.run(hu, SPACING)
+    monkeypatch.setattr(device, "_compute", enough)
+    device.run(hu, SPACING)
+    assert device.room == 1
+    now = device_module.monotonic()
+    for turn in (1, 2, 3):
+        later = now + turn * (device_module.GROW_AFTER_S + 1)
+        monkeypatch.setattr(device_module, "monotonic", lambda later=later: later)
+        require_same(device.run(hu, SPACING), hu)
+    assert device.room == usual == max(seen)
+
+
+def test_graphs_of_two_sizes_are_kept_and_the_older_one_goes(device, monkeypatch):
+    captured = []
+
+    def capture(run, hu, spacing):
+        captured.append(tuple(hu.shape))
+        return run
+
+    monkeypatch.setattr(device_module, "_capture", capture)
+    for size in ((5, 7), (6, 4), (5, 7), (6, 4), (8, 8), (5, 7)):
+        device._graph_for(torch.zeros(4, *size, dtype=torch.float16), torch.ones(2))
+    assert captured == [(4, 5, 7), (4, 6, 4), (4, 8, 8), (4, 5, 7)]
+
+
+def test_weights_cast_once_answer_as_those_cast_at_every_call(convolved, monkeypatch):
+    once = open_torch(convolved, precision=TorchPrecision.BFLOAT16)
+    (weight,) = [each for each in once._module.parameters() if each.dim() == 4]
+    assert weight.dtype == torch.bfloat16
+    monkeypatch.setattr(device_module, "cast_convolutions", lambda module, kind: None)
+    always = open_torch(convolved, precision=TorchPrecision.BFLOAT16)
+    hu = slices(3)
+    np.testing.assert_array_equal(once.run(hu, SPACING).labels, always.run(hu, SPACING).labels)
+
+
+def test_the_fastest_number_of_slices_at_once_is_chosen_by_measurement(device, monkeypatch):
+    took = {1: 3.0, 4: 1.0, 8: 2.0}
+    monkeypatch.setattr(device_module, "USUAL", (9, 11))
+    monkeypatch.setattr(device_module, "_seconds", lambda device, hu: took[device.room])
+    choose_room(device, (1, 4, 8))
+    assert (device.room, device.usual_room) == (4, 4)
+
+
+def test_more_slices_than_there_is_memory_for_are_not_measured(device, monkeypatch):
+    whole, measured = device._compute, []
+
+    def short(hu, spacing):
+        if len(hu) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(hu, spacing)
+
+    def seconds(device, hu):
+        measured.append(device.room)
+        return 1.0
+
+    monkeypatch.setattr(device, "_compute", short)
+    monkeypatch.setattr(device_module, "USUAL", (9, 11))
+    monkeypatch.setattr(device_module, "_seconds", seconds)
+    choose_room(device, (2, 4, 8, 16))
+    assert set(measured) == {2, 4}
+    assert device.room == device.usual_room == 2
+
+
+def test_several_gpus_serve_together_and_one_that_fails_is_left_out(model, monkeypatch, caplog):
+    opened = open_torch
+
+    def on_the_processor(model, *, place, precision):
+        if place == "cuda:2":
+            raise DeviceFailed("no memory")
+        return opened(model, precision=precision)
+
+    monkeypatch.setattr(device_module, "open_torch", on_the_processor)
+    joined = device_module._with_others(model, opened(model), 3)
+    assert len(joined.devices) == 2
+    assert "without GPU 2: no memory" in caplog.text
+    hu = slices(11)
+    require_same(joined.run(hu, SPACING), hu)
 
 
 @pytest.mark.gpu

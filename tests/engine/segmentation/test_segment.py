@@ -1,13 +1,15 @@
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from engine.device import Answer
+from engine.errors import DeviceFailed
 from engine.segmentation.cleaning import clean
 from engine.segmentation.segment import segment
 from engine.segmentation.slice_vote import majority_vote
-from engine.volume import Label, LabelMap
+from engine.volume import Label, LabelMap, Volume
 from tests.engine.toy_model import DISPUTED_LIVER_HU, LIVER_HU, TUMOUR_HU, toy_answer
 
 
@@ -122,12 +124,51 @@ def test_the_device_is_told_the_spacing_of_rows_then_of_columns(abdomen):
     assert spacing == pytest.approx((0.8, 0.7))
 
 
-def test_padding_and_metal_stay_within_what_float16_holds(make_volume):
+def test_slices_reach_the_device_as_the_volume_has_them(make_volume):
     hu = np.array([[[-3024, -1024, 0, 2047, 2048, 32767]]])
     witness = Witness()
     segment(make_volume(hu), witness)
-    assert witness.hu[0].tolist() == [[-1024, -1024, 0, 2047, 2048, 2048]]
-    assert witness.hu[0].dtype == np.float16
+    assert witness.hu[0].tolist() == hu[0].tolist()
+    assert witness.hu[0].dtype == np.int16
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_a_device_that_fails_in_the_middle_fails_the_segmentation(abdomen, neighbours):
+    @dataclass
+    class Failing(Witness):
+        neighbours: int = 0
+
+        def run(self, hu, spacing_mm):
+            if len(self.hu) > 20:
+                raise DeviceFailed("out of order")
+            return super().run(hu, spacing_mm)
+
+    with pytest.raises(DeviceFailed, match="out of order"):
+        segment(abdomen, Failing(neighbours=neighbours))
+
+
+def test_the_next_call_is_prepared_while_one_is_computed(abdomen):
+    """At most one call waits, however slow the device is."""
+    ended, asked, prepared = [], [], threading.Event()
+
+    class Slow(Witness):
+        def run(self, hu, spacing_mm):
+            prepared.clear()
+            if len(asked) == len(ended) + 1:
+                prepared.wait(0.2)  # the last call of a search has none after it
+            ended.append(len(asked))
+            return super().run(hu, spacing_mm)
+
+    class Noted(np.ndarray):
+        def __getitem__(self, key):
+            asked.append(key)
+            prepared.set()
+            return np.asarray(self)[key]
+
+    volume = Volume(abdomen.hu.view(Noted), abdomen.geometry)
+    segment(volume, Slow())
+    ahead = [count - turn for turn, count in enumerate(ended, start=1)]
+    assert set(ahead) == {0, 1}
 
 
 def test_the_agreement_is_that_of_all_slices_together(make_volume):

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from engine.device import Answer, Device
+from engine.hounsfield import Hounsfield, to_float16
 from engine.model import Model
 from engine.serving.cpu import open_device
 from engine.serving.fleet import openers
@@ -51,8 +50,10 @@ class Rebuilt:
     def __init__(self, graph: EnsembleGraph) -> None:
         self._graph = graph
 
-    def run(self, hu: NDArray[np.float16], spacing_mm: tuple[float, float]) -> Answer:
+    def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the ensemble's answer to (n, rows, columns) slices."""
         with torch.inference_mode():
-            labels, agreement = self._graph(torch.from_numpy(hu), torch.tensor(spacing_mm))
+            labels, agreement = self._graph(
+                torch.from_numpy(to_float16(hu)), torch.tensor(spacing_mm)
+            )
         return Answer(labels.numpy(), agreement.numpy())

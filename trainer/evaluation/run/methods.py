@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from engine.device import Device, neighbours_of
+from engine.hounsfield import HU_BOUNDS
 from engine.segmentation.cleaning import clean
-from engine.segmentation.segment import HU_BOUNDS, segment
+from engine.segmentation.segment import segment
 from engine.segmentation.slice_vote import majority_vote
 from engine.volume import LabelMap
 from trainer.datasets.cases.case import Case
