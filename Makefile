@@ -40,9 +40,18 @@ docs: $(VENV)/.node  ## Write docs/conformance.md from the tables in the code
 bench: $(VENV)/.test debian  ## Measure the marks of docs/figures.md and print them as a table
 	$(BIN)/python -m tests.benchmarks.bench
 
-gpu: $(VENV)/.test  ## On a machine with an NVIDIA GPU: every test and every figure that needs one
-	$(BIN)/python -m pytest -m gpu
+# The tests with the marker `gpu` that run without the DICOM packages and without TensorRT.
+GPU_TESTS := tests/engine/devices/test_on_a_gpu.py tests/engine/devices/test_torch_gpu.py tests/engine/devices/tensorrt/test_cuda.py
+
+ifdef BARE
+gpu:  ## On a machine with a GPU: all its tests and figures; BARE=1 PYTHON=python3 with what is installed, offline
+	$(PYTHON) -m tests.benchmarks.gpu_bare bench/gpu
+	$(PYTHON) -m pytest -p no:cacheprovider -W default -m gpu $(GPU_TESTS)
+else
+gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -W default -m gpu
 	$(BIN)/python -m tests.benchmarks.bench gpu
+endif
 
 soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times; nothing lost, nothing twice
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from engine.volume import Label
 from tests.benchmarks.marks import Mark, at_least, at_most
 from tests.conftest import SHARED
-from tests.system.judges import dice, image_grid, on_grid, read_by_dcmqi
 from tests.system.servers import BIN
 
 CHAOS3 = SHARED / "ct" / "chaos3"
@@ -26,6 +24,10 @@ def measure(folder: Path) -> Iterator[Mark]:
             "liver Dice, CHAOS set 3", f"{LIVER_DICE:g} or more", f"{CHAOS3} is absent", None
         )
         return
+    import SimpleITK  # 53 MB, which a machine for GPU figures need not have
+
+    from tests.system.judges import dice, image_grid, on_grid, read_by_dcmqi
+
     output = folder / "chaos3"
     command = [BIN / "hepar", "segment", CHAOS3 / "dicom", "--output", output]
     subprocess.run(command, check=True, capture_output=True)

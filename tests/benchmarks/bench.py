@@ -2,43 +2,36 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import (
-    accuracy,
-    engine_job,
-    fusion,
-    gpu,
-    receive,
-    speed,
-    start,
-    viewer,
-    whole_way,
-)
 from tests.benchmarks.marks import Mark, keep, show
 from tests.system.servers import missing_programs
 
 RESULTS = Path("bench") / "marks.json"
 
-MEASUREMENTS: dict[str, Callable[[Path], Iterator[Mark]]] = {
-    "receive": receive.measure,
-    "whole_way": whole_way.measure,
-    "viewer": viewer.measure,
-    "speed": speed.measure,
-    "engine_job": engine_job.measure,
-    "start": start.measure,
-    "gpu": gpu.measure,
-    "fusion": fusion.measure,
-    "accuracy": accuracy.measure,
-}
+MEASUREMENTS = (
+    "receive",
+    "whole_way",
+    "viewer",
+    "speed",
+    "engine_job",
+    "start",
+    "gpu",
+    "fusion",
+    "accuracy",
+)
+"""Modules of this folder with a function `measure`. Each is imported only when it runs: it needs
+libraries that the others do not."""
 NEEDS_DEBIAN = {"receive", "whole_way", "start"}
 
 
 def main() -> None:
     """Run the named measurements, or all, and print the table."""
+    if unknown := set(sys.argv[1:]) - set(MEASUREMENTS):
+        sys.exit(f"unknown measurement {unknown.pop()!r}; allowed: {', '.join(MEASUREMENTS)}")
     console = Console(stderr=True)
     marks: list[Mark] = []
     with tempfile.TemporaryDirectory(prefix="hepar-bench-") as folder:
@@ -53,7 +46,7 @@ def _measured(name: str, folder: Path) -> list[Mark]:
     missing = missing_programs()
     if missing and name in NEEDS_DEBIAN:
         return [Mark(name, "", f"needs Debian's {', '.join(missing)}", None)]
-    return list(MEASUREMENTS[name](folder))
+    return list(import_module(f"tests.benchmarks.{name}").measure(folder))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from statistics import median
 
 from engine.admin.device_benchmark import Speed, Task, draw_volume, measured_apart
 from engine.devices.tensorrt.cuda import gpus
-from engine.errors import LibraryMissing
+from engine.errors import EngineError, LibraryMissing
 from engine.model import Model, load_model
 from engine.plans.key import Precision
 from engine.plans.store import PlanStore
@@ -23,11 +23,10 @@ START = "GPU: start to ready with a plan"
 
 
 def measure(folder: Path) -> Iterator[Mark]:
-    """Yield the marks of the GPU that is here; where there is none, say so for each."""
-    try:
-        gpu = gpus()[0]
-    except LibraryMissing:
-        yield from _not_measured("no GPU that could be used: `hepar engine doctor` says why")
+    """Yield the marks of the GPU of this machine, or the reason why they are not measured."""
+    name = gpu_name()
+    if name is None:
+        yield from _not_measured("no usable GPU; `hepar engine doctor` shows the reason")
         return
     from tests.benchmarks.programs import with_program  # a minute, and it takes torch
 
@@ -40,17 +39,32 @@ def measure(folder: Path) -> Iterator[Mark]:
     measured_apart(task["TensorRT"])  # what is compiled on the GPU is so once
     speeds = {name: measured_apart(each) for name, each in task.items()}
     for name in OURS:
-        yield from _of(name, speeds, f"on {gpu.name}{why}")
+        yield from _of(name, speeds, f"on {name}{why}")
     yield from _start(node, model)
 
 
+def gpu_name() -> str | None:
+    """Return the name of the GPU, by CUDA or by torch; None without one."""
+    try:
+        return gpus()[0].name
+    except LibraryMissing:
+        try:
+            import torch
+        except ImportError:
+            return None
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def _prepare(model: Model, plans: Path) -> str:
-    """Let a plan in half precision serve, or one in single; return what the gate refused."""
+    """Activate a plan in float16, or else in float32; return the reasons of those refused."""
     from tests.engine.plans.verified_plan import verified_plan
 
     refused = ""
     for precision in (Precision.FLOAT16, Precision.FLOAT32):
-        plan = verified_plan(model, plans, precision)
+        try:
+            plan = verified_plan(model, plans, precision)
+        except EngineError as error:  # TensorRT is absent, or cannot build for this GPU
+            return f"; no plan: {error}"
         check = plan.manifest.check
         if check is not None and check.passed:
             PlanStore(plans).activate(plan.name)
@@ -63,7 +77,7 @@ def _of(name: str, speeds: dict[str, Speed | str], where: str) -> Iterator[Mark]
     """Yield a device's marks."""
     ours = speeds[name]
     if isinstance(ours, str):
-        yield from (Mark(what, "", ours, None) for what in _names(name))
+        yield from (Mark(what, "", f"not measured: {ours}", None) for what in _names(name))
         return
     said = f"({ours.device} {where}; {ours.outside:.0%} outside of it; {ours.device_mb} MB)"
     yield at_most(WHOLE.format(name), 1, ours.job_s, "s", said)
@@ -102,7 +116,7 @@ def _start(folder: Path, model: Model) -> Iterator[Mark]:
 
 def _not_measured(why: str) -> Iterator[Mark]:
     for what in (*_names("TensorRT"), *_names("torch"), START):
-        yield Mark(what, "", why, None)
+        yield Mark(what, "", f"not measured: {why}", None)
 
 
 def _names(name: str) -> list[str]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from engine.device import Device
-from engine.devices.openvino_cpu import open_openvino
 from engine.devices.tensorrt import builder as tensorrt_builder
 from engine.devices.tensorrt import cuda
 from engine.devices.tensorrt import plan_device as tensorrt
@@ -47,7 +46,18 @@ def toy(tmp_path_factory) -> Model:
 
 @pytest.fixture(scope="session")
 def toy_device(toy) -> Device:
-    return open_openvino(toy, threads=1)
+    return open_processor(toy, threads=1)
+
+
+def open_processor(model: Model, *, threads: int | None = None) -> Device:
+    """Open OpenVINO in float32, or ONNX Runtime where OpenVINO is not installed."""
+    try:
+        from engine.devices.openvino_cpu import open_openvino
+    except ImportError:
+        from engine.devices.onnxruntime_cpu import open_onnxruntime
+
+        return open_onnxruntime(model, threads=threads)
+    return open_openvino(model, threads=threads)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
@@ -90,9 +90,16 @@ def _build(
         size=len(content),
         seconds=round(perf_counter() - begun, 3),
         built=datetime.now(UTC),
-        hepar=version("hepar"),
+        hepar=_hepar_version(),
     )
     return store.keep(manifest, content)
+
+
+def _hepar_version() -> str:
+    try:
+        return version("hepar")
+    except PackageNotFoundError:  # a source tree on the path, not installed
+        return "unknown"
 
 
 @contextmanager

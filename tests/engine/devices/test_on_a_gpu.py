@@ -9,10 +9,15 @@ import pytest
 from engine.acceptance.gate import check_device
 from engine.acceptance.reference import compare, faults_of
 from engine.admin.doctor import Health, examine
-from engine.devices.openvino_cpu import open_openvino
 from engine.devices.tensorrt.cuda import checked, cuda_runtime
 from engine.devices.tensorrt.plan_device import open_active, open_plan
-from engine.errors import DeviceFailed, DeviceOutOfMemory, UnverifiedPlan
+from engine.errors import (
+    BuildFailed,
+    DeviceFailed,
+    DeviceOutOfMemory,
+    LibraryMissing,
+    UnverifiedPlan,
+)
 from engine.model import load_model
 from engine.phantom import make_phantom
 from engine.plans.key import Flavour, Precision
@@ -20,7 +25,8 @@ from engine.plans.store import PlanStore
 from engine.segmentation.segment import segment
 from engine.serving.fleet import Fleet, openers
 from engine.volume import Label
-from tests.engine.plans.verified_plan import verified_plan
+from tests.engine.conftest import open_processor
+from tests.engine.plans.verified_plan import verified_plan as build_and_verify
 
 pytestmark = pytest.mark.gpu
 
@@ -31,6 +37,14 @@ SIZES = (512, 512), (400, 304), (512, 512), (768, 768), (512, 512)
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory):
     return tmp_path_factory.mktemp("plans")
+
+
+def verified_plan(model, plans, precision, **options):
+    """Build and verify a plan, or skip where TensorRT is absent or cannot build for this GPU."""
+    try:
+        return build_and_verify(model, plans, precision, **options)
+    except (LibraryMissing, BuildFailed) as error:
+        pytest.skip(f"not measured: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +62,7 @@ def device(base, plan, plans):
 
 @pytest.fixture(scope="module")
 def processor(base):
-    return open_openvino(base)
+    return open_processor(base)
 
 
 def slices(count, size=(512, 512)):
