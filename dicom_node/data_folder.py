@@ -51,9 +51,10 @@ class DataFolder:
         return self.results / f"{job}.dcm"
 
     def results_of(self, job: str) -> list[Path]:
-        """Return the objects of a job that are there: the SEG, and those beside it."""
+        """Return the files of a job's results that are there: the SEG, and those beside it."""
         seg = self.result(job)
-        return [*filter(Path.exists, [seg]), *sorted(self.results.glob(f"{job}.*.dcm"))]
+        beside = (*self.results.glob(f"{job}.*.dcm"), *self.results.glob(f"{job}.*.html"))
+        return [*filter(Path.exists, [seg]), *sorted(beside)]
 
     @contextmanager
     def claimed(self) -> Iterator[str]:

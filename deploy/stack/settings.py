@@ -52,7 +52,8 @@ def write_node(folder: Path, ports: Ports, quiet_s: float, model: Path | None) -
         "peers.archive": {
             "kind": "stow",
             "url": f"http://127.0.0.1:{ports.archive_http}/dicom-web",
-            "objects": ["seg", "report"],
+            "objects": ["seg", "report", "pdf"],
+            "segment_per_lesion": True,
         },
     }
     lines = []

@@ -17,7 +17,7 @@ class _Peer(BaseModel):
     """Objects that the peer receives for each series."""
 
     seg_encoding: Encoding = Encoding.BINARY
-    """Encoding of the SEG's masks; few archives accept LABELMAP, and no report can refer to it."""
+    """Encoding of the SEG's masks; few archives accept LABELMAP."""
     segment_per_lesion: bool = False
     """Whether each lesion is a segment of its own; otherwise all of them are one segment."""
 
@@ -25,12 +25,6 @@ class _Peer(BaseModel):
     def _complete(self) -> Self:
         if ObjectKind.REPORT in self.objects and ObjectKind.SEG not in self.objects:
             raise ValueError('a report refers to the segments of the SEG; add "seg" to objects')
-        if ObjectKind.REPORT in self.objects and self.seg_encoding is Encoding.LABELMAP:
-            # dciodvfy: an SR may refer to segments of Segmentation Storage only, not Label Map
-            raise ValueError(
-                'a report cannot refer to a SEG of seg_encoding "labelmap"; '
-                'set "binary", or take "report" out of objects'
-            )
         return self
 
     @property

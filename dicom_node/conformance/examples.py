@@ -6,6 +6,7 @@ as the standard allows and without tumours, one went through lossy compression.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from io import BytesIO
 
@@ -20,6 +21,15 @@ from engine.findings.contours import draw_contours
 from engine.findings.measure import measure
 from engine.findings.quality import Concern, Quality
 from engine.phantom import make_phantom
+
+
+def _order(number: int) -> Dataset:
+    order = Dataset()
+    order.RequestedProcedureID = f"RP{number}"
+    order.ScheduledProcedureStepID = f"SPS{number}"
+    order.RequestedProcedureDescription = f"CT of region {number}"
+    return order
+
 
 COMPLETE = {
     "SpecificCharacterSet": "ISO_IR 192",
@@ -39,6 +49,9 @@ COMPLETE = {
     "DeviceSerialNumber": "S1",
     "InstitutionName": "Hospital",
     "StationName": "CT1",
+    "TimezoneOffsetFromUTC": "+0100",
+    "IssuerOfPatientID": "HOSPITAL",
+    "RequestAttributesSequence": [_order(1)],
 }
 """Attributes that a scanner may write and the phantom lacks."""
 
@@ -81,6 +94,7 @@ DRAWN = (
             "InstitutionName": "Practice",
             "StationName": "CT2",
             "LossyImageCompression": "01",
+            "RequestAttributesSequence": [_order(2)],
             "LossyImageCompressionMethod": "ISO_10918_1",
             "LossyImageCompressionRatio": "8.5",
         },
@@ -137,6 +151,7 @@ def _findings(number: int) -> SeriesResult:
         drawn.quality,
         draw_contours(volume, phantom.truth),
         ["A remark."] if number else [],
+        made_at=datetime(2026, 1, 1 + number, 10 + number, 11, 12),
     )
 
 

@@ -10,8 +10,8 @@ from dicom_node.errors import NothingFound
 from dicom_node.logs import note, step
 from dicom_node.pipeline.outcome import Outcome, Verdict, to_outcome
 from dicom_node.pipeline.segmenter import SegmentationSetup
-from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
-from dicom_node.results.objects import ObjectKind
+from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
+from dicom_node.results.objects import PICTURED, ObjectKind
 from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
 from dicom_node.series.volume import read_series, to_volume
@@ -62,8 +62,8 @@ def process(
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)
         quality = check_quality(made, measured)
-    wanted = {item.kind for item in method.items}
-    picture = draw_contours(volume, made.label_map) if ObjectKind.MONTAGE in wanted else None
+    pictured = PICTURED & {item.kind for item in method.items}
+    picture = draw_contours(volume, made.label_map) if pictured else None
     del volume
     algorithm, labels = method.algorithm, made.label_map
     found = SeriesResult(sources, algorithm, labels, measured, quality, picture, _remarks(sources))
@@ -79,6 +79,8 @@ def process(
         for item, file in make_others(method.items, found, seg):
             files[item.name] = item.file_beside(target)
             write_durably(files[item.name], file)
+            if item.kind is ObjectKind.PDF:
+                write_durably(files[item.name].with_suffix(".html"), make_html(found))
     return to_outcome(made, quality, target, seg, files, seconds)
 
 

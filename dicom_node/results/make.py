@@ -10,14 +10,18 @@ from pydicom import Dataset
 from dicom_node.results.attributes.making import Making, Predecessor, now
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
-from dicom_node.results.montage import to_montage, verify_montage
+from dicom_node.results.montage import note, to_montage, verify_montage
 from dicom_node.results.objects import SEG, ObjectKind, ResultObject, SegForm
+from dicom_node.results.page import Page, made_at, to_html, to_page
+from dicom_node.results.pdf import to_encapsulated_pdf, to_png_text
 from dicom_node.results.report import to_report
 from dicom_node.results.rtstruct import to_rtstruct
 from dicom_node.results.seg import encode, to_seg
+from dicom_node.verify.pdf import verify_pdf
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.rtstruct import verify_rtstruct
 from dicom_node.verify.seg import verify_seg
+from engine.findings.contours import with_note
 from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
 from engine.volume import LabelMap
@@ -33,7 +37,7 @@ class SeriesResult:
     measured: Measurements
     quality: Quality
     picture: Image.Image | None = None
-    """Contours over a few slices; needed for a montage only."""
+    """Contours over a few slices; needed for a montage and a page only."""
     remarks: Sequence[str] = ()
     """Sentences on the sources that a reader of the SEG should know."""
     source_digest: str = ""
@@ -98,6 +102,8 @@ def make_others(
             yield item, _montage(findings)
         elif item.kind is ObjectKind.RTSTRUCT:
             yield item, _rtstruct(findings)
+        elif item.kind is ObjectKind.PDF:
+            yield item, _pdf(findings)
         else:
             yield item, _report(findings, segs[item.form])
 
@@ -113,6 +119,34 @@ def _montage(findings: SeriesResult) -> bytes:
     return montage
 
 
+def make_html(findings: SeriesResult) -> bytes:
+    """Return the page on the series, the same as that in PDF, as a file for a browser."""
+    assert findings.picture is not None
+    picture = to_png_text(with_note(findings.picture, note(findings.algorithm)))
+    when = made_at(findings.making, findings.sources[0])
+    return to_html(_page(findings), when, picture).encode()
+
+
+def _page(findings: SeriesResult) -> Page:
+    return to_page(
+        findings.measured,
+        findings.quality,
+        findings.label_map,
+        findings.sources,
+        making=findings.making,
+        remarks=findings.remarks,
+    )
+
+
+def _pdf(findings: SeriesResult) -> bytes:
+    assert findings.picture is not None
+    picture, sources = findings.picture, findings.sources
+    made = to_encapsulated_pdf(_page(findings), picture, sources, making=findings.making)
+    file = encode(made)
+    verify_pdf(file, sources, findings.measured)
+    return file
+
+
 def _rtstruct(findings: SeriesResult) -> bytes:
     labels, sources = findings.label_map, findings.sources
     rtstruct = encode(to_rtstruct(labels, sources, making=findings.making))
@@ -126,5 +160,7 @@ def _report(findings: SeriesResult, seg: Dataset) -> bytes:
             findings.measured, findings.quality, seg, findings.sources, making=findings.making
         )
     )
-    verify_report(report, seg, findings.label_map, findings.measured, findings.quality)
+    verify_report(
+        report, seg, findings.label_map, findings.measured, findings.quality, findings.sources
+    )
     return report

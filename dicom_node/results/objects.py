@@ -12,6 +12,7 @@ class ObjectKind(StrEnum):
     REPORT = "report"
     MONTAGE = "montage"
     RTSTRUCT = "rtstruct"
+    PDF = "pdf"
 
 
 class Encoding(StrEnum):
@@ -59,6 +60,9 @@ def item_name(file: Path) -> str:
 
 FORMED = (ObjectKind.SEG, ObjectKind.REPORT)
 """Kinds that differ with the form of the SEG."""
+
+PICTURED = frozenset({ObjectKind.MONTAGE, ObjectKind.PDF})
+"""Kinds that show a picture of the contours."""
 
 SEG = ResultObject(ObjectKind.SEG)
 """The object that every series with a liver gets."""

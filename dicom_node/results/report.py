@@ -1,7 +1,10 @@
-"""From measurements to a DICOM structured report (PS3.16, TID 1500).
+"""Write measurements as a DICOM structured report (PS3.16, TID 1500).
 
-One measurement group for the liver, one for each lesion, each tied to its segment of the SEG; and
-one for the liver as a whole, with the number of lesions, the burden and the quality statement.
+The liver and each lesion have two measurement groups with one Tracking UID: the diameters, as lines
+on an image of the source series (TID 1501), and volume and density, tied to the segment of the SEG
+(TID 1411, which allows no lines). The last group is that of the liver as a whole, with the number
+of lesions, the burden and the quality statement. Viewers that read no segments, OHIF among them,
+draw the lines; OHIF 3.13 shows no report that has a finding without.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,22 +14,34 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    SegmentationStorage,
+)
 
 from dicom_node.results.attributes import codes as ours
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.making import Making, Predecessor
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.tracking import Tracking, track, track_liver
 from dicom_node.results.attributes.uids import derived_uid
 from dicom_node.results.attributes.values import LONG_STRING
+from dicom_node.results.image_points import ImagePoints
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.series_identity import complete, series_identity
-from engine.findings.measure import Lesion, Measurements, Region
+from engine.findings.measure import Axes, Axis, Measurements, Region
 from engine.findings.quality import Quality
 
 DECIMALS = 3
 """Of every number; a microlitre, a micrometre."""
 LIVER, NEOPLASM = codes.SCT.Liver, codes.SCT.Neoplasm
+OHIF_TOOL = "Cornerstone3DTools@^0.1.0:Bidirectional"
+"""Begins the Tracking Identifier of a lesion. OHIF 3.13 lists a measurement, and jumps to it on a
+click, only if its Tracking Identifier names the tool that could have drawn it
+(`isValidCornerstoneTrackingIdentifier` of @cornerstonejs/adapters); others read it as text."""
+REPORTS = (EnhancedSRStorage, ComprehensiveSRStorage, Comprehensive3DSRStorage)
 
 
 def to_report(
@@ -36,7 +51,7 @@ def to_report(
     sources: Sequence[Dataset],
     *,
     making: Making,
-) -> hd.sr.ComprehensiveSR:
+) -> hd.sr.Comprehensive3DSR:
     """Return the report on what `seg` shows in its sources.
 
     Args:
@@ -49,7 +64,7 @@ def to_report(
     algorithm = making.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     groups = _Groups(seg, sources, algorithm)
-    report = hd.sr.ComprehensiveSR(
+    report = hd.sr.Comprehensive3DSR(
         evidence=evidence([*sources, seg]),
         content=hd.sr.MeasurementReport(
             observation_context=_observer(algorithm),
@@ -64,11 +79,30 @@ def to_report(
         is_complete=True,
     )
     complete(report, ObjectKind.REPORT, "measurements", sources, making)
+    replaced = [
+        _document(each)
+        for each in making.predecessors
+        if each.sop_class_uid in REPORTS and each.instance_uid != report.SOPInstanceUID
+    ]
+    if replaced:
+        report.PredecessorDocumentsSequence = replaced
     return report
 
 
+def _document(replaced: Predecessor) -> Dataset:
+    """Return a reference to a report (PS3.3, table C.17-3b)."""
+    study, series, instance = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = replaced.sop_class_uid
+    instance.ReferencedSOPInstanceUID = replaced.instance_uid
+    series.SeriesInstanceUID = replaced.series_uid
+    series.ReferencedSOPSequence = [instance]
+    study.StudyInstanceUID = replaced.study_uid
+    study.ReferencedSeriesSequence = [series]
+    return study
+
+
 def _observer(algorithm: Algorithm) -> hd.sr.ObservationContext:
-    """Say that a machine measured, and nobody has looked at it."""
+    """Return the observer: a device, without a person who has looked at the result."""
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=derived_uid("observer", algorithm.digest),
         name="Hepar",
@@ -88,36 +122,81 @@ class _Groups:
 
     def __init__(self, seg: Dataset, sources: Sequence[Dataset], algorithm: Algorithm) -> None:
         self.seg = seg
+        self.points = ImagePoints(sources)
         self.series_uid = str(sources[0].SeriesInstanceUID)
         self.algorithm = hd.sr.AlgorithmIdentification(
             name=algorithm.name,
             version=algorithm.version,
-            parameters=[f"model-sha256: {algorithm.digest}"],
+            parameters=_parameters(algorithm),
         )
 
     def regions(
         self, measured: Measurements
-    ) -> Iterator[hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations]:
-        """Yield the group of the liver, and one for each lesion."""
-        if measured.liver:
-            yield self.region(track_liver(self.series_uid), LIVER, list(_size(measured.liver)))
+    ) -> Iterator[
+        hd.sr.MeasurementsAndQualitativeEvaluations
+        | hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+    ]:
+        """Yield the groups of the liver, and those of each lesion."""
+        if measured.liver and measured.liver_axes:
+            tracking, axes = track_liver(self.series_uid), measured.liver_axes
+            yield self.untied(tracking, LIVER, self.liver_axes(axes))
+            yield self.region(tracking, LIVER, list(_size(measured.liver)))
         named = zip(track(measured.lesions, self.series_uid), measured.lesions, strict=True)
-        yield from starmap(self.lesion, named)
+        for tracking, lesion in named:
+            lengths_mm = lesion.longest_mm, lesion.perpendicular_mm
+            drawn = Tracking(f"{OHIF_TOOL}:{tracking.identifier}", tracking.uid)
+            group = self.untied(drawn, NEOPLASM, self.axes(lengths_mm, lesion.axes))
+            group[0].ContentSequence.append(_comment(tracking.identifier))
+            yield group
+            yield self.region(tracking, NEOPLASM, list(_size(lesion.region)))
 
-    def lesion(
-        self, tracking: Tracking, lesion: Lesion
-    ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
-        """Return the group of one lesion."""
-        axes = (
-            _number(ours.LONG_AXIS, lesion.longest_mm, ours.MILLIMETRE),
-            _number(ours.SHORT_AXIS, lesion.perpendicular_mm, ours.MILLIMETRE),
+    def untied(
+        self, tracking: Tracking, finding: Code, measurements: list[hd.sr.Measurement]
+    ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
+        """Return a group that is tied to no segment."""
+        return hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(tracking.uid, tracking.identifier),
+            finding_type=finding,
+            finding_sites=[hd.sr.FindingSite(LIVER)],
+            algorithm_id=self.algorithm,
+            measurements=measurements,
         )
-        return self.region(tracking, NEOPLASM, [*_size(lesion.region), *axes])
+
+    def liver_axes(self, axes: Axes) -> list[hd.sr.Measurement]:
+        """Return the diameters of the liver."""
+        return self.axes((axes.longest_mm, axes.perpendicular_mm), axes.ends)
+
+    def axes(
+        self, lengths_mm: tuple[float, float], ends: tuple[Axis, Axis]
+    ) -> list[hd.sr.Measurement]:
+        """Return two diameters, each with its line on an image.
+
+        They come before all other numbers: OHIF 3.13 looks for lines in the first number only.
+        """
+        names = (ours.LONG_AXIS, ours.SHORT_AXIS)
+        return [
+            hd.sr.Measurement(
+                name,
+                round(mm, DECIMALS),
+                ours.MILLIMETRE,
+                referenced_coordinates=[self.points.line(axis)],
+            )
+            for name, mm, axis in zip(names, lengths_mm, ends, strict=True)
+        ]
 
     def region(
         self, tracking: Tracking, finding: Code, measurements: list[hd.sr.Measurement]
-    ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
-        """Return a group that is tied to a segment."""
+    ) -> (
+        hd.sr.MeasurementsAndQualitativeEvaluations
+        | hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+    ):
+        """Return a group of volume and density, tied to a segment.
+
+        A report cannot name a segment of a Label Map Segmentation: Referenced Segment Number is
+        for Segmentation Storage (PS3.3, table 10-3). There the Tracking UID alone is the tie.
+        """
+        if self.seg.SOPClassUID != SegmentationStorage:
+            return self.untied(tracking, finding, measurements)
         return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(tracking.uid, tracking.identifier),
             referenced_segment=hd.sr.ReferencedSegment(
@@ -135,7 +214,7 @@ class _Groups:
     def whole(
         self, measured: Measurements, quality: Quality
     ) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-        """Return the group of the liver with its tumours, and of what is thought of it."""
+        """Return the group of the liver with its tumours, and of the quality of the result."""
         numbers = (
             (ours.VOLUME, measured.liver_ml, ours.MILLILITRE),
             (ours.LESIONS, len(measured.lesions), ours.COUNT),
@@ -148,7 +227,10 @@ class _Groups:
             ),
             finding_type=LIVER,
             algorithm_id=self.algorithm,
-            measurements=list(starmap(_number, numbers)),
+            measurements=[
+                *(self.liver_axes(measured.whole_axes) if measured.whole_axes else []),
+                *starmap(_number, numbers),
+            ],
             qualitative_evaluations=[
                 hd.sr.QualitativeEvaluation(ours.QUALITY, ours.STATEMENTS[quality.statement]),
                 *(
@@ -159,23 +241,28 @@ class _Groups:
         )
 
 
+def _parameters(algorithm: Algorithm) -> list[str]:
+    device = [f"device: {algorithm.device}"] if algorithm.device else []
+    return [f"model-sha256: {algorithm.digest}", *device]
+
+
+def _comment(text: str) -> hd.sr.TextContentItem:
+    """Return a text that OHIF shows as the name; TID 1501 may be extended."""
+    contains = hd.sr.RelationshipTypeValues.CONTAINS
+    return hd.sr.TextContentItem(ours.COMMENT, text, relationship_type=contains)
+
+
 def _size(region: Region) -> Iterator[hd.sr.Measurement]:
-    voxels = codes.DCM.SumOfSegmentedVoxelMethodForVolume
-    yield _number(ours.VOLUME, region.volume_ml, ours.MILLILITRE, method=voxels)
+    # without a method: OHIF 3.13 passes over numbers that have a modifier and no line
+    yield _number(ours.VOLUME, region.volume_ml, ours.MILLILITRE)
     for derivation, hu in ((ours.MEAN, region.mean_hu), (ours.DEVIATION, region.sd_hu)):
         yield _number(ours.DENSITY, hu, ours.HOUNSFIELD, derivation=derivation)
 
 
 def _number(
-    name: Code,
-    value: float,
-    unit: Code,
-    *,
-    method: Code | None = None,
-    derivation: Code | None = None,
+    name: Code, value: float, unit: Code, *, derivation: Code | None = None
 ) -> hd.sr.Measurement:
-    rounded = round(value, DECIMALS)
-    return hd.sr.Measurement(name, rounded, unit, method=method, derivation=derivation)
+    return hd.sr.Measurement(name, round(value, DECIMALS), unit, derivation=derivation)
 
 
 def segment_of(seg: Dataset, tracking_uid: str, finding: Code) -> int:

@@ -5,8 +5,7 @@ Read from the file's own attributes, on purpose without highdicom and without an
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -14,34 +13,30 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.errors import ResultMismatch
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
+from dicom_node.verify.report_groups import (
+    CONCERN,
+    DENSITY,
+    DEVIATION,
+    LESIONS,
+    LONG_AXIS,
+    MEAN,
+    QUALITY,
+    SHORT_AXIS,
+    VOLUME,
+    Group,
+    Numbers,
+    read_groups,
+)
+from dicom_node.verify.report_lines import check_lines
 from dicom_node.verify.seg import MEANS
 from dicom_node.verify.subject import differing
-from engine.findings.measure import Lesion, Measurements, Region
+from engine.findings.measure import Axes, Lesion, Measurements, Region
 from engine.findings.quality import Quality
 from engine.volume import Label, LabelMap
 
-GROUPS, GROUP, TRACKING_UID = "126010", "125007", "112040"
-"""Concept names in TID 1500 and 1411 (DCM)."""
-VOLUME, LONG_AXIS, SHORT_AXIS, DENSITY = "118565006", "103339001", "103340004", "112031"
-MEAN, DEVIATION, LESIONS = "373098007", "386136009", "246206008"
-QUALITY, CONCERN = "111050", "111052"
 TOLERANCE = 0.001
 """Of any number, in its unit; the report rounds to as much."""
-
-Numbers = Mapping[tuple[str, ...], float]
-"""Code of a measurement, and of its derivation where it has one, to its value."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """One measurement group of a report."""
-
-    tracking_uid: str
-    segment: tuple[str, int] | None
-    """SOP Instance UID of the SEG, and segment number."""
-    numbers: Numbers
-    evaluations: tuple[tuple[str, str], ...]
-    """Codes of name and value."""
 
 
 def verify_report(
@@ -50,6 +45,7 @@ def verify_report(
     label_map: LabelMap,
     measured: Measurements,
     quality: Quality,
+    sources: Sequence[Dataset],
 ) -> None:
     """Return if the report has these numbers, each tied to the segment of the SEG it is about.
 
@@ -68,12 +64,7 @@ def verify_report(
     _check_numbers(regions, measured)
     _check_whole(whole, measured, quality)
     _check_volumes(groups, label_map)
-
-
-def read_groups(report: Dataset) -> list[Group]:
-    """Return the measurement groups of a report, in order."""
-    (groups,) = _children(report, GROUPS)
-    return [_group(item) for item in _children(groups, GROUP)]
+    check_lines(groups, label_map, sources, liver=measured.liver is not None)
 
 
 def _read(report_file: Path | bytes) -> Dataset:
@@ -83,50 +74,14 @@ def _read(report_file: Path | bytes) -> Dataset:
         raise ResultMismatch(f"report cannot be read back: {error}") from error
 
 
-def _children(item: Dataset, name: str) -> Iterator[Dataset]:
-    for child in item.get("ContentSequence", []):
-        if "ConceptNameCodeSequence" in child and _name(child) == name:
-            yield child
-
-
-def _name(item: Dataset) -> str:
-    return str(item.ConceptNameCodeSequence[0].CodeValue)
-
-
-def _group(item: Dataset) -> Group:
-    (tracking,) = _children(item, TRACKING_UID)
-    segments = [
-        (str(image.ReferencedSOPInstanceUID), int(image.ReferencedSegmentNumber))
-        for child in item.ContentSequence
-        for image in child.get("ReferencedSOPSequence", [])
-        if "ReferencedSegmentNumber" in image
-    ]
-    return Group(
-        str(tracking.UID),
-        segments[0] if segments else None,
-        {
-            _quantity(child): float(child.MeasuredValueSequence[0].NumericValue)
-            for child in item.ContentSequence
-            if child.ValueType == "NUM"
-        },
-        tuple(
-            (_name(child), str(child.ConceptCodeSequence[0].CodeValue))
-            for child in item.ContentSequence
-            if child.ValueType == "CODE" and _name(child) in (QUALITY, CONCERN)
-        ),
-    )
-
-
-def _quantity(number: Dataset) -> tuple[str, ...]:
-    derivations = _children(number, "121401")
-    return _name(number), *(str(each.ConceptCodeSequence[0].CodeValue) for each in derivations)
-
-
 def _check_segments(groups: Sequence[Group], seg: Dataset, *, liver: bool) -> None:
     kinds = {
         int(each.SegmentNumber): MEANS[each.SegmentedPropertyTypeCodeSequence[0].CodeValue]
         for each in seg.SegmentSequence
     }
+    if seg.SOPClassUID == LABEL_MAP_SEGMENTATION:
+        _check_tied_by_uid(groups, seg, liver=liver)
+        return
     for index, group in enumerate(groups):
         wanted = Label.LIVER if liver and index == 0 else Label.TUMOUR
         if group.segment is None or group.segment[0] != seg.SOPInstanceUID:
@@ -141,12 +96,22 @@ def _check_segments(groups: Sequence[Group], seg: Dataset, *, liver: bool) -> No
         own = tracked[group.segment[1]] if group.segment else None
         if own and own != group.tracking_uid:
             raise ResultMismatch(f"measurement group {index + 1} is of another lesion's segment")
-    if len({group.tracking_uid for group in groups}) != len(groups):
-        raise ResultMismatch("two measurement groups have one tracking UID")
+
+
+def _check_tied_by_uid(groups: Sequence[Group], seg: Dataset, *, liver: bool) -> None:
+    """A report names no segment of a label map; where lesions have segments, their UIDs are it."""
+    tracked = [each.TrackingUID for each in seg.SegmentSequence if "TrackingUID" in each]
+    lesions = [group.tracking_uid for group in groups][1 if liver else 0 :]
+    if tracked and tracked != lesions:
+        raise ResultMismatch("lesions of the report are not the segments of the label map")
+    if any(group.segment for group in groups):
+        raise ResultMismatch("a measurement group refers to a segment of a label map")
 
 
 def _check_numbers(groups: Sequence[Group], measured: Measurements) -> None:
-    expected = [_of_region(measured.liver)] if measured.liver else []
+    expected: list[Numbers] = []
+    if measured.liver:
+        expected.append({**_of_region(measured.liver), **_of_axes(measured.liver_axes)})
     expected += [_of_lesion(lesion) for lesion in measured.lesions]
     if len(groups) != len(expected):
         raise ResultMismatch(f"{len(groups)} regions are reported, {len(expected)} were measured")
@@ -162,6 +127,10 @@ def _of_region(region: Region) -> Numbers:
     }
 
 
+def _of_axes(axes: Axes | None) -> Numbers:
+    return {(LONG_AXIS,): axes.longest_mm, (SHORT_AXIS,): axes.perpendicular_mm} if axes else {}
+
+
 def _of_lesion(lesion: Lesion) -> Numbers:
     return {
         **_of_region(lesion.region),
@@ -172,6 +141,7 @@ def _of_lesion(lesion: Lesion) -> Numbers:
 
 def _check_whole(group: Group, measured: Measurements, quality: Quality) -> None:
     expected: Numbers = {
+        **_of_axes(measured.whole_axes),
         (VOLUME,): measured.liver_ml,
         (LESIONS,): len(measured.lesions),
         ("tumour-volume",): measured.tumour_ml,

@@ -40,6 +40,17 @@ Axis = tuple[Point, Point]
 
 
 @dataclass(frozen=True)
+class Axes:
+    """The two diameters of the liver in the slice that shows most of it."""
+
+    longest_mm: float
+    perpendicular_mm: float
+    """The longest diameter perpendicular to it, in the same slice."""
+    ends: tuple[Axis, Axis]
+    """Ends of the two diameters."""
+
+
+@dataclass(frozen=True)
 class Lesion:
     """One 6-connected component of tumour voxels."""
 
@@ -67,6 +78,10 @@ class Measurements:
     liver: Region | None
     """The liver excluding tumours; None if it is all tumour."""
     lesions: tuple[Lesion, ...]
+    liver_axes: Axes | None = None
+    """Of the liver without the tumours in it."""
+    whole_axes: Axes | None = None
+    """Of the liver with the tumours in it."""
 
     @property
     def tumour_ml(self) -> float:
@@ -99,7 +114,20 @@ def measure(volume: Volume, label_map: LabelMap) -> Measurements:
             _lesion(number, numbers[around] == number, hu[around], _placed(around, corner), volume)
             for number, around in enumerate(_boxes(numbers), start=1)
         ),
+        liver_axes=_liver_axes(labels == Label.LIVER, corner, volume.geometry),
+        whole_axes=_liver_axes(labels > 0, corner, volume.geometry),
     )
+
+
+def _liver_axes(mask: NDArray[np.bool_], corner: NDArray[np.int_], grid: Geometry) -> Axes | None:
+    """Return the diameters in one slice only: those of all slices take a second."""
+    area = np.count_nonzero(mask, axis=(1, 2))
+    if not area.any():
+        return None
+    index = int(area.argmax())
+    found, shown = diameters(mask[index], grid.spacing[1:]), corner + np.array([index, 0, 0])
+    ends = _axis(grid, found.longest, shown), _axis(grid, found.perpendicular, shown)
+    return Axes(found.longest.mm, found.perpendicular.mm, ends)
 
 
 def number_lesions(label_map: LabelMap) -> NDArray[np.uint16]:

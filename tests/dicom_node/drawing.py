@@ -33,7 +33,7 @@ class Case:
     def seg(self, **options) -> hd.seg.Segmentation:
         return to_seg(self.label_map, self.sources, **{"making": MAKING, **options})
 
-    def report(self, seg=None, quality=Quality()) -> hd.sr.ComprehensiveSR:  # noqa: B008
+    def report(self, seg=None, quality=Quality()) -> hd.sr.Comprehensive3DSR:  # noqa: B008
         return to_report(
             self.measured,
             quality,

@@ -20,7 +20,7 @@ from dicom_node.results.objects import Encoding, SegForm
 from dicom_node.results.phantom import write_series
 from dicom_node.series.volume import read_series, to_volume
 from dicom_node.verify.planes import facing, planes_of, slice_at
-from dicom_node.verify.report import LESIONS, VOLUME, read_groups
+from dicom_node.verify.report_groups import LESIONS, VOLUME, read_groups
 from engine.findings.measure import measure, separate_lesions
 from engine.findings.quality import Quality
 from engine.model import load_model

@@ -1,4 +1,4 @@
-"""The codes that reports use, one table for the writer, the reader and the documentation."""
+"""Codes of reports: one table for the writer, the reader and the documentation."""
 
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -6,11 +6,13 @@ from pydicom.sr.coding import Code
 from engine.findings.quality import Concern, Statement
 
 SCHEME = "99HEPAR"
-"""Coding scheme of what no standard has a code for."""
+"""Coding scheme of concepts that no standard has a code for."""
 
 VOLUME = codes.SCT.Volume
-LONG_AXIS = codes.SCT.LongAxis
-SHORT_AXIS = codes.SCT.ShortAxis
+LONG_AXIS = Code("103339001", "SCT", "Long Axis")
+SHORT_AXIS = Code("103340004", "SCT", "Short Axis")
+"""OHIF 3.13 finds the two by their meanings in exactly these capitals."""
+COMMENT = codes.DCM.Comment
 DENSITY = codes.DCM.AttenuationCoefficient
 LESIONS = Code("246206008", "SCT", "Number of lesions")
 TUMOUR_VOLUME = Code("tumour-volume", SCHEME, "Volume of all tumours in the liver")

@@ -40,10 +40,14 @@ def test_a_peer_gets_what_its_table_says(write):
             '[peers.a]\nkind = "folder"\nfolder = "/srv"\nobjects = ["seg", "report"]\n'
             "segment_per_lesion = true\n"
             '[peers.b]\nkind = "folder"\nfolder = "/srv"\nseg_encoding = "labelmap"\n'
+            'objects = ["seg", "report"]\n'
         )
     )
     items = {name: [item.name for item in it.profile.items] for name, it in settings.peers.items()}
-    assert items == {"a": ["seg-lesions", "report-lesions"], "b": ["seg-labelmap"]}
+    assert items == {
+        "a": ["seg-lesions", "report-lesions"],
+        "b": ["seg-labelmap", "report-labelmap"],
+    }
 
 
 def test_options_win_over_the_file(write):
@@ -72,11 +76,6 @@ def test_options_win_over_the_file(write):
         (
             "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['report']",
             'peers.a: .*add "seg" to objects',
-        ),
-        (
-            "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['seg', 'report']\n"
-            "seg_encoding = 'labelmap'",
-            'peers.a: .*seg_encoding "labelmap".*set "binary", or take "report" out of objects',
         ),
         (
             "[peers.a]\nkind = 'folder'\nfolder = 'f'\nobjects = ['segg']",

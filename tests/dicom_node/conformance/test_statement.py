@@ -42,7 +42,8 @@ def test_what_is_the_patient_s_is_copied_and_never_invented(seg):
 def test_what_is_always_the_same_is_told(seg):
     assert seg["Modality"] == ("ALWAYS", "FIXED", "SEG")
     assert seg["SegmentationType"] == ("ALWAYS", "FIXED", "BINARY")
-    assert seg["SeriesNumber"] == ("ALWAYS", "AUTO", "the source's plus 9000")
+    told = "the source's times 1000000, plus 0 and five digits of the UID"
+    assert seg["SeriesNumber"] == ("ALWAYS", "AUTO", told)
 
 
 def test_every_note_is_on_an_attribute_that_there_is():

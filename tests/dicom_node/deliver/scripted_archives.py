@@ -8,7 +8,7 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
-    ComprehensiveSRStorage,
+    Comprehensive3DSRStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     SegmentationStorage,
@@ -139,7 +139,7 @@ def keeps(archive, uid, event):
     return archive.keep(uid)
 
 
-SR_ONLY = (ComprehensiveSRStorage,)
+SR_ONLY = (Comprehensive3DSRStorage,)
 
 
 # ---- DICOMweb

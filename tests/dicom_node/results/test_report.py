@@ -8,7 +8,8 @@ from pydicom import dcmread
 from dicom_node.errors import ResultMismatch
 from dicom_node.results.attributes.tracking import track
 from dicom_node.results.seg import encode
-from dicom_node.verify.report import read_groups, verify_report
+from dicom_node.verify.report import verify_report
+from dicom_node.verify.report_groups import read_groups
 from engine.findings.quality import Concern, Quality
 from tests.dicom_node.drawing import draw_case
 from tests.system.judges import dciodvfy, report_by_dcmqi
@@ -22,7 +23,7 @@ def case(ct_series):
 
 
 def verify(case, file, quality=REVIEW, seg=None):
-    verify_report(file, seg or case.seg(), case.label_map, case.measured, quality)
+    verify_report(file, seg or case.seg(), case.label_map, case.measured, quality, case.sources)
 
 
 def test_a_report_says_what_was_measured(case):
@@ -33,20 +34,22 @@ def test_a_report_says_what_was_measured(case):
 def test_another_toolkit_reads_the_same_numbers_of_the_same_segments(case, tmp_path):
     path = tmp_path / "report.dcm"
     path.write_bytes(encode(case.report(quality=REVIEW)))
-    liver, *lesions, whole = report_by_dcmqi(path, tmp_path)
+    *found, whole = report_by_dcmqi(path, tmp_path)
+    drawn, (liver, *lesions) = found[::2], found[1::2]
+    for read, lesion in zip(drawn[1:], case.measured.lesions, strict=True):
+        long_axis, short_axis = (float(item["value"]) for item in read["measurementItems"])
+        assert long_axis == pytest.approx(lesion.longest_mm, abs=1e-3)
+        assert short_axis == pytest.approx(lesion.perpendicular_mm, abs=1e-3)
     assert (liver["ReferencedSegment"], whole["TrackingIdentifier"]) == (1, "Liver with tumours")
     for read, lesion in zip(lesions, case.measured.lesions, strict=True):
         assert read["ReferencedSegment"] == 2
         assert read["segmentationSOPInstanceUID"] == case.seg().SOPInstanceUID
         assert read["SourceSeriesForImageSegmentation"] == case.sources[0].SeriesInstanceUID
-        volume, mean, deviation, long_axis, short_axis = (
-            float(item["value"]) for item in read["measurementItems"]
-        )
+        assert read["TrackingIdentifier"] == f"Lesion {lesion.number}"
+        volume, mean, deviation = (float(item["value"]) for item in read["measurementItems"])
         region = lesion.region
         expected = [region.volume_ml, region.mean_hu, region.sd_hu]
         assert [volume, mean, deviation] == pytest.approx(expected, abs=1e-3)
-        assert long_axis == pytest.approx(lesion.longest_mm, abs=1e-3)
-        assert short_axis == pytest.approx(lesion.perpendicular_mm, abs=1e-3)
     said = [item["conceptValue"]["CodeMeaning"] for item in whole["qualitativeEvaluations"]]
     assert said == ["Review", "Liver smaller than expected", "Liver reaches the last slice"]
 
@@ -133,6 +136,32 @@ def _segment(number):
     return change
 
 
+def _line(points=None, image=None):
+    def change(item):
+        drawn = item.ContentSequence[0]
+        if points:
+            drawn.GraphicData = points
+        if image:
+            drawn.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = image
+
+    return change
+
+
+def _shifted(item):
+    drawn = item.ContentSequence[0]
+    drawn.GraphicData = [number + 2 for number in drawn.GraphicData]
+
+
+def _turned(item):
+    """A quarter turn about the middle, in millimetres: the length stays."""
+    drawn = item.ContentSequence[0]
+    x0, y0, x1, y1 = drawn.GraphicData
+    x, y, u, v = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
+    rows_mm, columns_mm = 0.5, 0.7
+    v, u = v * rows_mm / columns_mm, u * columns_mm / rows_mm
+    drawn.GraphicData = [x - v, y + u, x + v, y - u]
+
+
 def _other_seg(item):
     item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3"
 
@@ -140,11 +169,15 @@ def _other_seg(item):
 @pytest.mark.parametrize(
     ("kind", "group", "number", "change", "complaint"),
     [
-        ("NUM", 0, 0, _number("1"), "measurement group 1 says 1.0 of"),
-        ("NUM", 1, 3, _number("99"), "measurement group 2 says 99.0 of"),
-        ("NUM", -1, 1, _number("4"), "whole liver says 4.0 of"),
-        ("IMAGE", 1, 0, _segment(1), "refers to segment 1, which is no tumour"),
-        ("IMAGE", 0, 0, _other_seg, r"measurement group 1 refers to \('1.2.3', 1\)"),
+        ("NUM", 1, 0, _number("1"), "measurement group 1 says 1.0 of"),
+        ("NUM", 2, 0, _number("99"), "measurement group 2 says 99.0 of"),
+        ("NUM", -1, 3, _number("4"), "whole liver says 4.0 of"),
+        ("NUM", 2, 0, _line(points=[1, 1, 5, 5]), "measurement group 2 has a line of"),
+        ("NUM", 2, 0, _shifted, "measurement group 2 has a line that ends outside"),
+        ("NUM", 4, 0, _line(image="1.2.3"), "measurement group 3 has a line on an image that is"),
+        ("NUM", 2, 1, _turned, "diameters of measurement group 2 are not perpendicular"),
+        ("IMAGE", 3, 0, _segment(1), "refers to segment 1, which is no tumour"),
+        ("IMAGE", 1, 0, _other_seg, r"measurement group 1 refers to \('1.2.3', 1\)"),
     ],
 )
 def test_a_report_that_says_anything_else_does_not_pass(

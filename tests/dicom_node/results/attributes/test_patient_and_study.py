@@ -44,7 +44,7 @@ def verify(case):
     seg = case.seg()
     verify_seg(encode(seg), case.sources, case.label_map)
     report = case.report(seg)
-    verify_report(encode(report), seg, case.label_map, case.measured, Quality())
+    verify_report(encode(report), seg, case.label_map, case.measured, Quality(), case.sources)
     return read(seg), read(report)
 
 

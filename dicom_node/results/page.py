@@ -1,0 +1,209 @@
+"""The findings of one series on one page, for whoever has no viewer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from importlib.metadata import version
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.valuerep import PersonName
+
+from dicom_node.results.attributes.making import Making, local_time
+from engine.findings.measure import Lesion, Measurements
+from engine.findings.quality import Quality
+from engine.volume import Geometry, LabelMap
+
+RESEARCH_ONLY = "For research only, not for diagnosis. Generated automatically, not reviewed."
+HEADER = ("No.", "Position", "Volume ml", "Diameters mm", "Mean HU", "Slice")
+MOST_LESIONS = 14
+"""Rows of the table: more leave no room for the picture on one page."""
+THIRDS = (("right", "central", "left"), ("anterior", "", "posterior"), ("lower", "", "upper"))
+"""Words for each third of the liver's extent, along x, y and z of the patient (DICOM's LPS, where x
+runs to the left and y to the back)."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Texts of the page, in the order in which they stand on it."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    """Label and value of patient, study, source and findings."""
+    lesions: tuple[tuple[str, ...], ...]
+    """Rows of the table under `HEADER`, the largest lesion first."""
+    more: str
+    """Sentence on lesions that are not in the table; empty where all are."""
+    review: tuple[str, ...]
+    """Sentences on the quality of the result and its sources."""
+    made_by: str
+    """Model, version, device."""
+
+
+def to_page(
+    measured: Measurements,
+    quality: Quality,
+    label_map: LabelMap,
+    sources: Sequence[Dataset],
+    *,
+    making: Making,
+    remarks: Sequence[str] = (),
+) -> Page:
+    """Return the page on a series; times are not part of it."""
+    source, geometry = sources[0], label_map.geometry
+    shown = measured.lesions[:MOST_LESIONS]
+    extent = _extent(label_map)
+    hidden = len(measured.lesions) - len(shown)
+    return Page(
+        "Liver and liver tumours in CT",
+        (*_subject(source), *_source(source, geometry), *_sizes(measured)),
+        tuple(_row(lesion, geometry, extent) for lesion in shown),
+        f"{hidden} smaller lesions are listed in the report." if hidden else "",
+        (*_review(quality), *remarks),
+        _made_by(making),
+    )
+
+
+def made_at(making: Making, source: Dataset) -> str:
+    """Return the line that states when the page was made."""
+    at: datetime = local_time(making, source)
+    return f"Made {at:%Y-%m-%d %H:%M}"
+
+
+def to_html(page: Page, when: str, picture_png: str) -> str:
+    """Return the page as one HTML file without references to others.
+
+    Args:
+        page: the texts.
+        when: line that states when it was made; may be empty.
+        picture_png: picture of the contours as base64.
+    """
+    facts = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in page.facts)
+    head = "".join(f"<th>{escape(each)}</th>" for each in HEADER)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in page.lesions
+    )
+    review = "".join(f"<li>{escape(each)}</li>" for each in page.review)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(page.title)}</title><style>{STYLE}</style></head><body>"
+        f"<h1>{escape(page.title)}</h1><p class=note>{escape(RESEARCH_ONLY)}</p>"
+        f"<table>{facts}</table>"
+        f"<h2>Lesions</h2><table class=lesions><tr>{head}</tr>{rows}</table>"
+        f"<p>{escape(page.more)}</p>"
+        f'<img alt="Contours on slices" src="data:image/png;base64,{picture_png}">'
+        f"<h2>Review</h2><ul>{review}</ul>"
+        f"<p class=note>{escape(' · '.join(filter(None, (page.made_by, when))))}</p>"
+        "</body></html>\n"
+    )
+
+
+STYLE = (
+    "body{font:14px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}th,td{text-align:left;padding:.15em 1em .15em 0}"
+    ".lesions th,.lesions td{border-bottom:1px solid #ccc}.note{color:#a33}img{max-width:100%}"
+)
+
+
+def _subject(source: Dataset) -> list[tuple[str, str]]:
+    name = source.get("PatientName") or ""
+    written = PersonName(name) if isinstance(name, str) else name
+    patient = ", ".join(
+        filter(
+            None,
+            (
+                _name(written),
+                f"ID {source.get('PatientID')}" if source.get("PatientID") else "ID absent",
+                f"born {_date(source.get('PatientBirthDate'))}",
+                str(source.get("PatientSex") or ""),
+            ),
+        )
+    )
+    study = " ".join(
+        filter(None, (_date(source.get("StudyDate")), str(source.get("StudyDescription") or "")))
+    )
+    accession = str(source.get("AccessionNumber") or "")
+    return [("Patient", patient), ("Study", f"{study}, accession number {accession or 'absent'}")]
+
+
+def _name(name: PersonName) -> str:
+    """Return family and given name of the first group that is there."""
+    groups = [str(group) for group in (name.alphabetic, name.ideographic, name.phonetic)]
+    return ", ".join(filter(None, next(filter(None, groups), "name absent").split("^")[:2]))
+
+
+def _date(value: object) -> str:
+    text = str(value or "")
+    valid = len(text) == 8 and text.isdigit()
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if valid else text or "(no date)"
+
+
+def _source(source: Dataset, geometry: Geometry) -> list[tuple[str, str]]:
+    named = f"{source.get('SeriesNumber') or ''} {source.get('SeriesDescription') or ''}".strip()
+    slices, rows, columns = geometry.spacing
+    size = f"{geometry.shape[0]} slices of {rows:.2f} x {columns:.2f} mm, {slices:.2f} mm apart"
+    return [("Source series", f"{named or 'without number'}: {size}")]
+
+
+def _sizes(measured: Measurements) -> list[tuple[str, str]]:
+    return [
+        ("Liver with tumours", f"{measured.liver_ml:.1f} ml"),
+        ("Tumours", f"{measured.tumour_ml:.1f} ml, {measured.burden_percent:.1f} % of the liver"),
+        ("Lesions", str(len(measured.lesions))),
+    ]
+
+
+def _row(lesion: Lesion, geometry: Geometry, extent: "_Extent") -> tuple[str, ...]:
+    return (
+        str(lesion.number),
+        extent.position(lesion),
+        f"{lesion.region.volume_ml:.1f}",
+        f"{lesion.longest_mm:.1f} x {lesion.perpendicular_mm:.1f}",
+        f"{lesion.region.mean_hu:.0f}",
+        _slice(lesion, geometry),
+    )
+
+
+def _slice(lesion: Lesion, geometry: Geometry) -> str:
+    """Return the slice of the diameters, counted from the foot as under the picture."""
+    place = lesion.axes[0][0]
+    index = float((np.linalg.inv(geometry.affine) @ [*place, 1])[0])
+    return f"{round(index) + 1} of {geometry.shape[0]} (z {place[2]:+.1f} mm)"
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Box around the liver in the patient, by which places in it are named."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def position(self, lesion: Lesion) -> str:
+        """Name the thirds of the liver in which a lesion lies; no segments of Couinaud."""
+        words = []
+        for place, low, high, names in zip(lesion.centre, self.low, self.high, THIRDS, strict=True):
+            part = (place - low) / (high - low) if high > low else 0.5
+            words.append(names[min(2, max(0, int(part * 3)))])
+        return ", ".join(filter(None, words))
+
+
+def _extent(label_map: LabelMap) -> _Extent:
+    marked = label_map.labels > 0
+    spans = [np.flatnonzero(marked.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    ends = np.array([[span[0], span[-1]] for span in spans]).T
+    corners = (label_map.geometry.affine @ np.c_[ends, np.ones(2)].T)[:3]
+    return _Extent(tuple(corners.min(axis=1).tolist()), tuple(corners.max(axis=1).tolist()))
+
+
+def _review(quality: Quality) -> list[str]:
+    if not quality.concerns:
+        return ["No check found anything unusual; that does not make the result right."]
+    return [f"Please review: {concern.value}." for concern in quality.concerns]
+
+
+def _made_by(making: Making) -> str:
+    model = making.algorithm
+    parts = [f"Hepar {version('hepar')}", f"model {model.name} {model.version}"]
+    parts += [f"SHA-256 {model.digest[:12]}", f"device {model.device}" if model.device else ""]
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,136 @@
+"""The page for whoever has no viewer, as Encapsulated PDF and as HTML."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+
+from dicom_node.errors import ResultMismatch
+from dicom_node.results.make import SeriesResult, make_html, make_others, make_seg
+from dicom_node.results.objects import ObjectKind, ResultObject
+from dicom_node.results.page import MOST_LESIONS, RESEARCH_ONLY
+from dicom_node.verify.pdf import verify_pdf
+from engine.findings.contours import draw_contours
+from engine.findings.quality import Concern, Quality
+from tests.dicom_node.drawing import ALGORITHM, MADE_AT, draw_case
+
+PDF = ResultObject(ObjectKind.PDF)
+
+
+@pytest.fixture
+def findings(ct_series):
+    sources = ct_series(slices=9, rows=60, columns=80)
+    for source in sources:
+        source.SeriesNumber, source.SeriesDescription = 5, "Portal 1.5 mm"
+        source.PatientName = "Doe^Jane=X"
+    case = draw_case(sources)
+    return SeriesResult(
+        sources,
+        replace(ALGORITHM, device="OpenVINO CPU bfloat16"),
+        case.label_map,
+        case.measured,
+        Quality((Concern.SMALL,)),
+        draw_contours(case.volume, case.label_map),
+        ["Remarked."],
+        made_at=MADE_AT,
+    )
+
+
+def made(findings):
+    return dict(make_others({PDF}, findings, make_seg(findings)))[PDF]
+
+
+def test_the_page_has_patient_source_findings_review_and_model(findings):
+    html = make_html(findings).decode()
+    measured = findings.measured
+    for text in (
+        "Doe, Jane",
+        f"ID {findings.sources[0].PatientID}",
+        "5 Portal 1.5 mm: 9 slices",
+        f"{measured.liver_ml:.1f} ml",
+        f"{measured.burden_percent:.1f} % of the liver",
+        "Please review: liver smaller than expected.",
+        "Remarked.",
+        "model base 1.0",
+        "device OpenVINO CPU bfloat16",
+        "Made 2026-05-06 07:08",
+        RESEARCH_ONLY,
+        "data:image/png;base64,",
+    ):
+        assert text in html
+    for lesion in measured.lesions:
+        assert f"{lesion.longest_mm:.1f} x {lesion.perpendicular_mm:.1f}" in html
+        assert f"<td>{lesion.region.volume_ml:.1f}</td>" in html
+
+
+def test_the_pdf_has_the_same_texts(findings):
+    read = dcmread(BytesIO(made(findings)))
+    document = read.EncapsulatedDocument
+    assert read.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    for text in (b"Doe, Jane", b"Portal 1.5 mm", b"liver smaller than expected", b"model base 1.0"):
+        assert text in document
+
+
+def test_a_page_made_later_has_the_same_uid(findings):
+    first, later = (
+        dcmread(BytesIO(made(each)))
+        for each in (findings, replace(findings, made_at=MADE_AT.replace(year=2027)))
+    )
+    assert first.SOPInstanceUID == later.SOPInstanceUID
+    assert b"2027-05-06" in later.EncapsulatedDocument
+    assert b"2027-05-06" not in first.EncapsulatedDocument
+
+
+def test_other_findings_are_another_page(findings):
+    other = replace(findings, quality=Quality())
+    uids = {dcmread(BytesIO(made(each))).SOPInstanceUID for each in (findings, other)}
+    assert len(uids) == 2
+
+
+def test_text_of_a_header_is_no_markup(findings):
+    for source in findings.sources:
+        source.SeriesDescription = "<script>alert(1)</script>"
+    assert "<script>" not in make_html(findings).decode()
+
+
+def test_a_name_in_other_letters_is_whole_in_html_and_leaves_a_pdf(findings):
+    for source in findings.sources:
+        source.SpecificCharacterSet, source.PatientName = "ISO_IR 192", "王^小东"
+        source.SeriesDescription = "腹部 (1)\\"[:-1]
+    assert "王, 小东" in make_html(findings).decode()
+    assert made(findings)
+
+
+def test_many_lesions_still_are_one_page(findings):
+    (lesion, *_) = findings.measured.lesions
+    many = tuple(replace(lesion, number=number) for number in range(1, 301))
+    measured = replace(findings.measured, lesions=many)
+    html = make_html(replace(findings, measured=measured)).decode()
+    assert f"{300 - MOST_LESIONS} smaller lesions are listed in the report." in html
+    assert html.count("<tr><td>") == MOST_LESIONS
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda read: setattr(read, "PatientID", "OTHER"), "PatientID of the page"),
+        (lambda read: setattr(read, "EncapsulatedDocument", b"no PDF"), "no whole PDF"),
+        (
+            lambda read: setattr(
+                read,
+                "EncapsulatedDocument",
+                read.EncapsulatedDocument.replace(b" % of the liver", b" % of the spleen"),
+            ),
+            "the page does not have",
+        ),
+    ],
+)
+def test_a_page_with_anything_else_does_not_pass(findings, change, complaint):
+    read = dcmread(BytesIO(made(findings)))
+    change(read)
+    read.EncapsulatedDocumentLength = len(read.EncapsulatedDocument.rstrip(b"\0"))
+    file = BytesIO()
+    read.save_as(file)
+    with pytest.raises(ResultMismatch, match=complaint):
+        verify_pdf(file.getvalue(), findings.sources, findings.measured)
