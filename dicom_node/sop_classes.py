@@ -18,3 +18,8 @@ STUDY_ROOT_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 
 LABEL_MAP_SEGMENTATION = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage (PS3.3 A.51)."""
+
+
+def sop_class_name(uid: str) -> str:
+    """Return the name of a SOP class; pydicom 3.0 does not have the youngest one."""
+    return "Label Map Segmentation Storage" if uid == LABEL_MAP_SEGMENTATION else UID(uid).name

@@ -12,9 +12,13 @@ PANELS = {
     "jobs": NODE,
     "send": NODE,
     "pull": NODE,
+    "peers": NODE,
+    "rehearse": NODE,
+    "doctor": NODE,
     "conformance": TOOLS,
     "demo": TOOLS,
     "segment": TOOLS,
+    "reproduce": TOOLS,
     "phantom": TOOLS,
 }
 

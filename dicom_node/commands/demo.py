@@ -1,4 +1,4 @@
-"""`hepar demo`: see it work."""
+"""`hepar demo`: run the whole way once, on a phantom or a series."""
 
 import tempfile
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
+from rich.text import Text
 
 from dicom_node.commands.options import Model, require_folder
 from dicom_node.errors import BadConfiguration
@@ -27,17 +28,17 @@ def demo(
     series: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[SERIES]", exists=True, help="Folder of a CT series; a phantom without it."
+            metavar="[SERIES]", exists=True, help="Folder of a CT series; default: a phantom."
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the result goes.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")
     ] = Path("demo"),
     model: Model = None,
 ) -> None:
-    """Start a node, send it a CT series by C-STORE, and show what comes of it.
+    """Start a node, send it a CT series by C-STORE, and show the result.
 
-    The node has its embedded defaults and a folder of its own, which is gone afterwards.
+    The node runs with its defaults and a data folder of its own, which is removed afterwards.
     """
     quieten_libraries()
     console = Console()
@@ -104,6 +105,8 @@ def _table(done: Demonstration, seg: Path, picture: Path) -> Table:
     for label, ml in done.job.outcome.millilitres.items():
         table.add_row(label, f"{ml:.1f} ml")
     table.add_row("slices", str(done.job.outcome.slices))
+    if done.job.review:
+        table.add_row("review", Text("; ".join(done.job.review), "yellow"))
     for stage, seconds in done.seconds.items():
         table.add_row(stage, f"{seconds:.2f} s")
     table.add_row("SEG", str(seg.resolve()))

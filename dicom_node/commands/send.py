@@ -1,6 +1,6 @@
 """`hepar send`: send a folder of DICOM to a peer."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +8,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from dicom_node.commands.archive import say
 from dicom_node.commands.options import Config, settings
 from dicom_node.commands.peer_argument import peer_named
+from dicom_node.counted import counted
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.peer_interface import Peer
-from dicom_node.errors import BadConfiguration
+from dicom_node.errors import BadConfiguration, NodeError, PeerRefused
 from dicom_node.retrieve.folder import discover
 
 
@@ -28,21 +30,37 @@ def send(
     ],
     config: Config = None,
 ) -> None:
-    """Send every DICOM file in FOLDER to PEER."""
+    """Send every DICOM file in FOLDER to PEER; a file that is refused holds up no other.
+
+    The exit status is 1 if a file was not sent.
+    """
     called = peer_named(peer, settings(config))
     paths = [path for paths in discover(folder).series.values() for path in paths]
     if not paths:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
+    refused = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("sending", total=len(paths))
-        _send(paths, called, lambda sent: progress.update(task, completed=sent))
-    Console().print(f"{len(paths)} instances sent to {peer}", markup=False, highlight=False)
+        for path, error in _send_each(paths, called):
+            progress.advance(task)
+            if error:
+                refused += 1
+                say(f"{path}: not sent: {error}")
+    say(f"{counted(len(paths) - refused, 'instance')} sent to {peer}")
+    if refused:
+        say(f"{counted(refused, 'file')} not sent")
+        raise typer.Exit(1)
 
 
-def _send(paths: list[Path], peer: Peer, progress: Callable[[int], None]) -> None:
+def _send_each(paths: Sequence[Path], peer: Peer) -> Iterator[tuple[Path, NodeError | None]]:
+    """Send each file and yield it with the error that it met, or None."""
     if isinstance(peer, StorePeer):  # one association for all
-        peer.send_many(paths, progress)
+        yield from peer.send_each(paths)
         return
-    for sent, path in enumerate(paths, start=1):
-        peer.send(path)
-        progress(sent)
+    for path in paths:
+        try:
+            peer.send(path)
+        except PeerRefused as error:
+            yield path, error
+        else:
+            yield path, None

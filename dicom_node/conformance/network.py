@@ -19,12 +19,12 @@ from dicom_node.receive.scp import receiver
 from dicom_node.results.objects import ObjectKind
 from dicom_node.retrieve.dimse import IMAGES
 from dicom_node.sop_classes import (
-    LABEL_MAP_SEGMENTATION,
     STORAGE_COMMITMENT,
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
     VERIFICATION,
+    sop_class_name,
 )
 
 STORE_ANSWERS = {
@@ -160,8 +160,7 @@ def _pattern(status: int) -> str:
 
 
 def _named(uid: UID) -> tuple[str, str]:
-    known = {LABEL_MAP_SEGMENTATION: "Label Map Segmentation Storage"}
-    return known.get(uid, uid.name), code(uid)
+    return sop_class_name(uid), code(uid)
 
 
 def _syntax(context: PresentationContext) -> UID:

@@ -1,19 +1,19 @@
 """A Storage SCP as a peer: stored by C-STORE, confirmed as `confirm` says."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom.association import Association
 
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.confirmation import Confirmation, confirm_by
 from dicom_node.deliver.sop_reference import read_reference
-from dicom_node.errors import PeerRefused, PeerUnavailable
+from dicom_node.errors import NodeError, PeerRefused, PeerSilent, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity, Context, accepted
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.status import COERCED, DUPLICATE_INSTANCE, error_for_status, is_stored
@@ -21,6 +21,9 @@ from dicom_node.sop_classes import VERIFICATION
 
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 """Every node accepts the second (PS3.5 10.1); what is in the first can be written in it."""
+
+CONVERTED = (*UNCOMPRESSED, RLELossless)
+"""Encodings of results that are replaced where the peer does not accept them."""
 
 SLOWEST_BYTES_PER_S = 50_000
 """Slowest link that is waited for; pynetdicom times the answer from the first byte sent."""
@@ -40,9 +43,12 @@ class StorePeer(ApplicationEntity):
     """Shared with the receiver: a report may come on an association of its own."""
 
     def send(self, path: Path) -> str:
-        """Store one object, in the other value representation where the peer accepts only that."""
+        """Store one object, in another encoding where the peer does not accept its own.
+
+        Explicit and implicit VR stand in for one another, and both for RLE, which loses nothing.
+        """
         sop_class, syntax = _context(path)
-        syntaxes = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
+        syntaxes = dict.fromkeys((syntax, *UNCOMPRESSED)) if syntax in CONVERTED else (syntax,)
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
             status = self._store(association, path)
@@ -75,6 +81,36 @@ class StorePeer(ApplicationEntity):
                     raise type(error)(f"{error}; {where}") from error
                 progress(count)
 
+    def send_each(self, paths: Sequence[Path]) -> Iterator[tuple[Path, NodeError | None]]:
+        """Store what the peer accepts, and yield each file with the error that it met, or None.
+
+        Raises:
+            PeerUnavailable, PeerRefused: there is no association with the peer at all.
+        """
+        waiting = []
+        for path in paths:
+            try:
+                waiting.append((_context(path), path))
+            except PeerRefused as error:
+                yield path, error
+        while waiting:
+            with self.associated(sorted({context for context, _ in waiting})) as association:
+                while waiting:
+                    context, path = waiting.pop(0)
+                    failure = self._failure(association, context, path)
+                    yield path, failure
+                    if isinstance(failure, PeerSilent):
+                        break  # the association is gone; the rest goes over another one
+
+    def _failure(self, association: Association, context: Context, path: Path) -> NodeError | None:
+        if context not in accepted(association):
+            return self.unaccepted([context])
+        try:
+            self._store(association, path)
+        except (PeerRefused, PeerUnavailable) as error:
+            return error
+        return None
+
     def echo(self) -> None:
         """Return if the peer answers a C-ECHO."""
         with self.associated([(VERIFICATION, ImplicitVRLittleEndian)]) as association:
@@ -89,7 +125,7 @@ class StorePeer(ApplicationEntity):
         as_it_is = _context(path) in accepted(association)
         association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
-            answer = association.send_c_store(path if as_it_is else dcmread(path))
+            answer = association.send_c_store(path if as_it_is else _uncompressed(path))
         except RuntimeError as error:  # the peer aborted since the object before
             raise self.silent(association) from error
         return self._check(association, answer)
@@ -106,6 +142,13 @@ class StorePeer(ApplicationEntity):
         if not is_stored(status) and status != DUPLICATE_INSTANCE:
             raise error_for_status(self.name, status, str(answer.get("ErrorComment", "")))
         return status
+
+
+def _uncompressed(path: Path) -> Dataset:
+    instance = dcmread(path)
+    if instance.file_meta.TransferSyntaxUID.is_compressed:
+        instance.decompress(generate_instance_uid=False)  # the same object, to the bit
+    return instance
 
 
 def _context(path: Path) -> Context:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
+from warnings import catch_warnings, simplefilter
 
 import requests
 from dicomweb_client import DICOMwebClient
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
 
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.sop_reference import SopReference, read_reference
@@ -17,7 +20,7 @@ from dicom_node.deliver.stow_answer import (
     read_answer,
 )
 from dicom_node.deliver.web_session import WebSession, status_phrase
-from dicom_node.errors import NotFoundYet, PeerRefused, ServiceRefused
+from dicom_node.errors import UNREADABLE, NotFoundYet, PeerRefused, ServiceRefused
 from dicom_node.net.status import error_for_status
 
 NO_SEARCH = {400, 405, 406, 415, 501}
@@ -70,6 +73,30 @@ class DicomWebPeer(WebSession):
         if not answer.ok:
             raise self.failure(answer)
         self._uids(answer)
+
+    def retrieve(self, wanted: SopReference) -> Dataset:
+        """Return an object as the server has it, by WADO-RS (PS3.18 10.4).
+
+        Raises:
+            PeerUnavailable, PeerRefused: the server does not return it, or something else.
+        """
+        with self.translated_errors(), catch_warnings():
+            simplefilter("ignore")  # dicomweb-client warns of a part without its multipart
+            try:
+                return self.client().retrieve_instance(
+                    wanted.study_uid,
+                    wanted.series_uid,
+                    wanted.instance_uid,
+                    media_types=(("application/dicom", "*"),),
+                )
+            except (InvalidDicomError, *UNREADABLE) as error:
+                raise self.unreadable() from error
+
+    def delete_study(self, study_uid: str) -> bool:
+        """Delete a study; return whether the server did, for few offer it (Google, dcm4chee)."""
+        with self.translated_errors(), self.open() as session:
+            answer = session.delete(f"{self.root}/studies/{study_uid}", timeout=self.timeout)
+        return answer.ok
 
     def client(self) -> DICOMwebClient:
         """Return a client for searching and reading, with the credentials for the server."""

@@ -69,7 +69,7 @@ class WebSession:
             PeerUnavailable, PeerRefused: there is none.
         """
         with self.translated_errors(), self.open() as session:
-            return session.get(url, params=params, timeout=self._timeout)
+            return session.get(url, params=params, timeout=self.timeout)
 
     def post(self, url: str, body: bytes, content_type: str) -> requests.Response:
         """Return the answer to a POST, whatever its status.
@@ -85,7 +85,7 @@ class WebSession:
         with self.translated_errors(), self.open() as session:
             for _ in range(MOST_REDIRECTS + 1):
                 answer = session.post(
-                    url, body, headers=headers, timeout=self._timeout, allow_redirects=False
+                    url, body, headers=headers, timeout=self.timeout, allow_redirects=False
                 )
                 if answer.status_code not in MOVED or "Location" not in answer.headers:
                     return answer
@@ -154,7 +154,8 @@ class WebSession:
         )
 
     @property
-    def _timeout(self) -> tuple[float, float]:
+    def timeout(self) -> tuple[float, float]:
+        """Seconds to connect, and between two bytes of the answer."""
         return self.connect_s, self.answer_s
 
     def _credentials(self) -> AuthBase | None:

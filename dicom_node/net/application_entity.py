@@ -18,6 +18,7 @@ from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.net.shutdown import SETTLE_S, close_connection
 from dicom_node.net.tls import handshake_failure, speaks_tls
+from dicom_node.sop_classes import sop_class_name
 
 Context = tuple[UID, UID]
 """SOP class and transfer syntax."""
@@ -92,7 +93,9 @@ class ApplicationEntity:
 
     def unaccepted(self, contexts: Collection[Context]) -> ServiceRefused:
         """Return the error of a peer that does not accept these contexts."""
-        wanted = ", ".join(f"{kind.name} as {syntax.name}" for kind, syntax in sorted(contexts))
+        wanted = ", ".join(
+            f"{sop_class_name(kind)} as {syntax.name}" for kind, syntax in sorted(contexts)
+        )
         return ServiceRefused(
             f"{self.name}: {self.ae_title} at {self.host}:{self.port} does not accept {wanted};"
             " allow it there"

@@ -3,6 +3,7 @@
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_node.errors import BadConfiguration
@@ -104,3 +105,16 @@ def _alert(encrypted: ssl.SSLSocket) -> str:
     except OSError:  # it waits for a request: all is well
         return ""
     return ""
+
+
+def certificate_expiry(host: str, port: int, context: ssl.SSLContext) -> datetime | None:
+    """Return when the certificate of a peer ends; None if there is no TLS that is trusted."""
+    try:
+        with socket.create_connection((host, port), PROBE_S) as plain:
+            plain.settimeout(PROBE_S)
+            with context.wrap_socket(plain, server_hostname=host) as encrypted:
+                certificate = encrypted.getpeercert() or {}
+    except (OSError, ValueError):
+        return None
+    end = certificate.get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(end)), UTC) if end else None

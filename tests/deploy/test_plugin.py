@@ -128,6 +128,10 @@ def test_a_result_of_the_node_never_comes_back(orthanc):
     handover.ask("result")
     handover.step()
     assert orthanc.sent == []
+    orthanc.series["result"]["tags"]["ManufacturerModelName"] = "Phantom"
+    handover.offer("result")
+    handover.step()
+    assert len(orthanc.sent) == 1
 
 
 def test_a_node_that_is_away_is_tried_again_with_growing_pauses(orthanc, handover, clock):

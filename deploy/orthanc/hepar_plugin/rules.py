@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-OURS = "Hepar"
-"""Manufacturer (0008,0070) of the node's own results."""
+OURS, PHANTOM = "Hepar", "Phantom"
+"""Manufacturer (0008,0070) of the node's results, and model name of the series that `hepar phantom`
+writes, which may be segmented."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Rules:
 
     def why_never(self, tags: Mapping[str, str]) -> str | None:
         """Return why not even a person can have the series handed over, or None if one can."""
-        if tags.get("Manufacturer") == OURS:
+        if tags.get("Manufacturer") == OURS and tags.get("ManufacturerModelName") != PHANTOM:
             return "it is a result of Hepar"
         modality = tags.get("Modality", "")
         if modality not in self.modalities:

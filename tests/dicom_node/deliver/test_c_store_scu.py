@@ -1,6 +1,7 @@
 import time
 from io import BytesIO
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
@@ -8,6 +9,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    RLELossless,
     SegmentationStorage,
 )
 from pynetdicom import AE, evt
@@ -16,7 +18,10 @@ from pynetdicom.dimse import DIMSEServiceProvider
 
 from dicom_node.deliver.c_store_scu import SLOWEST_BYTES_PER_S, StorePeer
 from dicom_node.errors import PeerRefused, PeerUnavailable
-from dicom_node.sop_classes import VERIFICATION
+from dicom_node.results.objects import Encoding
+from dicom_node.results.seg import encode
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION, VERIFICATION
+from tests.dicom_node.results.test_seg import draw, write
 
 EVERY = {
     "1.2.840.10008.1.1": [ImplicitVRLittleEndian],
@@ -68,6 +73,18 @@ def test_a_peer_that_knows_only_implicit_vr_gets_the_same_object(archive, seg_fi
     assert arrived.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
     assert arrived.PixelData == sent.PixelData
     assert arrived.SegmentSequence == sent.SegmentSequence
+
+
+def test_a_peer_without_rle_gets_the_same_masks_uncompressed(archive, sources, tmp_path):
+    path = tmp_path / "labelmap.dcm"
+    path.write_bytes(encode(write(draw(sources), sources, encoding=Encoding.LABELMAP)))
+    assert dcmread(path).file_meta.TransferSyntaxUID == RLELossless
+    peer, box = archive({LABEL_MAP_SEGMENTATION: [ExplicitVRLittleEndian]})
+    peer.send(path)
+    arrived, sent = dcmread(BytesIO(box[0])), dcmread(path)
+    assert arrived.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert arrived.SOPInstanceUID == sent.SOPInstanceUID
+    assert np.array_equal(arrived.pixel_array, sent.pixel_array)
 
 
 def test_a_peer_that_refuses_the_class_is_told_apart(archive, seg_file):

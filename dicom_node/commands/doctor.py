@@ -1,0 +1,162 @@
+"""`hepar doctor`: examine everything that a node needs to work."""
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated
+
+import requests
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.commands.options import Config, settings
+from dicom_node.commands.peers import check
+from dicom_node.config.peers import StowSettings
+from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
+from dicom_node.errors import NodeError
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.logs import quieten_libraries
+from engine.admin.doctor import COLOURS, Finding, Health, examine
+from engine.errors import EngineError
+from engine.model import default_model_folder
+
+CLOCK_S = 120.0
+"""Difference to a server's clock beyond which times in results and logs mislead."""
+
+
+def doctor(
+    config: Config = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the phantom out.")] = False,
+) -> None:
+    """Examine configuration, ports, job store, disk, peers, clock, model, devices and plans.
+
+    At the end a phantom is segmented. The exit status is 1 if anything is bad.
+    """
+    quieten_libraries()
+    chosen = settings(config)  # a wrong configuration ends here, and says what is wrong
+    table, console, bad = Table("", "", "", show_header=False, box=None), Console(), False
+    with console.status("examining …"):
+        for each in (*node_findings(chosen), *engine_findings(chosen, quick=quick)):
+            bad = bad or each.health is Health.BAD
+            table.add_row(each.what, Text(each.health, COLOURS[each.health]), Text(each.said))
+    console.print(table)
+    if bad:
+        raise typer.Exit(1)
+
+
+def node_findings(chosen: Settings) -> Iterator[Finding]:
+    """Yield what is found of the node itself, one thing at a time."""
+    yield Finding("configuration", Health.GOOD, f"AE title {chosen.node.ae_title}")
+    yield _examined("DICOM port", lambda: _port(chosen.node.host, chosen.node.port))
+    if chosen.http.port is not None:
+        host, port = chosen.http.host, chosen.http.port
+        yield _examined("HTTP port", lambda: _port(host, port))
+    yield _examined("data folder", lambda: _disk(chosen))
+    yield _examined("job store", lambda: _store(chosen))
+    for name, peer in chosen.destinations.items():
+        for each in check(name, chosen):
+            health = Health.GOOD if each.passed else Health.BAD
+            yield Finding(f"{name}: {each.check}", health, each.message)
+        if isinstance(peer, StowSettings):
+            url = peer.url
+            yield _examined(f"{name}: clock", lambda url=url: _clock(url))  # type: ignore[misc]
+
+
+def engine_findings(chosen: Settings, *, quick: bool) -> Iterator[Finding]:
+    """Yield what is found of the model, the devices and the plans."""
+    model = chosen.engine.model or default_model_folder()
+    plans = chosen.engine.plans or DataFolder(chosen.node.data).plans
+    yield from examine(model, plans, quick=quick)
+
+
+def _examined(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, Health.GOOD, look())
+    except (NodeError, EngineError) as error:
+        return Finding(what, Health.BAD, str(error))
+
+
+def _port(host: str, port: int) -> str:
+    """Return whether a port is free or the node listens there.
+
+    Raises:
+        NodeError: neither can be.
+    """
+    if port == 0:
+        return "any free one"
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()  # two sockets may bind one port until one listens
+        except OSError as error:
+            if _listens(host, port):
+                return f"{host}:{port} is in use, presumably by the running node"
+            raise NodeError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another port, or an"
+                " address of this machine"
+            ) from error
+    return f"{host}:{port} is free; no node runs"
+
+
+def _listens(host: str, port: int) -> bool:
+    called = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    try:
+        socket.create_connection((called, port), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _disk(chosen: Settings) -> str:
+    """Return how much room there is.
+
+    Raises:
+        NodeError: the node would refuse instances.
+    """
+    folder = next(path for path in (chosen.node.data, *chosen.node.data.parents) if path.exists())
+    free_mb, keep_mb = shutil.disk_usage(folder).free >> 20, chosen.receive.keep_free_mb
+    if free_mb < keep_mb:
+        raise NodeError(
+            f"{free_mb} MB free in {folder}, and receive.keep_free_mb is {keep_mb}: every instance"
+            " is refused; make room"
+        )
+    return f"{free_mb} MB free in {chosen.node.data}; below {keep_mb} MB instances are refused"
+
+
+def _store(chosen: Settings) -> str:
+    path = Path(chosen.node.data) / "jobs.sqlite"
+    if chosen.jobs.database is None and not path.exists():
+        return "none yet; the first start makes it"
+    try:
+        with open_ledger(chosen.database_url) as ledger:
+            newest = ledger.jobs(1)
+    except SQLAlchemyError as error:
+        raise NodeError(
+            f"cannot be read: {type(error).__name__}; check jobs.database and its server"
+        ) from None  # its own message holds the address with the password
+    return f"newest job of {newest[0].created.astimezone():%Y-%m-%d %H:%M}" if newest else "no jobs"
+
+
+def _clock(url: str) -> str:
+    """Return how far this machine's clock is from a server's.
+
+    Raises:
+        NodeError: too far.
+    """
+    try:
+        answer = requests.head(url, timeout=5, allow_redirects=False, verify=False)
+        server = parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError):
+        return "not compared: the server tells no time"
+    apart_s = abs((datetime.now(UTC) - server).total_seconds())
+    if apart_s > CLOCK_S:
+        raise NodeError(f"{apart_s:.0f} s apart from the server's; set up NTP on both machines")
+    return f"{apart_s:.0f} s apart from the server's"

@@ -1,0 +1,92 @@
+"""`hepar peers`: list the configured peers, and test whether they would take results."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from pydicom.uid import UID
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dicom_node.commands.job_list import print_json
+from dicom_node.commands.options import Config, settings
+from dicom_node.commands.synthetic_objects import write_objects
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.peer_check import PeerFinding, check_peer
+from dicom_node.deliver.sop_reference import read_reference
+from dicom_node.errors import BadConfiguration
+from dicom_node.node.peers import to_peer
+from dicom_node.results.objects import Profile
+
+app = typer.Typer(help="List the configured peers, and test them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(config: Config = None) -> None:
+    """List the peers in the configuration: what each gets, and where it is."""
+    table = Table("peer", "kind", "objects", "address", box=None)
+    for name, peer in settings(config).destinations.items():
+        table.add_row(name, peer.kind, ", ".join(peer.objects), address(peer))
+    Console().print(table)
+
+
+@app.command("test")
+def run_checks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Peer to test; all of them without it.")
+    ] = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Test whether peers answer, trust this node and accept its objects; nothing is sent.
+
+    The exit status is 1 if a check failed.
+    """
+    chosen = settings(config)
+    known = chosen.destinations
+    if name and name not in known:
+        raise BadConfiguration(f"no peer {name!r} in the configuration; known: {', '.join(known)}")
+    found = {each: check(each, chosen) for each in ([name] if name else known)}
+    if as_json:
+        print_json({each: [vars(one) for one in findings] for each, findings in found.items()})
+    else:
+        Console().print(_table(found))
+    if not all(each.passed for findings in found.values() for each in findings):
+        raise typer.Exit(1)
+
+
+def check(name: str, chosen: Settings) -> list[PeerFinding]:
+    """Return the result of every check of one configured peer."""
+    peer = chosen.destinations[name]
+    try:
+        return list(check_peer(to_peer(name, peer, chosen.node.ae_title), _classes(peer.profile)))
+    except BadConfiguration as error:
+        return [PeerFinding("configuration", False, str(error))]
+
+
+def address(peer: object) -> str:
+    """Return where a peer is, without secrets."""
+    for keyword in ("url", "folder"):
+        if value := getattr(peer, keyword, None):
+            return str(value)
+    title, host, port = (getattr(peer, each, "") for each in ("ae_title", "host", "port"))
+    return f"{title}@{host}:{port}"
+
+
+def _classes(profile: Profile) -> list[UID]:
+    """Return the SOP classes of the objects that a peer is to get."""
+    with TemporaryDirectory(prefix="hepar-") as folder:
+        files = write_objects(Path(folder), profile.items)
+        uids = {read_reference(file).sop_class_uid for file in files.values()}
+    return sorted(map(UID, uids))
+
+
+def _table(found: dict[str, list[PeerFinding]]) -> Table:
+    table = Table("peer", "check", "", "", box=None)
+    for name, findings in found.items():
+        for each in findings:
+            mark = Text("good", "green") if each.passed else Text("bad", "bold red")
+            table.add_row(name, each.check, mark, Text(each.message))
+    return table

@@ -1,0 +1,81 @@
+"""`hepar rehearse`: find out with a synthetic patient what a peer accepts."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dicom_node.commands.archive import say
+from dicom_node.commands.options import Config, settings
+from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.synthetic_objects import write_objects
+from dicom_node.deliver.rehearsal import Rehearsed, clean_up
+from dicom_node.deliver.rehearsal import rehearse as rehearse_objects
+from dicom_node.logs import quieten_libraries
+from dicom_node.results.objects import SEG, Encoding, ObjectKind
+
+LABELMAP = f"{SEG.name}-{Encoding.LABELMAP}"
+
+
+def rehearse(
+    peer: Annotated[
+        str,
+        typer.Argument(
+            metavar="PEER", help="Name of a peer in the configuration, or AET@HOST:PORT."
+        ),
+    ],
+    config: Config = None,
+) -> None:
+    """Send the results of a synthetic patient to PEER, in every kind and encoding.
+
+    They are looked for, read back and removed where the peer allows it. The lines to put into its
+    table of the configuration are printed at the end. The exit status is 1 if it accepts no SEG.
+    """
+    quieten_libraries()
+    called = peer_named(peer, settings(config))
+    with TemporaryDirectory(prefix="hepar-") as folder:
+        files = {item.name: file for item, file in write_objects(Path(folder)).items()}
+        with Console(stderr=True).status("rehearsing …"):
+            seen = list(rehearse_objects(called, files))
+            left = clean_up(called, files) if any(each.accepted for each in seen) else ""
+    Console().print(_table(seen))
+    if left:
+        say(left)
+    if not (lines := settings_of(seen)):
+        say(f"{peer} accepts no SEG, so nothing can be delivered to it")
+        raise typer.Exit(1)
+    say(f"\n[peers.{called.name}]")
+    for line in lines:
+        say(line)
+
+
+def settings_of(seen: list[Rehearsed]) -> list[str]:
+    """Return the lines of the configuration that work; none if the peer accepts no SEG."""
+    accepted = {each.name: each for each in seen if each.accepted}
+    binary = SEG.name in accepted
+    if not binary and LABELMAP not in accepted:
+        return []
+    kinds = [ObjectKind.SEG, *(kind for kind in ObjectKind if kind in accepted and kind != "seg")]
+    if not binary:  # a report refers to the segments of a BINARY SEG only
+        kinds = [kind for kind in kinds if kind is not ObjectKind.REPORT]
+    means = [set(each.confirmed_by) for each in accepted.values()]
+    common = [each for each in seen[0].confirmed_by or () if all(each in some for some in means)]
+    encoding = Encoding.BINARY if binary else Encoding.LABELMAP
+    quoted = ", ".join(f'"{kind}"' for kind in kinds)
+    lines = [f"objects = [{quoted}]", f'seg_encoding = "{encoding}"']
+    if common != ["written"]:  # a folder has no such key
+        lines.append(f'confirm = "{common[0] if common else "none"}"')
+    return lines
+
+
+def _table(seen: list[Rehearsed]) -> Table:
+    table = Table("object", "", "confirmed by", "read back", "", box=None)
+    for each in seen:
+        mark = Text("accepted", "green") if each.accepted else Text("refused", "bold red")
+        by = ", ".join(each.confirmed_by)
+        table.add_row(each.name, mark, by, Text(each.read_back), Text(each.remark))
+    return table
