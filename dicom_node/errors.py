@@ -18,6 +18,7 @@ NodeError
 │   └── CredentialsRefused  a peer refused the credentials again and again
 ├── NotFindable          a peer accepted an object more than once, and it cannot be found there
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
+├── SourceChanged        instances of a series came again while it was computed
 ├── UnknownJob           the workflow store has no such job, or no job at all
 ├── StoreUnusable        the workflow store cannot be opened, read or written
 └── AlreadyRunning       another node uses the same data folder or port
@@ -135,6 +136,10 @@ class NotFindable(NodeError):
 
 class Unforeseen(NodeError):
     """Anything else that ended a job; its own words are not repeated, for they may quote a file."""
+
+
+class SourceChanged(NodeError):
+    """Instances of a series came again while it was computed."""
 
 
 class UnknownJob(NodeError):

@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/jobs": (
         "dicom_node dicom_node/deliver dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/results/attributes"
         " dicom_node/selection engine engine/serving"
     ),
     "dicom_node/config": (

@@ -19,7 +19,10 @@ WIDE = 1000
 COLOURS = {
     State.DONE: "green",
     State.FAILED: "red",
-    State.SKIPPED: "yellow",
+    State.REFUSED: "red",
+    State.NOTHING_FOUND: "yellow",
+    State.NOT_SELECTED: "yellow",
+    State.SUPERSEDED: "bright_black",
     State.SEGMENTING: "cyan",
     State.DELIVERING: "cyan",
 }

@@ -80,7 +80,9 @@ def retry(
         list[str] | None, typer.Argument(metavar="[JOB…]", help="Jobs to put back to work.")
     ] = None,
     config: Config = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All jobs that failed.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All jobs that failed or were refused.")
+    ] = False,
     peer: Annotated[str, typer.Option(help="Only deliveries to this peer.")] = "",
     now: Annotated[
         bool, typer.Option("--now", help="Also end the pauses of deliveries that are under way.")
@@ -89,7 +91,7 @@ def retry(
         bool, typer.Option("--again", help="Do everything again, though it is done.")
     ] = False,
 ) -> None:
-    """Repeat what failed or was skipped in these jobs; what succeeded stays as it is.
+    """Repeat what failed, was refused or made no result; what succeeded stays as it is.
 
     Once an archive accepts results again: `hepar jobs retry --failed --peer archive`.
     """
@@ -163,7 +165,7 @@ def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterab
         return [ledger.find(name) for name in names]
     if not (failed or now):
         raise BadConfiguration("name the jobs to retry, or give --failed or --now for all of them")
-    states = {State.FAILED} if failed else set()
+    states = {State.FAILED, State.REFUSED} if failed else set()
     states |= {State.DELIVERING} if now else set()
     return [job for job in ledger.jobs() if job.state in states]
 

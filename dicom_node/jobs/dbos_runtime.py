@@ -1,9 +1,8 @@
 """Start, feed and stop DBOS, which runs the workflows and stores their states."""
 
-import hashlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -12,11 +11,8 @@ from dbos import error as dbos_error
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
 from dicom_node.jobs.records import SeriesTask
-from dicom_node.jobs.state import series_task
 from dicom_node.jobs.store import connectable, faults_named, require_usable
 from dicom_node.jobs.workflows import (
-    ACTIVE,
-    DELIVER,
     DELIVERIES_AT_ONCE,
     SEGMENT,
     STEPS_VERSION,
@@ -31,21 +27,9 @@ from dicom_node.jobs.workflows import (
 APPLICATION = "hepar"
 """First word of the application's name in DBOS; the node's own name follows."""
 
-RECENT = 100
-"""Newest jobs that are searched for the beginning of a series when the rest of it arrives."""
-
 
 _in_this_process = threading.Lock()
 """Held while this process runs jobs: a second `DBOS` would silently be the first one."""
-
-
-def job_id(series_uid: str, instance_uids: Iterable[str], model_digest: str) -> str:
-    """Return the job of these instances under this model; their order is free.
-
-    The same set sent twice is the same job, and a late instance makes another one.
-    """
-    parts = [series_uid, model_digest, *sorted(instance_uids)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -142,8 +126,7 @@ def _launch_failure_not_logged() -> Iterator[None]:
 def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
     """Queue the work on a series; once this returns, a crash does not lose it.
 
-    A job that the store has already, whatever became of it, is left as it is. A job on fewer
-    instances of the series, unless it has ended, is cancelled in favour of this one.
+    A job that the store has already, whatever became of it, is left as it is.
     """
     queue = urgent_queue if urgent else segment_queue
     DBOS.enqueue_workflow_with_options(
@@ -156,19 +139,3 @@ def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
         },
         task.to_json(),
     )
-    _supersede(job, task)
-
-
-def _supersede(job: str, task: SeriesTask) -> None:
-    """Cancel the work on a part of a series of which more has arrived."""
-    instances = {path.name for path in task.paths}
-    parts = {
-        each.workflow_id
-        for each in DBOS.list_workflows(name=SEGMENT, sort_desc=True, limit=RECENT)
-        if each.workflow_id != job
-        and (part := series_task(each)).series_uid == task.series_uid
-        and {path.name for path in part.paths} < instances
-    }
-    for each in DBOS.list_workflows(name=[SEGMENT, DELIVER], status=list(ACTIVE)):
-        if each.workflow_id in parts or each.parent_workflow_id in parts:
-            DBOS.cancel_workflow(each.workflow_id)

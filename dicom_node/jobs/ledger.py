@@ -54,7 +54,8 @@ class Ledger:
             UnknownJob: there is none, or more than one.
         """
         found = self._client.list_workflows(name=SEGMENT, workflow_id_prefix=name)
-        jobs = self._read(found) or [j for j in self.jobs() if j.series_uid == name]
+        exact = [each for each in found if each.workflow_id == name]  # "a" is no part of "a-2"
+        jobs = self._read(exact or found) or [j for j in self.jobs() if j.series_uid == name]
         if len(jobs) != 1:
             count = len(jobs) or "no"
             raise UnknownJob(f"{count} jobs match {name!r}; `hepar jobs list` shows them all")
@@ -117,7 +118,7 @@ class Ledger:
         )
 
     def retry(self, job: Job, peer: str = "") -> list[str]:
-        """Put back to work what failed or was skipped; return what that is.
+        """Put back to work what failed, was refused or made no result; return what that is.
 
         Args:
             job: the job.
@@ -125,7 +126,8 @@ class Ledger:
         """
         if peer:
             return self._retry([each for each in job.deliveries if each.peer == peer])
-        if job.state is State.SKIPPED or (job.state is State.FAILED and job.outcome is None):
+        again = State.NOTHING_FOUND, State.NOT_SELECTED, State.REFUSED
+        if job.state in again or (job.state is State.FAILED and job.outcome is None):
             self._client.rewind_workflow(job.id, queue_name=job.queue)
             return ["segment"]
         return self._retry(job.deliveries)

@@ -49,6 +49,14 @@ class SeriesTask(Record):
     series_uid: str
     paths: tuple[Path, ...]
     """Received files."""
+    digest: str = ""
+    """`content_digest` of the files; empty in a job of 0.1."""
+    stamp: str = ""
+    """`file_stamp` of the files when the digest was taken."""
+    supersedes: tuple[str, ...] = ()
+    """Older jobs on the same series, whose results those of this one take the place of."""
+    refusal: str = ""
+    """Why the series cannot be a job that computes; empty where it can."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:

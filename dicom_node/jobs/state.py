@@ -10,7 +10,7 @@ from dbos import WorkflowStatus
 
 from dicom_node.deliver.attempts import Delivered
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.workflows import is_urgent
+from dicom_node.jobs.workflows import SUPERSEDED_BY, is_urgent
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import SEG
 
@@ -22,8 +22,13 @@ class State(StrEnum):
     SEGMENTING = "segmenting"
     DELIVERING = "delivering"
     DONE = "done"
-    SKIPPED = "skipped"
+    NOTHING_FOUND = "nothing found"
+    NOT_SELECTED = "not selected"
+    REFUSED = "refused"
     FAILED = "failed"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    """Of a delivery: cancelled before it was made."""
 
     @property
     def active(self) -> bool:
@@ -33,7 +38,7 @@ class State(StrEnum):
     @property
     def settled(self) -> bool:
         """Whether nothing more will happen, and nothing is left for a person to do."""
-        return self in (State.DONE, State.SKIPPED)
+        return not self.active and self not in (State.FAILED, State.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,16 @@ class Job:
     """When the last of its workflows ended."""
     state: State
     reason: str
-    """Why it failed or was skipped; empty otherwise."""
+    """Why there is no result, or why it was not delivered; empty otherwise."""
     outcome: Outcome | None
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def ending(self) -> str:
+        """How the series ended; empty while it has not, or when another job took its place."""
+        if self.state.active or self.state is State.SUPERSEDED:
+            return ""
+        return Verdict.SEGMENTED if self.state is State.DONE else self.state
 
     @property
     def review(self) -> tuple[str, ...]:
@@ -109,6 +121,11 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         outcome=outcome,
         deliveries=sent,
     )
+
+
+def superseded_by(segment: WorkflowStatus) -> str:
+    """Return the job that took the place of this one; empty if none did."""
+    return str((segment.attributes or {}).get(SUPERSEDED_BY, ""))
 
 
 def series_task(segment: WorkflowStatus) -> SeriesTask:
@@ -144,16 +161,16 @@ _DELIVERY_STATES = {
 def _state(
     segment: WorkflowStatus, outcome: Outcome | None, deliveries: Sequence[Delivery]
 ) -> State:
+    if superseded_by(segment) or segment.status == "CANCELLED":
+        return State.SUPERSEDED
     if segment.status == "ENQUEUED":
         return State.WAITING
     if segment.status == "PENDING":
         return State.SEGMENTING
-    if segment.status == "CANCELLED":
-        return State.SKIPPED
     if segment.status != "SUCCESS" or outcome is None:
         return State.FAILED
     if outcome.verdict is not Verdict.SEGMENTED:
-        return State.SKIPPED
+        return State(outcome.verdict)
     states = {delivery.state for delivery in deliveries}
     if states & {State.WAITING, State.DELIVERING}:
         return State.DELIVERING
@@ -163,6 +180,8 @@ def _state(
 def _reason(
     segment: WorkflowStatus, outcome: Outcome | None, deliveries: Sequence[Delivery]
 ) -> str:
+    if later := superseded_by(segment):
+        return f"the series came again, changed or more of it: superseded by job {later}"
     own = outcome.reason if outcome else _why(segment)
     refused = [f"{each.to}: {each.reason}" for each in deliveries if each.reason]
     return "; ".join([own, *refused] if own else refused)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,14 +19,18 @@ from dicom_node.errors import (
     NotKept,
     PeerRefused,
     PeerUnavailable,
+    SourceChanged,
     Unforeseen,
+    UnsupportedSeries,
 )
 from dicom_node.jobs.backoff import Backoff
+from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from dicom_node.pipeline.process import process
+from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
+from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.objects import ObjectKind, Profile, ResultObject
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
@@ -53,21 +57,47 @@ class SeriesWorker:
     device_queue: DeviceQueue = field(default_factory=DeviceQueue)
     """Order in which jobs use the device."""
 
-    def segment(self, job: str, task: SeriesTask, *, urgent: bool = False) -> SegmentResult:
-        """Segment a series; return its outcome, and the deliveries that follow."""
+    def segment(
+        self,
+        job: str,
+        task: SeriesTask,
+        *,
+        urgent: bool = False,
+        superseded: Sequence[Outcome] = (),
+    ) -> SegmentResult:
+        """Segment a series; return its outcome, and the deliveries that follow.
+
+        Args:
+            job: its name.
+            task: the series.
+            urgent: whether it goes before others on the device.
+            superseded: outcomes of older jobs on the series, which the results name.
+
+        Raises:
+            SourceChanged: instances came again while they were read.
+        """
         series = task.series_uid
+        origin = Origin(task.digest, predecessors(superseded))
         with _errors_logged("segment", series):
-            outcome = self.segmenter.run(
-                lambda setup: process(
-                    task.paths,
-                    self.data.result(job),
-                    replace(setup, device=self.device_queue.on(setup.device, urgent=urgent)),
-                    series=series,
-                    progress=lambda done, of: self.progress(job, done, of),
+            try:
+                if task.refusal:
+                    raise UnsupportedSeries(task.refusal)
+                outcome = self.segmenter.run(
+                    lambda setup: process(
+                        task.paths,
+                        self.data.result(job),
+                        replace(setup, device=self.device_queue.on(setup.device, urgent=urgent)),
+                        series=series,
+                        progress=lambda done, of: self.progress(job, done, of),
+                        origin=origin,
+                    )
                 )
-            )
+            except UnsupportedSeries as error:
+                outcome = Outcome(Verdict.REFUSED, str(error), slices=len(task.paths))
+            require_unchanged(task)
         if outcome.verdict is not Verdict.SEGMENTED:
-            logger.info("no SEG: %s", outcome.reason, extra={"action": "skip", "series": series})
+            extra = {"action": "skip", "series": series}
+            logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
         return SegmentResult(outcome, delivery_tasks(series, outcome, self.profiles))
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
@@ -173,6 +203,36 @@ def _missing(error: NodeError) -> Missing:
     if isinstance(error, NotFoundYet):
         return Missing.NOT_FOUND
     return Missing.DENIED if isinstance(error, NotKept) else Missing.NO
+
+
+def require_unchanged(task: SeriesTask) -> None:
+    """Return if the files are still those that the task was made of.
+
+    Raises:
+        SourceChanged: they are not, so that a result may be of old and new ones.
+    """
+    try:
+        same = not task.digest or file_stamp(task.paths) == task.stamp
+        if not same and not task.refusal:
+            same = content_digest(task.paths) == task.digest  # copied or touched, but the same
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise SourceChanged(
+            "instances of the series came again while it was computed; what came makes a job of"
+            " its own"
+        )
+
+
+def predecessors(superseded: Sequence[Outcome]) -> tuple[Predecessor, ...]:
+    """Return the objects that older jobs on a series made, as far as their files are there."""
+    made = (each for outcome in superseded for each in outcome.each if each.seg is not None)
+    files = [file for each in made for file in (each.seg, *each.files.values()) if file]
+    references = [read_reference(file) for file in files if file.exists()]
+    return tuple(
+        Predecessor(each.study_uid, each.series_uid, each.sop_class_uid, each.instance_uid)
+        for each in references
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Both are replayed after a crash: a step that finished is not run again, its stor
 So whatever could differ the second time, above all the configuration, must come from a step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from dicom_node.deliver.attempts import deliver as deliver_object
 from dicom_node.errors import PeerRefused
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
+from dicom_node.pipeline.outcome import Outcome
 
 SEGMENT, DELIVER = "segment", "deliver"
 """Names of the workflows in the store."""
@@ -35,6 +36,9 @@ NOW = "now"
 PAUSE = "DBOS.sleep"
 """Name under which DBOS stores the end of a pause, in seconds since 1970."""
 
+SUPERSEDED_BY = "superseded by"
+"""Attribute of a workflow: the job that took its place."""
+
 AWAIT_SEG = "await SEG"
 """Name of the step in which a report looks whether the SEG is delivered."""
 
@@ -54,8 +58,10 @@ DELIVERIES_AT_ONCE = 8
 class Worker(Protocol):
     """Runs the steps of the workflows."""
 
-    def segment(self, job: str, task: SeriesTask, *, urgent: bool) -> SegmentResult:
-        """Segment a series and make its results."""
+    def segment(
+        self, job: str, task: SeriesTask, *, urgent: bool, superseded: Sequence[Outcome]
+    ) -> SegmentResult:
+        """Segment a series and make its results, which take the place of `superseded`."""
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once."""
@@ -110,7 +116,9 @@ def register(worker: Worker) -> None:
 
     def segment_step(job: str, task: SeriesTask) -> dict[str, Any]:
         status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits
-        return worker.segment(job, task, urgent=bool(status and is_urgent(status))).to_json()
+        urgent = bool(status and is_urgent(status))
+        superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
+        return worker.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
     def deliver(*arguments: Any) -> dict[str, Any]:
         task = DeliveryTask.from_arguments(arguments)
@@ -142,6 +150,11 @@ def _pause(seconds: float) -> None:
     It is durable: a restart waits for what is left.
     """
     DBOS.recv(NOW, timeout_seconds=seconds)
+
+
+def _outcome(job: str) -> Outcome | None:
+    status = DBOS.get_workflow_status(job)
+    return SegmentResult.from_json(status.output).outcome if status and status.output else None
 
 
 def _wait_for(delivery: str) -> None:

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.asked_for import asked_after, is_asked_for
-from dicom_node.jobs.dbos_runtime import job_id, submit
-from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.records import SeriesTask
+from dicom_node.jobs.submission import SeriesSubmitter
 from dicom_node.net.commitments import Commitments
 from dicom_node.receive.scp import Limits, listen
-from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
+from dicom_node.receive.series_assembler import SeriesAssembler
 from dicom_node.receive.spool import Spool
-from dicom_node.selection.priority import is_urgent
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +41,10 @@ def receiving(
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
     """
+    submitter = SeriesSubmitter(spool, model_digest, settings.urgent, settings.database_url)
     assembler = SeriesAssembler(
         spool,
-        lambda series: queue(series, model_digest, settings),
+        submitter.submit,
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
@@ -58,22 +55,6 @@ def receiving(
             yield Reception(address, assembler.expect)
     finally:
         assembler.stop()
-
-
-def queue(series: ReceivedSeries, model_digest: str, settings: Settings) -> None:
-    """Make a job of a series, if it is not one already; do it again if a person asked for that."""
-    job = job_id(series.series_uid, (path.stem for path in series.paths), model_digest)
-    urgent = is_urgent(series.paths, settings.urgent)
-    task = SeriesTask(series.study_uid, series.series_uid, series.paths)
-    submit(job, task, urgent=urgent)
-    extra = {"action": "queue", "job": job, "series": series.series_uid}
-    haste = ", urgent" if urgent else ""
-    logger.info("complete, %d instances%s", len(series.paths), haste, extra=extra)
-    if is_asked_for(series.paths):
-        with open_ledger(settings.database_url) as ledger:
-            known = ledger.find(job)
-            if asked_after(known, series.paths) and ledger.redo(known):
-                logger.info("a person asked for it: done again", extra=extra)
 
 
 @contextmanager

@@ -110,6 +110,7 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
     return {
         "job": job.id,
         "state": str(job.state),
+        "ending": str(job.ending),
         "reason": job.reason,
         "study": job.study_uid,
         "series": job.series_uid,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
@@ -10,6 +11,7 @@ from dicom_node.errors import NothingFound
 from dicom_node.logs import note, step
 from dicom_node.pipeline.outcome import Outcome, Verdict, to_outcome
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
 from dicom_node.results.objects import PICTURED, ObjectKind
 from dicom_node.selection.why_not import exclusion_reason
@@ -27,6 +29,15 @@ Progress = Callable[[int, int], None]
 """Called with how many slices are computed, and of how many."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Content that results are made of, and results that they take the place of."""
+
+    digest: str = ""
+    """`content_digest` of the series; empty where nobody took it."""
+    predecessors: tuple[Predecessor, ...] = ()
+
+
 def process(
     paths: Sequence[Path],
     target: Path,
@@ -34,6 +45,7 @@ def process(
     *,
     series: str,
     progress: Progress | None = None,
+    origin: Origin = Origin(),
 ) -> Outcome:
     """Segment the series kept in `paths`; only what was verified appears as `target` or beside it.
 
@@ -43,6 +55,7 @@ def process(
         method: what computes, by which model, and for which series.
         series: Series Instance UID, for the log.
         progress: called with the slices computed so far.
+        origin: digest of the series, and older results that the new ones take the place of.
 
     Raises:
         UnsupportedSeries, SegMismatch, EngineError: there is no SEG, and the message says why.
@@ -66,7 +79,17 @@ def process(
     picture = draw_contours(volume, made.label_map) if pictured else None
     del volume
     algorithm, labels = method.algorithm, made.label_map
-    found = SeriesResult(sources, algorithm, labels, measured, quality, picture, _remarks(sources))
+    found = SeriesResult(
+        sources,
+        algorithm,
+        labels,
+        measured,
+        quality,
+        picture,
+        _remarks(sources),
+        source_digest=origin.digest,
+        predecessors=origin.predecessors,
+    )
     with step(logger, "write", series, seconds):
         try:
             seg = make_seg(found)

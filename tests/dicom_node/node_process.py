@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+import dicom_node.jobs.submission
 import dicom_node.node.node
-import dicom_node.node.receiving
 import dicom_node.pipeline.process
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
@@ -58,8 +58,8 @@ class Death:
 
 STAGES = {
     "receiving": Death(Spool, "put", after=False, call=4),
-    "complete": Death(dicom_node.node.receiving, "submit", after=False),
-    "waiting": Death(dicom_node.node.receiving, "submit", after=True),
+    "complete": Death(dicom_node.jobs.submission, "submit", after=False),
+    "waiting": Death(dicom_node.jobs.submission, "submit", after=True),
     "reading": Death(dicom_node.pipeline.process, "to_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
     "before the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=False),

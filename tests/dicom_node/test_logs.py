@@ -67,7 +67,7 @@ def test_no_line_of_a_run_names_the_patient(of_patient, tmp_path):
     wait_until(
         lambda: (
             sorted(job.state for job in node.jobs())
-            == [State.DELIVERING, State.FAILED, State.FAILED]
+            == [State.DELIVERING, State.REFUSED, State.REFUSED]
         )
     )
     wait_until(lambda: "not delivered yet" in node.log.read_text())

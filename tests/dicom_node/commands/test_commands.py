@@ -251,13 +251,13 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
         wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
         peer.send_many(paths[:3])  # known instances: the same series again, whole
         peer.send_many(write_series(made, "single", tmp_path / "single")[:1])
-        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE, State.FAILED])
+        wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE, State.REFUSED])
         job, failed = ledger.jobs()
         listed, to_review = (hepar("jobs", "list", *more, "-c", config) for more in ((), LOOK))
         assert re.search(rf"{job.id} .*done", listed)
-        assert re.search(rf"{failed.id} .*failed .*single slice", listed)
-        (told,) = json.loads(hepar("jobs", "list", "--state", "failed", "--json", "-c", config))
-        assert (told["job"], told["state"]) == (failed.id, "failed")
+        assert re.search(rf"{failed.id} .*refused .*single slice", listed)
+        (told,) = json.loads(hepar("jobs", "list", "--state", "refused", "--json", "-c", config))
+        assert (told["job"], told["state"]) == (failed.id, "refused")
         for words in (("--peer", "nobody"), ("--since", "2099-01-01")):
             assert json.loads(hepar("jobs", "list", "--json", *words, "-c", config)) == []
         assert json.loads(hepar("jobs", "show", job.id, "--json", "-c", config))["state"] == "done"

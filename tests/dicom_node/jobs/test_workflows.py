@@ -35,7 +35,7 @@ class Scripted:
         self.asked = []
         self.pause_count = pauses
 
-    def segment(self, job, task, *, urgent):
+    def segment(self, job, task, *, urgent, superseded=()):
         outcome = Outcome(Verdict.SEGMENTED, seg=Path("/seg.dcm"))
         delivery = DeliveryTask(task.series_uid, "archive", "seg", outcome.seg)
         return SegmentResult(outcome, (delivery,))
@@ -111,7 +111,7 @@ def test_a_delivery_that_is_never_confirmed_fails_with_the_last_reason(delivered
 class WithReport(Scripted):
     """The same, of a series whose archive gets a report beside the SEG."""
 
-    def segment(self, job, task, *, urgent):
+    def segment(self, job, task, *, urgent, superseded=()):
         made = super().segment(job, task, urgent=urgent)
         file = Path("/seg.report.dcm")
         report = DeliveryTask("1.2", "archive", "report", file, ObjectKind.REPORT, after="seg")

@@ -185,18 +185,18 @@ def test_late_instances_replace_what_was_not_delivered_yet(node, ledger, phantom
         job = job_of(ledger, phantom, State.DONE)
         time.sleep(0.5)
     assert got == [job.outcome.seg_uid]
-    assert ledger.find(part.id).state is State.SKIPPED
+    assert ledger.find(part.id).state is State.SUPERSEDED
 
 
-def test_a_series_with_a_gap_fails_with_the_reason_and_others_go_on(node, ledger, phantom):
+def test_a_series_with_a_gap_is_refused_with_the_reason_and_others_go_on(node, ledger, phantom):
     del phantom[9]
     node.send_many(phantom)
-    job = job_of(ledger, phantom, State.FAILED)
+    job = job_of(ledger, phantom, State.REFUSED)
     assert "gap" in job.reason.lower()
     assert all(path.exists() for path in job.paths)
 
 
-def test_a_localizer_is_skipped_with_the_rule_that_it_fell_by(node, ledger, tmp_path):
+def test_a_localizer_is_not_selected_and_the_rule_is_named(node, ledger, tmp_path):
     made = make_phantom(shape=(6, 32, 32), spacing_mm=(5, 3, 3))
     scout = write_series(made, generate_uid(), tmp_path / "scout")
     for path in scout:
@@ -204,12 +204,12 @@ def test_a_localizer_is_skipped_with_the_rule_that_it_fell_by(node, ledger, tmp_
         instance.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         instance.save_as(path)
     node.send_many(scout)
-    assert "LOCALIZER" in job_of(ledger, scout, State.SKIPPED).reason
+    assert "LOCALIZER" in job_of(ledger, scout, State.NOT_SELECTED).reason
 
 
 def test_a_single_slice_is_refused_by_its_name(node, ledger, phantom):
     node.send_many(phantom[:1])
-    assert "single slice" in job_of(ledger, phantom[:1], State.FAILED).reason
+    assert "single slice" in job_of(ledger, phantom[:1], State.REFUSED).reason
 
 
 def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path):
@@ -217,7 +217,7 @@ def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path
     made.volume.hu[:] = -1000
     air = write_series(made, generate_uid(), tmp_path / "air")
     node.send_many(air)
-    job = job_of(ledger, air, State.SKIPPED)
+    job = job_of(ledger, air, State.NOTHING_FOUND)
     assert "no voxel was marked as liver" in job.reason
     assert job.deliveries == ()
 
@@ -225,13 +225,13 @@ def test_a_series_without_liver_sends_nothing_and_says_so(node, ledger, tmp_path
 def test_a_removed_job_takes_its_files_along_and_may_come_again(node, ledger, phantom, settings):
     one = phantom[:1]
     node.send_many(one)
-    job = job_of(ledger, one, State.FAILED)
+    job = job_of(ledger, one, State.REFUSED)
     data = DataFolder(settings.node.data)
     discard(job, ledger, Spool(data.spool), data)
     assert not any(path.exists() for path in job.paths)
     assert job.id not in [each.id for each in ledger.jobs()]
     node.send_many(one)
-    assert job_of(ledger, one, State.FAILED).id == job.id
+    assert job_of(ledger, one, State.REFUSED).id == job.id
 
 
 def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
@@ -240,7 +240,7 @@ def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
     with archive(SegmentationStorage):
         node.send_many(phantom)
         done = job_of(ledger, phantom, State.DONE)
-    failed = next(job for job in ledger.jobs() if job.state is State.FAILED)
+    failed = next(job for job in ledger.jobs() if job.state is State.REFUSED)
     data = DataFolder(settings.node.data)
     assert sweep(ledger, Spool(data.spool), data, timedelta(hours=1)) == 0
     time.sleep(0.1)

@@ -92,7 +92,7 @@ class Held(Scripted):
         super().__init__([], [])
         self.begun, self.let = [], threading.Event()
 
-    def segment(self, job, task, *, urgent):
+    def segment(self, job, task, *, urgent, superseded):
         self.begun.append((job, urgent))
         assert self.let.wait(30)
         return SegmentResult(Outcome(Verdict.NOT_SELECTED, "held"))
