@@ -18,12 +18,20 @@ from typing import Any, cast
 from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket
 
+from dicom_node.net.admission import take_early
+
 LOOK_UP_S = 0.1
 """Longest wait; pynetdicom checks its timers in between."""
 
 ASSOCIATE_BYTES = 1 << 20
 """Longest association request: they list transfer syntaxes, and the negotiated maximum does not
 bind them."""
+
+MESSAGE_BYTES = 1 << 30
+"""Longest message, and so the largest instance that is received."""
+
+SLOWEST_BYTES_PER_S = 10_000
+"""Least average speed of a sender once a message has begun."""
 
 TLS_RECORD_BYTES = 1 << 14
 """Largest plain text of one TLS record (RFC 8446 5.1)."""
@@ -98,7 +106,8 @@ class WakingSocket(AssociationSocket):
         self._outgoing = outgoing
         self._longest = longest
         self._timeout_s = timeout_s
-        self._early = bytearray()
+        self._early = bytearray(take_early(plain.socket))
+        self._message = Allowance(timeout_s)
         # Not `select.select`: it fails for descriptors above 1023, which pynetdicom takes for a
         # closed connection. Not epoll: it would take one more descriptor per association.
         self._selector = selectors.PollSelector()
@@ -170,6 +179,9 @@ class WakingSocket(AssociationSocket):
             raise ConnectionAbortedError(
                 f"the peer announced {nr_bytes} bytes; at most {self._longest} are read"
             )
+        if self.assoc.dimse.message is None:  # between two messages
+            self._message = Allowance(self._timeout_s)
+        self._message.use(nr_bytes)
         if not self._early:
             return read(self._open, nr_bytes, self._timeout_s)
         content = self._early[:nr_bytes]
@@ -193,6 +205,28 @@ class WakingSocket(AssociationSocket):
     @property
     def _tls(self) -> ssl.SSLSocket | None:
         return self.socket if isinstance(self.socket, ssl.SSLSocket) else None
+
+
+class Allowance:
+    """Time and size of one message, which a sender cannot stretch by sending little at a time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._begun = time.monotonic()
+        self._timeout_s = timeout_s
+        self._bytes = 0
+
+    def use(self, nr_bytes: int) -> None:
+        """Count bytes that are about to be read.
+
+        Raises:
+            OSError: the message is too large, or has taken too long for what has come of it.
+        """
+        took_s = time.monotonic() - self._begun
+        if took_s > self._timeout_s + self._bytes / SLOWEST_BYTES_PER_S:
+            raise TimeoutError(f"{self._bytes} bytes of a message came within {took_s:.0f} s")
+        self._bytes += nr_bytes
+        if self._bytes > MESSAGE_BYTES:
+            raise ConnectionAbortedError(f"a message has more than {MESSAGE_BYTES >> 20} MB")
 
 
 def read(connection: socket.socket, size: int, timeout_s: float) -> bytearray:

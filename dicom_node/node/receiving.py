@@ -61,7 +61,13 @@ def receiving(
 def _listening(
     spool: Spool, assembler: SeriesAssembler, settings: Settings, commitments: Commitments | None
 ) -> Iterator[tuple[str, int]]:
-    node, limits = settings.node, Limits(associations=settings.receive.max_associations)
+    node, most = settings.node, settings.receive.max_associations
+    titles = (getattr(peer, "ae_title", "") for peer in settings.destinations.values())
+    limits = Limits(
+        associations=most,
+        per_host=max(1, most * 3 // 4),
+        known=frozenset(title for title in titles if title),
+    )
     try:
         address = (node.host, node.port)
         server = listen(node.ae_title, address, spool, assembler, limits, commitments)

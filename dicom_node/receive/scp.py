@@ -5,6 +5,7 @@ SOP Classes other than CT and Enhanced CT are refused when the association is ne
 gives the reason.
 """
 
+import logging
 import ssl
 from dataclasses import dataclass
 from typing import cast
@@ -12,8 +13,9 @@ from typing import cast
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.events import Event
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from dicom_node.net.admission import AdmissionServer
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
@@ -23,6 +25,11 @@ from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
+logger = logging.getLogger(__name__)
+
+ENDING = 256
+"""Associations that may be ending at a time without counting as open."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -30,6 +37,12 @@ class Limits:
 
     associations: int = 32
     """Open at the same time; further ones are rejected with "local limit exceeded"."""
+    per_host: int = 24
+    """Open at the same time from one address."""
+    reserved: int = 4
+    """Of `associations`, for callers in `known`."""
+    known: frozenset[str] = frozenset()
+    """AE titles of callers that are never kept out by others."""
     pdu_bytes: int = 131072
     """Maximum length announced to senders; pynetdicom's 16382 costs at least a tenth of the
     throughput."""
@@ -49,7 +62,7 @@ def listen(
     limits: Limits = Limits(),
     commitments: Commitments | None = None,
     tls: ssl.SSLContext | None = None,
-) -> ThreadedAssociationServer:
+) -> AdmissionServer:
     """Start receiving into `spool`; port 0 takes a free one.
 
     Returns:
@@ -61,12 +74,13 @@ def listen(
     """
     configure_pynetdicom()
     listener = listener or NullReceiveEvents()
-    server = receiver(ae_title, limits).start_server(
+    server = receiver(ae_title, limits).make_server(
         address,
-        block=False,
         ssl_context=tls,
+        server_class=AdmissionServer,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes]),
+            (evt.EVT_REQUESTED, on_requested, [limits]),
             (evt.EVT_CONN_CLOSE, end_unrequested),
             *CStoreHandler(spool, listener, limits.associations).handlers(),
             (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
@@ -74,7 +88,11 @@ def listen(
             (evt.EVT_ABORTED, on_closed, [listener]),
         ],
     )
-    return cast(ThreadedAssociationServer, server)  # as it is when it does not block
+    server = cast(AdmissionServer, server)
+    # `on_requested` counts; pynetdicom also counts those that are being rejected.
+    server.ae.maximum_associations = 2 * limits.associations + ENDING
+    server.open(limits.acse_s)
+    return server
 
 
 def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
@@ -91,6 +109,32 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     for storage in (CTImageStorage, EnhancedCTImageStorage):
         ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
     return ae
+
+
+def on_requested(event: Event, limits: Limits) -> None:
+    """Reject a request where its host has too many associations, or only reserved ones are left."""
+    association = event.assoc
+    others = [
+        each
+        for each in association.ae.active_associations
+        if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
+    ]
+    host = association.requestor.address
+    from_host = [each for each in others if each.requestor.address == host]
+    request = cast(A_ASSOCIATE, association.requestor.primitive)
+    known = request.calling_ae_title.strip() in limits.known
+    reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
+    full = len(others) >= limits.associations - (0 if known else reserved)
+    if full or (len(from_host) >= limits.per_host and not known):
+        logger.warning(
+            "association rejected: %d open, %d of them from its host",
+            len(others),
+            len(from_host),
+            extra={"action": "association_rejected"},
+        )
+        # Transient, by the provider, local limit exceeded (PS3.8 table 9-21).
+        association.acse.send_reject(0x02, 0x03, 0x02)
+        association.kill()
 
 
 def on_closed(event: Event, listener: ReceiveEvents) -> None:

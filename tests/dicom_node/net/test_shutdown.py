@@ -71,6 +71,13 @@ def says_nothing(server):
     return socket.create_connection(server.socket.getsockname())
 
 
+def asks_for_garbage(server):
+    """A request that is whole, so that an association is made for it."""
+    caller = socket.create_connection(server.socket.getsockname())
+    caller.sendall(b"\x01\x00\x00\x00\x00\x44" + bytes(68))
+    return caller
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("caller", [falls_silent, stops_in_its_request, says_nothing])
 def test_the_end_of_the_receiver_waits_for_no_silent_caller(server, caller):
@@ -98,7 +105,7 @@ def test_a_connection_whose_waits_would_have_no_end_is_closed(server, monkeypatc
     monkeypatch.setattr("socket.socketpair", too_many)
     with pytest.raises(PeerUnavailable, match="no association"), call(server):
         pass
-    with says_nothing(server) as caller:
+    with asks_for_garbage(server) as caller:
         assert caller.recv(1) == b""
     monkeypatch.undo()
     until_established(server).release()
