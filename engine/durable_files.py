@@ -8,16 +8,22 @@ PART = ".part"
 """Suffix of a file that is still being written; its name begins with the final name."""
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file so that a reader, or a crash, finds the old one or all of the new.
 
     The folder is synced too: a rename lives in the folder, not in the file.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        mode: permissions; by default nobody else may read it, for it may hold a patient's data.
     """
     handle, name = tempfile.mkstemp(PART, f"{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(handle, mode)
             os.fsync(handle)
         Path(name).replace(path)
     except BaseException:

@@ -10,6 +10,9 @@ from engine.plans.key import Part
 
 SERVING = "serving.json"
 
+READABLE = 0o644
+"""Permissions of the store's files: root may build what the node's user serves."""
+
 
 class Slot(Part):
     """Active and previous plan of one GPU architecture and model."""
@@ -58,4 +61,6 @@ def read_serving(folder: Path) -> Serving:
 
 def write_serving(folder: Path, serving: Serving) -> None:
     """Replace the set of active plans atomically."""
-    write_durably(folder / SERVING, serving.model_dump_json(indent=2).encode() + b"\n")
+    write_durably(
+        folder / SERVING, serving.model_dump_json(indent=2).encode() + b"\n", mode=READABLE
+    )

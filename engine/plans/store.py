@@ -21,7 +21,14 @@ from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPl
 from engine.plans.key import PlanKey
 from engine.plans.lock import locked
 from engine.plans.plan import Check, Plan, PlanManifest, State
-from engine.plans.serving import SERVING, Serving, Slot, read_serving, write_serving
+from engine.plans.serving import (
+    READABLE,
+    SERVING,
+    Serving,
+    Slot,
+    read_serving,
+    write_serving,
+)
 
 
 class PlanStore:
@@ -123,7 +130,7 @@ class PlanStore:
     def keep(self, manifest: PlanManifest, content: bytes) -> Plan:
         """Keep a built plan; it is there once this returns, and not at all before."""
         if not (self.folder / f"{manifest.name}.json").exists():  # the same bytes may come twice
-            write_durably(self.folder / f"{manifest.name}.plan", content)
+            write_durably(self.folder / f"{manifest.name}.plan", content, mode=READABLE)
             self._write(manifest)
         return self.find(manifest.name)
 
@@ -212,7 +219,7 @@ class PlanStore:
 
     def _write(self, manifest: PlanManifest) -> None:
         path = self.folder / f"{manifest.name}.json"
-        write_durably(path, manifest.model_dump_json(indent=2).encode() + b"\n")
+        write_durably(path, manifest.model_dump_json(indent=2).encode() + b"\n", mode=READABLE)
 
     def _switching(self) -> AbstractContextManager[None]:
         return locked(self.folder / "switch.lock", wait=True)

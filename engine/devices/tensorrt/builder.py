@@ -14,12 +14,17 @@ from engine.devices.tensorrt.library import Library, collecting_logger
 from engine.durable_files import write_durably
 from engine.errors import BuildFailed
 from engine.plans.key import Flavour, Options, PlanKey, Precision
+from engine.plans.serving import READABLE
 
 Progress = Callable[[str, int, int], None]
 """Called with TensorRT's current phase, the steps done in it, and their total."""
 
 AHEAD = "SM75", "SM80", "SM86", "SM89", "SM120", "SM121"
 """Architectures that TensorRT for RTX 1.x builds for without such a GPU."""
+
+WORKSPACE_BYTES = 4 << 30
+"""Most scratch memory of one layer. By default TensorRT may take all of the GPU's, and a plan that
+was built on an idle GPU then does not run beside another program."""
 
 SMALLEST = 32
 """Rows and columns of the smallest slice that a plan accepts."""
@@ -62,7 +67,7 @@ def build_engine(
     if content is None:
         raise BuildFailed(f"{library.name} cannot build {graph}: {work.last_errors()}")
     if timing is not None and measured is not None:
-        write_durably(timing, bytes(measured.serialize()))
+        write_durably(timing, bytes(measured.serialize()), mode=READABLE)
     return bytes(content)
 
 
@@ -116,9 +121,15 @@ class _Work:
         # TF32 is on by default and multiplies float32 with 10 bits of mantissa, which flips labels
         # at near-ties of the resampling.
         config.clear_flag(self.trt.BuilderFlag.TF32)
-        config.add_optimization_profile(self._profile(key.options))
+        config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+        if config.add_optimization_profile(self._profile(key.options)) < 0:
+            raise BuildFailed(
+                f"{self.library.name} rejects slices of {SMALLEST} to {key.options.largest} rows "
+                f"and columns, {key.options.batch} at once: {self.last_errors()}; build with other "
+                "options"
+            )
         if key.flavour is Flavour.RTX:
-            _target(self.trt, config, key.architecture)
+            self._target(config, key.architecture)
         return config
 
     def timing_cache(self, config: Any, timing: Path | None) -> Any:
@@ -134,6 +145,22 @@ class _Work:
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
         return None  # TensorRT then measures everything again
+
+    def _target(self, config: Any, architecture: str) -> None:
+        """Set the GPU architecture to build for, present or not."""
+        capability = getattr(self.trt.ComputeCapability, architecture.upper(), None)
+        if capability is None:
+            every = self.trt.ComputeCapability
+            known = ", ".join(name.lower() for name in AHEAD if hasattr(every, name))
+            raise BuildFailed(
+                f"TensorRT for RTX cannot build for {architecture}, only for {known}; use NVIDIA's "
+                "`tensorrt` on a machine with that GPU"
+            )
+        config.num_compute_capabilities = 1
+        if not config.set_compute_capability(capability, 0):
+            raise BuildFailed(
+                f"{self.library.name} refuses to build for {architecture}: {self.last_errors()}"
+            )
 
     def _profile(self, options: Options) -> Any:
         profile = self.builder.create_optimization_profile()
@@ -164,19 +191,6 @@ def _use_gpu_of(architecture: str) -> None:
         raise BuildFailed(
             f"cannot build on {fit[0].name}: {error}; stop other programs that use it"
         ) from error
-
-
-def _target(trt: Any, config: Any, architecture: str) -> None:
-    """Set the GPU architecture to build for, present or not."""
-    capability = getattr(trt.ComputeCapability, architecture.upper(), None)
-    if capability is None:
-        known = ", ".join(name.lower() for name in AHEAD if hasattr(trt.ComputeCapability, name))
-        raise BuildFailed(
-            f"TensorRT for RTX cannot build for {architecture}, only for {known}; use NVIDIA's "
-            "`tensorrt` on a machine with that GPU"
-        )
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(capability, 0)
 
 
 def _require_contract(network: Any, graph: Path) -> None:

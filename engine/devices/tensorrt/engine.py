@@ -1,6 +1,8 @@
 """A deserialised TensorRT engine."""
 
+import logging
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,11 @@ from engine.devices.tensorrt.cuda import CudaFailed
 from engine.devices.tensorrt.library import Library, collecting_logger
 from engine.durable_files import write_durably
 from engine.errors import DeviceFailed
+from engine.plans.serving import READABLE
+
+logger = logging.getLogger(__name__)
+
+DIGEST = sha256().digest_size
 
 
 class Engine:
@@ -26,6 +33,7 @@ class Engine:
         """
         self._trt: Any = library.module
         self._kernels = kernels
+        self._plan_digest = sha256(content).digest()
         self._kept = b""
         self._logger = collecting_logger(self._trt)
         try:
@@ -54,6 +62,11 @@ class Engine:
             raise CudaFailed(f"no execution context: {self.last_errors()}", out_of_memory=True)
         return context
 
+    @property
+    def memory_size(self) -> int:
+        """Bytes of device memory that a context needs for the largest slices."""
+        return int(self._engine.device_memory_size_v2)
+
     def last_errors(self) -> str:
         """Return TensorRT's last error messages."""
         return "; ".join(list(self._logger.messages)[-3:]) or "TensorRT gave no reason"
@@ -66,8 +79,28 @@ class Engine:
         content = b"" if found is None else bytes(found)
         if content not in (b"", self._kept):
             with suppress(OSError):
-                write_durably(self._kernels, content)
+                write_durably(self._kernels, self._digest_of(content) + content, mode=READABLE)
             self._kept = content
+
+    def _read_kernels(self) -> bytes:
+        """Return the cached kernels; nothing if there are none, or not of this plan."""
+        try:
+            kept = self._kernels.read_bytes()
+        except OSError:
+            return b""
+        digest, content = kept[:DIGEST], kept[DIGEST:]
+        if digest != self._digest_of(content):
+            logger.warning(
+                "%s is damaged or belongs to another plan; kernels are compiled again",
+                self._kernels,
+                extra={"action": "skip_kernels"},
+            )
+            return b""
+        return content
+
+    def _digest_of(self, kernels: bytes) -> bytes:
+        """Return the digest of the plan and its kernels together."""
+        return sha256(self._plan_digest + kernels).digest()
 
     def _configured(self) -> Any:
         trt, config = self._trt, self._engine.create_runtime_config()
@@ -79,9 +112,8 @@ class Engine:
             trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
         self._cache = config.create_runtime_cache()
-        with suppress(OSError):
-            content = self._kernels.read_bytes()
-            if self._cache.deserialize(content):  # not what another GPU or driver compiled
-                self._kept = content
+        content = self._read_kernels()
+        if content and self._cache.deserialize(content):  # False for another GPU or driver
+            self._kept = content
         config.set_runtime_cache(self._cache)
         return config

@@ -1,18 +1,14 @@
-"""TensorRT, by whichever of its names it is installed.
+"""Loading of TensorRT, under whichever name it is installed.
 
-- `tensorrt`: the data-centre flavour, from NVIDIA's own index.
-- `tensorrt_rtx`: TensorRT for RTX, with its libraries.
-- `tensorrt_rtx_bindings`: the bindings alone, as PyPI has them. Their libraries come inside the
-  wheel `onnxruntime-ep-nv-tensorrt-rtx-cu13`, in a folder and under names that the loader would
-  not look for; opened here first, the loader takes them by the names they carry inside.
+- `tensorrt`: for data-centre GPUs, from NVIDIA's own index.
+- `tensorrt_rtx`: TensorRT for RTX, as NVIDIA's own download installs it.
+- `tensorrt_rtx_bindings`: the same as PyPI has it; it loads its libraries from the wheel
+  `tensorrt-rtx-cu13-libs`.
 """
 
-import ctypes
 import importlib
-import importlib.util
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,12 +21,6 @@ MODULES = {
     "tensorrt_rtx_bindings": Flavour.RTX,
 }
 """Python modules of TensorRT, in order of preference."""
-
-LIBRARIES_OF = "onnxruntime_ep_nv_tensorrt_rtx"
-"""The package that has the libraries of `tensorrt_rtx_bindings` within."""
-
-LIBRARIES = ("libcudart.so.*", "libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*")
-"""In the order in which they need one another."""
 
 WARNING = 2
 """Messages of a lower severity value (errors) are collected for the message of a failure."""
@@ -66,7 +56,7 @@ def load_tensorrt(flavour: Flavour | None = None) -> Library:
         if flavour not in (None, kind):
             continue
         try:
-            module = _load(name)
+            module = importlib.import_module(name)
         except (ImportError, OSError) as error:
             tried.append(f"{name}: {error}")
         else:
@@ -105,18 +95,3 @@ def _new_logger(trt: Any) -> Any:
                 self.messages.append(message.strip())
 
     return CollectingLogger()
-
-
-def _load(name: str) -> ModuleType:
-    if name == "tensorrt_rtx_bindings" and importlib.util.find_spec(name) is not None:
-        _open_libraries()
-    return importlib.import_module(name)
-
-
-def _open_libraries() -> None:
-    """Open the libraries that the bindings will ask for by their names."""
-    spec = importlib.util.find_spec(LIBRARIES_OF)  # found, not imported: it is for ONNX Runtime
-    for folder in map(Path, spec.submodule_search_locations or () if spec else ()):
-        for pattern in LIBRARIES:
-            for library in sorted(folder.glob(pattern))[-1:]:
-                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

@@ -1,9 +1,10 @@
-"""An NVIDIA GPU as a device, by way of a TensorRT plan."""
+"""A TensorRT plan on an NVIDIA GPU."""
 
 import logging
 import weakref
 from collections.abc import Sequence
 from threading import Lock
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +27,26 @@ from engine.slabs import Slab, cut
 
 logger = logging.getLogger(__name__)
 
-LANES = 2
-"""While one lane computes, the other copies."""
+STREAMS = 2
+"""While one stream computes, the other copies and converts."""
 PARTS = 4
-"""How often a call fills the plan: only within a call do lanes work side by side."""
+"""Batches per call: streams overlap only within a call."""
 SIZES = 2
-"""Sizes of slices that lanes are kept for: two jobs that take turns may differ."""
+"""Slice sizes that streams are kept for: two jobs that take turns may differ."""
+
+
+GROW_AFTER_S = 60.0
+"""After running out of memory, smaller batches are used for this long."""
 
 
 def open_active(model: Model, store: PlanStore) -> Device:
-    """Return the first GPU here that a plan is active for, and all others like it, running it.
+    """Open the active plan on all GPUs of the first architecture that has one.
 
-    Each is held against the model's reference; one that cannot serve is left out.
+    Each is checked against the model's reference; one that cannot serve is left out.
 
     Raises:
-        UnknownPlan: none is active.
-        LibraryMissing, UnverifiedPlan, StalePlan, BrokenPlan, DeviceFailed: it cannot run here.
+        UnknownPlan: no plan is active.
+        LibraryMissing, UnverifiedPlan, StalePlan, BrokenPlan, DeviceFailed: it cannot be used.
     """
     here = gpus()
     for gpu in here:
@@ -51,8 +56,8 @@ def open_active(model: Model, store: PlanStore) -> Device:
             return _open_all(plan, store, model, alike)
     named = ", ".join(f"{gpu.name} ({gpu.architecture})" for gpu in here)
     raise UnknownPlan(
-        f"no plan is active for {named} and model {model.name} {model.version}: "
-        "`hepar engine build`, `verify` and `activate` one"
+        f"no plan is active for {named} and model {model.name} {model.version}; "
+        "run `hepar engine rebuild --all --activate-when-verified`"
     )
 
 
@@ -77,21 +82,21 @@ def _open_all(plan: Plan, store: PlanStore, model: Model, alike: Sequence[Gpu]) 
 def open_plan(
     plan: Plan, store: PlanStore, model: Model, gpu: Gpu | None = None, *, exact: bool = False
 ) -> "TensorRt":
-    """Return a GPU here, running this plan.
+    """Open a plan on a GPU.
 
     Args:
-        plan: to run.
-        store: that has it.
-        model: that it should be of.
-        gpu: to run it on; the first of the plan's architecture if None.
-        exact: whether every call is computed as the number of slices that it carries, or not at
-            all: so that the gate sees each number. Otherwise fewer are filled up.
+        plan: to open.
+        store: that contains it.
+        model: that it must belong to.
+        gpu: to use; the first of the plan's architecture if None.
+        exact: compute exactly the number of slices of each call, so that the gate checks every
+            batch size. Otherwise smaller batches are padded.
 
     Raises:
-        LibraryMissing: there is no GPU, driver or TensorRT for it.
-        StalePlan: it was built for others than those here.
-        BrokenPlan: its bytes are not what was built.
-        DeviceFailed: TensorRT refuses it.
+        LibraryMissing: GPU, driver or TensorRT is missing.
+        StalePlan: it was built for another GPU, TensorRT or model.
+        BrokenPlan: it does not match its manifest.
+        DeviceFailed: TensorRT rejects it.
     """
     gpu = gpu or _gpu_for(plan.key.architecture)
     library = load_tensorrt(plan.key.flavour)
@@ -100,7 +105,7 @@ def open_plan(
     if most <= 2 * neighbours:
         raise DeviceFailed(
             f"{plan.name} takes {most} slices at once, and an answer of {model.name} depends on "
-            f"{2 * neighbours + 1}: build a plan with --batch {2 * neighbours + 4}"
+            f"{2 * neighbours + 1}; build a plan with --batch {2 * neighbours + 4}"
         )
     device = TensorRt(library, store, plan, gpu.index, exact=exact, neighbours=neighbours)
     device.liver_hu = model.liver_hu
@@ -113,10 +118,10 @@ def _gpu_for(architecture: str) -> Gpu:
 
 
 def require_fresh(plan: Plan, model: Model, library: Library, gpu: Gpu) -> None:
-    """Refuse a plan that was built for anything else than what is here.
+    """Reject a plan that was built for another GPU, TensorRT or model.
 
     Raises:
-        StalePlan: says what differs.
+        StalePlan: names the differences.
     """
     here: PlanKey = plan.key.model_copy(
         update={
@@ -127,11 +132,14 @@ def require_fresh(plan: Plan, model: Model, library: Library, gpu: Gpu) -> None:
         }
     )
     if wrong := differences(plan.key, here):
-        raise StalePlan(f"{plan.name} was {'; '.join(wrong)}: `hepar engine build` builds it anew")
+        raise StalePlan(f"{plan.name} was {'; '.join(wrong)}; `hepar engine rebuild` replaces it")
 
 
 class TensorRt:
-    """A plan on a GPU. Copies and computing overlap; what does not fit is cut smaller."""
+    """A plan on a GPU. Copies and computing overlap; batches shrink if memory is short.
+
+    Calls are serialised by a lock: streams have one set of buffers.
+    """
 
     liver_hu: float | None = None
 
@@ -155,16 +163,17 @@ class TensorRt:
         self._gpu = gpu
         self._lock = Lock()
         self._runtime = cuda_runtime()
-        self._lanes: dict[Shape, list[Stream]] = {}
+        self._streams: dict[Shape, list[Stream]] = {}
         self._compiles = False
-        weakref.finalize(self, _close, self._lanes).atexit = False
+        self._grows_at = 0.0
+        weakref.finalize(self, _close, self._streams).atexit = False
         _require_reach(gpu)
         self._use_gpu()
         self._engine = Engine(library, store.load(plan), plan.name, store.kernels_file(plan))
 
     @property
     def memory_mb(self) -> int | None:
-        """What is in use of the GPU, by whomever; a plan keeps all that it ever took."""
+        """GPU memory in use by all processes."""
         self._use_gpu()
         try:
             free, total = checked(self._runtime, self._runtime.cudaMemGetInfo())
@@ -180,6 +189,8 @@ class TensorRt:
             self._use_gpu()
             if self._exact:
                 self._room = min(len(hu), self._options.batch)
+            else:
+                self._grow()
             while True:
                 try:
                     answer = self._run(hu, spacing)
@@ -189,61 +200,68 @@ class TensorRt:
                     self._keep_kernels()
                     return answer
 
+    def _grow(self) -> None:
+        """Try twice as many slices at once again, some time after memory was short."""
+        if self._room < self._options.batch and monotonic() >= self._grows_at:
+            self._room = min(2 * self._room, self._options.batch)
+            self._grows_at = monotonic() + GROW_AFTER_S
+
     def _run(self, hu: Hounsfield, spacing: NDArray[np.float32]) -> Answer:
         answer = Answer(np.empty(hu.shape, np.uint8), np.empty((len(hu), 2, 2), np.float32))
-        lanes = self._lanes_for((self._room, hu.shape[1], hu.shape[2]))
+        streams = self._streams_for((self._room, hu.shape[1], hu.shape[2]))
         busy: list[tuple[Stream, Slab]] = []
         for turn, slab in enumerate(cut(0, len(hu), len(hu), self._room, self.neighbours)):
-            lane = lanes[turn % LANES]
-            if len(busy) == LANES:
+            stream = streams[turn % STREAMS]
+            if len(busy) == STREAMS:
                 _collect(*busy.pop(0), answer)
-            lane.start(hu[slab.shown], spacing, self.neighbours)
-            busy.append((lane, slab))
-        for lane, slab in busy:
-            _collect(lane, slab, answer)
+            stream.start(hu[slab.shown], spacing, self.neighbours)
+            busy.append((stream, slab))
+        for stream, slab in busy:
+            _collect(stream, slab, answer)
         return answer
 
-    def _lanes_for(self, shape: Shape) -> list[Stream]:
-        if shape not in self._lanes:
-            for old in list(self._lanes)[: 1 - SIZES]:
-                _close({old: self._lanes.pop(old)})
-            lanes = self._lanes[shape] = []
+    def _streams_for(self, shape: Shape) -> list[Stream]:
+        if shape not in self._streams:
+            for old in list(self._streams)[: 1 - SIZES]:
+                _close({old: self._streams.pop(old)})
+            streams = self._streams[shape] = []
             captures = not (self._exact or self._engine.captures_itself)
-            for _ in range(LANES):
-                lanes.append(Stream(self._runtime, shape, captures=captures))
-                lanes[-1].open(self._engine.context())
+            for _ in range(STREAMS):
+                streams.append(Stream(self._runtime, shape, captures=captures))
+                streams[-1].open(self._engine.context(), self._engine.memory_size)
             self._compiles = True
-        return self._lanes[shape]
+        return self._streams[shape]
 
     def _keep_kernels(self) -> None:
-        """Keep what the first run of a shape compiled."""
+        """Save what the first run of a shape compiled."""
         if self._compiles:
             self._engine.keep_kernels()
         self._compiles = False
 
     def _recover(self, shape: tuple[int, ...], error: CudaFailed) -> None:
-        """Make room for another try, with fewer slices at once if need be.
+        """Free memory for another try, with fewer slices at once if necessary.
 
         Raises:
-            DeviceOutOfMemory: there is no room, not even for one slice.
-            DeviceFailed: it was not for lack of memory.
+            DeviceOutOfMemory: there is not enough memory even for one slice.
+            DeviceFailed: the failure has another cause.
         """
-        said = f"{self.name} cannot run {shape} slices: {error}; {self._engine.last_errors()}"
+        reason = f"{self.name} failed on {shape} slices: {error}; {self._engine.last_errors()}"
         if is_lost(self._runtime):
             _lost[self._gpu] = self
-            raise DeviceFailed(f"{said}: restart the node to use this GPU again") from error
-        alone = len(self._lanes) == 1
-        _close(self._lanes)
+            raise DeviceFailed(f"{reason}; restart the node to use this GPU again") from error
+        alone = len(self._streams) == 1
+        _close(self._streams)
         if not error.out_of_memory:
-            raise DeviceFailed(said) from error
+            raise DeviceFailed(reason) from error
         if not alone:
             return
         if self._exact or self._room == self._least:
-            raise DeviceOutOfMemory(f"{said}: end what else uses the GPU") from error
+            raise DeviceOutOfMemory(f"{reason}; stop other programs that use the GPU") from error
         self._room = max(-(-self._room // 2), self._least)
+        self._grows_at = monotonic() + GROW_AFTER_S
 
     def _use_gpu(self) -> None:
-        """Make the GPU this thread's, which is a thread's own setting."""
+        """Make the GPU the current one of this thread; CUDA keeps this setting per thread."""
         try:
             checked(self._runtime, self._runtime.cudaSetDevice(self._gpu))
         except CudaFailed as error:
@@ -254,7 +272,7 @@ class TensorRt:
         if least < SMALLEST or most > self._options.largest:
             raise DeviceFailed(
                 f"{self.name} takes slices of {SMALLEST} to {self._options.largest} rows and "
-                f"columns, not of {shape[1]} x {shape[2]}: build a plan with --largest {most}"
+                f"columns, not of {shape[1]} x {shape[2]}; build a plan with --largest {most}"
             )
 
 
@@ -265,18 +283,18 @@ _lost: dict[int, TensorRt] = {}
 def _require_reach(gpu: int) -> None:
     if gpu in _lost:
         raise DeviceFailed(
-            f"GPU {gpu} was lost by this process, running {_lost[gpu].name}: restart the node to "
+            f"GPU {gpu} was lost by this process, running {_lost[gpu].name}; restart the node to "
             "use it again"
         )
 
 
-def _close(lanes: dict[Shape, list[Stream]]) -> None:
-    for lane in (each for some in lanes.values() for each in some):
-        lane.close()
-    lanes.clear()
+def _close(streams: dict[Shape, list[Stream]]) -> None:
+    for stream in (each for some in streams.values() for each in some):
+        stream.close()
+    streams.clear()
 
 
-def _collect(lane: Stream, slab: Slab, answer: Answer) -> None:
-    labels, agreement = lane.wait()
+def _collect(stream: Stream, slab: Slab, answer: Answer) -> None:
+    labels, agreement = stream.wait()
     answer.labels[slab.place] = labels[slab.kept]
     answer.agreement[slab.place] = agreement[slab.kept]

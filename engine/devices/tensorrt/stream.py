@@ -1,6 +1,7 @@
-"""One stream of work on a GPU: buffers on both sides, copies and computing in order."""
+"""One CUDA stream with its buffers: copies and computing in order."""
 
 import ctypes
+import logging
 from math import prod
 from typing import Any
 
@@ -10,19 +11,21 @@ from numpy.typing import NDArray
 from engine.devices.tensorrt.cuda import CudaFailed, checked
 from engine.hounsfield import Hounsfield, to_float16
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[Any]
 Shape = tuple[int, int, int]
 
 LEAST = 256
-"""Bytes: a graph that needs no memory to compute in is given this much all the same."""
+"""Bytes; a context needs an address even where it needs no memory."""
 
 
 class Stream:
-    """Pinned memory here, memory there, and a stream that carries slices from one to the other.
+    """Pinned host memory, device memory, and a stream that connects them.
 
-    It always computes as many slices as it was made for: of fewer, nobody looks at the rest. So
-    its shape never changes, and TensorRT prepares it once. `start` returns at once; `wait` gives
-    the answer, which lasts until the next `start`.
+    It always computes the number of slices that it was created for, ignoring the rest of a smaller
+    batch, so its shape never changes and TensorRT prepares it once. `start` returns at once; `wait`
+    returns the answer, which the next `start` overwrites.
     """
 
     def __init__(self, runtime: Any, shape: Shape, *, captures: bool) -> None:
@@ -43,32 +46,33 @@ class Stream:
         self._context: Any = None
         self._count = 0
 
-    def open(self, context: Any) -> None:
-        """Take stream and memory, and compute once; what a failure leaves is for `close`.
+    def open(self, context: Any, largest: int) -> None:
+        """Allocate stream and memory, and compute once; after a failure, call `close`.
 
         Args:
-            context: of TensorRT's, which has no memory of its own to compute in.
+            context: TensorRT's execution context, without device memory of its own.
+            largest: bytes of device memory that it needs for the largest slices.
 
         Raises:
-            CudaFailed: there is not enough memory, or TensorRT does not start.
+            CudaFailed: not enough memory, or TensorRT does not start.
         """
         self._context = context
-        # One that does not wait for what libraries do on the default stream.
+        # Non-blocking: it does not wait for what libraries do on the default stream.
         flags = self._runtime.cudaStreamNonBlocking
         self._stream = self._call(self._runtime.cudaStreamCreateWithFlags(flags))
         for name, (shape, kind) in self._tensors.items():
             self._take(name, shape, np.dtype(kind))
-        self._lend()
+        self._lend(largest)
         if self._captures:
             self._capture()
 
     def start(self, hu: Hounsfield, spacing: NDArray[np.float32], neighbours: int = 0) -> None:
-        """Send slices off; as many as the lane was made for, or fewer.
+        """Queue slices; as many as the stream was created for, or fewer.
 
         Args:
-            hu: slices.
-            spacing: between their rows, between their columns.
-            neighbours: how often the last one is repeated, which is its own neighbour.
+            hu: (n, rows, columns) slices.
+            spacing: millimetres between rows, between columns.
+            neighbours: number of copies of the last slice that follow it as its neighbours.
         """
         self._count = len(hu)
         here = self._here["hu"]
@@ -83,18 +87,18 @@ class Stream:
         self._copy_here("labels", "agreement")
 
     def wait(self) -> tuple[Array, Array]:
-        """Return labels and agreement of what was started last."""
+        """Wait for the last `start`; return labels and agreement."""
         self._call(self._runtime.cudaStreamSynchronize(self._stream))
         return self._here["labels"][: self._count], self._here["agreement"][: self._count]
 
     def close(self) -> None:
-        """Give everything back; a second call does nothing.
+        """Free everything; a second call does nothing.
 
-        What cannot be given back after a failure is lost with it, and is no further error.
+        Errors are ignored: after a fault, memory cannot be freed and is lost with the GPU.
         """
         runtime = self._runtime
         if self._stream is not None:
-            runtime.cudaStreamSynchronize(self._stream)  # the context may still be at work
+            runtime.cudaStreamSynchronize(self._stream)  # the context may still be running
         if self._graph is not None:
             runtime.cudaGraphExecDestroy(self._graph)
         self._graph = self._context = None
@@ -108,7 +112,7 @@ class Stream:
         self._there, self._pinned = {}, []
 
     def _take(self, name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
-        """Take a tensor's memory on both sides, and tell the context."""
+        """Allocate a tensor on both sides and pass its address to the context."""
         size = prod(shape) * kind.itemsize
         self._there[name] = int(self._call(self._runtime.cudaMalloc(size)))
         pinned = int(self._call(self._runtime.cudaHostAlloc(size, 0)))
@@ -117,25 +121,33 @@ class Stream:
         self._here[name] = np.frombuffer(memoryview(raw), kind).reshape(shape)
         self._here[name][:] = 0
         if not self._context.set_tensor_address(name, self._there[name]):
-            raise CudaFailed(f"TensorRT does not take {name}", out_of_memory=False)
+            raise CudaFailed(f"TensorRT rejects the address of {name}", out_of_memory=False)
 
-    def _lend(self) -> None:
-        """Give the context memory to compute in: as much as this shape takes, not as the largest
-        would, so that fewer slices do take less."""
+    def _lend(self, largest: int) -> None:
+        """Give the context memory to compute in, if possible only as much as this shape needs.
+
+        `set_device_memory` demands the size for the largest shape. Assigning `device_memory`, as
+        the documentation of `update_device_memory_size_for_shapes` has it, does not.
+        """
         if not self._context.set_input_shape("hu", self.shape):
-            raise CudaFailed(f"TensorRT does not take {self.shape} slices", out_of_memory=False)
+            raise CudaFailed(f"TensorRT rejects {self.shape} slices", out_of_memory=False)
         size = max(int(self._context.update_device_memory_size_for_shapes()), LEAST)
+        by_shape = hasattr(type(self._context), "device_memory")
+        size = size if by_shape else max(size, largest)
         self._there["between"] = int(self._call(self._runtime.cudaMalloc(size)))
-        self._context.set_device_memory(self._there["between"], size)
+        if by_shape:
+            self._context.device_memory = self._there["between"]
+        else:
+            self._context.set_device_memory(self._there["between"], size)
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):
             raise CudaFailed("TensorRT did not start", out_of_memory=False)
 
     def _capture(self) -> None:
-        """Record what the context does as a CUDA graph; do without where it cannot be.
+        """Record the context's work as a CUDA graph; do without if that fails.
 
-        TensorRT does what it puts off with the first execution of a shape, so that one comes first.
+        TensorRT does deferred work in the first execution of a shape, which cannot be captured.
         """
         runtime = self._runtime
         self._copy_there("hu", "spacing")
@@ -152,7 +164,14 @@ class Stream:
             runtime.cudaGraphDestroy(graph)
         if status != good:
             self._graph = None
-            runtime.cudaGetLastError()  # or the next who asks takes it for his own
+            runtime.cudaGetLastError()  # clear CUDA's sticky error
+        if self._graph is None:
+            logger.warning(
+                "no CUDA graph for %s slices (%s); they are computed without one, more slowly",
+                self.shape,
+                "TensorRT did not start" if status == good else status.name,
+                extra={"action": "no_cuda_graph"},
+            )
 
     def _copy_there(self, *names: str) -> None:
         direction = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
@@ -162,7 +181,7 @@ class Stream:
             self._call(self._runtime.cudaMemcpyAsync(*ends, direction, self._stream))
 
     def _copy_here(self, *names: str) -> None:
-        """Bring back the answer to the slices that were sent, without the rest."""
+        """Copy the answer for the slices that were sent, without the rest."""
         direction = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         for name in names:
             here, there = self._here[name], self._there[name]

@@ -193,7 +193,13 @@ class FakeContext:
     def update_device_memory_size_for_shapes(self):
         return int(np.prod(self.shape)) * SCRATCH
 
+    def lend(self, address):
+        self.lent = address, len(self.gpu.blocks[address])
+
+    device_memory = property(fset=lend)
+
     def set_device_memory(self, address, size):
+        assert size >= FakeEngine.device_memory_size_v2
         self.lent = address, size
 
     def execute_async_v3(self, stream):
@@ -233,6 +239,8 @@ class FakeContext:
 
 
 class FakeEngine:
+    device_memory_size_v2 = 4 * 512 * 512 * SCRATCH
+    """For the largest slices of the tests' plans."""
     create_execution_context = staticmethod(FakeContext)
 
 

@@ -107,6 +107,13 @@ def test_a_manifest_is_written_only_when_its_plan_is_on_disk(store, monkeypatch)
     assert written == [".plan", ".json"]
 
 
+def test_plans_can_be_read_by_another_user_than_the_one_who_built_them(store, keep):
+    store.activate(keep(b"one", passed=True).name)
+    for pattern in ("*.plan", "*.json"):
+        for path in store.folder.glob(pattern):
+            assert path.stat().st_mode & 0o777 == 0o644, path
+
+
 def spoil(path, how):
     content = path.read_bytes()
     if how == "cut":

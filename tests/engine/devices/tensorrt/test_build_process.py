@@ -99,6 +99,46 @@ def test_what_is_float32_is_multiplied_in_float32(rtx, ask):
     assert not config.get_flag(rtx.module.BuilderFlag.TF32)
 
 
+def test_the_workspace_of_a_build_is_limited(rtx, ask):
+    work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
+    config = work.configured(ask().key)
+    pool = rtx.module.MemoryPoolType.WORKSPACE
+    assert config.get_memory_pool_limit(pool) == tensorrt_builder.WORKSPACE_BYTES
+
+
+def refusing(rtx, monkeypatch, method, answer):
+    """A build whose configuration answers one call so."""
+    work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
+    config = work.builder.create_builder_config()
+    real = type(config)
+
+    class Config(SimpleNamespace):
+        def __getattr__(self, name):
+            return (lambda *_: answer) if name == method else getattr(config, name)
+
+    assert hasattr(real, method)
+    work.builder = SimpleNamespace(
+        create_builder_config=Config,
+        create_optimization_profile=work.builder.create_optimization_profile,
+    )
+    return work
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "complaint"),
+    [
+        ("add_optimization_profile", -1, "rejects slices of 32 to 128 rows and columns, 2 at once"),
+        ("set_compute_capability", False, "refuses to build for sm89"),
+    ],
+)
+def test_what_tensorrt_refuses_without_an_exception_fails_the_build(
+    rtx, ask, monkeypatch, method, answer, complaint
+):
+    work = refusing(rtx, monkeypatch, method, answer)
+    with pytest.raises(BuildFailed, match=complaint):
+        work.configured(ask().key)
+
+
 def test_tensorrt_itself_builds_only_for_a_gpu_that_is_here(gpu, model):
     """It would build for that GPU, and the plan would be called after another."""
     library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
@@ -185,7 +225,7 @@ def test_an_interrupted_caller_ends_its_build(ask):
 
 
 def test_no_room_for_the_plan_is_told_and_nothing_is_kept(ask, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     request = ask()

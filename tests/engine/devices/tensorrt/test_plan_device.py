@@ -3,6 +3,7 @@
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,11 @@ from engine.devices.multi_gpu import MultiGpu
 from engine.devices.tensorrt import engine as tensorrt_engine
 from engine.devices.tensorrt import plan_device as tensorrt
 from engine.devices.tensorrt.library import Library
-from engine.devices.tensorrt.plan_device import LANES, open_active, open_plan
+from engine.devices.tensorrt.plan_device import STREAMS, open_active, open_plan
 from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
 from engine.plans.key import Flavour, Options
 from tests.engine.devices import fake_gpu
-from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, fake_rtx, fake_tensorrt
+from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, FakeEngine, fake_rtx, fake_tensorrt
 from tests.engine.toy_model import toy_answer
 
 SPACING = 0.8, 0.7
@@ -54,7 +55,7 @@ def require_same(device, hu):
     np.testing.assert_allclose(answer.agreement, agreement, rtol=1e-6)
 
 
-BLOCKS = LANES * (2 * 4 + 1)
+BLOCKS = STREAMS * (2 * 4 + 1)
 """What one size takes: four tensors on both sides, and what TensorRT computes in."""
 
 
@@ -65,8 +66,8 @@ def test_slices_of_another_size_are_answered_too_and_two_sizes_stay_ready(device
 
 
 def needed(size, count):
-    """Bytes of the GPU that both lanes take for so many slices at once."""
-    return LANES * (count * (size[0] * size[1] * (3 + SCRATCH) + 16) + 8)
+    """Bytes of the GPU that both streams take for so many slices at once."""
+    return STREAMS * (count * (size[0] * size[1] * (3 + SCRATCH) + 16) + 8)
 
 
 def test_what_does_not_fit_is_cut_smaller(device, gpu):
@@ -76,7 +77,7 @@ def test_what_does_not_fit_is_cut_smaller(device, gpu):
     assert gpu.taken == gpu.limit
 
 
-def test_the_lanes_of_another_size_go_before_slices_are_cut_smaller(device, gpu):
+def test_the_streams_of_another_size_go_before_slices_are_cut_smaller(device, gpu):
     gpu.limit = needed((40, 50), 4)
     require_same(device, slices(9, 20, 20))
     require_same(device, slices(9))
@@ -117,7 +118,7 @@ def test_slices_have_their_neighbours_beside_them_wherever_a_call_is_cut(
 
 def test_where_not_even_one_slice_fits_the_device_fails_and_gives_all_back(device, gpu):
     gpu.limit = 1000
-    with pytest.raises(DeviceOutOfMemory, match=r"cannot run .*cudaErrorMemoryAllocation"):
+    with pytest.raises(DeviceOutOfMemory, match=r"failed on .*cudaErrorMemoryAllocation"):
         device.run(slices(2), SPACING)
     assert not gpu.blocks
 
@@ -167,13 +168,13 @@ def test_every_answer_is_computed_by_a_cuda_graph_of_the_full_batch(device, gpu)
     for count in (16, 3, 1, 16, 5):
         require_same(device, slices(count))
     assert gpu.launched == 4 + 1 + 1 + 4 + 2
-    assert len(gpu.graphs) == LANES
+    assert len(gpu.graphs) == STREAMS
     for size in ((64, 64), (65, 65)):
         require_same(device, slices(1, *size))
-    assert len(gpu.graphs) == 2 * LANES  # those of the first size were given back
+    assert len(gpu.graphs) == 2 * STREAMS  # those of the first size were given back
 
 
-def test_while_one_lane_computes_the_other_is_sent_its_slices(device, gpu):
+def test_while_one_stream_computes_the_other_is_sent_its_slices(device, gpu):
     at_work, wait = [], gpu.cudaStreamSynchronize
 
     def wait_and_note(stream):
@@ -186,11 +187,30 @@ def test_while_one_lane_computes_the_other_is_sent_its_slices(device, gpu):
     assert at_work == [2, 2, 2, 1]
 
 
-def test_what_cannot_be_captured_is_computed_all_the_same(device, gpu):
+def test_what_cannot_be_captured_is_computed_all_the_same_and_logged(device, gpu, caplog):
     gpu.capturable = False
     for _ in range(3):
         require_same(device, slices(16))
     assert (gpu.launched, gpu.graphs) == (0, [])
+    assert "no CUDA graph for (4, 40, 50) slices (cudaErrorStreamCapture)" in caplog.text
+
+
+def test_a_tensorrt_without_memory_by_shape_gets_the_size_it_demands(device, monkeypatch, gpu):
+    monkeypatch.delattr(FakeContext, "device_memory")
+    require_same(device, slices(9))
+    assert gpu.taken > STREAMS * FakeEngine.device_memory_size_v2
+
+
+def test_after_a_lack_of_memory_larger_batches_are_tried_again_later(device, gpu, monkeypatch):
+    gpu.limit = needed((40, 50), 2)
+    require_same(device, slices(9))
+    gpu.limit = 1 << 30
+    require_same(device, slices(9))
+    assert device._room == 2
+    later = tensorrt.monotonic() + tensorrt.GROW_AFTER_S + 1
+    monkeypatch.setattr(tensorrt, "monotonic", lambda: later)
+    require_same(device, slices(9))
+    assert device._room == 4
 
 
 def test_every_thread_uses_the_gpu_of_the_plan(device, gpu):
@@ -206,13 +226,13 @@ def exact(gpu, plan, store, toy):
 
 
 def test_held_to_the_number_of_slices_each_is_computed_as_it_is(exact, gpu, monkeypatch):
-    shapes, lend = [], FakeContext.set_device_memory
+    shapes, lend = [], FakeContext.lend
 
-    def lend_and_note(context, address, size):
+    def lend_and_note(context, address):
         shapes.append(context.shape[0])
-        lend(context, address, size)
+        lend(context, address)
 
-    monkeypatch.setattr(FakeContext, "set_device_memory", lend_and_note)
+    monkeypatch.setattr(FakeContext, "device_memory", property(fset=lend_and_note))
     for count in (1, 3, 4):
         require_same(exact, slices(count))
     assert sorted(set(shapes)) == [1, 3, 4]
@@ -243,16 +263,38 @@ def test_tensorrt_for_rtx_makes_its_own_graphs(rtx, gpu):
 def test_kernels_are_compiled_once_and_found_again(rtx, gpu, plan, store):
     file = store.kernels_file(plan)
     require_same(rtx(), slices(9))
-    assert file.read_bytes() == b"kernels xx"
+    assert file.read_bytes()[32:] == b"kernels xx"
     require_same(rtx(), slices(3))
-    assert file.read_bytes() == b"kernels xxx"
-    file.write_bytes(b"of another driver")
+    assert file.read_bytes()[32:] == b"kernels xxx"
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "of another plan"])
+def test_kernels_that_are_not_those_of_the_plan_are_compiled_again(rtx, plan, store, caplog, how):
+    file = store.kernels_file(plan)
+    require_same(rtx(), slices(9))
+    kept = file.read_bytes()
+    spoilt = {
+        "flipped": kept[:-1] + b"y",
+        "cut": kept[:20],
+        "of another plan": sha256(b"other" + kept[32:]).digest() + kept[32:],
+    }
+    file.write_bytes(spoilt[how])
     require_same(rtx(), slices(3))
-    assert file.read_bytes() == b"kernels x"
+    assert "is damaged or belongs to another plan; kernels are compiled again" in caplog.text
+    assert file.read_bytes()[32:] == b"kernels x"
+
+
+def test_kernels_of_another_driver_are_compiled_again(rtx, plan, store):
+    file = store.kernels_file(plan)
+    foreign = b"of another driver"
+    file.write_bytes(sha256(sha256(b"engine").digest() + foreign).digest() + foreign)
+    require_same(rtx(), slices(3))
+    assert file.read_bytes()[32:] == b"kernels x"
 
 
 def test_kernels_that_cannot_be_kept_cost_no_answer(rtx, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tensorrt_engine, "write_durably", full)
