@@ -63,10 +63,14 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/net dicom_node/receive dicom_node/results dicom_node/results/attributes"
         " dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
+    "dicom_node/web": (
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/pipeline"
+        " dicom_node/receive dicom_node/results dicom_node/results/attributes engine"
+    ),
     "dicom_node/node": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
         " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
-        " dicom_node/selection engine engine/serving"
+        " dicom_node/selection dicom_node/web engine engine/serving"
     ),
     "dicom_node/commands": (
         "dicom_node dicom_node/config dicom_node/conformance dicom_node/deliver dicom_node/jobs"

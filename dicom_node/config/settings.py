@@ -4,12 +4,21 @@ Every key has a default, so `hepar serve` runs without a file. Any key can also 
 environment as `HEPAR_<SECTION>__<KEY>`, which wins over the file; secrets come from there only.
 """
 
+import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,6 +41,13 @@ class Section(BaseModel):
     """A table of the file: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class NodeSection(Section):
@@ -61,12 +77,44 @@ class ReceiveSection(Section):
 
 
 class HttpSection(Section):
-    """`[http]`: status server for an archive's page and for health checks."""
+    """`[http]`: the operator's page, health, metrics and the state of jobs."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; no password is required there."""
+    """Address to listen on. One that other machines reach requires a login (`token`,
+    `user_header`), or `open`."""
     port: int | None = Field(default=None, ge=0, le=65535)
-    """There is no status server without a port; 0 takes a free one."""
+    """There is no web server without a port; 0 takes a free one."""
+    names: tuple[str, ...] = ()
+    """Host names under which it is reached. IP addresses and localhost always work; any other name
+    is refused, so that no page of another site can read it (DNS rebinding)."""
+    token: SecretStr | None = None
+    """Password for reading, and for changes such as "retry"; any user name goes with it. There are
+    no changes without it or `user_header`."""
+    user_header: str | None = None
+    """Header in which a reverse proxy names the user who logged in there, such as X-Remote-User."""
+    proxies: tuple[IPvAnyNetwork, ...] = (
+        ipaddress.IPv4Network("127.0.0.1/32"),
+        ipaddress.IPv6Network("::1/128"),
+    )
+    """Networks whose `user_header` is believed."""
+    open: bool = False
+    """Let anybody read who reaches the address; changes still require a login."""
+    stuck_s: float = Field(default=900.0, gt=0)
+    """Not healthy when a job has waited for so many seconds and none is computed."""
+    peer_failing_s: float = Field(default=3600.0, gt=0)
+    """Not ready when a result has waited for its delivery for so many seconds."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        """Refuse an address that others reach where nobody has to log in."""
+        guarded = self.token or self.user_header or self.open
+        if self.port is not None and not guarded and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached by others, and nobody has to log in; set"
+                " HEPAR_HTTP__TOKEN in the environment, or user_header behind a reverse proxy, or"
+                " open = true"
+            )
+        return self
 
 
 class ViewerSection(Section):

@@ -21,10 +21,11 @@ from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer
 from dicom_node.node.receiving import receiving
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
-from dicom_node.node.status_server import serve_status
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
+from dicom_node.node.web import serve_page
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
+from dicom_node.web.view import Progress
 from engine.device import ReportsMemory
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Node:
     expect: Callable[[str, int], None]
     """Announces the number of instances of a series, which then need not wait for quiet."""
     http: tuple[str, int] | None = None
-    """Host and port of the status server, if there is one."""
+    """Host and port of the web server, if there is one."""
 
 
 def ignore_progress(job: str, done: int, of: int) -> None:
@@ -99,7 +100,9 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         setup = segmenter.now()
         commitments = Commitments()
         polling = PollingRate()
-        worker = _worker(segmenter, data, settings, _speeding_up(polling, progress), commitments)
+        shown = Progress()
+        reported = _to_all(polling, progress, shown)
+        worker = _worker(segmenter, data, settings, reported, commitments)
         stack.enter_context(
             run_jobs(
                 worker,
@@ -115,7 +118,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         reception = stack.enter_context(
             receiving(spool, digest, settings, commitments, polling.speed_up)
         )
-        http = stack.enter_context(serve_status(settings, setup.algorithm))
+        http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
         stack.enter_context(cleaning_up(url, spool, data, keep_for))
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)
@@ -123,11 +126,12 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
-def _speeding_up(polling: PollingRate, progress: JobProgress) -> JobProgress:
-    """Pass progress on and poll fast: a series that is on the device will soon be delivered."""
+def _to_all(polling: PollingRate, progress: JobProgress, shown: Progress) -> JobProgress:
+    """Report progress to the caller and the page, and poll fast: delivery comes soon."""
 
     def on_progress(job: str, done: int, of: int) -> None:
         polling.speed_up()
+        shown(job, done, of)
         progress(job, done, of)
 
     return on_progress

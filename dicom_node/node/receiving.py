@@ -23,6 +23,7 @@ class Reception:
     address: tuple[str, int]
     expect: Callable[[str, int], None]
     """`SeriesAssembler.expect`, for callers that have the number of instances of a series."""
+    assembler: SeriesAssembler
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def receiving(
     assembler.start()
     try:
         with _listening(spool, assembler, settings, commitments) as address:
-            yield Reception(address, assembler.expect)
+            yield Reception(address, assembler.expect, assembler)
     finally:
         assembler.stop()
 

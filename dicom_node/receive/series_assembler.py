@@ -116,6 +116,16 @@ class SeriesAssembler:
             for series in self.spool.series():
                 self._arriving.setdefault(series, IncomingSeries(from_s))
 
+    @property
+    def running(self) -> bool:
+        """Whether the thread that completes series runs."""
+        return self._thread.is_alive()
+
+    def arriving(self) -> list[SeriesKey]:
+        """Return the series of which more instances may come."""
+        with self._lock:
+            return list(self._arriving)
+
     def expect(self, series_uid: str, count: int) -> None:
         """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.
 

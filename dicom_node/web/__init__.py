@@ -1,0 +1,1 @@
+"""The operator's page, health, metrics and the state of jobs over HTTP."""

@@ -1,0 +1,174 @@
+"""Checks of a running node: whether it is alive, and whether it could finish a series now."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.errors import NodeError
+from dicom_node.jobs.ledger import Ledger
+from dicom_node.jobs.state import Job, State
+from dicom_node.web.view import NodeView
+from engine.errors import EngineError
+
+NEWEST = 500
+"""Newest jobs that are looked at."""
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""Addresses to listen on, to addresses to call."""
+
+ANSWER_S = 5.0
+"""Seconds within which the node must answer its own C-ECHO."""
+
+FRESH_S = 2.0
+"""Age up to which a finding is used again, so that frequent health checks cost little."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check."""
+
+    check: str
+    ok: bool
+    detail: str
+    """The value found, and the remedy where it is not right."""
+
+
+class Health:
+    """Checks of one node."""
+
+    def __init__(self, node: NodeView, ledger: Ledger) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._lock = Lock()
+        self._kept: dict[str, tuple[float, list[Finding]]] = {}
+
+    def alive(self) -> list[Finding]:
+        """Check whether the node does its work; a restart may help where it does not."""
+        return self._fresh("alive", [self._listener, self._assembler, self._workers])
+
+    def ready(self) -> list[Finding]:
+        """Check whether the node would receive a series now and finish it."""
+        checks = [self._disk, self._writable, self._store, self._device, self._peers]
+        return [*self.alive(), *self._fresh("ready", checks)]
+
+    def _fresh(self, name: str, checks: Sequence[Callable[[], Finding]]) -> list[Finding]:
+        with self._lock:
+            then, findings = self._kept.get(name, (0.0, []))
+            if not findings or time.monotonic() - then > FRESH_S:
+                findings = [check() for check in checks]
+                self._kept[name] = (time.monotonic(), findings)
+            return findings
+
+    def _listener(self) -> Finding:
+        host, port = self._node.dicom
+        title = self._node.settings.node.ae_title
+        itself = StorePeer(
+            "this node",
+            title,
+            ANY_ADDRESS.get(host, host),
+            port,
+            connect_s=ANSWER_S,
+            negotiate_s=ANSWER_S,
+            answer_s=ANSWER_S,
+        )
+        try:
+            itself.echo()
+        except NodeError as error:
+            return Finding("listener", False, f"no answer to C-ECHO on port {port}: {error}")
+        return Finding("listener", True, f"answers C-ECHO on port {port}")
+
+    def _assembler(self) -> Finding:
+        if self._node.assembling():
+            return Finding("assembler", True, "completes series")
+        return Finding("assembler", False, "its thread has ended; restart the node")
+
+    def _workers(self) -> Finding:
+        """Find jobs that wait while nothing is computed: the queue has stopped."""
+        try:
+            jobs = self._ledger.jobs(NEWEST)
+        except SQLAlchemyError:
+            return Finding("workers", True, "unknown while the job store cannot be read")
+        limit = timedelta(seconds=self._node.settings.http.stuck_s)
+        return _queue_moves(jobs, datetime.now(UTC), limit)
+
+    def _disk(self) -> Finding:
+        needed = self._node.settings.receive.keep_free_mb
+        try:
+            free = shutil.disk_usage(self._node.data.folder).free >> 20
+        except OSError as error:
+            return Finding("disk", False, f"{self._node.data.folder}: {error.strerror}")
+        if free < needed:
+            return Finding(
+                "disk",
+                False,
+                f"{free} MB free, {needed} MB needed (receive.keep_free_mb); instances are refused",
+            )
+        return Finding("disk", True, f"{free} MB free, {needed} MB needed")
+
+    def _writable(self) -> Finding:
+        try:
+            for folder in (self._node.data.spool, self._node.results):
+                folder.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+                os.close(handle)
+                Path(name).unlink()
+        except OSError as error:
+            return Finding("data folder", False, f"cannot write to {folder}: {error.strerror}")
+        return Finding("data folder", True, "can be written")
+
+    def _store(self) -> Finding:
+        """Take the write lock of the job store and release it again."""
+        url = self._node.settings.database_url
+        sqlite = url.startswith("sqlite")
+        if sqlite and not Path(url.removeprefix("sqlite:///")).exists():
+            return Finding("job store", False, "its file is gone; restart the node")
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("BEGIN IMMEDIATE" if sqlite else "BEGIN"))
+                connection.execute(text("ROLLBACK"))
+        except SQLAlchemyError as error:
+            return Finding("job store", False, f"{type(error).__name__}: it cannot be written")
+        finally:
+            engine.dispose()
+        return Finding("job store", True, "can be written")
+
+    def _device(self) -> Finding:
+        try:
+            return Finding("device", True, self._node.device())
+        except EngineError as error:
+            return Finding("device", False, str(error))
+
+    def _peers(self) -> Finding:
+        limit_s = self._node.settings.http.peer_failing_s
+        before = datetime.now(UTC) - timedelta(seconds=limit_s)
+        try:
+            jobs = [job for job in self._ledger.jobs(NEWEST) if job.created < before]
+        except SQLAlchemyError:
+            return Finding("peers", True, "unknown while the job store cannot be read")
+        failing = sorted(
+            {each.peer for job in jobs for each in job.deliveries if each.state.active}
+        )
+        if failing:
+            names = ", ".join(failing)
+            return Finding("peers", False, f"results wait for longer than {limit_s:g} s: {names}")
+        return Finding("peers", True, f"no result waits for longer than {limit_s:g} s")
+
+
+def _queue_moves(jobs: Sequence[Job], now: datetime, limit: timedelta) -> Finding:
+    waiting = [job.created for job in jobs if job.state is State.WAITING]
+    computing = any(job.state is State.SEGMENTING for job in jobs)
+    if waiting and not computing and now - min(waiting) > limit:
+        minutes = (now - min(waiting)).total_seconds() / 60
+        return Finding("workers", False, f"a job has waited for {minutes:.0f} minutes; restart")
+    return Finding("workers", True, f"{len(waiting)} jobs wait")

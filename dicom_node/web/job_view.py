@@ -1,0 +1,132 @@
+"""Jobs as JSON and as rows of the page; no file, folder or patient is named."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.pipeline.outcome import Verdict
+
+
+class Ending(StrEnum):
+    """How a series ended, or that it has not."""
+
+    UNDER_WAY = "under way"
+    SEGMENTED = "segmented"
+    NOTHING_FOUND = "nothing found"
+    NOT_SELECTED = "not selected"
+    REFUSED = "refused"
+    FAILED = "failed"
+    REPLACED = "replaced"
+
+
+_VERDICTS = {
+    Verdict.SEGMENTED: Ending.SEGMENTED,
+    Verdict.NOTHING_FOUND: Ending.NOTHING_FOUND,
+    Verdict.NOT_SELECTED: Ending.NOT_SELECTED,
+    Verdict.REFUSED: Ending.REFUSED,
+}
+
+
+def ending(job: Job) -> Ending:
+    """Return how a job ended; one whose delivery failed is failed."""
+    if job.state.active:
+        return Ending.UNDER_WAY
+    if job.state is State.FAILED:
+        return Ending.FAILED
+    if job.outcome is None:
+        return Ending.REPLACED
+    return _VERDICTS[job.outcome.verdict]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Choice of jobs, as the page's form states it; empty fields choose all."""
+
+    state: str = ""
+    """A `State` or an `Ending`."""
+    peer: str = ""
+    text: str = ""
+    """Part of the job's name, of a UID or of the reason."""
+
+    def chosen(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return the jobs that are chosen, in the same order."""
+        return [job for job in jobs if self._fits(job)]
+
+    def _fits(self, job: Job) -> bool:
+        words = f"{job.id} {job.study_uid} {job.series_uid} {job.reason}".lower()
+        return (
+            self.state in ("", job.state, ending(job))
+            and (not self.peer or self.peer in {each.peer for each in job.deliveries})
+            and self.text.lower() in words
+        )
+
+
+def last_day(jobs: Sequence[Job], now: datetime | None = None) -> Mapping[str, int]:
+    """Count the jobs that ended in the last 24 hours, by how they ended."""
+    since = (now or datetime.now(UTC)) - timedelta(days=1)
+    counts = Counter(str(ending(job)) for job in jobs if job.finished and job.finished > since)
+    return {each: counts[each] for each in Ending if each is not Ending.UNDER_WAY}
+
+
+@dataclass(frozen=True)
+class PeerRow:
+    """Deliveries to one peer."""
+
+    name: str
+    done: int
+    waiting: int
+    failed: int
+    reason: str
+    """Of the newest delivery that failed."""
+
+
+def peer_rows(peers: Iterable[str], jobs: Sequence[Job]) -> list[PeerRow]:
+    """Return what became of the deliveries of `jobs`, peer by peer."""
+    return [_peer_row(name, jobs) for name in sorted(peers)]
+
+
+def _peer_row(name: str, jobs: Sequence[Job]) -> PeerRow:
+    deliveries = [each for job in jobs for each in job.deliveries if each.peer == name]
+    failed = [each for each in deliveries if each.state is State.FAILED]
+    return PeerRow(
+        name,
+        sum(each.state is State.DONE for each in deliveries),
+        sum(each.state.active for each in deliveries),
+        len(failed),
+        failed[-1].reason if failed else "",
+    )
+
+
+def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
+    """Return the part of a job that may be shown to anybody who has the study's UID."""
+    return {
+        "job": job.id,
+        "state": str(job.state),
+        "ending": str(ending(job)),
+        "reason": job.reason,
+        "study": job.study_uid,
+        "series": job.series_uid,
+        "slices": len(job.paths),
+        "created": job.created.isoformat(),
+        "finished": job.finished.isoformat() if job.finished else None,
+        "review": list(job.review),
+        "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
+        "deliveries": [
+            {"peer": each.peer, "item": each.item, "state": str(each.state)}
+            for each in job.deliveries
+        ],
+        "viewer": viewer_link(viewer, job.study_uid, job.outcome),
+        "seg": _seg(job),
+    }
+
+
+def _seg(job: Job) -> dict[str, str] | None:
+    """Return where the SEG is in the patient's tree, if there is one."""
+    if not job.outcome or not job.outcome.seg_uid:
+        return None
+    return {"series": job.outcome.seg_series_uid, "instance": job.outcome.seg_uid}

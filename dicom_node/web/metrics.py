@@ -1,0 +1,113 @@
+"""Metrics for Prometheus, read from the job store and the disk when they are scraped.
+
+Counters start at zero with the node, as Prometheus expects of a process. Each job counts once,
+when it has ended.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dicom_node.jobs.ledger import Ledger
+from dicom_node.jobs.state import Job, State
+from dicom_node.web.health import Health
+from dicom_node.web.job_view import ending
+from dicom_node.web.view import NodeView
+
+NEWEST = 1000
+"""Newest jobs that a scrape reads."""
+
+SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+"""Upper bounds of the histogram's buckets."""
+
+
+class Metrics:
+    """The metrics of one node."""
+
+    def __init__(self, node: NodeView, ledger: Ledger, health: Health) -> None:
+        self._ledger = ledger
+        self._lock = Lock()
+        self._begun = time.time()
+        self._counted: set[str] = set()
+        self._registry = registry = CollectorRegistry()
+        self._series = Counter("hepar_series", "Series that ended.", ["ending"], registry=registry)
+        self._slices = Counter("hepar_slices", "Slices segmented.", registry=registry)
+        self._deliveries = Counter(
+            "hepar_deliveries", "Deliveries that ended.", ["peer", "state"], registry=registry
+        )
+        self._stages = Histogram(
+            "hepar_stage_seconds",
+            "Seconds of each stage of a series.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._registry.register(_Gauges(node, ledger, health))
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        with self._lock:
+            self._count(self._ledger.jobs(NEWEST))
+            return generate_latest(self._registry)
+
+    def _count(self, jobs: list[Job]) -> None:
+        ended = {
+            job.id: job for job in jobs if job.finished and job.finished.timestamp() >= self._begun
+        }
+        for name in ended.keys() - self._counted:
+            job = ended[name]
+            self._series.labels(str(ending(job))).inc()
+            for delivery in job.deliveries:
+                self._deliveries.labels(delivery.peer, str(delivery.state)).inc()
+            if job.outcome and job.outcome.seg:
+                self._slices.inc(job.outcome.slices)
+            for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
+                self._stages.labels(stage).observe(seconds)
+        self._counted = set(ended)
+
+
+class _Gauges(Collector):
+    """Values of the present moment."""
+
+    def __init__(self, node: NodeView, ledger: Ledger, health: Health) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges."""
+        jobs = self._ledger.jobs(NEWEST)
+        states = GaugeMetricFamily("hepar_jobs", "Jobs in the store.", labels=["state"])
+        for state in State:
+            states.add_metric([state], sum(job.state is state for job in jobs))
+        yield states
+        waiting = [job.created.timestamp() for job in jobs if job.state is State.WAITING]
+        oldest = time.time() - min(waiting) if waiting else 0.0
+        yield GaugeMetricFamily(
+            "hepar_oldest_waiting_seconds", "Age of the oldest waiting job.", value=oldest
+        )
+        yield GaugeMetricFamily(
+            "hepar_arriving_series", "Series that are coming in.", value=len(self._node.arriving())
+        )
+        yield GaugeMetricFamily(
+            "hepar_disk_free_bytes",
+            "Free bytes on the disk of the data folder.",
+            value=shutil.disk_usage(self._node.data.folder).free,
+        )
+        checks = GaugeMetricFamily("hepar_check", "1 if a check passes.", labels=["check"])
+        for finding in self._health.ready():
+            checks.add_metric([finding.check], float(finding.ok))
+        yield checks
+        model = GaugeMetricFamily(
+            "hepar_model",
+            "Model and device; always 1.",
+            labels=["model", "version", "device"],
+        )
+        algorithm = self._node.algorithm
+        model.add_metric([algorithm.name, algorithm.version, algorithm.device], 1)
+        yield model

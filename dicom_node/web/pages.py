@@ -1,0 +1,157 @@
+"""Pages for the operator, and what the buttons on them do."""
+
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydicom import dcmread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.templating import Jinja2Templates
+
+from dicom_node.errors import UnknownJob
+from dicom_node.jobs.cleanup import discard
+from dicom_node.jobs.ledger import Ledger
+from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.results.objects import ObjectKind, ResultObject
+from dicom_node.web.access import Caller
+from dicom_node.web.health import Health
+from dicom_node.web.job_view import Ending, Filter, ending, last_day, peer_rows
+from dicom_node.web.view import NodeView
+
+logger = logging.getLogger(__name__)
+
+NEWEST = 500
+"""Newest jobs that the page searches."""
+SHOWN = 100
+"""Rows of the table of jobs."""
+
+
+class Pages:
+    """The pages of one node."""
+
+    def __init__(self, node: NodeView, ledger: Ledger, health: Health) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._health = health
+        self._templates = Jinja2Templates(Path(__file__).with_name("templates"))
+        self._templates.env.globals |= {"ending": ending}
+
+    def now(self, request: Request) -> Response:
+        """Show what the node is doing; htmx asks for the changing part alone."""
+        part = request.headers.get("hx-request") == "true"
+        return self._render(request, "_now.html" if part else "now.html", self._state(request))
+
+    def job(self, request: Request) -> Response:
+        """Show one job."""
+        job = self._find(request)
+        part = request.headers.get("hx-request") == "true"
+        return self._render(
+            request,
+            "_job.html" if part else "job.html",
+            {
+                "job": job,
+                "progress": self._node.progress.of(job.id),
+                "refusals": {
+                    each.id: self._ledger.last_refusal(each)
+                    for each in job.deliveries
+                    if each.state.active
+                },
+                "viewer": viewer_link(self._node.settings.viewer.url, job.study_uid, job.outcome),
+                "montage": self._montage(job).exists(),
+                "may_retry": job.state in (State.FAILED, State.SKIPPED),
+                "may_urge": job.state is State.WAITING and not job.urgent,
+                "may_remove": not job.state.active,
+            },
+        )
+
+    def montage(self, request: Request) -> Response:
+        """Return the picture of a job's contours as PNG."""
+        file = self._montage(self._find(request))
+        if not file.exists():
+            return Response("this job has no picture", HTTPStatus.NOT_FOUND)
+        png = BytesIO()
+        Image.fromarray(dcmread(file).pixel_array).save(png, "PNG")
+        return Response(png.getvalue(), media_type="image/png")
+
+    def change(self, request: Request) -> Response:
+        """Do what a button of a job's page asks for, and record who asked."""
+        job = self._find(request)
+        action = request.path_params["action"]
+        if action not in self._actions:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        done = self._actions[action](job)
+        caller: Caller = request.scope["caller"]
+        logger.info(
+            "%s by %s: %s",
+            action,
+            caller.user,
+            done,
+            extra={"action": "operator", "job": job.id, "series": job.series_uid},
+        )
+        there = request.url_for("now" if action == "remove" else "job", **_name(action, job))
+        return RedirectResponse(there.path, HTTPStatus.SEE_OTHER)
+
+    @property
+    def _actions(self) -> Mapping[str, Callable[[Job], str]]:
+        return {"retry": self._retry, "urge": self._urge, "remove": self._remove}
+
+    def _retry(self, job: Job) -> str:
+        return ", ".join(self._ledger.retry(job)) or f"nothing to do, it is {job.state}"
+
+    def _urge(self, job: Job) -> str:
+        return "urgent now" if self._ledger.urge(job) else f"nothing to do, it is {job.state}"
+
+    def _remove(self, job: Job) -> str:
+        if job.state.active:
+            return f"not removed, it is {job.state}"
+        discard(job, self._ledger, self._node.spool, self._node.data)
+        return "removed"
+
+    def _state(self, request: Request) -> dict[str, Any]:
+        query = request.query_params
+        chosen = Filter(query.get("state", ""), query.get("peer", ""), query.get("text", ""))
+        jobs = self._ledger.jobs(NEWEST)
+        active = [job for job in jobs if job.state.active]
+        return {
+            "arriving": self._node.arriving(),
+            "active": active,
+            "progress": {job.id: self._node.progress.of(job.id) for job in active},
+            "day": last_day(jobs),
+            "peers": peer_rows(self._node.settings.destinations, jobs),
+            "findings": self._health.ready(),
+            "jobs": chosen.chosen(reversed(jobs))[:SHOWN],
+            "chosen": chosen,
+            "states": list(dict.fromkeys(str(each) for each in (*State, *Ending))),
+        }
+
+    def _render(self, request: Request, template: str, context: dict[str, Any]) -> Response:
+        caller: Caller = request.scope["caller"]
+        settings = self._node.settings
+        shared = {
+            "caller": caller,
+            "ae_title": settings.node.ae_title,
+            "algorithm": self._node.algorithm,
+            "login": bool(settings.http.token or settings.http.user_header),
+        }
+        return self._templates.TemplateResponse(request, template, {**shared, **context})
+
+    def _find(self, request: Request) -> Job:
+        name = request.path_params["job"]
+        job = self._ledger.find(name)
+        if job.id != name:
+            raise UnknownJob(f"no job is called {name!r}; see the list of jobs")
+        return job
+
+    def _montage(self, job: Job) -> Path:
+        return ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))
+
+
+def _name(action: str, job: Job) -> dict[str, str]:
+    return {} if action == "remove" else {"job": job.id}

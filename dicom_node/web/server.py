@@ -1,0 +1,167 @@
+"""The web server of a running node: Starlette on uvicorn, in a thread of its own.
+
+GET  /                       operator's page
+GET  /jobs/JOB               one job
+POST /jobs/JOB/ACTION        retry, urge or remove; needs a login
+GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
+GET  /healthz, /health       200 while the node works, 503 and the failed checks otherwise
+GET  /readyz                 200 while it would receive and finish a series, 503 otherwise
+GET  /metrics                for Prometheus
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from dicom_node.errors import AlreadyRunning, UnknownJob
+from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.web.access import Access
+from dicom_node.web.health import Finding, Health
+from dicom_node.web.job_view import to_public
+from dicom_node.web.metrics import Metrics
+from dicom_node.web.pages import NEWEST, Pages
+from dicom_node.web.view import NodeView
+
+CONNECTIONS = 64
+"""Connections at the same time; one more is answered 503."""
+
+IDLE_S = 5
+"""Seconds after which an idle connection is closed."""
+
+
+@contextmanager
+def serve_web(node: NodeView) -> Iterator[tuple[str, int]]:
+    """Serve the page, health and metrics while the block lasts; yields host and port.
+
+    Raises:
+        AlreadyRunning: the port is taken.
+    """
+    http = node.settings.http
+    with (
+        open_ledger(node.settings.database_url) as ledger,
+        _bound(http.host, http.port or 0) as listener,
+    ):
+        config = uvicorn.Config(
+            application(node, ledger),
+            log_config=None,
+            access_log=False,  # health checks come every second
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=IDLE_S,
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+            ws="none",
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(
+            target=lambda: asyncio.run(server.serve([listener])), name="web", daemon=True
+        )
+        thread.start()
+        try:
+            host, port = listener.getsockname()[:2]
+            yield str(host), int(port)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def application(node: NodeView, ledger: Ledger) -> Starlette:
+    """Return the web application of a node."""
+    health = Health(node, ledger)
+    pages, metrics = Pages(node, ledger, health), Metrics(node, ledger, health)
+    viewer = node.settings.viewer.url
+    identity = {
+        "ae_title": node.settings.node.ae_title,
+        "model": node.algorithm.name,
+        "model_version": node.algorithm.version,
+    }
+
+    def alive(request: Request) -> Response:
+        return _answer(health.alive(), identity)
+
+    def ready(request: Request) -> Response:
+        return _answer(health.ready(), identity)
+
+    def jobs(request: Request) -> Response:
+        studies = request.query_params.getlist("study")
+        if not studies:
+            error = {"error": "no study named; use /jobs?study=UID"}
+            return JSONResponse(error, HTTPStatus.BAD_REQUEST)
+        found = [job for job in ledger.jobs(NEWEST) if job.study_uid in studies]
+        return JSONResponse([to_public(job, viewer) for job in found])
+
+    def exposition(request: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/", pages.now, name="now"),
+            Route("/health", alive),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            Route("/metrics", exposition),
+            Route("/jobs", jobs),
+            Route("/jobs/{job}", pages.job, name="job"),
+            Route("/jobs/{job}/montage.png", pages.montage),
+            Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+        ],
+        middleware=[Middleware(Access, http=node.settings.http)],
+        exception_handlers={
+            UnknownJob: _unknown_job,
+            SQLAlchemyError: _store_away,
+            HTTPStatus.NOT_FOUND: _unknown_path,
+        },
+    )
+
+
+def _answer(findings: Sequence[Finding], identity: dict[str, str]) -> Response:
+    content = {
+        **identity,
+        "ok": all(finding.ok for finding in findings),
+        "checks": {
+            finding.check: {"ok": finding.ok, "detail": finding.detail} for finding in findings
+        },
+    }
+    status = HTTPStatus.OK if content["ok"] else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse(content, status)
+
+
+def _unknown_job(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, HTTPStatus.NOT_FOUND)
+
+
+def _store_away(request: Request, error: Exception) -> Response:
+    away = {"error": "the job store cannot be read; try again"}
+    return JSONResponse(away, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _unknown_path(request: Request, error: Exception) -> Response:
+    known = {"error": f"unknown path {request.url.path}; the page is at /"}
+    return JSONResponse(known, HTTPStatus.NOT_FOUND)
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise AlreadyRunning(
+            f"cannot serve HTTP on {host}:{port}: {error.strerror}; set http.port to a free one"
+        ) from error
+    with listener:
+        yield listener

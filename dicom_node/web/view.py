@@ -1,0 +1,75 @@
+"""The parts of a running node that the web server reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
+from dicom_node.receive.spool import Spool
+from dicom_node.results.attributes.segment_description import Algorithm
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """A series of which more instances may come."""
+
+    study_uid: str
+    series_uid: str
+    instances: int
+    """Instances in the spool."""
+
+
+class Progress:
+    """Slices computed so far, job by job; written by workers, read by the web server."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._slices: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, job: str, done: int, of: int) -> None:
+        """Note that `done` of a job's slices are computed."""
+        with self._lock:
+            if done >= of:
+                self._slices.pop(job, None)
+            else:
+                self._slices[job] = (done, of)
+
+    def of(self, job: str) -> tuple[int, int] | None:
+        """Return the slices that are computed and all of them, while a job is on the device."""
+        with self._lock:
+            return self._slices.get(job)
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A running node, as the web server sees it."""
+
+    settings: Settings
+    algorithm: Algorithm
+    """Model and device that compute the next series when the node starts."""
+    dicom: tuple[str, int]
+    """Address on which the node receives."""
+    arriving: Callable[[], list[Arriving]]
+    """Returns the series that are coming in."""
+    assembling: Callable[[], bool]
+    """Returns whether the thread that completes series runs."""
+    device: Callable[[], str]
+    """Returns the name of the device that serves; raises `EngineError` where none does."""
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def data(self) -> DataFolder:
+        """The node's data folder."""
+        return DataFolder(self.settings.node.data)
+
+    @property
+    def spool(self) -> Spool:
+        """Received instances."""
+        return Spool(self.data.spool, self.settings.receive.keep_free_mb << 20)
+
+    @property
+    def results(self) -> Path:
+        """Folder of verified objects."""
+        return self.data.results

@@ -1,0 +1,247 @@
+"""The operator's page, health, metrics and the state of jobs, of a running node."""
+
+import base64
+import json
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.errors import AlreadyRunning
+from dicom_node.jobs.state import State
+from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.node.node import running_node
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.results.phantom import write_series
+from engine.phantom import make_phantom
+from tests.dicom_node.node_process import Thresholds
+from tests.engine.toy_model import write_toy_model
+
+VIEWER = "https://viewer.example/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
+TOKEN = "a-long-password"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("node")
+    return Settings(
+        node={"data": folder / "data", "port": 0},
+        receive={"quiet_s": 0.2, "keep_free_mb": 0},
+        engine={"model": write_toy_model(folder / "model")},
+        peers={
+            "shelf": {"kind": "folder", "folder": folder / "shelf", "objects": ["seg", "montage"]}
+        },
+        http={"port": 0, "token": TOKEN, "open": True, "names": ["node.example"]},
+        viewer={"url": VIEWER},
+    )
+
+
+@pytest.fixture(scope="module")
+def node(settings):
+    with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def web(node):
+    with httpx.Client(base_url="http://{}:{}".format(*node.http)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def done(node, web, tmp_path_factory):
+    """A series that was segmented, and its job as JSON."""
+    made = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
+    paths = write_series(made, generate_uid(), tmp_path_factory.mktemp("sent"))
+    source = dcmread(paths[0])
+    assert web.get("/jobs", params={"study": source.StudyInstanceUID}).json() == []
+    StorePeer("node", node.ae_title, *node.address).send_many(paths)
+    return SimpleNamespace(source=source, job=settled(web, source.StudyInstanceUID))
+
+
+def settled(web, study):
+    for _ in range(600):
+        jobs = web.get("/jobs", params={"study": study}).json()
+        if jobs and State(jobs[0]["state"]).settled:
+            return jobs[0]
+        time.sleep(0.1)
+    raise TimeoutError(f"not settled: {jobs}")
+
+
+def login(user="anna", password=TOKEN):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
+def test_a_node_that_works_is_healthy_and_ready(web, path):
+    answer = web.get(path)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["ae_title"], found["model"], found["model_version"]) == ("HEPAR", "toy", "0.1")
+    assert all(check["ok"] for check in found["checks"].values())
+
+
+def test_a_studys_jobs_name_no_patient_and_no_folder(done, settings):
+    job = done.job
+    assert (job["state"], job["ending"], job["slices"]) == ("done", "segmented", 20)
+    assert job["series"] == done.source.SeriesInstanceUID
+    assert {each["item"]: each["state"] for each in job["deliveries"]} == {
+        "seg": "done",
+        "montage": "done",
+    }
+    assert done.source.PatientID not in json.dumps(job)
+    assert str(settings.node.data.parent) not in json.dumps(job)
+
+
+def test_a_job_links_to_its_result_in_the_viewer(done, settings):
+    segs = [dcmread(file) for file in settings.peers["shelf"].folder.glob("*.dcm")]
+    (seg,) = [each for each in segs if each.Modality == "SEG"]
+    study, series = seg.StudyInstanceUID, seg.SeriesInstanceUID
+    assert done.job["viewer"] == VIEWER.format(study=study, series=series)
+
+
+def test_the_page_lists_jobs_and_chooses_among_them(web, done):
+    series = done.job["series"]
+    assert series[-16:] in web.get("/").text
+    assert series[-16:] in web.get("/", params={"state": "segmented", "peer": "shelf"}).text
+    for other in ({"state": "failed"}, {"text": "no such words"}):
+        assert series[-16:] not in web.get("/", params=other).text
+
+
+def test_htmx_is_answered_with_the_changing_part_alone(web, done):
+    part = web.get("/", headers={"HX-Request": "true"}).text
+    assert done.job["series"][-16:] in part
+    assert "<html" not in part
+
+
+def test_the_page_of_a_job_shows_figures_and_the_contours(web, done):
+    page = web.get(f"/jobs/{done.job['job']}").text
+    assert f"{done.job['millilitres']['liver']:.1f} ml" in page
+    assert "Agreement of the members" in page
+    picture = web.get(f"/jobs/{done.job['job']}/montage.png")
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+
+
+def test_no_patient_is_on_any_page(web, done):
+    for path in ("/", f"/jobs/{done.job['job']}", "/metrics"):
+        assert str(done.source.PatientName) not in web.get(path).text
+
+
+@pytest.mark.parametrize("path", ["/jobs/absent", "/patients", "/jobs/absent/montage.png"])
+def test_what_is_not_there_is_named(web, path):
+    answer = web.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]
+
+
+def test_jobs_of_no_study_are_refused_with_what_would_do(web):
+    answer = web.get("/jobs")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "no study named; use /jobs?study=UID"},
+    )
+
+
+def test_a_change_needs_a_login_and_is_recorded(web, done, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    path = f"/jobs/{done.job['job']}/retry"
+    refused = web.post(path)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    assert web.post(path, headers=login(password="wrong")).status_code == 401
+    assert web.post(path, headers=login()).status_code == 303
+    (record,) = [each for each in caplog.records if getattr(each, "action", "") == "operator"]
+    assert "retry by anna: nothing to do, it is done" in record.getMessage()
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert web.post(path, headers=bearer).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}],
+)
+def test_a_change_from_another_site_is_refused_even_with_a_login(web, done, headers):
+    answer = web.post(f"/jobs/{done.job['job']}/remove", headers={**login(), **headers})
+    assert answer.status_code == 403
+    assert web.get(f"/jobs/{done.job['job']}").status_code == 200
+
+
+def test_an_unknown_change_is_refused(web, done):
+    assert web.post(f"/jobs/{done.job['job']}/explode", headers=login()).status_code == 404
+
+
+def test_a_name_that_is_not_the_nodes_is_refused(web):
+    for host in ("evil.example", "evil.example:80", "[", ""):
+        assert web.get("/", headers={"Host": host}).status_code == 421
+    for host in ("node.example", "NODE.example:8080", "127.0.0.1:1", "[::1]", "localhost"):
+        assert web.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_every_answer_limits_what_a_page_may_do(web):
+    for path in ("/", "/healthz", "/static/page.css", "/absent"):
+        headers = web.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_metrics_count_each_series_once(web, done):
+    for _ in range(2):
+        text = web.get("/metrics").text
+    assert 'hepar_series_total{ending="segmented"} 1.0' in text
+    assert 'hepar_deliveries_total{peer="shelf",state="done"} 2.0' in text
+    assert "hepar_slices_total 20.0" in text
+    assert 'hepar_check{check="listener"} 1.0' in text
+    assert 'hepar_stage_seconds_count{stage="read"} 1.0' in text
+
+
+def test_a_port_that_is_taken_is_named(node, settings, tmp_path):
+    taken = settings.model_copy(
+        update={
+            "node": settings.node.model_copy(update={"data": tmp_path / "other"}),
+            "http": settings.http.model_copy(update={"port": node.http[1]}),
+        }
+    )
+    from dicom_node.web.server import _bound
+
+    with (
+        pytest.raises(AlreadyRunning, match=r"set http\.port"),
+        _bound(taken.http.host, taken.http.port),
+    ):
+        pass
+
+
+def test_there_is_no_link_without_a_result_or_without_a_viewer():
+    made = Outcome(Verdict.SEGMENTED, seg_series_uid="1.3")
+    nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
+    template = "http://v/{study}/{series}"
+    assert viewer_link(template, "1.1", made) == "http://v/1.1/1.3"
+    assert viewer_link(template, "1.1", nothing) is None
+    assert viewer_link(template, "1.1", None) is None
+    assert viewer_link(None, "1.1", made) is None
+
+
+@pytest.mark.parametrize("url", ["ftp://v/{study}/{series}", "http://v/{study}", "http://v/{0}"])
+def test_an_address_that_names_no_result_is_refused(url):
+    with pytest.raises(ValidationError):
+        Settings(viewer={"url": url})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "node.example"])
+def test_an_address_that_others_reach_needs_a_login(host):
+    with pytest.raises(ValidationError, match="HEPAR_HTTP__TOKEN"):
+        Settings(http={"host": host, "port": 8000})
+    for guard in ({"token": TOKEN}, {"user_header": "X-User"}, {"open": True}):
+        assert Settings(http={"host": host, "port": 8000, **guard}).http.host == host
+    assert Settings(http={"host": host}).http.port is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_login(host):
+    assert Settings(http={"host": host, "port": 8000}).http.token is None
