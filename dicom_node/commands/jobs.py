@@ -208,7 +208,7 @@ def _send(job: Job, to: str, chosen: Settings, ledger: Ledger) -> str:
 
 
 def _public(job: Job, chosen: Settings) -> dict[str, Any]:
-    from dicom_node.node.status_server import to_public
+    from dicom_node.web.job_view import to_public
 
     return to_public(job, chosen.viewer.url)
 

@@ -4,43 +4,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
-from dicom_node.pipeline.outcome import Verdict
 
-
-class Ending(StrEnum):
-    """How a series ended, or that it has not."""
-
-    UNDER_WAY = "under way"
-    SEGMENTED = "segmented"
-    NOTHING_FOUND = "nothing found"
-    NOT_SELECTED = "not selected"
-    REFUSED = "refused"
-    FAILED = "failed"
-    REPLACED = "replaced"
-
-
-_VERDICTS = {
-    Verdict.SEGMENTED: Ending.SEGMENTED,
-    Verdict.NOTHING_FOUND: Ending.NOTHING_FOUND,
-    Verdict.NOT_SELECTED: Ending.NOT_SELECTED,
-    Verdict.REFUSED: Ending.REFUSED,
-}
-
-
-def ending(job: Job) -> Ending:
-    """Return how a job ended; one whose delivery failed is failed."""
-    if job.state.active:
-        return Ending.UNDER_WAY
-    if job.state is State.FAILED:
-        return Ending.FAILED
-    if job.outcome is None:
-        return Ending.REPLACED
-    return _VERDICTS[job.outcome.verdict]
+ENDINGS = (
+    State.DONE,
+    State.NOTHING_FOUND,
+    State.NOT_SELECTED,
+    State.REFUSED,
+    State.FAILED,
+    State.SUPERSEDED,
+)
+"""States in which a job may end."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +25,7 @@ class Filter:
     """Choice of jobs, as the page's form states it; empty fields choose all."""
 
     state: str = ""
-    """A `State` or an `Ending`."""
+    """A `State`."""
     peer: str = ""
     text: str = ""
     """Part of the job's name, of a UID or of the reason."""
@@ -60,7 +37,7 @@ class Filter:
     def _fits(self, job: Job) -> bool:
         words = f"{job.id} {job.study_uid} {job.series_uid} {job.reason}".lower()
         return (
-            self.state in ("", job.state, ending(job))
+            self.state in ("", job.state)
             and (not self.peer or self.peer in {each.peer for each in job.deliveries})
             and self.text.lower() in words
         )
@@ -69,8 +46,8 @@ class Filter:
 def last_day(jobs: Sequence[Job], now: datetime | None = None) -> Mapping[str, int]:
     """Count the jobs that ended in the last 24 hours, by how they ended."""
     since = (now or datetime.now(UTC)) - timedelta(days=1)
-    counts = Counter(str(ending(job)) for job in jobs if job.finished and job.finished > since)
-    return {each: counts[each] for each in Ending if each is not Ending.UNDER_WAY}
+    counts = Counter(job.state for job in jobs if job.finished and job.finished > since)
+    return {str(each): counts[each] for each in ENDINGS}
 
 
 @dataclass(frozen=True)
@@ -107,7 +84,7 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
     return {
         "job": job.id,
         "state": str(job.state),
-        "ending": str(ending(job)),
+        "ending": job.ending,
         "reason": job.reason,
         "study": job.study_uid,
         "series": job.series_uid,

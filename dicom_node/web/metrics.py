@@ -16,7 +16,6 @@ from prometheus_client.registry import Collector
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.web.health import Health
-from dicom_node.web.job_view import ending
 from dicom_node.web.view import NodeView
 
 NEWEST = 1000
@@ -35,7 +34,7 @@ class Metrics:
         self._begun = time.time()
         self._counted: set[str] = set()
         self._registry = registry = CollectorRegistry()
-        self._series = Counter("hepar_series", "Series that ended.", ["ending"], registry=registry)
+        self._series = Counter("hepar_series", "Series that ended.", ["state"], registry=registry)
         self._slices = Counter("hepar_slices", "Slices segmented.", registry=registry)
         self._deliveries = Counter(
             "hepar_deliveries", "Deliveries that ended.", ["peer", "state"], registry=registry
@@ -61,7 +60,7 @@ class Metrics:
         }
         for name in ended.keys() - self._counted:
             job = ended[name]
-            self._series.labels(str(ending(job))).inc()
+            self._series.labels(str(job.state)).inc()
             for delivery in job.deliveries:
                 self._deliveries.labels(delivery.peer, str(delivery.state)).inc()
             if job.outcome and job.outcome.seg:

@@ -22,7 +22,7 @@ from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.web.access import Caller
 from dicom_node.web.health import Health
-from dicom_node.web.job_view import Ending, Filter, ending, last_day, peer_rows
+from dicom_node.web.job_view import Filter, last_day, peer_rows
 from dicom_node.web.view import NodeView
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ class Pages:
         self._ledger = ledger
         self._health = health
         self._templates = Jinja2Templates(Path(__file__).with_name("templates"))
-        self._templates.env.globals |= {"ending": ending}
 
     def now(self, request: Request) -> Response:
         """Show what the node is doing; htmx asks for the changing part alone."""
@@ -65,7 +64,7 @@ class Pages:
                 },
                 "viewer": viewer_link(self._node.settings.viewer.url, job.study_uid, job.outcome),
                 "montage": self._montage(job).exists(),
-                "may_retry": job.state in (State.FAILED, State.SKIPPED),
+                "may_retry": not job.state.active and job.state is not State.DONE,
                 "may_urge": job.state is State.WAITING and not job.urgent,
                 "may_remove": not job.state.active,
             },
@@ -128,7 +127,7 @@ class Pages:
             "findings": self._health.ready(),
             "jobs": chosen.chosen(reversed(jobs))[:SHOWN],
             "chosen": chosen,
-            "states": list(dict.fromkeys(str(each) for each in (*State, *Ending))),
+            "states": list(State),
         }
 
     def _render(self, request: Request, template: str, context: dict[str, Any]) -> Response:

@@ -109,7 +109,7 @@ def test_a_job_links_to_its_result_in_the_viewer(done, settings):
 def test_the_page_lists_jobs_and_chooses_among_them(web, done):
     series = done.job["series"]
     assert series[-16:] in web.get("/").text
-    assert series[-16:] in web.get("/", params={"state": "segmented", "peer": "shelf"}).text
+    assert series[-16:] in web.get("/", params={"state": "done", "peer": "shelf"}).text
     for other in ({"state": "failed"}, {"text": "no such words"}):
         assert series[-16:] not in web.get("/", params=other).text
 
@@ -194,7 +194,7 @@ def test_every_answer_limits_what_a_page_may_do(web):
 def test_metrics_count_each_series_once(web, done):
     for _ in range(2):
         text = web.get("/metrics").text
-    assert 'hepar_series_total{ending="segmented"} 1.0' in text
+    assert 'hepar_series_total{state="done"} 1.0' in text
     assert 'hepar_deliveries_total{peer="shelf",state="done"} 2.0' in text
     assert "hepar_slices_total 20.0" in text
     assert 'hepar_check{check="listener"} 1.0' in text
