@@ -6,7 +6,8 @@ TrainerError
 ├── ArchiveFailed     an archive does not answer, or refuses
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
 ├── BadModel          a model folder cannot be turned back into what was trained
-└── ParityError       the exported graph does not answer as torch does
+├── ParityError       the exported graph does not answer as torch does
+└── Interrupted       Ctrl-C ended a training; its last epoch is saved
 """
 
 from typing import ClassVar
@@ -43,3 +44,9 @@ class BadModel(TrainerError):
 
 class ParityError(TrainerError):
     """The exported graph does not answer as torch does."""
+
+
+class Interrupted(TrainerError):
+    """Ctrl-C ended a training; its last epoch is saved."""
+
+    exit_code = 130

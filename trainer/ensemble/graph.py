@@ -67,7 +67,8 @@ class EnsembleGraph(nn.Module):
         down_columns, up_columns = self._matrices(hu.shape[-1], spacing[1], step)
         above = clip(hu.float(), self.working) - self.working.clip_hu[0]  # outside there is air
         seen = self.windows(down_rows @ above @ down_columns.T + self.working.clip_hu[0])
-        working = torch.stack([to_marks(member(seen)) for member in self.members])
+        marks = torch.stack([to_marks(member(seen)) for member in self.members])
+        working = with_tumour_threshold(marks, self.fusing.tumour_threshold)
         return up_rows @ working @ up_columns.T, working
 
     def to_slices(self, maps: Tensor, hu: Tensor, spacing: Tensor) -> Tensor:
@@ -96,6 +97,20 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) == len(names):
         return tuple(names)
     return tuple(f"{name} {number}" for number, name in enumerate(names, start=1))
+
+
+def with_tumour_threshold(marks: Tensor, threshold: float) -> Tensor:
+    """Return marks (members, n, 2, rows, columns) whose tumours exceed 0.5 above the threshold.
+
+    Two straight lines that meet there keep 0 and 1 where they are, so that a fusion that weighs
+    confidences works as before.
+    """
+    if threshold == 0.5:
+        return marks
+    liver, tumour = marks[:, :, :1], marks[:, :, 1:]
+    below, above = tumour / (2 * threshold), (tumour + 1 - 2 * threshold) / (2 - 2 * threshold)
+    bend = torch.minimum if threshold < 0.5 else torch.maximum
+    return torch.cat([liver, bend(below, above)], dim=2)
 
 
 def labels(marks: Tensor, fusing: FusionSettings) -> Tensor:

@@ -184,6 +184,7 @@ def write_words(
             spacing_mm=recipe.working.spacing_mm,
             size=(size, size),
             neighbours=recipe.working.neighbours,
+            liver_hu=recipe.working.liver_hu,
         ),
         graph=Graph.model_validate({"opset": OPSET, "precision": precision}),
         tolerances=description.tolerances,

@@ -12,6 +12,7 @@ from trainer.errors import BadRecipe
 from trainer.recipe.sections import FusionSettings, Loss, Origin, Schedule, Section
 
 RECIPES = Path(__file__).parent / "shipped"
+SPLITS = Path(__file__).parent / "splits"
 
 IN_DEPTH = frozenset({"dynunet"})
 """Networks in three dimensions."""
@@ -35,6 +36,8 @@ class Working(Section):
     """One input channel each, its bounds brought to 0 and 1."""
     equalised: tuple[Window, ...] = ()
     """One more channel each, its slice's histogram flattened between the bounds."""
+    liver_hu: float | None = Field(default=None, ge=0, le=200)
+    """Level, in HU, to which the engine shifts livers that lie far from it; None: it never does."""
     neighbours: int = Field(default=0, ge=0, le=3)
     """Slices to either side that a member sees too: as more channels (2.5-D), or, where its network
     is one in three dimensions, in depth."""
@@ -144,6 +147,9 @@ class Recipe(Section):
     """Seed of the split and of the phantoms."""
     held_out: Annotated[int, Field(ge=2)]
     """One patient in so many is never trained on."""
+    split: str | None = None
+    """Name of a list of patients under `splits/` who are held out, as far as the data have them, in
+    place of those that `held_out` would draw. So models of different recipes can be compared."""
     validation: int = Field(default=0, ge=0)
     """Of the others, one in so many is learnt from by nobody but steers: it stops members and
     chooses the fusion. 0: none."""
@@ -207,6 +213,20 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
         raise BadRecipe(f"recipe {path} is no TOML: {error}") from error
     except ValidationError as error:
         raise BadRecipe(f"recipe {path.stem} cannot be used: {_said(error)}") from error
+
+
+def load_split(name: str) -> tuple[str, ...]:
+    """Return the patients whom a split holds out.
+
+    Raises:
+        BadRecipe: there is no such split.
+    """
+    try:
+        table = tomllib.loads((SPLITS / f"{name}.toml").read_text())
+    except OSError as error:
+        known = ", ".join(sorted(path.stem for path in SPLITS.glob("*.toml")))
+        raise BadRecipe(f"no split {name!r}; known: {known}") from error
+    return tuple(table["held_out"])
 
 
 def _said(error: ValidationError) -> str:

@@ -50,6 +50,8 @@ class FusionSettings(Section):
     """Of the Blumberg fusion, as BLUE-Net's authors chose it."""
     tumour_exponent: float = Field(default=0.0001, gt=0)
     """Likewise."""
+    tumour_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability above which a member marks a tumour; below 0.5 tumours are drawn larger."""
     weights: tuple[tuple[float, float], ...] = ()
     """Of the weighted mean: each member's say on liver and on tumour, learnt."""
 

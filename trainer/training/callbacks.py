@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -33,6 +33,34 @@ class Bar(RichProgressBar):
         return f"{self._name}, epoch {current_epoch + 1} of {self._epochs}"
 
 
+class ResumableEarlyStopping(EarlyStopping):
+    """Early stopping of a run that may be interrupted.
+
+    A run that resumes at the end of an epoch passes that end once more, without a validation
+    before it. Nothing is to be checked then: the checkpoint holds the outcome.
+    """
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Stop a resumed run whose patience had ended before it was interrupted."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+    def _should_skip_check(self, trainer: lightning.Trainer) -> bool:
+        # Lightning has no public way to skip one check, and raises where the metric is absent.
+        return super()._should_skip_check(trainer) or self.monitor not in trainer.callback_metrics
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """Keeps the last epoch, or the best one that was validated."""
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Save the epoch, unless a resumed run passes its end once more without a validation."""
+        if self.monitor is None or self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
 class CurveCallback(Callback):
     """Loss, Dice and IoU per epoch, kept with the checkpoint and drawn as `curve.png`."""
 
@@ -42,8 +70,11 @@ class CurveCallback(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Note what the epoch came to, and draw all of them."""
-        said = trainer.callback_metrics
-        self.epochs.append({name: float(said[name]) for _, name, *_ in LINES if name in said})
+        metrics = trainer.callback_metrics
+        epoch = {name: float(metrics[name]) for _, name, *_ in LINES if name in metrics}
+        if not epoch:  # a resumed run passes the end of its last epoch once more
+            return
+        self.epochs.append(epoch)
         if trainer.is_global_zero:
             draw(self.epochs, self.path)
 

@@ -12,7 +12,7 @@ from trainer.datasets.cases.phantoms import phantom_slices
 from trainer.datasets.cases.slice_resizing import resized
 from trainer.datasets.cases.slices import SIDE, Slices, concatenate
 from trainer.datasets.layouts.read_all import read_slices
-from trainer.recipe.recipe import Recipe, Window
+from trainer.recipe.recipe import Recipe, Window, load_split
 from trainer.training.loop import Machine, train_member
 from trainer.training.warm_start import WarmStart
 
@@ -62,12 +62,15 @@ def slices_for(
 
 
 def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:
-    """Split slices by patient, as the recipe says, or as `held_out` names the patients."""
-    split = (
-        hold_out(slices, held_out)
-        if held_out
-        else split_patients(slices, recipe.held_out, recipe.seed)
-    )
+    """Split slices by patient, as the recipe says, or as `held_out` names the patients.
+
+    Raises:
+        BadRecipe: there is no such split as the recipe names.
+    """
+    if not held_out and recipe.split:
+        held_out = load_split(recipe.split)
+    named = hold_out(slices, held_out)
+    split = named if named.held_out else split_patients(slices, recipe.held_out, recipe.seed)
     rest = slices.of(split.train)
     steering: Sequence[str] = ()
     if recipe.validation:

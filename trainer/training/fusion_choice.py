@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.ensemble.fusion import rivals
-from trainer.ensemble.graph import EnsembleGraph
+from trainer.ensemble.graph import EnsembleGraph, with_tumour_threshold
 from trainer.ensemble.members import to_marks
 from trainer.evaluation.metrics.overlap import Figures, Overlap
 from trainer.evaluation.run.compare_fusions import compare_fusions
@@ -81,6 +81,7 @@ def _collect(graph: EnsembleGraph, recipe: Recipe, slices: Slices) -> tuple[Tens
             hu, target, _ = looks[int(index)]
             seen = graph.windows(hu)
             marks = torch.stack([to_marks(member(seen)) for member in graph.members])
+            marks = with_tumour_threshold(marks, graph.fusing.tumour_threshold)
             parts.append(_thin(marks, target))
     marks, truth, known = (torch.cat(each, dim=-2) for each in zip(*parts, strict=True))
     return marks.clone(), truth.clone(), known.clone()

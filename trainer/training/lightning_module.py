@@ -1,11 +1,13 @@
 """One member as Lightning wants it: what a step is, and what a look at the validation patients."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from engine.devices.torch_gpu import channels_last
 from trainer.datasets.cases.target import Target
@@ -31,6 +33,7 @@ class Learner(lightning.LightningModule):
         self.windows = Windows(recipe.working)
         self.network = channels_last(make_member(recipe, member))
         self.patients = patients
+        self._unseen: float | None = None
 
     def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
         """Take over the weights of a like network, its norms set to the HU in `batches`."""
@@ -44,6 +47,25 @@ class Learner(lightning.LightningModule):
         if rate is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": rate}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the figure that a plateau schedule has yet to see.
+
+        Lightning writes checkpoints before it steps such a schedule, and never steps it for an
+        epoch that a resumed run only passes the end of.
+        """
+        if WATCHED in self.trainer.callback_metrics:
+            checkpoint[WATCHED] = float(self.trainer.callback_metrics[WATCHED])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Recall that figure."""
+        self._unseen = checkpoint.get(WATCHED)
+
+    def on_train_start(self) -> None:
+        """Step the plateau schedule of a resumed run by the epoch that it missed."""
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau) and self._unseen is not None:
+            schedule.step(self._unseen)
 
     def on_train_epoch_start(self) -> None:
         """Draw what is dropped by the epoch's own chance, so that a run can go on at any."""

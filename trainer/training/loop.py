@@ -11,12 +11,7 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
@@ -24,8 +19,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
+from trainer.errors import Interrupted
 from trainer.recipe.recipe import Member, Recipe
-from trainer.training.callbacks import Bar, CurveCallback, Throughput, ThroughputCallback
+from trainer.training.callbacks import (
+    Bar,
+    CurveCallback,
+    EpochCheckpoint,
+    ResumableEarlyStopping,
+    Throughput,
+    ThroughputCallback,
+)
 from trainer.training.data_loader import Batches, Looks, Steps, loader
 from trainer.training.lightning_module import Learner
 from trainer.training.optimiser import WATCHED
@@ -141,13 +144,14 @@ def _fit(
         place = trainer.global_rank, trainer.world_size
         steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, place)
         batches = loader(drawn, machine.workers, steps)
-        trainer.fit(
-            learner,
-            batches,
-            loader(looks, 0) if seen else None,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=False,
-        )
+        with _interruption_named(trainer, last):
+            trainer.fit(
+                learner,
+                batches,
+                loader(looks, 0) if seen else None,
+                ckpt_path=last if last.is_file() else None,
+                weights_only=False,
+            )
     if trainer.is_global_zero:
         _keep(learner, recipe, folder, watch.pace)
     trainer.strategy.barrier("kept")  # the other processes load what the first has kept
@@ -162,7 +166,7 @@ def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
         callbacks.append(WeightAveraging(multi_avg_fn=average))
     if seen and schedule.stop_patience:
         callbacks += [
-            EarlyStopping(
+            ResumableEarlyStopping(
                 WATCHED,
                 schedule.stop_gain,
                 schedule.stop_patience,
@@ -174,8 +178,8 @@ def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
     return [*callbacks, _checkpoint(folder, LAST, None)]
 
 
-def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
-    return ModelCheckpoint(
+def _checkpoint(folder: Path, name: str, monitor: str | None) -> EpochCheckpoint:
+    return EpochCheckpoint(
         folder,
         name,
         monitor=monitor,
@@ -196,6 +200,20 @@ def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Throughput) -> N
     part = folder / f"{WEIGHTS}.part"
     torch.save(weights, part)
     part.replace(folder / WEIGHTS)
+
+
+@contextmanager
+def _interruption_named(trainer: lightning.Trainer, last: Path) -> Iterator[None]:
+    """Turn Lightning's exit after Ctrl-C into an error that names the epoch that was saved."""
+    try:
+        yield
+    except SystemExit as exit_:
+        if not isinstance(exit_.__context__, KeyboardInterrupt):
+            raise
+        saved = trainer.current_epoch if last.is_file() else 0
+        raise Interrupted(
+            f"interrupted: epochs saved: {saved}; repeat this command to resume from there"
+        ) from exit_
 
 
 @contextmanager

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from engine.segmentation.liver_level import LEAST_MM2, MOST_HU, NEAR_HU, LiverLevel, shift_to
+from engine.segmentation.liver_level import (
+    ABOVE_HU,
+    BELOW_HU,
+    LEAST_MM2,
+    MOST_HU,
+    LiverLevel,
+    shift_to,
+)
 from engine.segmentation.segment import segment
 from engine.volume import Label
 from tests.engine.segmentation.test_segment import Witness, make_abdomen
@@ -61,7 +68,7 @@ def test_too_little_liver_has_no_level():
 
 @pytest.mark.parametrize(
     ("found", "shift"),
-    [(None, 0), (100, 0), (100 - NEAR_HU, 0), (100 + NEAR_HU, 0), (29, 71), (160, -60)],
+    [(None, 0), (100, 0), (100 - BELOW_HU, 0), (100 + ABOVE_HU, 0), (29, 71), (160, -60)],
 )
 def test_the_shift_is_what_is_missing(found, shift):
     assert shift_to(100.0, found) == shift
@@ -95,7 +102,7 @@ def test_a_volume_is_shifted_to_the_level_of_the_model(pale, make_volume):
 
 def test_a_liver_near_the_level_stays_as_it_is(make_volume):
     volume = make_volume(make_abdomen(make_volume).hu, (2.5, 2.0, 2.0))
-    device = Levelled(LIVER_HU - NEAR_HU)
+    device = Levelled(LIVER_HU - ABOVE_HU)
     found, usual = segment(volume, device), segment(volume, Witness())
     np.testing.assert_array_equal(found.label_map.labels, usual.label_map.labels)
     assert found.shift_hu == 0
@@ -123,8 +130,8 @@ def test_what_the_shift_takes_below_the_bounds_stays_at_them(make_volume):
     hu = np.full((1, 60, 60), -3024)
     hu[0, 5:55, 5:55] = LIVER_HU + 40
     hu[0, 0] = 32767
-    device = Levelled(float(LIVER_HU))
-    assert segment(make_volume(hu, (5.0, 1.0, 1.0)), device).shift_hu == -40
+    device = Levelled(float(LIVER_HU - 20))
+    assert segment(make_volume(hu, (5.0, 1.0, 1.0)), device).shift_hu == -60
     assert device.hu[-1].min() == -1024
     assert device.hu[-1].max() == 2048
 

@@ -13,7 +13,7 @@ from trainer.ensemble.graph import EnsembleGraph, open_graph
 from trainer.ensemble.members import make_member
 from trainer.errors import ParityError
 from trainer.evaluation.run.compare_fusions import compare_fusions
-from trainer.export.model_folder import Description, export_model
+from trainer.export.model_folder import Description, export_model, whole_or_not_at_all
 from trainer.export.reference import SEEDS, Reference, answer
 from trainer.training.ensemble import read_cases
 
@@ -152,3 +152,23 @@ def test_a_pixel_of_tumour_decides_nothing_about_the_default_model():
     _, _, expected = read_reference(model)
     tumour = np.count_nonzero(expected.labels == Label.TUMOUR)
     assert 5 / tumour < 1 - model.manifest.tolerances.dice
+
+
+def test_a_model_that_is_there_stays_until_the_new_one_is_whole(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def export(fails: bool) -> None:
+        with whole_or_not_at_all(folder) as part:
+            assert (folder / "old").is_file()
+            (part / "new").touch()
+            if fails:
+                raise ParityError("it strays")
+
+    with pytest.raises(ParityError):
+        export(fails=True)
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    export(fails=False)
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]

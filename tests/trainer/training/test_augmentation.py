@@ -6,8 +6,9 @@ from trainer.datasets.cases.patient_split import take_share
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.read_all import read_slices
-from trainer.recipe.recipe import Batch, Recipe
+from trainer.recipe.recipe import Batch, Recipe, load_recipe
 from trainer.training.augmentation import augment
+from trainer.training.data_loader import as_scanned
 from trainer.training.sampling import Sampler
 
 
@@ -131,3 +132,20 @@ def test_a_share_takes_those_with_tumours_and_those_without_alike(seed):
     slices = Slices(np.zeros(target.shape, np.int16), target, names, np.ones(12, np.float32))
     taken = set(take_share(slices, 0.5, seed).patient)
     assert (len(taken), len(taken & set(names[:4]))) == (6, 2)
+
+
+def test_hu_keep_their_level_whatever_they_were_clipped_to():
+    unchanged = as_scanned(load_recipe("base"))
+    hu = torch.full((1, 32, 32), 40.0)
+    image, _ = augment(
+        hu,
+        torch.zeros((1, 32, 32), dtype=torch.uint8),
+        torch.tensor([1.0]),
+        unchanged,
+        size=64,
+        spacing_mm=1.0,
+        floor_hu=-150.0,
+        random=torch.Generator().manual_seed(0),
+    )
+    assert image[0, 32, 32] == pytest.approx(40)
+    assert image[0, 0, 0] == pytest.approx(-150)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from trainer.datasets.cases.patient_split import split_patients
-from trainer.errors import BadData, BadRecipe
+from trainer.errors import BadData, BadRecipe, Interrupted
 from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.callbacks import Bar
 from trainer.training.data_loader import Batches, Steps
@@ -62,6 +63,50 @@ def test_a_stopped_run_ends_as_one_that_was_never_stopped(
     assert same(whole, learn(tiny_recipe, cases, stopped))
     assert made == [2, 3]
     assert read_pace(stopped).steps == 2
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"stop_patience": 5},
+        {"stop_patience": 1, "stop_gain": 1.0},
+        {"rate": "plateau", "plateau_patience": 0, "stop_gain": 1.0, "stop_patience": 9},
+    ],
+    ids=["patient", "without gain", "plateau"],
+)
+def test_a_run_that_validation_steers_resumes_as_if_never_stopped(
+    tiny_recipe, cases, tmp_path, monkeypatch, schedule
+):
+    schedule = tiny_recipe.schedule.model_copy(update=schedule | {"epoch_steps": 1})
+    recipe = tiny_recipe.model_copy(update={"schedule": schedule, "average": 0.0})
+    whole = learn(recipe, cases, tmp_path / "whole", steps=4)
+    stopped = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "training_step", interrupted_at_step_1)
+        with pytest.raises(Interrupted, match="epochs saved: 1; repeat this command"):
+            learn(recipe, cases, stopped, steps=4)
+    assert same(whole, learn(recipe, cases, stopped, steps=4))
+    last = [torch.load(tmp_path / run / f"{LAST}.ckpt", weights_only=False) for run in RUNS]
+    assert last[0]["global_step"] == last[1]["global_step"]
+    curves = [each["callbacks"]["CurveCallback"]["epochs"] for each in last]
+    assert curves[0] == curves[1]
+
+
+RUNS = "whole", "stopped"
+
+
+def interrupted_at_step_1(self, batch, number, step=Learner.training_step):
+    if self.global_step == 1:
+        raise KeyboardInterrupt
+    return step(self, batch, number)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_stays_as_it_was():
+    """Lightning ignores SIGINT for good once it has met one."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_member_that_is_done_is_only_loaded(tiny_recipe, cases, tmp_path, monkeypatch):

@@ -93,3 +93,10 @@ def test_the_focal_loss_looks_away_from_what_is_sure():
     focal = focal_loss(log_p, everywhere, 2.0)
     torch.testing.assert_close(plain, -log_p.mean())
     torch.testing.assert_close(focal, -(torch.tensor([0.01, 0.25]) * log_p).mean())
+
+
+def test_unknown_pixels_do_not_dilute_the_loss_of_the_known_ones():
+    log_p = torch.log(torch.tensor([0.5, 0.25, 0.9, 0.9]))
+    known = torch.tensor([True, True, False, False])
+    whole = focal_loss(log_p[:2], known[:2], 0.0)
+    torch.testing.assert_close(focal_loss(log_p, known, 0.0), whole)

@@ -62,9 +62,10 @@ def check_folder(folder: Path, console: Console) -> Checked:
 
 
 def show_checked(checked: Checked, console: Console) -> None:
-    """Print one line for each series, then what is doubtful, double or broken."""
-    console.print(_table(checked.facts))
-    console.print(_sums(checked.facts))
+    """Print the sums, then what is broken or double, then one line for each series."""
+    console.print(_sums(checked))
+    for found, why in checked.broken:
+        console.print(f"left out: {why} [{found.place}]", style="red", markup=False)
     for one, two, how in checked.twins:
         console.print(
             f"{one.name} ({one.source}) and {two.name} ({two.source}) show the same slices "
@@ -73,8 +74,8 @@ def show_checked(checked: Checked, console: Console) -> None:
         )
     for one, two in checked.copies:
         console.print(f"{one.name} and {two.name} are the same in every pixel", style="yellow")
-    for found, why in checked.broken:
-        console.print(f"left out: {why} [{found.place}]", style="red", markup=False)
+    if checked.facts:
+        console.print(_table(checked.facts))
 
 
 def _table(facts: Sequence[Facts]) -> Table:
@@ -102,19 +103,20 @@ def _row(facts: Facts) -> tuple[str | Text, ...]:
     )
 
 
-def _sums(facts: Sequence[Facts]) -> str:
+def _sums(checked: Checked) -> str:
+    facts = checked.facts
+    if not facts:
+        return f"no case can be used: all {len(checked.broken)} are broken"
     patients = {each.patient for each in facts}
     with_tumour = {each.patient for each in facts if each.tumour_slices}
-    slices, liver, tumour = (
-        sum(counts)
-        for counts in zip(
-            *((each.slices, each.liver_slices, each.tumour_slices) for each in facts), strict=True
-        )
-    )
+    slices = sum(each.slices for each in facts)
+    liver = sum(each.liver_slices for each in facts)
+    tumour = sum(each.tumour_slices for each in facts)
     doubtful = sum(bool(each.doubts) for each in facts)
     return (
         f"{len(patients)} patients, {len(with_tumour)} with drawn tumours; {len(facts)} series, "
-        f"{doubtful} with doubts; {slices} slices, {liver} with liver, {tumour} with tumour"
+        f"{doubtful} with doubts, {len(checked.broken)} broken; {slices} slices, {liver} with "
+        f"liver, {tumour} with tumour"
     )
 
 
@@ -122,7 +124,7 @@ def check(folder: Path, sheet: Path | None, console: Console) -> Checked:
     """Check a folder, print what was found, and draw the contact sheet where it is asked for."""
     checked = check_folder(folder, console)
     show_checked(checked, console)
-    if sheet is not None:
+    if sheet is not None and checked.facts:
         write_sheet(checked.facts, sheet)
         console.print(f"contact sheet: {sheet}")
     return checked

@@ -9,7 +9,7 @@ import numpy as np
 from trainer.datasets.cases.case import to_slices
 from trainer.datasets.cases.slices import SIDE, Slices
 from trainer.datasets.layouts.found import Found
-from trainer.datasets.layouts.npz import READERS
+from trainer.datasets.layouts.npz import read_packed
 from trainer.datasets.layouts.read_all import find_cases
 from trainer.errors import BadCase
 
@@ -34,9 +34,8 @@ class Part:
 
 def read_parts(folder: Path, left_out: Callable[[Found, BadCase], None]) -> Iterator[Part]:
     """Yield everything that could be learnt from, and tell `left_out` of what is broken."""
-    for name, read in READERS.items():
-        if (folder / name).is_file():
-            yield from _patients(read(folder / name), name)
+    for name, slices in read_packed(folder):
+        yield from _patients(slices, name)
     for found in find_cases(folder):
         try:
             case = found.read()

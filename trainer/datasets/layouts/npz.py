@@ -1,12 +1,26 @@
-"""Slices that were cut and packed by others: three files, each known by its name."""
+"""Slices that were cut and packed by others: five files, each known by its name.
 
+Two more files may lie beside them and give back what the slices have lost: `lits_spacing.json`,
+the voxel sizes of the LiTS volumes, and `msd_to_lits.json`, the LiTS volume of each patient of the
+Decathlon. With them every slice has its true scale, and a patient of both has one name.
+"""
+
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import SIDE, Slices
 from trainer.datasets.cases.target import Target
-from trainer.datasets.layouts.patient_names import lits_patient, slices_patient
+from trainer.datasets.layouts.patient_names import lits_patient, slices_patient, volume_of_slices
+
+SPACING, JOINS = "lits_spacing.json", "msd_to_lits.json"
+SOURCE_SIDE = 512
+"""Rows and columns of the volumes that the slices were cut from."""
+VOLUMES = "lits2to5_slices.npz"
 
 
 def read_msd(path: Path) -> Slices:
@@ -16,19 +30,61 @@ def read_msd(path: Path) -> Slices:
     """
     with np.load(path) as file:
         inside = file["mask"] > 0
-        names = list(map(slices_patient, file["patient"].tolist(), file["lits_volume"].tolist()))
+        patients, volumes = file["patient"].tolist(), file["lits_volume"].tolist()
         hu = file["image"].astype(np.int16)
+    joins = {int(patient): int(each["lits"]) for patient, each in _facts(path, JOINS).items()}
+    volumes = [
+        joins.get(patient, volume_of_slices(patient, volume))
+        for patient, volume in zip(patients, volumes, strict=True)
+    ]
+    names = list(map(slices_patient, patients, volumes))
     target = np.where(inside, np.uint8(Target.LIVER_OR_TUMOUR), np.uint8(Target.BACKGROUND))
-    return Slices(hu, target, np.array(names), np.full(len(names), np.nan, np.float32))
+    pixel_mm = _pixel_mm(path, volumes, hu.shape[-1])
+    return Slices(hu, target, np.array(names), pixel_mm)
 
 
 def read_lits(path: Path) -> Slices:
-    """Read slices of LiTS volumes with liver and tumour drawn by experts."""
+    """Read slices of LiTS volumes with liver and tumour drawn by experts.
+
+    Of volumes that lie beside them without loss, the copies packed as JPEG are left out.
+    """
     with np.load(path) as file:
-        low, high = file["window"].T[:, :, None, None]
-        hu = low + file["image"] * ((high - low) / 255)
-        names = np.array([lits_patient(volume) for volume in file["volume"]])
-        return Slices(np.rint(hu).astype(np.int16), file["label"], names, file["pixel_mm"])
+        volume = file["volume"]
+        lost = np.isnan(file["pixel_mm"])
+        spacing = _pixel_mm(path, volume.tolist(), file["image"].shape[-1])
+        slices = Slices(
+            _hu(file["image"], file["window"]),
+            file["label"],
+            np.array([lits_patient(each) for each in volume]),
+            np.where(lost, spacing, file["pixel_mm"]),
+        )
+    whole = path.parent / VOLUMES
+    if whole.is_file():
+        with np.load(whole) as file:
+            return slices[~np.isin(volume, file["volume"])]
+    return slices
+
+
+def read_volumes(path: Path) -> Slices:
+    """Read the liver slices of LiTS volumes, one after the other without gaps."""
+    with np.load(path) as file:
+        volume = file["volume"]
+        return Slices(
+            _hu(file["image"], file["window"]),
+            file["label"],
+            np.array([lits_patient(each) for each in volume]),
+            file["pixel_mm"],
+            np.array([f"LiTS volume {each}" for each in volume]),
+            (file["slice"] * file["z_mm"]).astype(np.float32),
+        )
+
+
+def read_negatives(path: Path) -> Slices:
+    """Read slices of chests and a head, none of which shows any liver."""
+    with np.load(path) as file:
+        hu = file["image"]
+        target = np.full(hu.shape, Target.BACKGROUND, np.uint8)
+        return Slices(hu, target, file["patient"], file["pixel_mm"])
 
 
 def read_crop(path: Path) -> Slices:
@@ -37,7 +93,8 @@ def read_crop(path: Path) -> Slices:
     The pixel size is lost; with 2 mm the liver has a usual size.
     """
     with np.load(path) as file:
-        hu, label = (np.rot90(file[name]).transpose(2, 0, 1) for name in ("ct", "label"))
+        # (x, y, z): x runs to the left, y to the back.
+        hu, label = (file[name].transpose(2, 1, 0) for name in ("ct", "label"))
     chosen = slice(None, None, 3)  # neighbours are nearly the same slice
     count = len(hu[chosen])
     margin = (SIDE - hu.shape[1]) // 2
@@ -48,9 +105,40 @@ def read_crop(path: Path) -> Slices:
     return Slices(whole, target, np.full(count, "lits117"), np.full(count, 2.0, np.float32))
 
 
-READERS = {
+READERS: dict[str, Callable[[Path], Slices]] = {
     "msd_liver_slices.npz": read_msd,
     "lits_tumour_slices.npz": read_lits,
+    VOLUMES: read_volumes,
     "lits117_crop.npz": read_crop,
+    "negatives_chest_head.npz": read_negatives,
 }
 """File name to reader."""
+
+
+def read_packed(folder: Path) -> Iterator[tuple[str, Slices]]:
+    """Yield each of the files that lies in `folder`: its name, and its slices."""
+    for name, read in READERS.items():
+        if (folder / name).is_file():
+            yield name, read(folder / name)
+
+
+def _hu(image: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return the Hounsfield units of grey values whose 0 and 255 are the window's bounds."""
+    low, high = window.T[:, :, None, None]
+    hu: NDArray[np.int16] = np.rint(low + image * ((high - low) / 255)).astype(np.int16)
+    return hu
+
+
+def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
+    """Return the pixel size of slices of LiTS volumes; nan where nobody knows it."""
+    facts = _facts(path, SPACING)
+    row_mm = {int(volume): float(each["spacing_mm"][0]) for volume, each in facts.items()}
+    known = [row_mm.get(volume, np.nan) for volume in volumes]
+    return np.array(known, np.float32) * np.float32(SOURCE_SIDE / side)
+
+
+def _facts(path: Path, name: str) -> dict[str, Any]:
+    """Return what a JSON file beside `path` says; nothing where there is none."""
+    beside = path.parent / name
+    facts: dict[str, Any] = json.loads(beside.read_text()) if beside.is_file() else {}
+    return facts

@@ -10,6 +10,9 @@ from hashlib import sha256
 FIRST_OF_IRCAD = 28
 """Number in LiTS of the first patient of 3D-IRCADb-01."""
 
+SAME_PATIENT = {1: 0, 7: 6, 8: 6, 9: 6, 10: 6, 15: 14}
+"""Volume of LiTS to an earlier one of the same patient, as their images show."""
+
 SLICES_ALSO_IN_LITS = {10020: 117, 10046: 25, 10069: 46, 10070: 47}
 """Patients of `msd_liver_slices.npz` who are in LiTS though the file does not say so.
 
@@ -19,8 +22,8 @@ The file counts the Decathlon's volumes in alphabetical order (0, 1, 10, 100 ...
 
 
 def lits_patient(volume: int) -> str:
-    """Return the patient's name of a LiTS volume; 14 and 15 look like one patient."""
-    return f"lits{14 if volume == 15 else volume}"
+    """Return the patient's name of a LiTS volume: of the patient's first, if there are several."""
+    return f"lits{SAME_PATIENT.get(volume, volume)}"
 
 
 def ircad_patient(number: int) -> str:
@@ -28,9 +31,14 @@ def ircad_patient(number: int) -> str:
     return lits_patient(FIRST_OF_IRCAD - 1 + number)
 
 
+def volume_of_slices(patient: int, lits_volume: int) -> int:
+    """Return the LiTS volume of a patient of `msd_liver_slices.npz`; -1 where it is unknown."""
+    return SLICES_ALSO_IN_LITS.get(patient, lits_volume)
+
+
 def slices_patient(patient: int, lits_volume: int) -> str:
     """Return the patient's name of a slice in `msd_liver_slices.npz`."""
-    volume = SLICES_ALSO_IN_LITS.get(patient, lits_volume)
+    volume = volume_of_slices(patient, lits_volume)
     return lits_patient(volume) if volume >= 0 else f"msd{patient}"
 
 

@@ -14,7 +14,7 @@ from trainer.datasets.layouts.dicom_with_seg import find_drawn
 from trainer.datasets.layouts.found import Found, is_visible
 from trainer.datasets.layouts.ircad import find_ircad
 from trainer.datasets.layouts.nifti import find_decathlon, find_lits
-from trainer.datasets.layouts.npz import READERS
+from trainer.datasets.layouts.npz import READERS, read_packed
 from trainer.errors import BadCase, BadData
 
 logger = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ def read_slices(
     Raises:
         BadData: there is none, or none that can be used.
     """
-    parts = [read(folder / name) for name, read in READERS.items() if (folder / name).is_file()]
-    slices = [resized(part, side) for part in parts]
+    slices = [resized(part, side) for _, part in read_packed(folder)]
     cases = read_cases(folder, reading=reading)
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:

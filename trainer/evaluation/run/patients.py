@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.slices import Slices, concatenate
-from trainer.datasets.layouts.npz import READERS
+from trainer.datasets.layouts.npz import READERS, read_packed
 from trainer.datasets.layouts.read_all import read_cases
 from trainer.errors import BadData
 
@@ -73,7 +73,7 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:
 
 
 def _slices(folder: Path) -> Iterator[PatientCase]:
-    parts = [read(folder / name) for name, read in READERS.items() if (folder / name).is_file()]
+    parts = [slices for _, slices in read_packed(folder)]
     if parts:
         slices = concatenate(parts)
         for patient in np.unique(slices.patient):

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 
+from engine.model import default_model_folder, load_model
 from trainer.datasets.cases.patient_split import hold_out, split_patients, take_share
 from trainer.datasets.cases.slices import SIDE, Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.npz import read_lits, read_msd
 from trainer.datasets.layouts.patient_names import ircad_patient, lits_patient
 from trainer.datasets.layouts.read_all import read_slices
-from trainer.errors import BadData
+from trainer.errors import BadData, BadRecipe
+from trainer.recipe.recipe import load_recipe, load_split
+from trainer.training.ensemble import split_cases
 
 
 def test_a_patient_of_two_sources_is_one_patient(data_folder):
@@ -95,10 +98,25 @@ def test_a_smaller_share_adds_nobody(seed):
 
 def test_the_real_sources_are_read(shared_data):
     slices = read_slices(shared_data / "train")
-    assert slices.hu.shape == (1659, SIDE, SIDE)
-    assert len(set(slices.patient)) == 95
-    assert "lits15" not in slices.patient  # one patient with lits14
-    assert not {"msd10069", "msd10070"} & set(slices.patient)  # lits46 and lits47
+    assert slices.hu.shape == (2324, SIDE, SIDE)
+    assert len(set(slices.patient)) == 100
+    second_names = {"lits1", "lits7", "lits8", "lits9", "lits10", "lits15"}
+    assert not second_names & set(slices.patient)
+    assert not any(name.startswith("msd") for name in slices.patient)
+    assert not np.isnan(slices.pixel_mm).any()
+
+
+def test_the_committed_split_holds_out_whom_the_default_model_has_not_seen(shared_data):
+    slices = read_slices(shared_data / "train")
+    cases = split_cases(load_recipe("base").model_copy(update={"phantoms": 0}), slices)
+    stated = load_model(default_model_folder()).manifest.evaluation
+    assert list(cases.split.held_out) == stated["held_out_patients"] == sorted(load_split("lits"))
+    assert not set(cases.train.patient) & set(cases.held_out.patient)
+
+
+def test_an_unknown_split_names_those_that_there_are():
+    with pytest.raises(BadRecipe, match="no split 'none'; known: lits"):
+        load_split("none")
 
 
 def test_whom_a_model_has_not_seen_stays_held_out(data_folder):

@@ -112,3 +112,22 @@ def test_a_folder_without_data_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["check", str(tmp_path)])
     assert result.exit_code == 1
     assert "no labelled slices or volumes" in " ".join(result.output.split())
+
+
+def test_a_folder_in_which_every_case_is_broken_names_each(tmp_path):
+    write_ircad(small_phantom(), tmp_path, 5)
+    (tmp_path / "3Dircadb1.5" / "MASKS_DICOM" / "liver" / "image_0").unlink()
+    sheet = tmp_path / "sheet.png"
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--sheet", str(sheet)])
+    output = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert not isinstance(result.exception, ValueError)
+    assert "no case can be used: all 1 are broken" in output
+    assert "left out: 3D-IRCADb-01 3Dircadb1.5: 1 of 8 masks are missing in liver" in output
+    assert not sheet.exists()
+
+
+def test_the_sums_come_before_the_table(tmp_path):
+    write_lits(small_phantom(), tmp_path, 60)
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert result.output.index("1 patients") < result.output.index("Series")

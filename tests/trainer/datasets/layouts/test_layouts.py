@@ -1,13 +1,17 @@
 import gzip
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom.uid import generate_uid
 
-from engine.volume import Label
+from dicom_node.results.phantom import to_instances
+from engine.volume import Label, LabelMap
 from tests.trainer.datasets.sample_data import (
     LAYOUTS,
+    drawn_seg,
     small_phantom,
     write_chaos,
     write_decathlon,
@@ -266,3 +270,22 @@ def test_the_real_seg_of_another_toolkit_is_read(shared_data):
     (case,) = read_cases(shared_data / "ct" / "dcmqi3")
     assert case.volume.hu.shape == (3, 512, 512)
     assert np.count_nonzero(case.target == Target.LIVER_OR_TUMOUR) == 107098
+
+
+@pytest.mark.parametrize("files", [("older", "newer"), ("newer", "older")])
+def test_the_newest_correction_counts_whatever_its_file_is_called(files, phantom, tmp_path):
+    instances = list(to_instances(phantom, "drawn"))
+    for index, instance in enumerate(instances):
+        instance.save_as(tmp_path / f"{index}", enforce_file_format=True)
+    labels = phantom.truth.labels.copy()
+    half = labels.shape[0] // 2
+    labels[:half] = 0
+    corrected = replace(phantom, truth=LabelMap(labels, phantom.volume.geometry))
+    for drawn, day, name in zip((phantom, corrected), ("20260101", "20260102"), files, strict=True):
+        seg = drawn_seg(drawn, instances, "MANUAL")
+        seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        seg.ContentDate = day
+        seg.save_as(tmp_path / name, enforce_file_format=True)
+    target = only(tmp_path).read().target
+    assert not target[:half].any()
+    assert target[half:].any()

@@ -7,7 +7,7 @@ from dicom_node.results.phantom import to_instances
 from engine.volume import Label
 from tests.trainer.datasets.sample_data import drawn_seg, small_phantom
 from trainer.datasets.pull.archive import Archive, Series
-from trainer.datasets.pull.pull import Choice
+from trainer.datasets.pull.pull import Choice, Wanted, pull_one
 from trainer.errors import ArchiveFailed
 
 
@@ -102,3 +102,30 @@ def test_an_archive_that_does_not_answer_is_told_of():
 
 def test_secrets_are_not_shown():
     assert "secret" not in repr(Archive("http://archive.example", "anna", "secret", "secret"))
+
+
+class _Archive:
+    """Holds one series, and counts what is fetched."""
+
+    def __init__(self, modality):
+        self.kind, self.fetched = modality, []
+
+    def modality(self, series):
+        return self.kind
+
+    def instances(self, series):
+        return ["1.2.3.4"]
+
+    def fetch(self, series, uid, path):
+        self.fetched.append(uid)
+
+
+@pytest.mark.parametrize(
+    ("modality", "why"), [("MR", "a series of MR"), (None, "not in the archive")]
+)
+def test_drawings_on_anything_but_ct_are_not_pulled(modality, why, tmp_path):
+    archive = _Archive(modality)
+    wanted = Wanted(Series("1.2.3", "1.2.3.5"), [(Series("1.2.3", "1.2.3.6"), "1.2.3.7")], False)
+    pulled = pull_one(archive, wanted, tmp_path, lambda done, count: None)
+    assert why in pulled.problem
+    assert archive.fetched == []

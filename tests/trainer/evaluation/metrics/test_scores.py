@@ -144,3 +144,15 @@ def test_slices_are_counted_for_tumours_only_where_these_were_drawn():
 def test_arrays_of_two_grids_are_refused():
     with pytest.raises(BadData, match="one grid expected"):
         piece(np.zeros((2, 3, 4)), np.zeros((2, 3, 5)))
+
+
+def test_marks_where_nobody_looked_do_not_count():
+    target = box((2, 6), (2, 6), (2, 6))
+    target[8:] = Target.UNKNOWN
+    found = box((2, 6), (2, 6), (2, 6)) * np.uint8(Label.TUMOUR)
+    found[9:11, 3:6, 3:6] = Label.TUMOUR
+    judged = piece(target, found)
+    for structure in Structure:
+        marked, _ = judged.masks(structure)
+        assert not marked[8:].any()
+        assert marked[:8].any()
