@@ -53,7 +53,7 @@ class NodeError(Exception):
     transient: ClassVar[bool] = False
     """Whether the same call may succeed later without anyone's help."""
     exit_code: ClassVar[int] = 1
-    """What a command ends with when this error stops it."""
+    """Exit status of a command that this error ends."""
 
 
 class BadConfiguration(NodeError):

@@ -1,4 +1,4 @@
-"""How a command of the trainer ends when an error was raised on purpose."""
+"""Exit of a command of the trainer on an expected error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

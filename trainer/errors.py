@@ -1,4 +1,4 @@
-"""What can go wrong between labelled data and a model folder.
+"""Errors of the trainer.
 
 TrainerError
 ├── BadData           the training data is not what its format says
@@ -17,7 +17,7 @@ class TrainerError(Exception):
     """Base of every error that the trainer raises on purpose."""
 
     exit_code: ClassVar[int] = 1
-    """What a command ends with when this error stops it."""
+    """Exit status of a command that this error ends."""
 
 
 class BadData(TrainerError):

@@ -1,10 +1,10 @@
-"""What a command's option may be, by name, without what takes seconds to import."""
+"""Choices of command options, without imports that take seconds."""
 
 from enum import StrEnum
 
 
 class DeviceName(StrEnum):
-    """What to run a model on."""
+    """Device that runs a model."""
 
     OPENVINO = "openvino"
     ONNXRUNTIME = "onnxruntime"
@@ -13,7 +13,7 @@ class DeviceName(StrEnum):
 
 
 class TrainingPrecision(StrEnum):
-    """What training computes in, as Lightning names it."""
+    """Precision of training, as Lightning names it."""
 
     BF16_MIXED = "bf16-mixed"
     FLOAT16_MIXED = "16-mixed"
@@ -23,7 +23,7 @@ class TrainingPrecision(StrEnum):
 
 
 class ExportPrecision(StrEnum):
-    """What the members of an exported model compute in."""
+    """Precision of the members of an exported model."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"

@@ -1,4 +1,4 @@
-"""What `hepar train` does: from a recipe and labelled data to a model folder."""
+"""`hepar train`: from a recipe and labelled data to a model folder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run takes from, and where it leaves what it makes."""
+    """Inputs and outputs of a run."""
 
     data: Path
     folder: Path

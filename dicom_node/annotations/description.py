@@ -35,7 +35,7 @@ MARKED = {Label.LIVER: LIVER, Label.TUMOUR: TUMOUR}
 
 
 class Author(StrEnum):
-    """Who drew."""
+    """Author of a segmentation."""
 
     HEPAR = "Hepar"
     MACHINE = "another machine"
@@ -53,7 +53,7 @@ class Annotation:
     after_hepar: bool
     """Hepar stands among the equipment that contributed."""
     marks: frozenset[Label]
-    """What it has segments of, empty or not."""
+    """Labels of its segments, empty or not."""
     content_label: str
     written: str
     """Content Date and Time, so that the newest sorts last."""

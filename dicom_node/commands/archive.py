@@ -28,7 +28,7 @@ Since = Annotated[
 
 @dataclass(frozen=True)
 class Choice:
-    """What an archive has."""
+    """Series found in an archive."""
 
     series: tuple[FoundSeries, ...]
     """Worth pulling, as far as it tells."""

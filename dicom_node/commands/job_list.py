@@ -30,7 +30,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs to list; every condition that is set must hold."""
+    """Choice of jobs; every condition that is set must hold."""
 
     state: State | None = None
     peer: str = ""

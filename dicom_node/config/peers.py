@@ -92,7 +92,7 @@ class StowSettings(_TlsPeer):
     token_file: UserPath | None = None
     """File of a bearer token that something else renews; read for every request."""
     confirm: Literal["qidors", "none"] = "qidors"
-    """What the server is asked for before a result counts as delivered."""
+    """Means of confirmation before a result counts as delivered."""
 
 
 PeerSettings = FolderSettings | StoreSettings | StowSettings

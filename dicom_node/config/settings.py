@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
-    """Where results go, by name; without any, to a folder beside the spool."""
+    """Destinations of results, by name; without any, a folder beside the spool."""
 
     @classmethod
     def settings_customise_sources(

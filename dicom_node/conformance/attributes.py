@@ -45,7 +45,7 @@ class Observations:
 
     found: dict[Path, list[Observation]]
     containers: Counter[Path]
-    """How often there was a data set, or an item, that could have had the attribute."""
+    """Number of data sets or items that could have held the attribute."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ MOST = 3
 
 @dataclass
 class Tree:
-    """What was seen of each place in the tree."""
+    """Observations of each place in the tree."""
 
     items: dict[Path, list[Dataset]] = field(default_factory=dict)
     containers: Counter[Path] = field(default_factory=Counter)
-    """How often there was a parent."""
+    """Number of parents."""
     holders: Counter[Path] = field(default_factory=Counter)
-    """How many parents had at least one."""
+    """Number of parents with at least one."""
 
 
 def content_table(made: Sequence[Example]) -> str:

@@ -61,7 +61,7 @@ SIZE, SPACING_MM = (12, 40, 48), (20.0, 9.0, 8.0)
 
 @dataclass(frozen=True)
 class Drawn:
-    """How one of the series is drawn."""
+    """Parameters of one of the computer-drawn series."""
 
     name: str
     attributes: dict[str, object]

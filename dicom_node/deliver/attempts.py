@@ -75,7 +75,7 @@ class ConfirmAnswer(_Answer):
     credentials: bool = False
     missing: str = Missing.NO
     by: str = ""
-    """How the peer confirmed it."""
+    """Means of confirmation."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -86,7 +86,7 @@ class ConfirmAnswer(_Answer):
 
 @dataclass(frozen=True)
 class Steps:
-    """What a delivery needs done."""
+    """Next action of a delivery."""
 
     send: Callable[[], SendAnswer]
     confirm: Callable[[], ConfirmAnswer]

@@ -38,7 +38,7 @@ class StorePeer(ApplicationEntity):
     """A Storage SCP."""
 
     means: ConfirmBy = ConfirmBy.AUTO
-    """How it confirms objects."""
+    """Means of confirmation."""
     commitments: Commitments = field(default_factory=Commitments, repr=False, compare=False)
     """Shared with the receiver: a report may come on an association of its own."""
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ConfirmBy(StrEnum):
-    """How a peer is to confirm that it keeps an object."""
+    """Means by which a peer confirms an object."""
 
     AUTO = "auto"
     """Storage commitment, else a query; a peer that refuses both is accepted, not verified."""

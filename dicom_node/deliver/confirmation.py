@@ -20,7 +20,7 @@ REPORT_S = 30.0
 
 
 class Confirmation(StrEnum):
-    """How a delivery was confirmed."""
+    """Confirmation of a delivery."""
 
     WRITTEN = "written and synced"
     COMMITTED = "storage commitment"

@@ -28,7 +28,7 @@ class PeerFinding:
     check: str
     passed: bool
     message: str
-    """What was seen, or what is wrong and what to do."""
+    """Observation, or the fault and its remedy."""
 
 
 def check_peer(peer: Peer, sop_classes: Sequence[UID] = ()) -> Iterator[PeerFinding]:

@@ -15,12 +15,12 @@ from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import NodeError
 
 LOOKS, LOOK_S = 10, 1.0
-"""How often an object is looked for, and the pause between two looks."""
+"""Number of searches for an object, and the pause between two."""
 
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What became of one object."""
+    """Result of one object."""
 
     name: str
     accepted: bool

@@ -24,7 +24,7 @@ CONFLICT_REASONS = {*ALREADY_THERE, 0x0110}
 
 
 class Stored(Enum):
-    """What an answer reveals of one instance."""
+    """Status of one instance in an answer."""
 
     YES = auto()
     CHANGED = auto()

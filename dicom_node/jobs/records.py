@@ -94,7 +94,7 @@ class DeliveryTask(Record):
 
 @dataclass(frozen=True)
 class SegmentResult(Record):
-    """What the segment step returned."""
+    """Result of the segment step."""
 
     outcome: Outcome
     deliveries: tuple[DeliveryTask, ...] = ()

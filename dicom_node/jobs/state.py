@@ -48,16 +48,16 @@ class Delivery:
     id: str
     peer: str
     queue: str
-    """Where it waits, or waited, to be done."""
+    """Queue of the delivery."""
     item: str
-    """Which object of the series, such as "seg"."""
+    """Name of the object, such as "seg"."""
     state: State
     reason: str
     """Why it failed; empty otherwise."""
     attempts: int
     seconds: float
     confirmed: str
-    """How the peer confirmed that it keeps the result; empty as long as it has not."""
+    """Means by which the peer confirmed the result; empty until then."""
 
     @property
     def to(self) -> str:
@@ -75,7 +75,7 @@ class Job:
     paths: tuple[Path, ...]
     """Received files it works on."""
     queue: str
-    """Where it waits, or waited, to be done; each node has its own."""
+    """Queue of the job; each node has its own."""
     urgent: bool
     """Whether it goes before all others."""
     created: datetime
@@ -89,7 +89,7 @@ class Job:
 
     @property
     def ending(self) -> str:
-        """How the series ended; empty while it has not, or when another job took its place."""
+        """Ending of the series; empty while it is under way, or when another job took its place."""
         if self.state.active or self.state is State.SUPERSEDED:
             return ""
         return Verdict.SEGMENTED if self.state is State.DONE else self.state

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reception:
-    """Where series come in."""
+    """The running receiver."""
 
     address: tuple[str, int]
     expect: Callable[[str, int], None]

@@ -15,7 +15,7 @@ from engine.serving.fleet import Fleet
 
 @dataclass(frozen=True)
 class SegmentationSetup:
-    """How a series becomes a SEG."""
+    """Device, model and rules for one series."""
 
     device: Device
     algorithm: Algorithm

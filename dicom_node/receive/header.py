@@ -45,7 +45,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 @dataclass(frozen=True, order=True)
 class SeriesKey:
-    """Which series an instance belongs to."""
+    """Study and series of an instance."""
 
     study_uid: str
     series_uid: str

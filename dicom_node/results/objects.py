@@ -16,7 +16,7 @@ class ObjectKind(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How a SEG stores its masks."""
+    """Encoding of the masks in a SEG."""
 
     BINARY = "binary"
     LABELMAP = "labelmap"

@@ -104,7 +104,7 @@ def encode(seg: Dataset) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class _Segments:
-    """Which segments there are, and which voxel belongs to which."""
+    """Segments and their masks."""
 
     numbers: NDArray[np.uint8] | NDArray[np.uint16]
     """(slice, row, column): number of the segment, 0 for none."""

@@ -17,7 +17,7 @@ Patterns = dict[str, str]
 
 
 class Rules(BaseModel):
-    """What a series must be like. The defaults take every CT series that is no localizer.
+    """Requirements on a series. The defaults select every CT series that is not a localizer.
 
     The geometry of its slices is not checked here but by `series.classify`, which sees more.
     """
@@ -56,7 +56,7 @@ class Rules(BaseModel):
 
 
 class PriorityRules(BaseModel):
-    """What makes a series urgent beside its own priority; one match is enough."""
+    """Rules that make a series urgent besides its own priority; one match is enough."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

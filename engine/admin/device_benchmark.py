@@ -32,7 +32,7 @@ HEIGHT_MM, WIDTH_MM = 420.0, 400.0
 
 @dataclass(frozen=True)
 class Task:
-    """What to measure."""
+    """Parameters of the measurement."""
 
     device: str
     model: Path
@@ -43,12 +43,12 @@ class Task:
     rounds: int
     """Each figure is the median of this many."""
     cache: Path | None = None
-    """Where compiled graphs are kept."""
+    """Folder of compiled graphs."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a device did."""
+    """Measurements of a device."""
 
     device: str
     open_s: float

@@ -33,7 +33,7 @@ ROOM_MB = 1000
 
 
 class Health(StrEnum):
-    """What an examination shows."""
+    """Outcome of one check."""
 
     GOOD = "good"
     UNUSED = "unused"
@@ -45,12 +45,12 @@ COLOURS = {Health.GOOD: "green", Health.UNUSED: "dim", Health.BAD: "bold red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one examination."""
+    """Result of one check."""
 
     what: str
     health: Health
     said: str
-    """What was seen, or what is wrong and what would do."""
+    """Observation, or the fault and its remedy."""
 
 
 def doctor(

@@ -1,4 +1,4 @@
-"""What the models mark, in SNOMED's words (PS3.16, CID 7150 and 7151)."""
+"""Classes of the models, with SNOMED codes (PS3.16, CID 7150 and 7151)."""
 
 from engine.manifest import Code, ModelClass
 from engine.volume import Label

@@ -1,4 +1,4 @@
-"""How the members' probabilities become one decision.
+"""Fusion of the members' probabilities into one decision.
 
 Every fusion takes one class's foreground probabilities (members, …) and tells, pixel by pixel,
 whether the class is there.

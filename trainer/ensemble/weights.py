@@ -9,7 +9,7 @@ from trainer.ensemble.batchnorm_folding import unfold
 from trainer.errors import BadModel
 
 COUNTER = "num_batches_tracked"
-"""What a batch norm keeps besides, and needs in training only."""
+"""Buffers of a batch norm that only training needs."""
 
 
 def load_weights(graph: nn.Module, model: Model) -> None:

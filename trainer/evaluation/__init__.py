@@ -1,1 +1,1 @@
-"""How well a model marks what experts drew."""
+"""Evaluation of models against expert outlines."""

@@ -1,4 +1,4 @@
-"""What `hepar evaluate` does."""
+"""`hepar evaluate`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Marking:
-    """Who marks, and by what."""
+    """Models and devices to evaluate."""
 
     models: tuple[Path, ...]
     segs: Path | None = None
@@ -46,7 +46,7 @@ class Marking:
 
 @dataclass(frozen=True)
 class Output:
-    """Where the figures go besides the terminal."""
+    """Outputs besides the terminal."""
 
     report: Path | None = None
     record: Path | None = None

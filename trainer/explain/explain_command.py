@@ -1,4 +1,4 @@
-"""What `hepar explain` does."""
+"""`hepar explain`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ PATIENTS = 2
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to look at."""
+    """Slices and structures to explain."""
 
     data: Path | None = None
     patients: tuple[str, ...] = ()

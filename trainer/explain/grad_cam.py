@@ -1,4 +1,4 @@
-"""Where a member looks: Grad-CAM, and its activations level by level.
+"""Grad-CAM and activation maps of a member.
 
 Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) as Seg-Grad-CAM applies it to segmentation
 (Vinogradova et al. 2020, arXiv:2002.11434): what is explained is the sum of a structure's log-odds
@@ -81,7 +81,7 @@ def activations(member: nn.Module, seen: Tensor) -> dict[int, Tensor]:
 
 @dataclass
 class _Watch:
-    """What went through a network's layers."""
+    """Recorded activations of a network's layers."""
 
     order: list[tuple[nn.Module, torch.Size]] = field(default_factory=list)
     last: dict[int, Tensor] = field(default_factory=dict)

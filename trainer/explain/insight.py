@@ -23,7 +23,7 @@ ENSEMBLE = "ensemble"
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What one member, or the ensemble, makes of one structure."""
+    """Maps of one structure by one member or the ensemble."""
 
     probability: Map
     """Of the ensemble: the mean of its members'."""
@@ -63,7 +63,7 @@ class Insight:
         return overlap(marks[one].marked, marks[other].marked).iou
 
     def iou_of_all(self, structure: Structure) -> float:
-        """What every member marks over what any marks; nan where none marks anything."""
+        """Pixels marked by every member over those marked by any; nan where there are none."""
         votes = self.votes(structure)
         return overlap(votes == len(self.names), votes > 0).iou
 

@@ -1,4 +1,4 @@
-"""What was seen, as one page of HTML."""
+"""Explanation of a model as one page of HTML."""
 
 from collections.abc import Iterable
 from typing import Any

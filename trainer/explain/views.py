@@ -34,7 +34,7 @@ class View:
 
     @property
     def drawn_liver(self) -> NDArray[np.bool_] | None:
-        """Where experts drew the liver with its tumours."""
+        """Expert outline of the liver with its tumours."""
         if self.target is None:
             return None
         drawn: NDArray[np.bool_] = (self.target > 0) & (self.target != Target.UNKNOWN)
@@ -42,7 +42,7 @@ class View:
 
     @property
     def drawn_tumour(self) -> NDArray[np.bool_] | None:
-        """Where experts drew tumour; None also where they drew the liver alone."""
+        """Expert outline of tumours; None also where only the liver was outlined."""
         if self.target is None or np.any(self.target == Target.LIVER_OR_TUMOUR):
             return None
         drawn: NDArray[np.bool_] = self.target == Target.TUMOUR

@@ -11,7 +11,7 @@ Compared = Mapping[str, Figures]
 """Name of a member or of a fusion to its figures on the same patients."""
 
 COLUMNS = ("liver, pooled", "tumour, pooled", "liver, per patient", "tumour, per patient")
-"""What the Dice in a row of `to_row` are."""
+"""Names of the Dice figures in a row of `to_row`."""
 
 
 def to_row(figures: Figures) -> tuple[str, ...]:

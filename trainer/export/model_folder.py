@@ -38,7 +38,7 @@ LICENCE = "LICENSE"
 
 @dataclass(frozen=True)
 class Description:
-    """What a model folder says of itself beside its graph."""
+    """Metadata of a model folder."""
 
     recipe: dict[str, Any]
     data: tuple[Data, ...]
@@ -48,7 +48,7 @@ class Description:
     licence: str
     """The licence of the weights, with attribution."""
     tolerances: Tolerances = field(default_factory=Tolerances)
-    """How far a device may stray from what torch answers."""
+    """Tolerances of a device against torch."""
 
 
 def export_model(

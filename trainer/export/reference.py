@@ -1,4 +1,4 @@
-"""What every device is measured by: a phantom's slices, and the float32 graph's answer to them.
+"""Reference of a model: slices of a phantom and the float32 graph's answer to them.
 
 No patient's image travels with a model.
 """

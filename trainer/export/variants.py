@@ -1,4 +1,4 @@
-"""What `hepar model export` does: a trained model as a folder of another precision."""
+"""`hepar model export`: a trained model as a folder of another precision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ console = Console()
 LEAST_DICE = {"float16": 0.99, "int8": 0.95}
 """Of the liver with the float32 answers to the reference; a variant below it is refused."""
 MARGIN = 2.0
-"""How much further than measured here another device may stray."""
+"""Factor between the differences measured here and those allowed for other devices."""
 CALIBRATION = 24
 """Slices that int8 finds the range of every value by."""
 PHANTOMS = 3
@@ -56,7 +56,7 @@ class ReferenceSlices:
     examples: Slices
     slices: Slices
     said: str
-    """Who they are, for the card."""
+    """Description for the model card."""
 
 
 def export_variant(run: Path, output: Path, precision: Precision, data: Path | None) -> None:

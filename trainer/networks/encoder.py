@@ -12,7 +12,7 @@ WIDTHS = (32, 64, 112, 160)
 
 
 class AnyEncoder(Protocol):
-    """What a decoder asks of its encoder, a module: (N, C, H, W) to maps that halve each time."""
+    """Encoder of a decoder network: maps (N, C, H, W) to feature maps of halving size."""
 
     channels: tuple[int, ...]
     """Of every map; the first is at half the input's size."""

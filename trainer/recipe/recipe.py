@@ -60,7 +60,7 @@ class Working(Section):
 
 
 class Augmentation(Section):
-    """How far a training slice may be from the one that was scanned."""
+    """Limits of the augmentation of a training slice."""
 
     rotation_deg: float
     scale: float
@@ -79,11 +79,11 @@ class Augmentation(Section):
     soften: bool = True
     """Blur some slices a little."""
     rotation_step_deg: float = Field(default=0.0, ge=0)
-    """Where above 0, rotations are multiples of this."""
+    """Step of rotations in degrees, if above 0."""
     reflections: bool = False
     """Mirror rows and columns at random."""
     grid_mm: float = Field(default=0.0, ge=0)
-    """How far the lines of a coarse grid are moved."""
+    """Displacement of the lines of a coarse grid."""
     tumour_only: bool = False
     """Leave slices without tumour as they were scanned."""
     synthetic_tumour: float = Field(default=0.0, ge=0, le=1)
@@ -91,7 +91,7 @@ class Augmentation(Section):
 
 
 class Batch(Section):
-    """What one training step sees, in slices."""
+    """Slices of one training step, by kind."""
 
     tumour: int
     """Slices with tumour, patients drawn alike."""
@@ -136,13 +136,13 @@ class Member(Section):
 
 
 class Recipe(Section):
-    """What is learnt, from whom, and how."""
+    """Training configuration."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: str
     description: str
     remarks: str = ""
-    """What a reader of the results should know of how the recipe came about."""
+    """Remarks on the recipe for readers of its results."""
     seed: int
     """Seed of the split and of the phantoms."""
     held_out: Annotated[int, Field(ge=2)]
@@ -166,7 +166,7 @@ class Recipe(Section):
     average: float
     """Decay of the running average of the weights, which is what is kept."""
     targets: Literal["classes", "each", "cascade"] = "classes"
-    """What a member learns: three classes at once; liver and tumour by a network each; or the
+    """Target of a member: three classes at once; liver and tumour by a network each; or the
     liver, then the tumour on the image without what is not liver."""
     loss: tuple[Loss, ...] = (Loss(kind="cross-entropy"), Loss(kind="dice"))
     schedule: Schedule = Schedule()

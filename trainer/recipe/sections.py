@@ -17,32 +17,32 @@ class Loss(Section):
     kind: Literal["cross-entropy", "dice", "focal"]
     weight: float = Field(default=1.0, gt=0)
     gamma: float = Field(default=2.0, ge=0)
-    """How far the focal loss looks away from what is sure already."""
+    """Focusing parameter (gamma) of the focal loss."""
 
 
 class Schedule(Section):
-    """How the weights move, and when that ends."""
+    """Optimiser, schedule and early stopping."""
 
     optimiser: Literal["adamw", "adam"] = "adamw"
     rate: Literal["one-cycle", "plateau", "constant"] = "one-cycle"
-    """How the learning rate runs: up and down in cycles; down where nothing is gained; level."""
+    """Learning-rate schedule: one-cycle; reduced on a plateau; or constant."""
     epoch_steps: int = Field(default=100, ge=1)
     """Steps between two looks at the validation patients; a run goes on at the last of them."""
     plateau_patience: int = Field(default=2, ge=0)
     """Epochs without gain after which `plateau` lowers the rate."""
     plateau_factor: float = Field(default=0.3, gt=0, lt=1)
-    """What the rate is then multiplied by."""
+    """Factor of each reduction."""
     stop_patience: int | None = Field(default=None, ge=1)
     """Epochs without gain after which a member is done, the best epoch's weights kept; never."""
     stop_gain: float = Field(default=0.001, ge=0)
-    """What counts as a gain of the validation patients' mean Dice."""
+    """Smallest gain of the validation patients' mean Dice that counts."""
 
 
 FusionKind = Literal["blumberg", "mean", "majority", "weighted"]
 
 
 class FusionSettings(Section):
-    """How the members' probabilities become one decision."""
+    """Fusion of the members' probabilities into one decision."""
 
     kind: FusionKind | Literal["best"] = "blumberg"
     """`best` is whichever does best on the validation patients, patient by patient."""
@@ -63,6 +63,6 @@ class Origin(Section):
     dice: str
     """The figure that its authors state."""
     split: str
-    """How they parted what they learnt from and what they measured on."""
+    """Split into training and test data in the original."""
     departures: tuple[str, ...]
-    """Where the recipe does otherwise, and why."""
+    """Departures of the recipe from the original, with reasons."""

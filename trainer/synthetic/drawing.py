@@ -16,7 +16,7 @@ in real ones."""
 SKIN = 8
 """Pixels under the liver's surface that are pushed less and less, so that it stays."""
 FINE_MM = 2.0
-"""How far a tumour's fine texture reaches; the coarse one a sixth of its diameter."""
+"""Correlation length of a tumour's fine texture; of the coarse one, a sixth of its diameter."""
 
 Mask = NDArray[np.bool_]
 
@@ -28,7 +28,7 @@ class Spot:
     lesion: Lesion
     """With the diameter that it has in this slice."""
     depth_mm: Plane
-    """How deep each pixel of the window lies in it; outside of it, below 0."""
+    """Depth of each pixel of the window inside the tumour; negative outside."""
     pixel_mm: float
 
 
@@ -39,7 +39,7 @@ class Texture:
     fine: Plane
     coarse: Plane
     coarse_mm: float
-    """How far the coarse one reaches."""
+    """Correlation length of the coarse texture."""
 
     def beside(self, other: "Texture", away_mm: float) -> "Texture":
         """Return the texture of a slice `away_mm` from this one's: `other`, as far as it is."""

@@ -1,4 +1,4 @@
-"""What a tumour is like, before it has a place: size, shape, contrast, texture."""
+"""Size, shape, contrast and texture of a synthetic tumour, before it is placed."""
 
 from dataclasses import dataclass
 
@@ -38,15 +38,15 @@ class Lesion:
     """One axis over the root of the product of both."""
     angle: float
     contrast_hu: float
-    """How much darker than the liver it is."""
+    """HU below the liver."""
     texture_hu: float
     """Deviation of its own texture, beside the noise of the scan."""
     bend: float
     """Deviation of the outline, in parts of the radius."""
     push: float
-    """How far the liver around is pushed aside, in parts of the radius."""
+    """Displacement of the surrounding liver, as a fraction of the radius."""
     capsule_hu: float
-    """How much brighter its rim is."""
+    """HU by which its rim is brighter."""
 
     @property
     def radius_mm(self) -> float:

@@ -16,7 +16,7 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What is known of slices that bring their neighbours, in the order of `offsets`."""
+    """Labels and spacings of slices with their neighbours, in the order of `offsets`."""
 
     target: Tensor
     """(n, s, rows, columns) uint8, values of `Target`."""
@@ -46,7 +46,7 @@ class Slab:
 
     @property
     def own(self) -> int:
-        """Where the slice is that is learnt from."""
+        """Index of the slice that is learnt from."""
         return int(np.flatnonzero(self.away_mm == 0)[0])
 
     @property

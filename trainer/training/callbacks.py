@@ -1,4 +1,4 @@
-"""What a training run shows of itself: a curve per epoch, its pace, and what it waits for."""
+"""Callbacks of a training run: learning curve, throughput and time spent waiting for data."""
 
 import time
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def draw(epochs: list[dict[str, float]], path: Path) -> None:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast a member has learnt."""
+    """Throughput of training one member."""
 
     steps: int
     slices: int
@@ -136,7 +136,7 @@ class ThroughputCallback(Callback):
 
     @property
     def pace(self) -> Throughput:
-        """What was measured so far."""
+        """Measurements so far."""
         slices = self._steps * self._batch
         return Throughput(self._steps, slices, self._busy_s + self._waiting_s, self._waiting_s)
 

@@ -25,7 +25,7 @@ NEARLY_ALL = 0.9
 
 @dataclass(frozen=True)
 class Cases:
-    """What a run learns from, what it never sees, and what only steers it."""
+    """Training, held-out and validation patients of a run."""
 
     split: Split
     train: Slices

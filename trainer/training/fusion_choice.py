@@ -1,4 +1,4 @@
-"""Which fusion a new model gets: the one that does best on patients nobody has learnt from."""
+"""Choice of the fusion of a new model: the best on validation patients."""
 
 import math
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from trainer.training.optimiser import WATCHED, make_optimiser, make_rate
 from trainer.training.warm_start import calibrate_batch_norms
 
 PLANES = 4
-"""What is counted: the liver with its tumours, tumours, the liver alone, the background."""
+"""Classes counted: the liver with its tumours, tumours, the liver alone, the background."""
 
 
 class Learner(lightning.LightningModule):

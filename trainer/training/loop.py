@@ -44,7 +44,7 @@ CALIBRATION = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """What to train on, in Lightning's words."""
+    """Accelerator and precision of training, as Lightning names them."""
 
     accelerator: str = "auto"
     devices: int | str = "auto"

@@ -1,4 +1,4 @@
-"""What a member is to make small: a recipe's terms, which respect what is not known.
+"""Loss of a member: the weighted terms of a recipe, masked where labels are unknown.
 
 A pixel known as "liver or tumour" asks only that the two together be likely, so a slice without
 drawn tumours never teaches that its tumours are liver.
@@ -34,7 +34,7 @@ def segmentation_loss(scores: Tensor, target: Tensor, terms: Sequence[Loss]) -> 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What a member says, beside what is true."""
+    """Predictions of a member and their targets."""
 
     overlaps: tuple[tuple[Tensor, Tensor, Tensor], ...]
     """Of liver and of tumour: the probability, the truth, and where that is known."""
@@ -74,7 +74,7 @@ class _Truth:
     """In the liver or its tumours."""
     tumour: Tensor
     drawn: Tensor
-    """Where tumours, if there were any, were drawn."""
+    """Mask of pixels where tumours would have been outlined."""
 
     @staticmethod
     def of(target: Tensor) -> "_Truth":

@@ -1,4 +1,4 @@
-"""What moves the weights, and how fast."""
+"""Optimiser and learning-rate schedule."""
 
 import math
 from bisect import bisect_right
@@ -17,7 +17,7 @@ WARM = 0.05
 START, END = 0.04, 4e-6
 """Parts of the peak that a cycle starts and ends at, as in torch's OneCycleLR."""
 WATCHED = "validation_dice"
-"""What tells a gain: the mean over the validation patients, liver and tumour alike."""
+"""Monitored metric: mean Dice over validation patients, liver and tumour alike."""
 
 
 def make_optimiser(recipe: Recipe, weights: Iterable[nn.Parameter]) -> Optimizer:

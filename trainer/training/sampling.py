@@ -1,4 +1,4 @@
-"""Which slices a training step sees."""
+"""Sampling of slices for training steps."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from trainer.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a run goes on from."""
+    """Weights that a run starts from."""
 
     title: str
     """Name and version of the model."""

@@ -32,7 +32,7 @@ class SegmentStyle:
     kind: Code
     """PS3.16, CID 7151."""
     region: Code | None
-    """Where it lies, unless `kind` says so."""
+    """Anatomic region, unless `kind` names it."""
     colour: hd.color.CIELabColor
     meaning: str
 

@@ -1,4 +1,4 @@
-"""Who is learnt from and who is not: patients, never slices."""
+"""Split by patient, never by slice."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 
 DRAWS = 100
-"""How many random splits are drawn to find one that holds out its share of the tumour."""
+"""Random splits drawn to find one that holds out its share of the tumours."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 
 AIR_HU = -1024
-"""What lies beside a slice that is no square."""
+"""Padding of a slice that is not square."""
 
 BATCH = 16
 

@@ -1,4 +1,4 @@
-"""What is known of a pixel or voxel."""
+"""Labels of training data, including unknown ones."""
 
 from enum import IntEnum
 

@@ -25,7 +25,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Checked:
-    """What a folder holds."""
+    """Contents of a folder."""
 
     facts: Sequence[Facts]
     broken: Sequence[tuple[Found, str]]

@@ -29,7 +29,7 @@ KEYS = (
     ("liver whose tumours were not drawn", MAY_BE_TUMOUR),
     ("why to look at it", DOUBT),
 )
-"""What the colours say, in the last line."""
+"""Legend of the colours, in the last line."""
 
 
 def write_sheet(facts: Sequence[Facts], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is to be said of one series before anything is learnt from it."""
+"""Facts about one series, collected before training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def facts_of(part: Part, shown: int = 3) -> Facts:
 
 
 def _voxel_ml(part: Part) -> float:
-    """What one pixel of a slice stands for; nan where the slices do not follow one another."""
+    """Volume of one pixel of a slice; nan where slices are not contiguous."""
     return part.spacing_mm[0] * float(part.slices.pixel_mm[0]) ** 2 / 1000
 
 

@@ -13,7 +13,7 @@ GRID = 32
 """Rows and columns of a slice as it is compared."""
 
 WINDOW_HU = 0, 160
-"""What every source of slices has kept."""
+"""Intensity range that all sources of slices share."""
 
 SAME = 0.95
 """Least correlation of two slices of one patient at one place.
@@ -28,7 +28,7 @@ MOST = 64
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What is compared of a series."""
+    """Fingerprint of a series."""
 
     digest: str
     """The same where every pixel is."""

@@ -1,4 +1,4 @@
-"""What a folder holds, one patient's series after the other, as slices."""
+"""Contents of a folder as slices, series by series."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

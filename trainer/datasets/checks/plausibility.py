@@ -113,7 +113,7 @@ def _sides(slices: Slices) -> tuple[str, ...]:
 
 
 def _ends(slices: Slices) -> tuple[str, ...]:
-    """What only a whole series tells: lungs lie at the head, and the liver has two ends."""
+    """Checks of a whole series: lungs lie at the head, and the liver has two ends."""
     if len(slices) < LEAST_SLICES:
         return ()
     doubts = []

@@ -19,7 +19,7 @@ class Found:
     source: str
     """The data set it belongs to."""
     name: str
-    """What a person would call it."""
+    """Name for people."""
     place: Path
     """Folder, file or archive that a person would look at."""
     read: Callable[[], Case]

@@ -37,7 +37,7 @@ LITS = "LiTS"
 DECATHLON = "MSD Task03"
 
 HU_RANGE = (-1024, 3071)
-"""What 12-bit CT can say; padding below becomes air, as in the node."""
+"""Range of 12-bit CT; padding below becomes air, as in the node."""
 
 
 def find_lits(files: Sequence[Path]) -> Iterator[Found]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer.errors import BadCase
 
 TOLERANCE_MM = 0.1
-"""How far labels may lie from their volume; headers round."""
+"""Largest offset between labels and their volume; headers round."""
 
 
 def read_image(path: Path, name: str) -> SimpleITK.Image:

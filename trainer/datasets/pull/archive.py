@@ -20,7 +20,7 @@ TIMEOUT_S = 10.0, 120.0
 """To connect, and between two bytes of an answer."""
 
 TRIES, WAIT_MS = 3, 250
-"""How often a request is made that is not answered, and the first pause between."""
+"""Attempts of a request without an answer, and the first pause between them."""
 
 STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
 MODALITY = "00080060"

@@ -1,4 +1,4 @@
-"""What `hepar dataset pull` does: fetch CT series whose liver a person has drawn or corrected."""
+"""`hepar dataset pull`: fetch CT series whose liver a person has outlined or corrected."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from trainer.datasets.pull.archive import INSTANCE, Archive, Series, value
 
 @dataclass(frozen=True)
 class Choice:
-    """Which drawings are wanted."""
+    """Choice of annotations."""
 
     content_label: str | None = None
     """Take those with this Content Label (0070,0080) too, whoever drew them."""
@@ -44,7 +44,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What became of one of them."""
+    """Result of pulling one series."""
 
     wanted: Wanted
     images: int

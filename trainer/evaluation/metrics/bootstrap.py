@@ -1,4 +1,4 @@
-"""How sure a figure is, by drawing the patients again and again."""
+"""Confidence intervals by bootstrapping over patients."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Estimate:
     """nan where it rests on one patient or none: nothing tells how patients differ."""
     high: float
     patients: int
-    """How many it rests on."""
+    """Number of patients."""
 
 
 def mean(values: NDArray[np.float64]) -> Estimate:

@@ -1,4 +1,4 @@
-"""What an expert drew in a patient beside what was found there."""
+"""Ground truth of one patient beside a prediction."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 class Structure(StrEnum):
-    """What figures are about."""
+    """Structure that is scored."""
 
     LIVER = "liver"
     """With the tumours in it, as LiTS counts it."""
@@ -57,7 +57,7 @@ class Piece:
 
     @property
     def known(self) -> Mask:
-        """Where somebody looked."""
+        """Mask of voxels that were annotated."""
         known: Mask = self.target != Target.UNKNOWN
         return known
 

@@ -1,4 +1,4 @@
-"""How well labels overlap with what experts drew, per patient and pooled."""
+"""Overlap of labels with expert outlines, per patient and pooled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class Figures:
 
     @property
     def tumour_patients(self) -> int:
-        """How many patients with drawn tumours the tumour figures rest on."""
+        """Number of patients with outlined tumours."""
         return sum(overlap.true > 0 for overlap in self.tumour.values())
 
 

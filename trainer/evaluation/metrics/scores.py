@@ -17,7 +17,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Scores:
-    """How one structure was marked in one patient."""
+    """Scores of one structure in one patient."""
 
     overlap: Overlap
     """Over all voxels of the patient."""
@@ -47,13 +47,13 @@ class Scores:
 
     @property
     def volume_error_ml(self) -> float:
-        """What was found less what was drawn; nan for slices."""
+        """Predicted minus outlined volume; nan for slices."""
         return self.found_ml - self.true_ml
 
 
 @dataclass(frozen=True)
 class PatientScores:
-    """How one patient was marked."""
+    """Scores of one patient."""
 
     patient: str
     of: Mapping[Structure, Scores]
@@ -89,7 +89,7 @@ class Metric:
     """In JSON."""
     name: str
     short: str
-    """Where there is little room."""
+    """Short form for narrow columns."""
     unit: str
     of: Callable[[Scores], float]
 

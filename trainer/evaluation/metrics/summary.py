@@ -69,7 +69,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class FalseMarks:
-    """What was marked as tumour where there is none."""
+    """False tumour."""
 
     patients: int
     lesions: int
@@ -92,7 +92,7 @@ class LesionFigures:
 
 @dataclass(frozen=True)
 class Summary:
-    """What all patients say together."""
+    """Summary over all patients."""
 
     patients: int
     pooled_dice: dict[Structure, Estimate]

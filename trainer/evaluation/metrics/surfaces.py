@@ -1,4 +1,4 @@
-"""How near two surfaces are, by MONAI."""
+"""Surface distances, by MONAI."""
 
 import warnings
 from dataclasses import dataclass

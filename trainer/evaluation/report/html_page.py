@@ -1,4 +1,4 @@
-"""What was found out, as one page of HTML."""
+"""Evaluation results as one page of HTML."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What was found out, for machines."""
+"""Evaluation results as JSON."""
 
 import json
 import math

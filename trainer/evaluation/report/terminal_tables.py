@@ -1,4 +1,4 @@
-"""What was found out, on the terminal."""
+"""Evaluation results as tables on the terminal."""
 
 import math
 

@@ -35,19 +35,19 @@ class Judged:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found out."""
+    """Results."""
 
     methods: tuple[Judged, ...]
     tolerance_mm: float
     about: Mapping[str, str]
-    """What was looked at and how; for people."""
+    """Description of the data and the methods."""
     learnt_from: Mapping[str, int]
     """Method to the number of patients it has learnt from, of those that say it."""
 
 
 @dataclass
 class _Tray:
-    """What is known of one method so far."""
+    """Scores of one method so far."""
 
     scores: dict[str, PatientScores] = field(default_factory=dict)
     sketches: dict[tuple[str, Structure], Sketch] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What marks a patient's images: a model on a device, members and fusions, or somebody else."""
+"""Sources of predictions: a model on a device, its members and fusions, or SEG objects."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,7 +24,7 @@ Method = Callable[[PatientCase], Mapping[str, Exam]]
 """Marks a subject, in one way or in several; each has a name."""
 
 UNKNOWN_PIXEL_MM = 1.5
-"""What a model is told where a slice has lost its spacing; figures in millimetres are left out."""
+"""Spacing assumed for a slice without one; figures in millimetres are then left out."""
 
 BATCH = 8
 

@@ -15,7 +15,7 @@ from trainer.errors import BadData
 
 
 class PatientGroup(StrEnum):
-    """Which patients of a folder are looked at."""
+    """Choice of patients in a folder."""
 
     UNSEEN = "patients whom no model has learnt from"
     TRAINED = "patients whom the models have learnt from"
@@ -29,7 +29,7 @@ class Choice:
 
     whom: PatientGroup
     patients: frozenset[str]
-    """Who was held out when the models learnt; or who is named."""
+    """Patients held out from the training of the models, or named ones."""
 
     def takes(self, patient: str) -> bool:
         """Whether a patient is to be looked at."""

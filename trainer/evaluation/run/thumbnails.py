@@ -9,7 +9,7 @@ from trainer.datasets.cases.target import Target
 from trainer.evaluation.metrics.exam import Exam, Structure
 
 WINDOW_HU = -60, 180
-"""What is drawn as black and as white."""
+"""HU of black and of white."""
 MARGIN = 20
 """Pixels around what is marked."""
 
