@@ -5,13 +5,26 @@ hide in the warnings of libraries ("Invalid value for VR DA: …"), so those are
 """
 
 import logging
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
 
 from dicom_node.error_location import error_location
+from dicom_node.outside_text import outside_text
+
+logger = logging.getLogger(__name__)
+
+MESSAGE_CHARACTERS, FIELD_CHARACTERS = 1000, 80
+"""Longest message and longest `extra` field."""
+LINE_BYTES = 2000
+"""Longest line; some collectors split or drop longer ones."""
 
 FIELDS = ("action", "job", "series", "peer", "sop_instance", "seconds")
 """The `extra` fields that a line shows, in this order."""
@@ -32,20 +45,25 @@ class LineFormatter(logging.Formatter):
         """Return the line; `extra` fields follow the message, and an error's kind and place."""
         line = super().format(_unquoted(record))
         present = [(name, getattr(record, name)) for name in FIELDS if hasattr(record, name)]
-        fields = [f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" for k, v in present]
+        fields = [
+            f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={outside_text(v, FIELD_CHARACTERS)}"
+            for k, v in present
+        ]
         error = record.exc_info[1] if record.exc_info else None
-        return " ".join([line, *fields, *([f"error={error_location(error)!r}"] if error else [])])
+        whole = " ".join([line, *fields, *([f"error={error_location(error)!r}"] if error else [])])
+        return whole.encode()[:LINE_BYTES].decode(errors="ignore")
 
 
 def _unquoted(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a record without the words of an error, which may quote the patient's file.
+    """Return a record in one line, without an error's message, which may quote the patient's file.
 
     pynetdicom logs errors as messages, everybody else beside one.
     """
     plain = copy(record)
-    plain.exc_info = plain.exc_text = None
+    plain.exc_info = plain.exc_text = plain.stack_info = None
     if isinstance(plain.msg, BaseException):
         plain.msg = type(plain.msg).__name__
+    plain.msg, plain.args = outside_text(plain.getMessage(), MESSAGE_CHARACTERS), None
     return plain
 
 
@@ -57,6 +75,34 @@ def start_logging(level: str = "INFO") -> None:
     for package in ("dicom_node", "engine"):
         logging.getLogger(package).setLevel(level)
     quieten_libraries()
+    warnings.showwarning = _log_warning
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda failed: _log_uncaught(
+        failed.exc_type, failed.exc_value or failed.exc_type(), failed.exc_traceback
+    )
+    sys.unraisablehook = lambda failed: _log_uncaught(
+        failed.exc_type, failed.exc_value or failed.exc_type(), failed.exc_traceback
+    )
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log where a warning was raised, and not its words."""
+    logger.debug("%s at %s:%d", category.__name__, Path(filename).name, lineno)
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Log the place of an error that nothing has caught; Python would print its words."""
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):
+        logger.error("uncaught", exc_info=(kind, error.with_traceback(traceback), traceback))
 
 
 def quieten_libraries() -> None:
@@ -64,7 +110,12 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     warnings.filterwarnings("ignore", module=r"highdicom\.")
     for library in SILENT:
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+        silent = logging.getLogger(library)
+        silent.setLevel(logging.CRITICAL)
+        # Importing pydicom sets the level of its logger anew, and may come after this call.
+        silent.propagate = False
+        if not silent.handlers:  # otherwise Python prints what no handler takes
+            silent.addHandler(logging.NullHandler())
     workflows = logging.getLogger("dbos")
     workflows.setLevel(logging.WARNING)
     workflows.propagate = True
