@@ -14,6 +14,7 @@ PANELS = {
     "pull": NODE,
     "peers": NODE,
     "rehearse": NODE,
+    "rules": NODE,
     "doctor": NODE,
     "conformance": TOOLS,
     "demo": TOOLS,

@@ -28,23 +28,23 @@ Since = Annotated[
 
 @dataclass(frozen=True)
 class Choice:
-    """Series found in an archive."""
+    """Series of an archive, divided by the selection rules."""
 
     series: tuple[FoundSeries, ...]
-    """Worth pulling, as far as it tells."""
+    """Selected, as far as the archive's attributes show."""
     others: Mapping[str, str]
-    """Series Instance UID to the rule that it broke."""
+    """Series Instance UID of the others, with the rule that excludes each."""
 
 
 def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
-    """Ask an archive for the series of a study, or of all studies since a day.
+    """Query an archive for the series of a study, or of all studies since a day.
 
     Raises:
-        BadConfiguration: neither was named, or there is no such study.
+        BadConfiguration: neither was given, or there is no such study.
         PeerUnavailable, PeerRefused: the archive cannot be searched.
     """
     if not (study or since):
-        raise BadConfiguration("say which studies: --study UID, or --since yesterday")
+        raise BadConfiguration("no studies chosen; give --study UID, or --since yesterday")
     modality = rules.modalities[0] if since and len(rules.modalities) == 1 else ""
     day = to_date(since, date.today()) if since else None
     found = find(source, StudyQuery(study, day, modality))
@@ -60,8 +60,8 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
 
 
 def say(text: str) -> None:
-    """Print a line that no terminal width breaks, above a progress bar if one runs."""
-    if sys.stdout.isatty():  # a bar puts something in its place that lifts lines above it
+    """Print a line without wrapping it, above a progress bar if one is shown."""
+    if sys.stdout.isatty():  # rich redirects it while a bar is shown, and prints above the bar
         sys.stdout.write(f"{text}\n")
     else:
         Console(soft_wrap=True).print(text, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""`hepar conformance`: what the node can be connected to."""
+"""`hepar conformance`: print the DICOM conformance statement."""
 
 import sys
 

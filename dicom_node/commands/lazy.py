@@ -1,6 +1,6 @@
-"""Commands that are imported when they are asked for.
+"""Commands that are imported when they are called.
 
-A command takes up to a second to import; nobody who calls one should wait for the others'.
+A command takes up to a second to import; `hepar --help` and every other command need not wait.
 """
 
 from collections.abc import Callable
@@ -12,36 +12,36 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class LazyGroup(TyperGroup):
-    """A group that may hold commands which are promised only."""
+    """A group that imports a command on its first use."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of this name, imported; None if there is none."""
         command = super().get_command(ctx, cmd_name)
-        if isinstance(command, _Promise):
-            command = self.commands[cmd_name] = command.kept()
+        if isinstance(command, _LazyCommand):
+            command = self.commands[cmd_name] = command.resolve()
         return command
 
 
 def add_lazy(app: typer.Typer, module: str, name: str, panel: str) -> None:
-    """Add the command `name`: the Typer `app` that a module has, or its function of this name.
+    """Add the command `name`: a module's Typer `app`, or its function of this name.
 
-    The app that it is added to must be of the class `LazyGroup`.
+    The app that it is added to must use `LazyGroup` as its class.
     """
 
     def load() -> Any:
         found = import_module(module)
         return getattr(found, "app" if hasattr(found, "app") else name)
 
-    app.command(name, cls=_Promise, rich_help_panel=panel)(load)
+    app.command(name, cls=_LazyCommand, rich_help_panel=panel)(load)
 
 
-class _Promise(TyperCommand):
-    """Stands for a command until it is asked for."""
+class _LazyCommand(TyperCommand):
+    """Placeholder of a command that is not imported yet."""
 
     callback: Callable[..., Any]
 
-    def kept(self) -> Any:
-        """Return the command itself."""
+    def resolve(self) -> Any:
+        """Import the command and return it."""
         found = self.callback()
         app = typer.Typer(rich_markup_mode=self.rich_markup_mode, add_completion=False)
         if isinstance(found, typer.Typer):

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 import os
 from pathlib import Path
@@ -15,34 +15,34 @@ Config = Annotated[
         "--config",
         "-c",
         envvar="HEPAR_CONFIG",
-        help=f"TOML file of the node; without it {CONFIG_FILE}, if that exists.",
+        help=f"Configuration of the node, a TOML file; default: {CONFIG_FILE}, if that exists.",
     ),
 ]
 Model = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Model folder; without it the one that comes with Hepar."),
+    typer.Option("--model", "-m", help="Model folder; default: the model that ships with Hepar."),
 ]
 
 
 def settings(config: Path | None, model: Path | None = None, **sections: Any) -> Settings:
-    """Read the configuration; options win over it."""
+    """Read the configuration; options take precedence."""
     if model is not None:
         sections["engine"] = {"model": model}
     return load_settings(config, **sections)
 
 
 def require_folder(output: Path) -> None:
-    """Make the folder that results go to, before any are computed.
+    """Create the folder for results before anything is computed.
 
     Raises:
-        BadConfiguration: it cannot be made, or not be written.
+        BadConfiguration: it cannot be created or written to.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(output, os.W_OK | os.X_OK) else "no right to"
+        reason = "" if os.access(output, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
         reason = error.strerror or type(error).__name__
     if reason:
         raise BadConfiguration(
-            f"cannot write into {output}: {reason}; name a folder that this user may write"
+            f"cannot write into {output}: {reason}; name a folder that this user may write to"
         )

@@ -1,4 +1,4 @@
-"""Peers as a command names them."""
+"""The argument PEER: a configured peer, or an address."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""`hepar phantom`: write a CT series whose liver is known."""
+"""`hepar phantom`: write a synthetic CT series with its true labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.commands.options import require_folder
+from dicom_node.counted import counted
 from dicom_node.results.phantom import phantom_name, write_series, write_truth
 from engine.phantom import make_phantom
 from engine.volume import Label
@@ -13,14 +14,15 @@ from engine.volume import Label
 
 def phantom(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to write; made if need be.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder for the series; created if absent."),
     ],
-    seed: Annotated[int, typer.Option(help="Chooses anatomy, tumours and noise.")] = 0,
-    slices: Annotated[int, typer.Option(min=2, help="How many instances.")] = 48,
+    seed: Annotated[int, typer.Option(help="Seed of anatomy, tumours and noise.")] = 0,
+    slices: Annotated[int, typer.Option(min=2, help="Number of slices.")] = 48,
     slice_mm: Annotated[float, typer.Option(min=0.1, help="Millimetres between slices.")] = 5.0,
-    size: Annotated[int, typer.Option(min=16, help="Rows, and columns, of a slice.")] = 512,
+    size: Annotated[int, typer.Option(min=16, help="Rows and columns of a slice.")] = 512,
     pixel_mm: Annotated[float, typer.Option(min=0.1, help="Millimetres between pixels.")] = 0.75,
-    tumours: Annotated[int, typer.Option(min=0, help="How many lie in the liver.")] = 3,
+    tumours: Annotated[int, typer.Option(min=0, help="Number of tumours in the liver.")] = 3,
 ) -> None:
     """Write an abdomen made of ellipsoids as a DICOM CT series, with its true labels.
 
@@ -34,7 +36,8 @@ def phantom(
     paths = write_series(made, name, folder / "ct")
     write_truth(made, name, folder / "truth")
     liver, tumour = (made.truth.millilitres(each) for each in (Label.LIVER, Label.TUMOUR))
+    count = counted(len(paths), "slice")
     typer.echo(
-        f"{len(paths)} slices in {folder / 'ct'}: liver {liver + tumour:.0f} ml, of it tumours"
+        f"{count} in {folder / 'ct'}: liver {liver + tumour:.0f} ml, of it tumours"
         f" {tumour:.1f} ml; the true labels are in {folder / 'truth'}"
     )

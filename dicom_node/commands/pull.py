@@ -1,4 +1,4 @@
-"""`hepar pull`: bring what is already in an archive to the running node."""
+"""`hepar pull`: send series from an archive to the running node."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Addresses to listen on, to addresses to call."""
+"""Addresses that a node may listen on, with the address to call it by."""
 
 
 def pull(
@@ -38,8 +38,8 @@ def pull(
 ) -> None:
     """Bring series that PEER already has to the running node, which segments and delivers them.
 
-    A DICOM archive is told to send them (C-MOVE), so it must know the node's AE title and address;
-    a DICOMweb archive is read (WADO-RS). What the rules of the configuration refuse stays there.
+    A DICOM archive sends them itself (C-MOVE), so it must know the node's AE title and address; a
+    DICOMweb archive is read (WADO-RS). Series that `[select]` excludes are not pulled.
     """
     quieten_libraries()
     chosen = settings(config)
@@ -54,7 +54,7 @@ def pull(
 
 
 def _node(chosen: Settings) -> StorePeer:
-    """Return the running node, as a peer of this command."""
+    """Return the running node as a peer."""
     node = chosen.node
     peer = StorePeer("the node", node.ae_title, EVERYWHERE.get(node.host, node.host), node.port)
     try:
@@ -65,7 +65,7 @@ def _node(chosen: Settings) -> StorePeer:
 
 
 def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
-    """Pull one series after the other; return how many could not be."""
+    """Pull one series after the other; return the number of failures."""
     for uid, reason in choice.others.items():
         say(f"{uid}: not pulled: {reason}")
     failed = 0

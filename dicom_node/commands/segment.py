@@ -1,4 +1,4 @@
-"""`hepar segment`: segment a folder of DICOM, or what an archive has, without a node."""
+"""`hepar segment`: segment series of a folder or an archive, without a node."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ from engine.errors import EngineError
 
 def segment(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the SEGs go.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the SEGs.")
     ],
     folder: Annotated[
         Path | None,
@@ -52,18 +52,18 @@ def segment(
         bool,
         typer.Option(
             "--derive-frame-of-reference",
-            help="Give a series without a frame of reference one made from its UID. The SEG says "
-            "so, but only some viewers will lay it over the images.",
+            help="Derive a missing frame of reference from the series UID. The SEG states it, but "
+            "only some viewers will overlay it on the images.",
         ),
     ] = False,
     also: Annotated[
         list[ObjectKind] | None,
-        typer.Option("--also", help="What to write beside the SEG; may be given more than once."),
+        typer.Option("--also", help="Further kind of object to write; may be repeated."),
     ] = None,
     config: Config = None,
     model: Model = None,
 ) -> None:
-    """Write one SEG for every eligible CT series in FOLDER, and say why not for the others.
+    """Write one SEG for every eligible CT series in FOLDER, and print why the others have none.
 
     With --from, the series come from an archive instead, one after the other. The exit status is 0
     when every eligible series was segmented.
@@ -85,7 +85,7 @@ def segment(
 def _lots(
     folder: Path | None, peer: str, studies: tuple[str, str], chosen: Settings
 ) -> Iterable[Discovery | None]:
-    """Return what is to be segmented, in lots that are on the disk one at a time."""
+    """Return the series to segment, in lots of which only one is on the disk at a time."""
     if peer and folder is None:
         source = to_source(peer_named(peer, chosen))
         choice = choose(source, *studies, chosen.select)
@@ -101,7 +101,7 @@ def _lots(
 
 
 def _fetched(source: Source, choice: Choice) -> Iterator[Discovery | None]:
-    """Yield each series while it is in a folder for the time being; None: it did not come."""
+    """Yield each series while it lies in a temporary folder; None if it could not be fetched."""
     for uid, reason in choice.others.items():
         say(f"{uid}: not fetched: {reason}")
     for number, series in enumerate(choice.series, start=1):
@@ -122,7 +122,7 @@ def _fetch(source: Source, series: FoundSeries, folder: Path, said: str) -> None
 
 
 def _segment_all(found: Discovery, output: Path, method: SegmentationSetup) -> bool:
-    """Segment what is eligible; return whether nothing failed."""
+    """Segment the eligible series; return whether none failed."""
     errors = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for uid, paths in found.series.items():

@@ -1,4 +1,4 @@
-"""`hepar serve`: run the node."""
+"""`hepar serve`: run the node until it is stopped."""
 
 import logging
 import os

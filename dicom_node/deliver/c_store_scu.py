@@ -157,7 +157,7 @@ def _context(path: Path) -> Context:
         uids = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
         instance = meta.MediaStorageSOPInstanceUID
     except (InvalidDicomError, AttributeError) as error:
-        raise PeerRefused(f"{path} is no DICOM file: {error}") from error
+        raise PeerRefused(f"{path} is not a DICOM file: {error}") from error
     if not (all(uids) and instance):
         raise PeerRefused(f"{path} has a blank UID; give it SOP class, instance and syntax")
     return UID(uids[0]), UID(uids[1])

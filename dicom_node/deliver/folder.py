@@ -62,4 +62,4 @@ def _instance_uid(path: Path) -> str:
     try:
         return str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
     except (InvalidDicomError, AttributeError) as error:
-        raise PeerRefused(f"{path} is no DICOM object: {error}") from error
+        raise PeerRefused(f"{path} is not a DICOM object: {error}") from error

@@ -23,11 +23,11 @@ def read_reference(path: Path) -> SopReference:
     """Return the UIDs of the object in a file.
 
     Raises:
-        PeerRefused: the file is no DICOM object, or has no such UID.
+        PeerRefused: the file is not a DICOM object, or has no such UID.
     """
     keywords = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
     try:
         header = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
         return SopReference(*(str(header[keyword].value) for keyword in keywords))
     except (InvalidDicomError, KeyError) as error:
-        raise PeerRefused(f"{path} is no DICOM object: {error}") from error
+        raise PeerRefused(f"{path} is not a DICOM object: {error}") from error

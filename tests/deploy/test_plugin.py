@@ -373,7 +373,7 @@ def test_a_node_that_does_not_answer_is_said_so(routed):
     orthanc.configuration["Hepar"] = {"StateUrl": "http://127.0.0.1:9"}
     register(orthanc, Archive(orthanc), handover, read_settings(orthanc.configuration))
     said = call(orthanc, "GET", f"/hepar/studies/{STUDY}").said
-    assert "does not tell its state" in said["trouble"]
+    assert "does not report its state" in said["trouble"]
     assert said["series"][0]["state"] == "not sent"
 
 

@@ -85,8 +85,10 @@ def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_
         assert confirmed == {str(kind): "storage commitment" for kind in ObjectKind}
 
 
-@pytest.mark.parametrize(("kind", "how"), [("stow", "QIDO-RS"), ("store", "its word alone")])
-def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido_or_taken_at_its_word(
+@pytest.mark.parametrize(
+    ("kind", "how"), [("stow", "QIDO-RS"), ("store", "accepted, not verified")]
+)
+def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido_or_accepted_unverified(
     kind: str, how: str, series: list[Path], tmp_path: Path
 ):
     archive = Orthanc(tmp_path / "archive")
@@ -95,7 +97,7 @@ def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido_or_taken_at_
         assert delivery_of(node).confirmed == how
 
 
-def test_storescp_can_be_asked_for_nothing_and_is_taken_at_its_word(
+def test_storescp_can_be_asked_for_nothing_and_is_accepted_unverified(
     series: list[Path], tmp_path: Path
 ):
     with (
@@ -103,7 +105,7 @@ def test_storescp_can_be_asked_for_nothing_and_is_taken_at_its_word(
         node_at(tmp_path / "node", receiver.peer()) as node,
     ):
         storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "its word alone"
+        assert delivery_of(node).confirmed == "accepted, not verified"
         (seg,) = receiver.folder.glob("S*.*")
         assert dcmread(seg).Modality == "SEG"
 

@@ -1,4 +1,4 @@
-"""What the node says of a study."""
+"""Jobs of a study, read from the node over HTTP."""
 
 import json
 import urllib.error
@@ -12,10 +12,10 @@ TIMEOUT_S = 3.0
 
 @dataclass(frozen=True)
 class NodeState:
-    """The node's jobs on a study, or why they are not known."""
+    """Jobs on a study, or the reason why they are unknown."""
 
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    """As the node's `/jobs` tells them, the oldest first."""
+    """As `/jobs` returns them, the oldest first."""
     trouble: str = ""
     """Why the node could not be asked; empty if it could."""
 
@@ -30,4 +30,4 @@ def ask_node(state_url: str | None, study_uid: str) -> NodeState:
         ) as reply:
             return NodeState(json.load(reply))
     except (OSError, ValueError) as error:  # refused, timed out, or not JSON
-        return NodeState(trouble=f"the node does not tell its state: {error}")
+        return NodeState(trouble=f"the node does not report its state: {error}")

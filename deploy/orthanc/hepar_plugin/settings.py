@@ -1,4 +1,4 @@
-"""What stands under `Hepar` in Orthanc's configuration."""
+"""The table `Hepar` of Orthanc's configuration."""
 
 import re
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from hepar_plugin.rules import Rules
 
 
 class BadConfiguration(Exception):
-    """Orthanc's configuration asks for what there is not."""
+    """A key of Orthanc's configuration is unknown or has a wrong value."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the plugin may be told."""
+    """Configuration of the plugin."""
 
     modality: str = "hepar"
     """Key of the node in Orthanc's `DicomModalities`."""
     automatic: bool = True
     """Hand over series by themselves once they are stable; otherwise only the button does."""
     state_url: str | None = None
-    """Where the node tells the state of jobs: its `[http]`."""
+    """Address of the node's `[http]`, for the state of jobs."""
     first_pause_s: float = 5.0
     """Pause after the node could not be reached; each further one is twice as long."""
     longest_pause_s: float = 600.0

@@ -1,4 +1,4 @@
-"""What can be said of a study: which of its series went to the node, and what came back."""
+"""State of a study: its series that went to the node, and their results."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from hepar_plugin.settings import Settings
 GONE = "done, but the SEG is not in this archive"
 """State of a series whose result was deleted here, or went elsewhere."""
 
-TOLD = ("state", "reason", "viewer", "millilitres", "review")
-"""What the node says of a job, and is said of its series; an older node says less."""
+SHOWN = ("state", "reason", "viewer", "millilitres", "review")
+"""Fields of a job that are shown for its series; an older node has fewer."""
 
 
 def describe_study(
@@ -54,7 +54,7 @@ def _describe_series(
     if waiting:
         return said | {"state": "waiting for the node", "reason": waiting.reason}
     if job:
-        said |= {key: job[key] for key in TOLD if key in job}
+        said |= {key: job[key] for key in SHOWN if key in job}
         seg = job.get("seg") or {}
         if said["state"] == "done" and seg and not archive.has_instance(seg["instance"]):
             return said | {"state": GONE, "viewer": None}

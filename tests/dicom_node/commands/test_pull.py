@@ -1,6 +1,8 @@
 """`hepar pull` and `hepar segment --from`, against archives in this process."""
 
 import io
+import json
+import re
 
 import pytest
 from pydicom import dcmread
@@ -109,6 +111,22 @@ def test_a_series_that_cannot_be_pulled_stops_no_other(
     assert "1 series pulled" in said
 
 
+def test_rules_are_tried_on_headers_alone(start, hepar, write_liver, tmp_path, monkeypatch):
+    folders = [write_liver("a"), write_liver("b"), write_liver("mr", Modality="MR")]
+    _, table = start(*folders)
+    config = tmp_path / "hepar.toml"
+    config.write_text(table)
+    words = ("rules", "try", "archive", "--since", "2026-01-02", "--seconds", 450, "-c", config)
+    said = hepar(*words)
+    assert re.search(r"^ *2 +would be segmented", said, re.MULTILINE)
+    assert re.search(r"^ *1 +not selected: Modality is MR, not CT", said, re.MULTILINE)
+    assert "16 slices, 2.0 h of computing at 450 s a slice" in said
+    found = json.loads(hepar(*words, "--json"))
+    assert (found["slices"], found["hours"], len(found["segmented"])) == (16, 2.0, 2)
+    mr = dcmread(folders[2] / "0.dcm").SeriesInstanceUID
+    assert found["others"] == {mr: "Modality is MR, not CT"}
+
+
 def test_pull_without_a_running_node_says_what_would_do(start, hepar, write_liver, tmp_path):
     _, table = start(write_liver())
     config = tmp_path / "hepar.toml"
@@ -145,7 +163,7 @@ def test_which_studies_must_be_said(start, hepar, write_liver, tmp_path):
     _, table = start(write_liver())
     config = tmp_path / "hepar.toml"
     config.write_text(table)
-    with pytest.raises(BadConfiguration, match="say which studies: --study UID, or --since"):
+    with pytest.raises(BadConfiguration, match="no studies chosen; give --study UID, or --since"):
         hepar("pull", "archive", "-c", config)
     with pytest.raises(BadConfiguration, match=r"archive has no study 1\.2\.3; see that"):
         hepar("pull", "archive", "--study", "1.2.3", "-c", config)

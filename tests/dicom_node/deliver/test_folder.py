@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_nothing_behind(seg_file, tmp_path, monkeypatch):
 def test_what_is_no_dicom_is_refused(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no DICOM")
-    with pytest.raises(PeerRefused, match=r"notes\.txt is no DICOM object"):
+    with pytest.raises(PeerRefused, match=r"notes\.txt is not a DICOM object"):
         send(tmp_path / "results", path)
 
 

@@ -3,6 +3,7 @@
 import socket
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
+from dicom_node.jobs.asked_for import ASKED
 from dicom_node.jobs.cleanup import discard, sweep
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
@@ -121,6 +123,21 @@ def test_a_series_is_segmented_and_delivered_to_every_peer(node, ledger, phantom
     assert job.outcome.millilitres["liver"] > 500
     stages = ["read", "search", "compute", "clean", "measure", "write", "verify", "others"]
     assert list(job.outcome.seconds) == stages
+
+
+def test_known_work_is_done_again_only_when_a_person_asks(node, ledger, phantom, settings):
+    """Orthanc's button calls under an AE title of its own; routers repeat themselves."""
+    with archive(SegmentationStorage) as got:
+        node.send_many(phantom)
+        first = job_of(ledger, phantom, State.DONE)
+        node.send_many(phantom)
+        replace(node, calling_ae_title=ASKED).send_many(phantom)
+        deadline = time.monotonic() + 120
+        while len(got) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        again = job_of(ledger, phantom, State.DONE)
+    assert again.id == first.id
+    assert len(got) == 2  # and not three
 
 
 def test_a_peer_gets_the_objects_of_its_profile(node, ledger, phantom, settings):
