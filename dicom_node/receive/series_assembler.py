@@ -24,8 +24,9 @@ from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)
 
-TRY_AGAIN_S = 5.0
-"""Beside the quiet time, until a series that was not taken is offered again."""
+TRY_AGAIN_S, LONGEST_PAUSE_S = 5.0, 600.0
+"""Pause, beside the quiet time, until a series that was not taken is offered again. It doubles
+each time: a series that never will be taken must not fill the log."""
 SOON_S = 5.0
 """Seconds before a series may be complete at which `on_soon` is first called."""
 
@@ -48,6 +49,13 @@ class IncomingSeries:
     """When its latest instance came, by the assembler's clock."""
     associations: frozenset[Association] = frozenset()
     """Associations that sent part of it and are still open."""
+    refusals: int = 0
+    """How often it was offered and not taken, since its latest instance came."""
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until it is offered again, once it has not been taken again."""
+        return min(TRY_AGAIN_S * 2.0**self.refusals, LONGEST_PAUSE_S)
 
     @property
     def sending(self) -> bool:
@@ -193,11 +201,15 @@ class SeriesAssembler:
             self._offer(series)
         except Exception:  # the edge of this thread: whatever it was, the series must not be lost
             logger.exception(
-                "series not taken, will be offered again",
+                "series not taken, will be offered again in %g s",
+                arrival.pause_s + self.quiet_s,
                 extra={"action": "hand_over_failed", "series": series.series_uid},
             )
             with self._lock:
-                self._arriving.setdefault(series, IncomingSeries(self._clock() + TRY_AGAIN_S))
+                again = IncomingSeries(
+                    self._clock() + arrival.pause_s, refusals=arrival.refusals + 1
+                )
+                self._arriving.setdefault(series, again)
 
     def _offer(self, series: SeriesKey) -> None:
         if paths := self.spool.paths(series):  # otherwise removed: it was handed over before

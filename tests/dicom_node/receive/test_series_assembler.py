@@ -187,6 +187,30 @@ def test_a_series_that_was_not_taken_is_offered_again(node, caplog):
     assert node.after(TRY_AGAIN_S) == [received(path)]
 
 
+def test_a_series_that_is_never_taken_is_offered_more_and_more_seldom(node):
+    sender = Sender()
+    node.keep(sender, 1)
+    node.assembler.association_closed(sender)
+    offered = []
+
+    def refuse(series):
+        offered.append(node.clock.now)
+        raise RecursionError
+
+    node.assembler.on_complete = refuse
+    for _ in range(24 * 3600):
+        node.after(1)
+    assert len(offered) < 160
+    assert offered[1] - offered[0] == pytest.approx(15, abs=1)
+    assert offered[-1] - offered[-2] == pytest.approx(610, abs=1)
+    node.keep(sender, 2)  # a new instance is worth a prompt try
+    node.assembler.association_closed(sender)
+    count = len(offered)
+    for _ in range(40):
+        node.after(1)
+    assert len(offered) == count + 2
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_disk_in_trouble_holds_a_series_up_and_does_not_lose_it(node, caplog, announced):
     sender = Sender()
