@@ -18,7 +18,7 @@ from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
-from dicom_node.node.peers import to_peer
+from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import receiving
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
@@ -123,6 +123,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)
         warm_up_highdicom()
+        warn_of_unready_peers(worker.peers.values())
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 

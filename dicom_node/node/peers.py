@@ -1,5 +1,9 @@
 """Make peers from the configuration."""
 
+import logging
+import threading
+from collections.abc import Iterable
+
 from pydantic import SecretStr
 
 from dicom_node.config.peers import FolderSettings, PeerSettings, StoreSettings
@@ -7,8 +11,12 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.deliver.peer_interface import Peer
+from dicom_node.error_location import unforeseen
+from dicom_node.errors import NodeError
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls import TlsFiles
+
+logger = logging.getLogger(__name__)
 
 
 def to_peer(
@@ -61,6 +69,28 @@ def to_store_peer(
         means=settings.confirm,
         commitments=commitments or Commitments(),
     )
+
+
+def warn_of_unready_peers(peers: Iterable[Peer]) -> threading.Thread:
+    """Log which peers do not answer, aside: a node starts and receives without them."""
+
+    def check() -> None:
+        for peer in peers:
+            try:
+                peer.echo()
+            except NodeError as error:
+                logger.warning(
+                    "not ready: %s; `hepar peers test` tells more",
+                    error,
+                    extra={"action": "check", "peer": peer.name},
+                )
+            except Exception as error:  # the edge of this thread
+                extra = {"action": "check", "peer": peer.name}
+                logger.warning("not checked: %s", unforeseen(error), extra=extra)
+
+    thread = threading.Thread(target=check, name="peers", daemon=True)
+    thread.start()
+    return thread
 
 
 def _checked(files: TlsFiles) -> TlsFiles:
