@@ -83,9 +83,13 @@ class DataFolder:
 
     def _open(self) -> int:
         try:
-            for folder in (self.folder, self.results, self.cache):
+            for folder in (self.folder, self.spool, self.results, self.cache):
                 folder.mkdir(parents=True, exist_ok=True)
-            return os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o644)
+            # What patients' data lies in is the node's alone, whatever the umask; the folder itself
+            # stays open, because `delivered` in it is there to be read.
+            for private in (self.spool, self.results):
+                private.chmod(0o700)
+            return os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise BadConfiguration(
                 f"cannot write to {self.folder}: {error.strerror}; set node.data to a folder that"

@@ -11,12 +11,14 @@ from dbos import error as dbos_error
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
 from dicom_node.jobs.records import SeriesTask
-from dicom_node.jobs.store import connectable, faults_named, require_usable
+from dicom_node.jobs.store import connectable, faults_named, make_private, require_usable
+from dicom_node.jobs.watchdog import watching
 from dicom_node.jobs.workflows import (
     DELIVERIES_AT_ONCE,
     SEGMENT,
     STEPS_VERSION,
     URGENT,
+    RunningWorkflows,
     Worker,
     delivery_queue,
     register,
@@ -60,8 +62,10 @@ def run_jobs(
     if not _in_this_process.acquire(blocking=False):
         raise AlreadyRunning("this process runs a node already; start another process for a second")
     try:
+        make_private(database_url)
         require_usable(database_url)
-        with _launched(worker, database_url, executor):
+        running = RunningWorkflows()
+        with _launched(worker, running, database_url, executor), watching(running):
             # Few series at a time: they share one device, and each volume takes its memory.
             limits = {segment_queue(executor): at_once, urgent_queue(executor): 1}
             limits |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
@@ -76,24 +80,28 @@ def run_jobs(
 
 
 @contextmanager
-def _launched(worker: Worker, database_url: str, executor: str) -> Iterator[None]:
+def _launched(
+    worker: Worker, running: RunningWorkflows, database_url: str, executor: str
+) -> Iterator[None]:
     """Run DBOS while the block lasts."""
     try:
         with faults_named(database_url), _launch_failure_not_logged():
             try:
-                _launch(worker, database_url, executor, STEPS_VERSION)
+                _launch(worker, running, database_url, executor, STEPS_VERSION)
             except dbos_error.DBOSException as error:
                 if "already registered by application" not in str(error):
                     raise
                 # A version belongs to one application, so a second node on a store needs its own.
                 DBOS.destroy(destroy_registry=True)
-                _launch(worker, database_url, executor, f"{STEPS_VERSION} on {executor}")
+                _launch(worker, running, database_url, executor, f"{STEPS_VERSION} on {executor}")
         yield
     finally:
         DBOS.destroy(destroy_registry=True)
 
 
-def _launch(worker: Worker, database_url: str, executor: str, version: str) -> None:
+def _launch(
+    worker: Worker, running: RunningWorkflows, database_url: str, executor: str, version: str
+) -> None:
     config: DBOSConfig = {
         "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
         "system_database_url": connectable(database_url),
@@ -104,7 +112,7 @@ def _launch(worker: Worker, database_url: str, executor: str, version: str) -> N
         "notification_listener_polling_interval_sec": FAST_S,
     }
     DBOS(config=config)
-    register(worker)
+    register(worker, running)
     DBOS.launch()
 
 

@@ -10,7 +10,7 @@ from dbos import WorkflowStatus
 
 from dicom_node.deliver.attempts import Delivered
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.workflows import SUPERSEDED_BY, is_urgent
+from dicom_node.jobs.workflows import GIVEN_UP, SUPERSEDED_BY, is_urgent, queue_of
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import SEG
 
@@ -112,7 +112,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         study_uid=task.study_uid,
         series_uid=task.series_uid,
         paths=task.paths,
-        queue=segment.queue_name or "",
+        queue=queue_of(segment),
         urgent=is_urgent(segment),
         created=_moment(segment.created_at or 0),
         finished=None if None in ends else _moment(max(end or 0 for end in ends)),
@@ -140,14 +140,20 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
     return Delivery(
         id=status.workflow_id,
         peer=task.peer,
-        queue=status.queue_name or "",
+        queue=queue_of(status),
         item=task.item,
-        state=_DELIVERY_STATES.get(status.status, State.FAILED),
+        state=State.FAILED
+        if _given_up(status)
+        else _DELIVERY_STATES.get(status.status, State.FAILED),
         reason=_why(status),
         attempts=result.attempts,
         seconds=result.seconds,
         confirmed=result.confirmed,
     )
+
+
+def _delivery_state(status: WorkflowStatus) -> State:
+    return State.FAILED if _given_up(status) else _DELIVERY_STATES.get(status.status, State.FAILED)
 
 
 _DELIVERY_STATES = {
@@ -161,7 +167,11 @@ _DELIVERY_STATES = {
 def _state(
     segment: WorkflowStatus, outcome: Outcome | None, deliveries: Sequence[Delivery]
 ) -> State:
-    if superseded_by(segment) or segment.status == "CANCELLED":
+    if superseded_by(segment):
+        return State.SUPERSEDED
+    if _given_up(segment):
+        return State.FAILED
+    if segment.status == "CANCELLED":  # 0.1 cancelled a part of a series when more of it came
         return State.SUPERSEDED
     if segment.status == "ENQUEUED":
         return State.WAITING
@@ -189,11 +199,19 @@ def _reason(
 
 def _why(status: WorkflowStatus) -> str:
     """Return the message of the error that ended a workflow."""
+    if reason := _given_up(status):
+        return reason
     if status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         return "the node died again and again while working on it"
     if status.status == "CANCELLED":
         return "given up: more instances of the series came"
     return str(status.error) if status.error else ""
+
+
+def _given_up(status: WorkflowStatus) -> str:
+    """Return why the watchdog cancelled a workflow; empty if it did not, or it runs again."""
+    reason = str((status.attributes or {}).get(GIVEN_UP, ""))
+    return reason if status.status == "CANCELLED" else ""
 
 
 def _moment(epoch_ms: int) -> datetime:

@@ -63,6 +63,23 @@ def connectable(database_url: str) -> str:
     return bundled
 
 
+def make_private(database_url: str) -> None:
+    """Make the file of a SQLite store, and let this user alone read it, whatever the umask.
+
+    Raises:
+        StoreUnusable: the file cannot be made, or belongs to another user.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return
+    file = Path(str(url.database))
+    try:
+        file.touch(0o600)
+        file.chmod(0o600)  # SQLite gives its journal the mode of the store
+    except OSError as error:
+        raise StoreUnusable(_sqlite_message(url, error.strerror or str(error))) from error
+
+
 def require_usable(database_url: str) -> None:
     """Refuse a SQLite store that is damaged or locked; one that does not exist yet is usable.
 

@@ -25,6 +25,7 @@ from dicom_node.jobs.workflows import (
     DELIVER,
     SEGMENT,
     SUPERSEDED_BY,
+    cancel,
 )
 from dicom_node.receive.series_assembler import ReceivedSeries
 from dicom_node.receive.spool import Spool
@@ -103,7 +104,7 @@ class SeriesSubmitter:
             children = DBOS.list_workflows(name=DELIVER, parent_workflow_id=each.workflow_id)
             for workflow in (each, *children):
                 if workflow.status in ACTIVE:
-                    DBOS.cancel_workflow(workflow.workflow_id)
+                    cancel(workflow, {})
             self.spool.remove(set(series_task(each).paths) - set(task.paths))
 
 

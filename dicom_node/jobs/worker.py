@@ -248,7 +248,11 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
     except (NodeError, EngineError, OSError) as error:
         logger.error("failed: %s", error, extra=extra)
         raise
-    except Exception as error:
+    except BaseException as error:
+        # Rust decoders panic with a BaseException; one that ends the thread would leave the job
+        # "segmenting" for ever. Whatever else is no Exception ends the process.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         withheld = Unforeseen(unforeseen(error))
         logger.error("failed: %s", withheld, extra=extra)
         raise withheld from None

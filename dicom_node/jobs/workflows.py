@@ -4,7 +4,10 @@ Both are replayed after a crash: a step that finished is not run again, its stor
 So whatever could differ the second time, above all the configuration, must come from a step.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -39,6 +42,12 @@ PAUSE = "DBOS.sleep"
 SUPERSEDED_BY = "superseded by"
 """Attribute of a workflow: the job that took its place."""
 
+GIVEN_UP = "given up"
+"""Attribute of a workflow that the watchdog has cancelled: why."""
+
+QUEUE = "queue"
+"""Attribute of a cancelled workflow: its queue, which DBOS forgets when it cancels."""
+
 AWAIT_SEG = "await SEG"
 """Name of the step in which a report looks whether the SEG is delivered."""
 
@@ -53,6 +62,30 @@ CRASHES = 10
 
 DELIVERIES_AT_ONCE = 8
 """For each peer; a pausing delivery counts."""
+
+
+class RunningWorkflows:
+    """Names of the workflows that threads of this process run now."""
+
+    def __init__(self) -> None:
+        self._names: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __contains__(self, name: object) -> bool:
+        with self._lock:
+            return self._names[str(name)] > 0
+
+    @contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        """List a workflow while the block lasts."""
+        with self._lock:
+            self._names[name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._names[name] -= 1
+                self._names += Counter()  # drops those at zero
 
 
 class Worker(Protocol):
@@ -93,6 +126,18 @@ def delivery_id(job: str, peer: str, item: str) -> str:
     return f"{job}-{peer}-{item}"
 
 
+def queue_of(workflow: WorkflowStatus) -> str:
+    """Return the queue on which a workflow waits, or waited."""
+    return workflow.queue_name or str((workflow.attributes or {}).get(QUEUE, ""))
+
+
+def cancel(workflow: WorkflowStatus, attributes: Mapping[str, Any]) -> None:
+    """Cancel a workflow for a reason that its attributes state, so that it can be put back."""
+    stated = {**attributes, QUEUE: queue_of(workflow)}
+    DBOS.update_workflow_attributes(workflow.workflow_id, stated, merge=True)
+    DBOS.cancel_workflow(workflow.workflow_id)
+
+
 def is_urgent(segment: WorkflowStatus) -> bool:
     """Tell whether a segment workflow goes before all others."""
     if segment.attributes is None:  # 0.1 had no attribute, only the queue
@@ -100,10 +145,18 @@ def is_urgent(segment: WorkflowStatus) -> bool:
     return bool(segment.attributes.get(URGENT))
 
 
-def register(worker: Worker) -> None:
-    """Register the workflows with DBOS; must come before its launch."""
+def register(worker: Worker, running: RunningWorkflows) -> None:
+    """Register the workflows with DBOS, which list themselves in `running`; before its launch."""
 
     def segment(*arguments: Any) -> dict[str, Any]:
+        with running.noted(str(DBOS.workflow_id)):
+            return segment_listed(*arguments)
+
+    def deliver(*arguments: Any) -> dict[str, Any]:
+        with running.noted(str(DBOS.workflow_id)):
+            return deliver_listed(*arguments)
+
+    def segment_listed(*arguments: Any) -> dict[str, Any]:
         task, job = SeriesTask.from_arguments(arguments), str(DBOS.workflow_id)
         stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
         for each in SegmentResult.from_json(stored).deliveries:
@@ -120,7 +173,7 @@ def register(worker: Worker) -> None:
         superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
         return worker.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
-    def deliver(*arguments: Any) -> dict[str, Any]:
+    def deliver_listed(*arguments: Any) -> dict[str, Any]:
         task = DeliveryTask.from_arguments(arguments)
         if task.after:
             _wait_for(task.after)

@@ -1,0 +1,75 @@
+"""Watchdog: put back to work what the store calls running and no thread runs.
+
+DBOS records the end of a workflow in its store. Where that fails, on a full disk above all, the
+thread ends and the state stays "PENDING" until the next start. So this process keeps a list of the
+workflows that it runs, compares it with the store, and queues again what is on one side only.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dbos import DBOS, WorkflowStatus
+
+from dicom_node.error_location import unforeseen
+from dicom_node.jobs.workflows import DELIVER, GIVEN_UP, SEGMENT, RunningWorkflows, cancel, queue_of
+
+logger = logging.getLogger(__name__)
+
+ROUND_S = 15.0
+"""Seconds between two comparisons. A workflow without a thread in two of them in a row is queued
+again: between the end of its thread and the record of it lies a moment that is no fault."""
+
+MOST = 3
+"""A workflow is put back this often; then the job fails, or it would go round for ever."""
+
+PUT_BACK = "put back"
+"""Attribute of a workflow: how often the watchdog has queued it again."""
+
+
+@contextmanager
+def watching(running: RunningWorkflows) -> Iterator[None]:
+    """Compare what runs with what the store says while the block lasts."""
+    stop = threading.Event()
+
+    def run() -> None:
+        suspects: set[str] = set()
+        while not stop.wait(ROUND_S):
+            try:
+                suspects = put_back(running, suspects)
+            except Exception as error:  # the store may be full or locked: the next round will do
+                reason = unforeseen(error)
+                logger.warning("watchdog: %s", reason, extra={"action": "watch"})
+
+    thread = threading.Thread(target=run, name="watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def put_back(running: RunningWorkflows, suspects: set[str]) -> set[str]:
+    """Queue again those of `suspects` that still have no thread; return the suspects of now."""
+    pending = DBOS.list_workflows(
+        name=[SEGMENT, DELIVER], status="PENDING", executor_id=DBOS.executor_id
+    )
+    orphans = {each.workflow_id: each for each in pending if each.workflow_id not in running}
+    for name in suspects & set(orphans):
+        _queue_again(orphans[name])
+    return set(orphans)
+
+
+def _queue_again(workflow: WorkflowStatus) -> None:
+    name, times = workflow.workflow_id, int((workflow.attributes or {}).get(PUT_BACK, 0))
+    extra = {"action": "watch", "job": name}
+    if times >= MOST:
+        reason = f"its end could not be recorded, {MOST} times; retry it once the disk has room"
+        cancel(workflow, {GIVEN_UP: reason, PUT_BACK: 0})
+        logger.error("failed: %s", reason, extra=extra)
+        return
+    DBOS.update_workflow_attributes(name, {PUT_BACK: times + 1}, merge=True)
+    DBOS.resume_workflow(name, queue_name=queue_of(workflow))
+    logger.warning("nobody works on it: queued again", extra=extra)
