@@ -43,8 +43,21 @@ class StoreStatus(IntEnum):
     CANNOT_UNDERSTAND = 0xC000
 
 
-UNREADABLE = (ValueError, KeyError, EOFError, NotImplementedError, struct.error, zlib.error)
-"""Raised by pydicom and zlib on bytes that are no data set."""
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""Raised by pydicom and zlib on bytes that are no data set, or on an attribute whose bytes are no
+value. Each was met in a file from the field: "10,5" as a ratio raises ValueError, an empty padding
+limit TypeError, nested sequences RecursionError, a sequence that is none AttributeError."""
 
 
 class NodeError(Exception):

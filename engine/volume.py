@@ -28,16 +28,44 @@ class Geometry:
     """(4, 4); maps a voxel index to millimetres in DICOM's LPS frame."""
     frame_of_reference: str
     """Frame of Reference UID (0020,0052)."""
+    slice_places: tuple[float, ...] | None = None
+    """Where each slice lies, ascending, in steps of the affine; None where that is 0, 1, 2 and so
+    on. Slices at changing distances, or with some missing between, have it."""
+
+    def __post_init__(self) -> None:
+        if self.slice_places is not None and len(self.slice_places) != self.shape[0]:
+            raise GeometryError(f"{len(self.slice_places)} places for {self.shape[0]} slices")
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Millimetres between voxel centres along (slice, row, column)."""
-        slices, rows, columns = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(slices), float(rows), float(columns)
+        """Millimetres between slices, perpendicular to them, between rows and between columns.
+
+        The step from slice to slice is longer than that where a gantry was tilted.
+        """
+        _, rows, columns = np.linalg.norm(self.affine[:3, :3], axis=0)
+        across = np.cross(self.affine[:3, 1] / rows, self.affine[:3, 2] / columns)
+        return float(abs(across @ self.affine[:3, 0])), float(rows), float(columns)
+
+    def place(self, index: float) -> float:
+        """Return where a slice lies, in steps of the affine; between slices, in proportion."""
+        if self.slice_places is None:
+            return index
+        return float(np.interp(index, range(self.shape[0]), self.slice_places))
+
+    def slice_weights(self) -> NDArray[np.float64]:
+        """Return (slices,) how many steps of the affine each slice stands for.
+
+        Half the way to the neighbours on both sides, and as much outwards at the ends.
+        """
+        if self.slice_places is None or self.shape[0] < 2:
+            return np.ones(self.shape[0])
+        half = np.diff(self.slice_places) / 2
+        weights: NDArray[np.float64] = np.append(half[:1], half) + np.append(half, half[-1:])
+        return weights
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of one voxel in millilitres."""
+        """Volume of one voxel in millilitres, in a slice that stands for one step."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     def matches(self, other: "Geometry", tolerance_mm: float = 1e-3) -> bool:
@@ -45,6 +73,12 @@ class Geometry:
         return (
             self.frame_of_reference == other.frame_of_reference
             and self.shape == other.shape
+            and np.allclose(
+                self.slice_places or range(self.shape[0]),
+                other.slice_places or range(other.shape[0]),
+                rtol=0,
+                atol=tolerance_mm,
+            )
             and np.allclose(self.affine, other.affine, rtol=0, atol=tolerance_mm)
         )
 
@@ -74,7 +108,22 @@ class LabelMap:
 
     def millilitres(self, label: Label) -> float:
         """Volume that `label` occupies, in millilitres."""
-        return np.count_nonzero(self.labels == label) * self.geometry.voxel_ml
+        return millilitres(self.labels == label, self.geometry)
+
+
+def millilitres(mask: NDArray[np.bool_], geometry: Geometry, first: int = 0) -> float:
+    """Return the volume of a mask of whole slices, each weighed by its place.
+
+    Args:
+        mask: (slices, any, any) of the grid.
+        geometry: of the whole grid.
+        first: slice of the grid at which the mask begins.
+    """
+    if geometry.slice_places is None:
+        return float(np.count_nonzero(mask) * geometry.voxel_ml)
+    counts = np.count_nonzero(mask, axis=(1, 2))
+    weights = geometry.slice_weights()[first : first + len(mask)]
+    return float(counts @ weights * geometry.voxel_ml)
 
 
 def _require_shape(array: NDArray[Any], geometry: Geometry) -> None:

@@ -1,4 +1,4 @@
-"""Masks of a SEG on the grid of its source series."""
+"""What a SEG marks, brought onto the grid of the series that it was drawn on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,10 +10,8 @@ from pydicom import Dataset
 
 from dicom_node.annotations.description import MARKED, segments_of
 from dicom_node.errors import UnreadableDrawing
+from dicom_node.tolerances import TOLERANCE_MM
 from engine.volume import Geometry, Label
-
-TOLERANCE_MM = 0.1
-"""Largest distance between voxels of a SEG and of the series; many files round positions."""
 
 
 def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:

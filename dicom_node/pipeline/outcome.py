@@ -108,7 +108,11 @@ def combine(outcomes: Sequence[Outcome], notes: Sequence[str] = ()) -> Outcome:
     if len(outcomes) == 1:
         return replace(outcomes[0], notes=(*outcomes[0].notes, *notes))
     best = min(outcomes, key=lambda each: list(Verdict).index(each.verdict))
-    reasons = [f"{each.label}: {each.verdict}: {each.reason}" for each in outcomes if each.reason]
+    labels: dict[str, list[str]] = {}
+    for each in outcomes:
+        if each.reason:
+            labels.setdefault(f"{each.verdict}: {each.reason}", []).append(each.label)
+    reasons = [f"{', '.join(which)}: {reason}" for reason, which in labels.items()]
     return replace(
         best,
         reason="; ".join(reasons),

@@ -1,22 +1,30 @@
-"""Process one series: read, segment, make the results, verify, write."""
+"""Process one series: read, take apart, segment, write, verify."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 from pydicom import Dataset
 
-from dicom_node.errors import NothingFound
+from dicom_node.errors import NothingFound, UnsupportedSeries
 from dicom_node.logs import note, step
-from dicom_node.pipeline.outcome import Outcome, Verdict, to_outcome
+from dicom_node.pipeline.outcome import Outcome, Verdict, combine, to_outcome
+from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
 from dicom_node.results.objects import PICTURED, ObjectKind
+from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.header_checks import rescale_note
+from dicom_node.series.kinds import Handling
+from dicom_node.series.perfusion import favoured, time_points
+from dicom_node.series.reading import ReadFiles, read_files
+from dicom_node.series.stacks import Stack, find_stacks
+from dicom_node.series.volume import stack_volume
 from engine.durable_files import write_durably
 from engine.findings.contours import draw_contours
 from engine.findings.measure import measure
@@ -49,28 +57,114 @@ def process(
 ) -> Outcome:
     """Segment the series kept in `paths`; only what was verified appears as `target` or beside it.
 
+    A series of several stacks has a SEG for each, beside `target` under the stack's key.
+
     Args:
         paths: the instances, in any order.
         target: file of the SEG.
-        method: what computes, by which model, and for which series.
+        method: device, model, and rules for which series are segmented.
         series: Series Instance UID, for the log.
         progress: called with the slices computed so far.
         origin: digest of the series, and older results that the new ones take the place of.
 
     Raises:
-        UnsupportedSeries, SegMismatch, EngineError: there is no SEG, and the message says why.
+        UnsupportedSeries: no stack of the series can be segmented, and the message says why.
+        SegMismatch, EngineError: there is no SEG, and the message says why.
     """
-    seconds: dict[str, float] = {}
-    with step(logger, "read", series, seconds):
-        sources = read_series(
-            paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
-        )
-        if reason := exclusion_reason(sources, method.rules):
-            return Outcome(Verdict.NOT_SELECTED, reason, slices=len(sources))
-        volume = to_volume(sources)
-        for source in sources:
-            source.pop("PixelData", None)  # multi-frame: from here on headers do
-    made = segment(volume, method.device, progress)
+    begun = perf_counter()
+    read = read_files(
+        paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
+    )
+    _require_instances(read)
+    found = find_stacks(read.instances, derived_axial=method.rules.derived_axial)
+    chosen = list(_choose(found.stacks, method.rules))
+    run = _Run(target, method, series, progress, origin, perf_counter() - begun)
+    outcomes = []
+    for stack, skipped in chosen:
+        if skipped is not None:
+            outcomes.append(skipped)
+            continue
+        try:
+            outcomes.append(_process_stack(stack, run))
+        except UnsupportedSeries as error:
+            outcomes.append(_refused(stack, str(error)))
+    if {outcome.verdict for outcome in outcomes} == {Verdict.REFUSED}:
+        notes = "".join(f"; {each}" for each in (*read.notes, *found.notes))
+        raise UnsupportedSeries(combine(outcomes).reason + notes)
+    return combine(outcomes, (*read.notes, *found.notes))
+
+
+def stack_file(target: Path, key: str) -> Path:
+    """Return where the SEG of a stack lies; `target` itself where the series is one stack."""
+    return target.with_name(f"{target.stem}.stack-{key}{target.suffix}") if key else target
+
+
+def _require_instances(read: ReadFiles) -> None:
+    for path, reason in read.unreadable.items():
+        if not read.instances:
+            raise UnsupportedSeries(
+                f"{path} is no whole DICOM file: {reason}; send the instance again"
+            )
+
+
+def _choose(stacks: Sequence[Stack], rules: Rules) -> Iterator[tuple[Stack, Outcome | None]]:
+    """Yield each stack, with its outcome where nothing is computed for it."""
+    skipped = {id(stack): _skipped(stack, rules) for stack in stacks}
+    times = time_points([stack for stack in stacks if skipped[id(stack)] is None])
+    best = favoured(times) if times else None
+    for stack in stacks:
+        outcome = skipped[id(stack)]
+        if best is not None and stack in times and stack is not best:
+            outcome = _unselected(
+                stack,
+                f"one of {len(times)} time points of a perfusion; {best.label} is segmented, where "
+                "the liver is brightest",
+            )
+        yield stack, outcome
+
+
+def _skipped(stack: Stack, rules: Rules) -> Outcome | None:
+    if reason := exclusion_reason(stack.instances, rules, len(stack.frames)):
+        return _unselected(stack, reason)
+    if stack.handling(bridge_gaps=rules.bridge_gaps) is Handling.REFUSE:
+        return _refused(stack, str(stack.found))
+    return None
+
+
+def _unselected(stack: Stack, reason: str) -> Outcome:
+    return _without_result(stack, Verdict.NOT_SELECTED, reason)
+
+
+def _refused(stack: Stack, reason: str) -> Outcome:
+    return _without_result(stack, Verdict.REFUSED, reason)
+
+
+def _without_result(stack: Stack, verdict: Verdict, reason: str) -> Outcome:
+    return Outcome(verdict, reason, stack=stack.key, label=stack.label, slices=len(stack.frames))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all stacks of a series share."""
+
+    target: Path
+    method: SegmentationSetup
+    series: str
+    progress: Progress | None
+    origin: Origin
+    headers_s: float
+    """Seconds in which the headers were read and taken apart."""
+
+
+def _process_stack(stack: Stack, run: _Run) -> Outcome:
+    """Segment one stack, and write what was made of it and verified."""
+    begun, seconds, method, series = perf_counter(), dict[str, float](), run.method, run.series
+    volume, sources = stack_volume(stack), stack.instances
+    require_hounsfield(volume)
+    for source in sources:
+        source.pop("PixelData", None)  # multi-frame: from here on headers do
+    note(logger, {"read": run.headers_s + perf_counter() - begun}, series, seconds)
+    made = segment(volume, method.device, run.progress)
     note(logger, made.seconds, series, seconds)
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)
@@ -78,23 +172,27 @@ def process(
     pictured = PICTURED & {item.kind for item in method.items}
     picture = draw_contours(volume, made.label_map) if pictured else None
     del volume
-    algorithm, labels = method.algorithm, made.label_map
+    notes = tuple(_notes(stack))
     found = SeriesResult(
         sources,
-        algorithm,
-        labels,
+        method.algorithm,
+        made.label_map,
         measured,
         quality,
         picture,
-        _remarks(sources),
-        source_digest=origin.digest,
-        predecessors=origin.predecessors,
+        [*_remarks(sources), *notes],
+        stack=stack.label,
+        frames=stack.frames,
+        source_digest=run.origin.digest,
+        predecessors=run.origin.predecessors,
     )
     with step(logger, "write", series, seconds):
         try:
             seg = make_seg(found)
         except NothingFound as error:
-            return Outcome(Verdict.NOTHING_FOUND, str(error), slices=len(sources), seconds=seconds)
+            nothing = _without_result(stack, Verdict.NOTHING_FOUND, str(error))
+            return replace(nothing, notes=notes, seconds=seconds)
+    target = stack_file(run.target, stack.key)
     with step(logger, "verify", series, seconds):
         write_durably(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
@@ -104,11 +202,22 @@ def process(
             write_durably(files[item.name], file)
             if item.kind is ObjectKind.PDF:
                 write_durably(files[item.name].with_suffix(".html"), make_html(found))
-    return to_outcome(made, quality, target, seg, files, seconds)
+    outcome = to_outcome(made, quality, target, seg, files, seconds)
+    return replace(outcome, stack=stack.key, label=stack.label, notes=notes)
+
+
+def _notes(stack: Stack) -> Iterator[str]:
+    """Yield what a reader of the result should know of the stack."""
+    if stack.label:
+        yield f"One of several stacks in its series: {stack.label}."
+    if stack.found.kind.answer is not Handling.SEGMENT:
+        yield f"Source slices: {stack.found.kind}, {stack.found.detail}."
+    if differing := rescale_note(stack.frames):
+        yield differing
 
 
 def _remarks(sources: Sequence[Dataset]) -> list[str]:
-    """Return what a reader of the SEG should know of its sources."""
+    """Return what a reader of the SEG should know of its frame of reference."""
     if has_derived_frame_of_reference(sources):
         return ["The source has no frame of reference; this one was derived from its series UID."]
     return []

@@ -17,6 +17,7 @@ from dicom_node.results.pdf import to_encapsulated_pdf, to_png_text
 from dicom_node.results.report import to_report
 from dicom_node.results.rtstruct import to_rtstruct
 from dicom_node.results.seg import encode, to_seg
+from dicom_node.series.frames import Frame
 from dicom_node.verify.pdf import verify_pdf
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.rtstruct import verify_rtstruct
@@ -45,9 +46,11 @@ class SeriesResult:
     made_at: datetime = field(default_factory=now)
     """When the work was done; stated in every object, and part of no UID."""
     stack: str = ""
-    """Which stack of a series that holds several, such as "2 of 3"; empty for an only one."""
+    """`Stack.label` in a series that holds several, such as "KVP 80"; empty for an only one."""
     predecessors: tuple[Predecessor, ...] = ()
     """Older results of the same series; stated in the report, and part of no UID."""
+    frames: Sequence[Frame] | None = None
+    """The slices that the label map shows, where the sources hold other stacks too."""
 
     @property
     def making(self) -> Making:
@@ -71,6 +74,7 @@ def make_seg(findings: SeriesResult, form: SegForm = SEG.form) -> Dataset:
         encoding=form.encoding,
         lesions=track(findings.measured.lesions, series_uid) if form.per_lesion else None,
         remarks=findings.remarks,
+        frames=findings.frames,
     )
 
 
@@ -149,7 +153,8 @@ def _pdf(findings: SeriesResult) -> bytes:
 
 def _rtstruct(findings: SeriesResult) -> bytes:
     labels, sources = findings.label_map, findings.sources
-    rtstruct = encode(to_rtstruct(labels, sources, making=findings.making))
+    made = to_rtstruct(labels, sources, making=findings.making, frames=findings.frames)
+    rtstruct = encode(made)
     verify_rtstruct(rtstruct, sources, labels)
     return rtstruct
 

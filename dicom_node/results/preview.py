@@ -9,7 +9,8 @@ from PIL import Image
 from pydicom import Dataset
 
 from dicom_node.results.attributes.segment_description import FINDINGS
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 from engine.findings.contours import draw_contours
 from engine.volume import Geometry, Label, LabelMap
 

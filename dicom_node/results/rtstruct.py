@@ -21,19 +21,27 @@ from dicom_node.results.attributes.segment_description import lesion_colour
 from dicom_node.results.attributes.values import SHORT_TEXT, plain
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.series_identity import complete, series_identity
+from dicom_node.series.frames import Frame, frames_of
 from dicom_node.verify.planes import Plane, facing, planes_of, slice_at
 from engine.findings.contours import COLOURS
 from engine.findings.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
 
-def to_rtstruct(label_map: LabelMap, sources: Sequence[Dataset], *, making: Making) -> hd.SOPClass:
+def to_rtstruct(
+    label_map: LabelMap,
+    sources: Sequence[Dataset],
+    *,
+    making: Making,
+    frames: Sequence[Frame] | None = None,
+) -> hd.SOPClass:
     """Return the outlines of the liver and of each lesion.
 
     Args:
         label_map: on the grid of the sources, in any orientation.
         sources: the instances of the series, in any order; pixels are not needed.
         making: the run of the model that made the labels.
+        frames: the slices of the stack, where the sources hold others too; all of them otherwise.
     """
     algorithm = making.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
@@ -55,7 +63,11 @@ def to_rtstruct(label_map: LabelMap, sources: Sequence[Dataset], *, making: Maki
     frame = label_map.geometry.frame_of_reference
     made.FrameOfReferenceUID, made.PositionReferenceIndicator = frame, ""
     made.ReferencedFrameOfReferenceSequence = [_referenced(frame, sources)]
-    _add_regions(made, separate_lesions(label_map), sources)
+    shown = {(frame.text("SOPInstanceUID"), frame.number) for frame in frames or frames_of(sources)}
+    planes = [
+        plane for plane in planes_of(sources) if (plane.instance_uid, plane.frame or 1) in shown
+    ]
+    _add_regions(made, separate_lesions(label_map), sources, planes)
     complete(made, ObjectKind.RTSTRUCT, "outlines", sources, making)
     # the Structure Set module has dates of its own in place of Content Date (PS3.3 C.8.8.5)
     made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime
@@ -63,8 +75,9 @@ def to_rtstruct(label_map: LabelMap, sources: Sequence[Dataset], *, making: Maki
     return made
 
 
-def _add_regions(made: Dataset, numbers: LabelMap, sources: Sequence[Dataset]) -> None:
-    planes = planes_of(sources)
+def _add_regions(
+    made: Dataset, numbers: LabelMap, sources: Sequence[Dataset], planes: Sequence[Plane]
+) -> None:
     classes = {str(each.SOPInstanceUID): each.SOPClassUID for each in sources}
     shown = facing(numbers, planes[0])
     placed = sorted(((slice_at(shown, plane), plane) for plane in planes), key=lambda at: at[0])

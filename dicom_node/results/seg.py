@@ -27,7 +27,8 @@ from dicom_node.results.attributes.tracking import Tracking
 from dicom_node.results.attributes.values import LONG_STRING, SHORT_TEXT, plain
 from dicom_node.results.objects import Encoding, ObjectKind
 from dicom_node.results.series_identity import complete, series_identity
-from dicom_node.series.frames import Frame, frames_of
+from dicom_node.series.frames import Frame, frames_of, instances_of
+from dicom_node.series.slice_positions import axes_of, in_order
 from engine.findings.measure import separate_lesions
 from engine.volume import Label, LabelMap
 
@@ -46,6 +47,7 @@ def to_seg(
     encoding: Encoding = Encoding.BINARY,
     lesions: Sequence[Tracking] | None = None,
     remarks: Sequence[str] = (),
+    frames: Sequence[Frame] | None = None,
 ) -> hd.seg.Segmentation:
     """Wrap `label_map` as a segmentation of the series it was made from.
 
@@ -61,16 +63,17 @@ def to_seg(
             place of one segment for all.
         remarks: sentences a reader of the object should know; they go to Derivation
             Description (0008,2111).
+        frames: the slices of the stack, where the sources hold others too; all of them otherwise.
 
     Raises:
         NothingFound: no voxel is labelled.
     """
-    algorithm, sources = making.algorithm, _in_order(sources)
+    algorithm, frames = making.algorithm, in_order(frames or frames_of(sources))
+    sources = instances_of(frames)
     segments = _segments(label_map, lesions)
-    frames = frames_of(sources)
-    volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
+    first, volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
     seg = hd.seg.Segmentation(
-        source_images=references(sources, volume),
+        source_images=references(frames, first, volume),
         pixel_array=volume,
         segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -84,7 +87,7 @@ def to_seg(
     )
     _without_background(seg)
     refer_to_all(seg, sources)
-    take_positions(seg, frames)
+    take_positions(seg, frames, even=label_map.geometry.slice_places is None)
     seg.update(lossy_compression(sources))
     seg.DerivationDescription = plain(" ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT)
     if encoding is Encoding.LABELMAP:  # a fiftieth of its size
@@ -153,40 +156,39 @@ def _has(label_map: LabelMap, label: Label) -> bool:
     return any(label in plane for plane in label_map.labels)  # stops at the first
 
 
-def _in_order(sources: Sequence[Dataset]) -> list[Dataset]:
-    """Sort by place, so that the order of arrival leaves no trace in the object."""
-    return sorted(sources, key=lambda source: (_height(source), str(source.SOPInstanceUID)))
-
-
-def _height(source: Dataset) -> float:
-    header = frames_of([source])[0].header
-    orientation = [float(cosine) for cosine in header.ImageOrientationPatient]
-    normal = np.cross(orientation[:3], orientation[3:])
-    return float(normal @ [float(coordinate) for coordinate in header.ImagePositionPatient])
-
-
 def _as_source_lies(numbers: NDArray[Any], label_map: LabelMap, frame: Frame) -> hd.Volume:
-    """Turn segment numbers so that their rows and columns are those of the source's slices."""
+    """Turn segment numbers so that slices, rows and columns run as those of the sorted sources.
+
+    highdicom (0.28.2) refuses a sheared volume and has no uneven one. It gets their slices straight
+    above one another and evenly; `take_positions` then puts each frame where its source is.
+    """
     grid = label_map.geometry
+    affine = grid.affine.copy()
+    normal = np.cross(affine[:3, 1], affine[:3, 2])
+    normal *= np.sign(normal @ affine[:3, 0]) / np.linalg.norm(normal)
+    affine[:3, 0] = normal * grid.spacing[0]
     volume = hd.Volume(
         numbers,
-        grid.affine,
+        affine,
         "PATIENT",
         frame_of_reference_uid=grid.frame_of_reference,
     )
-    along_columns, along_rows = np.array(frame.header.ImageOrientationPatient, float).reshape(2, 3)
-    wanted = np.stack([np.cross(along_columns, along_rows), along_rows, along_columns])
-    agreement = wanted @ np.stack(volume.unit_vectors(), axis=1)
+    agreement = axes_of(frame) @ np.stack(volume.unit_vectors(), axis=1)
     axes = [int(axis) for axis in np.abs(agreement).argmax(axis=1)]
     backward = [i for i, axis in enumerate(axes) if agreement[i, axis] < 0]
     volume = volume.permute_spatial_axes(axes)
     return volume.flip_spatial(backward) if backward else volume
 
 
-def _without_empty_ends(volume: hd.Volume) -> hd.Volume:
-    """Leave out the slices before and behind the labels; highdicom would look at each."""
+def _without_empty_ends(volume: hd.Volume) -> tuple[int, hd.Volume]:
+    """Leave out the slices before and behind the labels; highdicom would look at each.
+
+    Returns:
+        How many slices lie before the labels, and the volume without the empty ones.
+    """
     labelled = np.flatnonzero(volume.array.any(axis=(1, 2)))
-    return volume[int(labelled[0]) : int(labelled[-1]) + 1]
+    first = int(labelled[0])
+    return first, volume[first : int(labelled[-1]) + 1]
 
 
 def _derivation(algorithm: Algorithm, seg: Dataset) -> str:

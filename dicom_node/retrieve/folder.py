@@ -1,17 +1,22 @@
-"""Series in a folder of DICOM files."""
+"""Find the series in a folder, and name the files that belong to none."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from dicom_node.attributes import text_of, value_of
+from dicom_node.dicom_file import UNREADABLE_FILE, failure_of, read_file
+
+TAGS = ["SOPClassUID", "SeriesInstanceUID", "Modality", "Rows", "DirectoryRecordSequence"]
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """Files of a folder, by series."""
+    """The series of a folder, and the rest of its files."""
 
     series: Mapping[str, tuple[Path, ...]]
     """Series Instance UID to its instances; files without one are grouped by folder, under its
@@ -21,21 +26,29 @@ class Discovery:
 
 
 def discover(folder: Path) -> Discovery:
-    """Read the header of every file in `folder` and below."""
+    """Look at every file in `folder` and the folders in it; no damaged one ends the others."""
     series: dict[str, list[Path]] = defaultdict(list)
     others: dict[Path, str] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            header = dcmread(
-                path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPClassUID"]
-            )
-        except InvalidDicomError:
-            others[path] = "not a DICOM file"
-        except (OSError, EOFError) as error:
-            others[path] = f"cannot be read: {error}"
+            header = read_file(path, stop_before_pixels=True, specific_tags=TAGS)
+        except UNREADABLE_FILE as error:
+            others[path] = failure_of(error)
+            continue
+        uid = text_of(header, "SeriesInstanceUID")
+        if reason := _no_image(header, uid):
+            others[path] = reason
         else:
-            if path.name.upper() == "DICOMDIR":
-                others[path] = "a directory of files, not an image"
-            else:
-                series[str(header.get("SeriesInstanceUID") or path.parent)].append(path)
+            series[uid or str(path.parent)].append(path)
     return Discovery({uid: tuple(paths) for uid, paths in series.items()}, others)
+
+
+def _no_image(header: Dataset, series_uid: str) -> str:
+    """Return why a data set is part of no series; empty if it is."""
+    meta = getattr(header, "file_meta", Dataset())
+    sop_class = text_of(header, "SOPClassUID") or text_of(meta, "MediaStorageSOPClassUID")
+    if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
+        return "a DICOMDIR: the table of contents of a disc, not an image"
+    if not series_uid and value_of(header, "Rows") is None:
+        return "damaged, or no image: neither a SeriesInstanceUID nor Rows can be read"
+    return ""

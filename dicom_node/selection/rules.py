@@ -5,7 +5,7 @@ import pydicom, which takes longer to load than the whole configuration.
 """
 
 import re
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
@@ -19,13 +19,13 @@ Patterns = dict[str, str]
 class Rules(BaseModel):
     """Requirements on a series. The defaults select every CT series that is not a localizer.
 
-    The geometry of its slices is not checked here but by `series.classify`, which sees more.
+    The geometry of its slices is not checked here but by `series.stacks`, which sees more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    modalities: tuple[str, ...] = ("CT",)
-    """Allowed values of Modality."""
+    modalities: tuple[Literal["CT"], ...] = ("CT",)
+    """Allowed values of Modality; the models know CT only."""
     image_types: tuple[str, ...] = ()
     """Values of ImageType of which every instance must hold at least one; empty: any will do."""
     refused_image_types: tuple[str, ...] = ("LOCALIZER",)
@@ -42,6 +42,12 @@ class Rules(BaseModel):
     """Patterns of which all must match."""
     exclude: Patterns = {}
     """Patterns of which none may match."""
+    bridge_gaps: bool = False
+    """Segment a stack of which one or two slices are missing: volumes are measured across the gaps,
+    the SEG shows the slices that are there, and the result names the gaps."""
+    derived_axial: bool = False
+    """Segment axial images that are DERIVED, such as thick slices computed from thin ones, where
+    the archive holds nothing else. Reformatted images stay refused."""
 
     @field_validator("include", "exclude")
     @classmethod

@@ -1,13 +1,22 @@
 """The slices of a series, whether each is an instance or a frame of one."""
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pydicom import Dataset
-from pydicom.multival import MultiValue
+from pydicom.datadict import keyword_for_tag
 from pydicom.uid import EnhancedCTImageStorage
+
+from dicom_node.attributes import (
+    items_of,
+    numbers_of,
+    text_of,
+    value_of,
+    values_of,
+    words_of,
+)
+from dicom_node.errors import UNREADABLE
 
 FUNCTIONAL_GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
@@ -15,19 +24,37 @@ FUNCTIONAL_GROUPS = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "CTImageFrameTypeSequence": ("FrameType",),
-    "FrameContentSequence": ("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"),
+    "FrameContentSequence": (
+        *("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"),
+        "FrameAcquisitionDateTime",
+    ),
+    "CTXRayDetailsSequence": ("KVP", "FilterType"),
+    "CTExposureSequence": ("ExposureTimeInms", "XRayTubeCurrentInmA", "ExposureInmAs", "CTDIvol"),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),
 }
-"""Where Enhanced CT keeps what the geometry needs (PS3.3 C.7.6.16.2, C.8.15.3)."""
+"""Functional groups of Enhanced CT that hold what geometry and homogeneity need (PS3.3 C.7.6.16.2,
+C.8.15.3)."""
 
-CLASSIC_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
-"""What CT Image Storage calls the same thing."""
+CLASSIC_NAMES = {
+    "FrameType": "ImageType",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "FrameAcquisitionDateTime": "AcquisitionDateTime",
+    "ExposureTimeInms": "ExposureTime",
+    "XRayTubeCurrentInmA": "XRayTubeCurrent",
+    "ExposureInmAs": "Exposure",
+}
+"""Names of the same attributes in CT Image Storage."""
 
 OF_THE_INSTANCE = (
-    *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "PatientID"),
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "SeriesDescription"),
     *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
 )
-"""What all frames of an Enhanced CT instance have in common."""
+"""Attributes that all frames of an Enhanced CT instance share."""
+
+PLACES = {"InStackPositionNumber", "ImagePositionPatient", "SliceLocation", "ImagePositionVolume"}
+"""Dimensions along which the slices of one stack differ by their nature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,29 +66,26 @@ class Frame:
     """From 1, as Referenced Frame Number (0008,1160) counts; 1 in a single-frame instance."""
     header: Dataset
     """Its attributes under the names of CT Image Storage, without the pixels."""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    """Keyword of a dimension other than place to the frame's index in it (PS3.3 C.7.6.17)."""
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
-        uid = self.instance.get("SOPInstanceUID") or "instance without UID"
-        return f"{uid} frame {self.number}" if is_multi_frame(self.instance) else str(uid)
+        """Name of the slice in messages."""
+        uid = text_of(self.instance, "SOPInstanceUID") or "instance without UID"
+        return f"{uid} frame {self.number}" if is_multi_frame(self.instance) else uid
 
     def text(self, keyword: str) -> str:
-        """Value of an attribute as text, empty where it is absent."""
-        value = self.header.get(keyword)
-        return "" if value is None else str(value).strip()
+        """Return the value of an attribute as text, empty where there is none."""
+        return text_of(self.header, keyword)
 
     def words(self, keyword: str) -> tuple[str, ...]:
-        """Values of a code string attribute, in capitals."""
-        return tuple(str(word).strip().upper() for word in _values(self.header, keyword))
+        """Return the values of a code string attribute, in capitals."""
+        return words_of(self.header, keyword)
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
-        """Values of a numeric attribute; none unless there are `count`, all of them finite."""
-        try:
-            found = tuple(float(number) for number in _values(self.header, keyword))
-        except ValueError:  # a decimal string that is no number
-            return None
-        return found if len(found) == count and all(map(math.isfinite, found)) else None
+        """Return the values of a numeric attribute; None unless there are `count`, all finite."""
+        return numbers_of(self.header, keyword, count)
 
 
 def frames_of(instances: Iterable[Dataset]) -> list[Frame]:
@@ -69,37 +93,59 @@ def frames_of(instances: Iterable[Dataset]) -> list[Frame]:
     return [frame for instance in instances for frame in _frames(instance)]
 
 
+def instances_of(frames: Iterable[Frame]) -> list[Dataset]:
+    """Return each instance that has one of the frames, once, in their order."""
+    return list({id(frame.instance): frame.instance for frame in frames}.values())
+
+
 def is_multi_frame(instance: Dataset) -> bool:
     """Tell whether the attributes of a slice lie in functional groups."""
-    return bool(instance.get("SOPClassUID") == EnhancedCTImageStorage)
-
-
-def _values(header: Dataset, keyword: str) -> list[Any]:
-    value = header.get(keyword)
-    if isinstance(value, MultiValue | list):
-        return list(value)
-    return [] if value in (None, "") else [value]
+    return bool(value_of(instance, "SOPClassUID") == EnhancedCTImageStorage)
 
 
 def _frames(instance: Dataset) -> list[Frame]:
     if not is_multi_frame(instance):
         return [Frame(instance, 1, instance)]
-    shared = instance.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    own = instance.get("PerFrameFunctionalGroupsSequence") or [Dataset()]
+    shared = items_of(instance, "SharedFunctionalGroupsSequence") or [Dataset()]
+    own = items_of(instance, "PerFrameFunctionalGroupsSequence") or [Dataset()]
+    pointers = [
+        keyword_for_tag(value_of(item, "DimensionIndexPointer") or 0)
+        for item in items_of(instance, "DimensionIndexSequence")
+    ]
     return [
-        Frame(instance, number, _classic_header(instance, shared[0], groups))
+        Frame(instance, number, _classic_header(instance, shared[0], groups), _index(groups, names))
+        for names in [pointers]
         for number, groups in enumerate(own, start=1)
     ]
+
+
+def _index(groups: Dataset, pointers: list[str]) -> Mapping[str, str]:
+    """Return the frame's index in each dimension that is no place."""
+    content = (items_of(groups, "FrameContentSequence") or [Dataset()])[0]
+    values = values_of(content, "DimensionIndexValues")
+    if len(values) != len(pointers):
+        return MappingProxyType({})
+    pairs = zip(pointers, map(str, values), strict=True)
+    return MappingProxyType({name: value for name, value in pairs if name not in PLACES})
 
 
 def _classic_header(instance: Dataset, shared: Dataset, own: Dataset) -> Dataset:
     header = Dataset()
     for keyword in OF_THE_INSTANCE:
-        if keyword in instance:
+        if value_of(instance, keyword) is not None:
             header[keyword] = instance[keyword]
     for sequence, keywords in FUNCTIONAL_GROUPS.items():
-        group = (own.get(sequence) or shared.get(sequence) or [Dataset()])[0]
+        group = (items_of(own, sequence) or items_of(shared, sequence) or [Dataset()])[0]
         for keyword in keywords:
-            if keyword in group:
-                setattr(header, CLASSIC_NAMES.get(keyword, keyword), group[keyword].value)
+            value = value_of(group, keyword)
+            if value is not None:
+                _set(header, CLASSIC_NAMES.get(keyword, keyword), value)
     return header
+
+
+def _set(header: Dataset, keyword: str, value: object) -> None:
+    """Set a value under its classic name; one that its classic VR cannot hold stays absent."""
+    try:
+        setattr(header, keyword, value)
+    except UNREADABLE:
+        header.pop(keyword, None)

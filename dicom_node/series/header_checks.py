@@ -1,12 +1,25 @@
-"""What the headers of a series say against segmenting it, before any slice is placed."""
+"""Checks of headers alone, before any slice is placed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 
+from dicom_node.attributes import (
+    items_of,
+    raw_number_text,
+    text_of,
+    unconverted_text,
+    value_of,
+)
 from dicom_node.series.frames import Frame, is_multi_frame
 from dicom_node.series.kinds import Classification, SeriesKind
+from dicom_node.series.pixel_format import pixel_format_fault
+from dicom_node.tolerances import UNIT_COSINES
+
+CT_IMAGES = {CTImageStorage, EnhancedCTImageStorage, ""}
+"""A blank SOP Class UID is reported as incomplete."""
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 NUMBERS = {
@@ -18,79 +31,133 @@ NUMBERS = {
     "RescaleSlope": 1,
     "RescaleIntercept": 1,
 }
-"""What a slice cannot do without, and how many values it has."""
+"""Attributes that a slice cannot do without, and how many values each has."""
 
 WHOLE_NUMBERS = ("NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-"""What may be absent, but is one whole number where it is there."""
+"""Attributes that may be absent, but are one whole number where they are there."""
 
-ONE_PER_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "PatientID")
+ONE_PER_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+OF_THE_SUBJECT = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+)
+"""Attributes that a result takes over and that are compared with every source before it leaves
+(`verify.seg`): compared here first, so that nothing is computed in vain."""
+
 REFORMATTED_WORDS = ("MPR", "REFORMAT", "MIP", "MINIP")
-COSINE_TOLERANCE = 1e-3
-"""How far direction cosines may be from unit length and from a right angle."""
-SPACING_TOLERANCE_MM = 1e-4
-"""How far pixel spacings of one series may differ: 0.05 mm over 512 pixels."""
 
 
-def screen(frames: Sequence[Frame]) -> Classification | None:
-    """Return the kind of a series that its headers alone give away, or None."""
-    checks = (_not_ct, _localizer, _not_hounsfield, _derived, _nameless, _incomplete, _mixed)
-    return next(filter(None, (check(frames) for check in checks)), None)
+def image_kinds(
+    frames: Sequence[Frame], *, derived_axial: bool = False
+) -> list[Classification | None]:
+    """Return for each frame why it is no axial CT image by its header alone; None if it is one."""
+    return [_image_kind(frame, derived_axial=derived_axial) for frame in frames]
 
 
-def _not_ct(frames: Sequence[Frame]) -> Classification | None:
-    if not frames:
-        return Classification(SeriesKind.NOT_CT, 0.0, "there is no instance")
+def screen_series(frames: Sequence[Frame]) -> Classification | None:
+    """Return why these frames are not of one series, one study and one patient, or None."""
+    for keyword in (*ONE_PER_SERIES, *OF_THE_SUBJECT):
+        if detail := _differing(keyword, frames):
+            return Classification(SeriesKind.MIXED, 0.0, detail)
+    return None
+
+
+def screen_images(frames: Sequence[Frame]) -> Classification | None:
+    """Return what the headers of CT images lack for being placed and rescaled, or None."""
     modalities = {frame.text("Modality") or "absent" for frame in frames} - {"CT"}
     if modalities:
         return Classification(SeriesKind.NOT_CT, 0.0, f"Modality is {_listed(modalities)}")
-    allowed = {CTImageStorage, EnhancedCTImageStorage, ""}  # blank: reported as incomplete
-    classes = {frame.text("SOPClassUID") for frame in frames} - allowed
-    if classes:
-        return Classification(SeriesKind.NOT_CT, 0.0, f"SOPClassUID is {_listed(classes)}")
-    return None
+    return _nameless(frames) or _incomplete(frames)
 
 
-def _localizer(frames: Sequence[Frame]) -> Classification | None:
-    """ImageType value 3 of a localizer (PS3.3 C.8.2.1.1.1)."""
-    found = _count(frames, lambda frame: "LOCALIZER" in frame.words("ImageType"))
-    if found == len(frames):
-        return Classification(SeriesKind.LOCALIZER, 0.0, f"{found} projection image(s)")
-    detail = f"{found} of {len(frames)} slices are localizers"
-    return Classification(SeriesKind.SEVERAL_STACKS, 0.0, detail) if found else None
+def subject_value(frame: Frame, keyword: str) -> str:
+    """Return a value of the patient or the order such that equal ones mean the same.
+
+    Trailing empty components of a name are no difference (PS3.5 6.2.1.1).
+    """
+    groups = unconverted_text(frame.instance, keyword).split("=")
+    if keyword != "PatientName":
+        return "=".join(groups)
+    return "=".join(group.rstrip("^ ") for group in groups).rstrip("=")
 
 
-def _not_hounsfield(frames: Sequence[Frame]) -> Classification | None:
-    colours = {frame.text("PhotometricInterpretation") for frame in frames}
-    colours -= {"MONOCHROME1", "MONOCHROME2", ""}
-    if colours or any(frame.numbers("SamplesPerPixel", 1) not in (None, (1,)) for frame in frames):
-        detail = f"pixels are colours ({_listed(colours or {'several samples'})}), not densities"
-        return Classification(SeriesKind.DERIVED, 0.0, detail)
-    units = {frame.text("RescaleType").upper() for frame in frames} - {"HU", ""}
-    if units:  # PS3.3 C.11.1.1.2: US is "unspecified"; ED, Z_EFF and the like are no densities
-        detail = f"RescaleType is {_listed(units)}, so the values are not Hounsfield units"
-        return Classification(SeriesKind.DERIVED, 0.0, detail)
-    return None
+def rescale_note(frames: Sequence[Frame]) -> str:
+    """Return a sentence on slices that are rescaled unlike one another; empty if all are alike.
+
+    Slope and intercept are attributes of an image, not of a series (PS3.3 C.11.1).
+    """
+    used = Counter(
+        (frame.numbers("RescaleSlope", 1), frame.numbers("RescaleIntercept", 1)) for frame in frames
+    )
+    if len(used) < 2:
+        return ""
+    pairs = ", ".join(
+        f"{(slope or (1.0,))[0]:g} and {(intercept or (0.0,))[0]:g} in {count}"
+        for (slope, intercept), count in used.most_common(4)
+    )
+    return f"Rescale slope and intercept differ between slices: {pairs}; each has its own."
 
 
-def _derived(frames: Sequence[Frame]) -> Classification | None:
-    types = {
-        frame.words("ImageType")
-        for frame in frames
-        if frame.words("ImageType")[:1] == ("DERIVED",) and not _only_compressed(frame)
-    }
-    if not types:
+def _image_kind(frame: Frame, *, derived_axial: bool) -> Classification | None:
+    sop_class = frame.text("SOPClassUID")
+    if sop_class not in CT_IMAGES:
+        return Classification(SeriesKind.NOT_CT, 0.0, f"SOPClassUID is {UID(sop_class).name}")
+    if "LOCALIZER" in frame.words("ImageType"):  # value 3 of a localizer (PS3.3 C.8.2.1.1.1)
+        return Classification(SeriesKind.LOCALIZER, 0.0, "projection image")
+    return _not_hounsfield(frame) or _derived(frame, derived_axial=derived_axial)
+
+
+def _not_hounsfield(frame: Frame) -> Classification | None:
+    colour = frame.text("PhotometricInterpretation")
+    if colour in ("MONOCHROME1", "MONOCHROME2", ""):
+        colour = ""
+        if frame.numbers("SamplesPerPixel", 1) in (None, (1,)):
+            return _other_unit(frame)
+    detail = f"pixels are colours ({colour or 'several samples'}), not densities"
+    return Classification(SeriesKind.DERIVED, 0.0, detail)
+
+
+def _other_unit(frame: Frame) -> Classification | None:
+    """PS3.3 C.11.1.1.2: US is "unspecified"; ED, Z_EFF and the like are no densities."""
+    unit = frame.text("RescaleType").upper()
+    if unit in ("HU", ""):
         return None
-    written = _listed({"\\".join(words) for words in types})
-    words = " ".join(word for words in types for word in words)
-    reformatted = any(word in words for word in REFORMATTED_WORDS)
-    kind = SeriesKind.REFORMATTED if reformatted else SeriesKind.DERIVED
-    return Classification(kind, 0.0, f"ImageType is {written}")
+    detail = f"RescaleType is {unit}, so the values are not Hounsfield units"
+    return Classification(SeriesKind.DERIVED, 0.0, detail)
+
+
+def _derived(frame: Frame, *, derived_axial: bool) -> Classification | None:
+    words = frame.words("ImageType")
+    if words[:1] != ("DERIVED",) or _only_compressed(frame):
+        return None
+    if any(word in " ".join(words) for word in REFORMATTED_WORDS):
+        return Classification(SeriesKind.REFORMATTED, 0.0, f"ImageType is {_joined(words)}")
+    if derived_axial and words[2:3] in (("AXIAL",), ("VOLUME",)):
+        return None
+    return Classification(SeriesKind.DERIVED, 0.0, f"ImageType is {_joined(words)}")
 
 
 def _only_compressed(frame: Frame) -> bool:
     """Lossy compression alone also makes an image DERIVED (PS3.3 C.7.6.1.1.2)."""
-    lossy = frame.instance.get("LossyImageCompression") == "01"
+    lossy = text_of(frame.instance, "LossyImageCompression") == "01"
     return lossy and frame.words("ImageType")[1:3] in (("PRIMARY",), ("PRIMARY", "AXIAL"))
+
+
+def _differing(keyword: str, frames: Sequence[Frame]) -> str:
+    """Say how the values differ in kind, and never what they are: they may name the patient."""
+    counts = Counter(subject_value(frame, keyword) for frame in frames)
+    if len(counts) < 2:
+        return ""
+    blank = counts.pop("", 0)
+    ranked = [count for _, count in counts.most_common()]
+    kinds = [f"one value in {ranked[0]} slices"]
+    kinds += [f"another in {count}" for count in ranked[1:4]]
+    kinds += [f"{len(ranked) - 4} more values"] if len(ranked) > 4 else []
+    kinds += [f"blank in {blank}"] if blank else []
+    return f"{len(ranked) + bool(blank)} different {keyword}: {', '.join(kinds)}"
 
 
 def _nameless(frames: Sequence[Frame]) -> Classification | None:
@@ -112,46 +179,42 @@ def _fault(frame: Frame) -> str | None:
     for keyword, count in NUMBERS.items():
         if frame.numbers(keyword, count) is None:
             purpose = ", so the values are no Hounsfield units" if "Rescale" in keyword else ""
-            return f"{keyword} is missing or not {count} number(s){purpose}"
+            written = raw_number_text(frame.header, keyword)
+            shown = f" but {written!r}" if written else ""
+            return f"{keyword} is missing or not {count} number(s){shown}{purpose}"
     for keyword in ("PixelSpacing", "Rows", "Columns"):
         if min(frame.numbers(keyword, NUMBERS[keyword]) or ()) <= 0:
             return f"{keyword} is not positive"
     if frame.numbers("RescaleSlope", 1) == (0.0,):
         return "RescaleSlope is 0"
     along = np.reshape(frame.numbers("ImageOrientationPatient", 6) or (), (2, 3))
-    if not np.allclose(along @ along.T, np.eye(2), rtol=0, atol=COSINE_TOLERANCE):
+    if not np.allclose(along @ along.T, np.eye(2), rtol=0, atol=UNIT_COSINES):
         return "ImageOrientationPatient is not two unit vectors at a right angle"
     for keyword in WHOLE_NUMBERS:
         if not _is_whole(frame, keyword):
             return f"{keyword} is not one whole number"
-    declared = int(frame.instance.get("NumberOfFrames") or 1)
-    described = len(frame.instance.get("PerFrameFunctionalGroupsSequence") or [None])
-    if declared != (described if is_multi_frame(frame.instance) else 1):
+    return _frame_count_fault(frame) or pixel_format_fault(frame.instance)
+
+
+def _frame_count_fault(frame: Frame) -> str | None:
+    declared = int(value_of(frame.instance, "NumberOfFrames") or 1)
+    if not is_multi_frame(frame.instance):
+        described = 1
+    else:
+        described = len(items_of(frame.instance, "PerFrameFunctionalGroupsSequence")) or 1
+    if declared != described:
         return f"NumberOfFrames is {declared}, which the functional groups do not describe"
     return None
 
 
 def _is_whole(frame: Frame, keyword: str) -> bool:
+    if keyword not in frame.instance:
+        return True
     try:
         value = frame.instance.get(keyword)
         return value in (None, "") or int(value) == value
     except (TypeError, ValueError):
         return False
-
-
-def _mixed(frames: Sequence[Frame]) -> Classification | None:
-    for keyword in ONE_PER_SERIES:
-        if (count := len({frame.text(keyword) for frame in frames})) > 1:
-            return Classification(SeriesKind.MIXED, 0.0, f"{count} different {keyword}")
-    sizes = {(*frame.numbers("Rows", 1), *frame.numbers("Columns", 1)) for frame in frames}  # type: ignore[misc]
-    if len(sizes) > 1:
-        written = {f"{rows:.0f}x{columns:.0f}" for rows, columns in sizes}
-        return Classification(SeriesKind.MIXED, 0.0, f"slices of {_listed(written)} pixels")
-    spacings = np.array([frame.numbers("PixelSpacing", 2) for frame in frames])
-    if np.ptp(spacings, axis=0).max() > SPACING_TOLERANCE_MM:
-        low, high = spacings.min(), spacings.max()
-        return Classification(SeriesKind.MIXED, 0.0, f"PixelSpacing from {low:g} to {high:g} mm")
-    return None
 
 
 def _count(frames: Sequence[Frame], holds: Callable[[Frame], bool]) -> int:
@@ -160,3 +223,7 @@ def _count(frames: Sequence[Frame], holds: Callable[[Frame], bool]) -> int:
 
 def _listed(values: set[str]) -> str:
     return ", ".join(sorted(values))
+
+
+def _joined(words: Sequence[str]) -> str:
+    return "\\".join(words)

@@ -1,25 +1,30 @@
-"""From the stored pixels of one slice to Hounsfield units."""
+"""Stored pixels of one slice as Hounsfield units."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_node.attributes import value_of
 from dicom_node.decoding.decode import decode_frame
 from dicom_node.decoding.rescale import rescale_of
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.errors import UnsupportedSeries
+from dicom_node.errors import UNREADABLE, UnsupportedSeries
 from dicom_node.series.frames import Frame
+from dicom_node.series.pixel_format import padding_range, stored_range
+
+ITEM = b"\xfe\xff\x00\xe0"
+"""Begins encapsulated pixel data, as the first item's tag (PS3.5 A.4)."""
 
 AIR_HU, HIGHEST_HU = -1024, 3071
-"""What 12-bit CT can say. Padding (-2000, -3024) lies below and becomes air; only metal lies
-above. All of it is a whole number in int16, and float16 is exact up to 2048."""
+"""Range of 12-bit CT. Padding (-2000, -3024) lies below and becomes air; only metal lies above.
+All of it is a whole number in int16, and float16 is exact up to 2048."""
 
 
 def hounsfield(frame: Frame) -> NDArray[np.int16]:
-    """(rows, columns) Hounsfield units of one slice, from -1024 to 3071, as it is stored.
+    """Return (rows, columns) Hounsfield units of one slice, from -1024 to 3071, as it is stored.
 
     Raises:
         UnsupportedSeries: the pixels are not there, not all there, or cannot be decoded.
@@ -58,20 +63,41 @@ def _rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[n
 def _bright_padding(
     frame: Frame, stored: NDArray[Any], slope: float, intercept: float
 ) -> NDArray[np.bool_] | None:
-    """Where padding is that would pass for metal, if there is any (PS3.3 C.7.5.1.1.2).
+    """Return where padding is that would pass for something denser than air, if there is any.
 
     Dark padding becomes air by itself. Padding among the values of tissue is left alone: it
-    cannot be told from a pixel that means it.
+    cannot be told from a pixel that means it. A padding value that the stored bits cannot hold is
+    looked for in the whole words: cut to its lower bits it would be a value of tissue.
     """
-    padding = frame.instance.get("PixelPaddingValue")
-    if not isinstance(padding, int):
+    padding = padding_range(frame.instance)
+    if padding is None:
         return None
-    limit = frame.instance.get("PixelPaddingRangeLimit", padding)
-    both = np.array([padding, limit]).astype(stored.dtype)  # US where SS is meant, and reverse
-    low, high = int(both.min()), int(both.max())
+    low, high = padding
+    least, most = stored_range(frame.instance)
+    if not least <= low <= high <= most:
+        return _padded_words(frame, stored.shape, low, high)
     if low * slope + intercept <= HIGHEST_HU:
         return None
     return (stored >= low) & (stored <= high)
+
+
+def _padded_words(
+    frame: Frame, shape: tuple[int, ...], low: int, high: int
+) -> NDArray[np.bool_] | None:
+    """Return where the words as stored, with all of their bits, are padding."""
+    instance = frame.instance
+    if _transfer_syntax(instance) not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        return None
+    if int(value_of(instance, "BitsAllocated") or 16) != 16:
+        return None
+    signed = value_of(instance, "PixelRepresentation") == 1
+    words = np.frombuffer(instance.PixelData, "<i2" if signed else "<u2")
+    size = int(np.prod(shape))
+    words = words[(frame.number - 1) * size : frame.number * size]
+    if words.size != size:
+        return None
+    found: NDArray[np.bool_] = ((words >= low) & (words <= high)).reshape(shape)
+    return found
 
 
 def _stored(frame: Frame) -> NDArray[Any]:
@@ -79,8 +105,8 @@ def _stored(frame: Frame) -> NDArray[Any]:
     syntax = _transfer_syntax(instance)
     if not syntax.is_transfer_syntax:
         raise UnsupportedSeries(
-            f"pixels of {frame.name} are in transfer syntax {str(syntax)!r}, which is none; "
-            "send the instance with the one it is written in"
+            f"pixels of {frame.name} are in transfer syntax {str(syntax)[:64]!r}, which is none; "
+            "send the instance with the transfer syntax it is written in"
         )
     _require_pixels(frame, syntax)
     try:
@@ -90,7 +116,7 @@ def _stored(frame: Frame) -> NDArray[Any]:
             f"pixels of {frame.name} are in {syntax.name!r}, which cannot be decoded here; "
             "send them uncompressed, or as JPEG 2000, JPEG-LS, lossless JPEG or RLE"
         ) from error
-    except (ValueError, RuntimeError, AttributeError, IndexError, EOFError) as error:
+    except (RuntimeError, *UNREADABLE) as error:
         raise UnsupportedSeries(
             f"pixels of {frame.name} cannot be decoded: {error}; send the instance again"
         ) from error
@@ -98,18 +124,27 @@ def _stored(frame: Frame) -> NDArray[Any]:
 
 def _require_pixels(frame: Frame, syntax: UID) -> None:
     instance = frame.instance
-    present = len(instance.get("PixelData") or b"")
-    needed = 1 if syntax.is_encapsulated else _frame_bytes(instance)
-    needed *= int(instance.get("NumberOfFrames") or 1)
-    if present < needed:
+    try:
+        pixels = instance.get("PixelData") or b""
+    except UNREADABLE:
+        pixels = b""
+    needed = _frame_bytes(instance) * int(value_of(instance, "NumberOfFrames") or 1)
+    if syntax.is_encapsulated and pixels and not pixels.startswith(ITEM):
         raise UnsupportedSeries(
-            f"pixel data of {frame.name} has {present} bytes, {needed} are needed; "
-            "it was cut short: send the instance again"
+            f"the transfer syntax of {frame.name} says {syntax.name}, but its pixels are not "
+            "compressed; correct TransferSyntaxUID (0002,0010) of the files, or export the series "
+            "again from the archive"
+        )
+    if len(pixels) < (1 if syntax.is_encapsulated else needed):
+        raise UnsupportedSeries(
+            f"pixel data of {frame.name} has {len(pixels)} bytes, {needed} are needed; "
+            "the instance was cut short: export it again from the archive, and send it"
         )
 
 
 def _frame_bytes(instance: Dataset) -> int:
-    return int(instance.Rows * instance.Columns * (instance.get("BitsAllocated") or 16) // 8)
+    bits = int(value_of(instance, "BitsAllocated") or 16)
+    return int(instance.Rows * instance.Columns * bits // 8)
 
 
 def _transfer_syntax(instance: Dataset) -> UID:

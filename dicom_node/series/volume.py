@@ -1,54 +1,25 @@
-"""Read the files of one CT series and stack them into one volume."""
+"""Stack the slices of one CT series into one volume."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset
 
 from dicom_node.decoding.bounds import require_bounded_volume
-from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.errors import UNREADABLE, UnsupportedSeries
-from dicom_node.series.classify import Handling, classify_frames
-from dicom_node.series.frame_of_reference import (
-    derived_frame_of_reference,
-    lacks_frame_of_reference,
-)
-from dicom_node.series.frames import Frame, frames_of, is_multi_frame
+from dicom_node.errors import UnsupportedSeries
+from dicom_node.series.frames import Frame
 from dicom_node.series.hounsfield import hounsfield
-from dicom_node.series.slice_positions import axes_of, places_of
+from dicom_node.series.reading import pixels_at_hand
+from dicom_node.series.slice_positions import axes_of, is_even, places_of, tilt_degrees, usual_step
+from dicom_node.series.stacks import Stack, find_stacks
 from engine.volume import Geometry, Volume
 
 Pixel = TypeVar("Pixel", np.int16, np.uint8)
-
-
-def read_series(
-    paths: Iterable[Path], *, derive_frame_of_reference: bool = False, pixels: bool = True
-) -> list[Dataset]:
-    """Read the instances of one series.
-
-    Args:
-        paths: files in DICOM Part 10 format.
-        pixels: all of them now; otherwise `to_volume` reads those of single-frame instances one
-            by one, which takes half of the memory.
-        derive_frame_of_reference: give the instances a frame of reference made from their
-            series UID if none of them has one; `has_derived_frame_of_reference` tells later.
-
-    Raises:
-        UnsupportedSeries: a file is no DICOM, or breaks off within an attribute.
-    """
-    instances = [_read(path) if pixels else _read_header(path) for path in paths]
-    if derive_frame_of_reference and lacks_frame_of_reference(instances):
-        for instance in instances:
-            series_uid = str(instance.get("SeriesInstanceUID") or "")
-            instance.FrameOfReferenceUID = derived_frame_of_reference(series_uid)
-    return instances
 
 
 def to_volume(instances: Sequence[Dataset]) -> Volume:
@@ -59,18 +30,33 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
         and the left. Slices are the series' own, turned by right angles at most.
 
     Raises:
-        UnsupportedSeries: the slices form no stack that is segmented (the message names what
-            they form and the residual in mm), or their pixels cannot be read.
+        UnsupportedSeries: the slices form no stack that is segmented, or several (the message names
+            what they form and the residual in mm), or their pixels cannot be read.
     """
-    grid = _grid(instances)
+    return stack_volume(find_stacks(instances).only())
+
+
+def stack_volume(stack: Stack) -> Volume:
+    """Read the pixels of a stack; see `to_volume`.
+
+    The geometry of a tilted gantry has the sheared step between slices, and that of uneven or
+    missing slices says where each slice lies, so that volumes are those of the patient.
+
+    Raises:
+        UnsupportedSeries: pixels cannot be read.
+    """
+    grid = _oriented(stack.frames)
     try:
         require_bounded_volume(grid.geometry.shape, grid.geometry.affine)
     except BrokenStream as error:
         raise UnsupportedSeries(str(error)) from error
     hu = np.empty(grid.geometry.shape, np.int16)
-    for plane, frame in zip(hu, grid.frames, strict=True):
-        with _pixels_at_hand(frame.instance):
-            plane[...] = grid.turned(hounsfield(frame))
+    planes = zip(hu, grid.frames, strict=True)
+    for _, of_instance in groupby(planes, key=lambda each: id(each[1].instance)):
+        slices = list(of_instance)
+        with pixels_at_hand(slices[0][1].instance):  # once for all frames of an instance
+            for plane, frame in slices:
+                plane[...] = grid.turned(hounsfield(frame))
     return Volume(hu, grid.geometry)
 
 
@@ -80,7 +66,7 @@ def volume_frames(instances: Sequence[Dataset]) -> tuple[Frame, ...]:
     Raises:
         UnsupportedSeries: as `to_volume`, but for the pixels.
     """
-    return _grid(instances).frames
+    return _oriented(find_stacks(instances).only().frames).frames
 
 
 def stack_drawn(
@@ -95,7 +81,7 @@ def stack_drawn(
     Raises:
         UnsupportedSeries: as `to_volume`, but for the pixels; or a picture has another shape.
     """
-    grid = _grid(instances)
+    grid = _oriented(find_stacks(instances).only().frames)
     drawn = {id(one): picture for one, picture in zip(instances, pictures, strict=True)}
     stacked = np.empty(grid.geometry.shape, np.uint8)
     for plane, frame in zip(stacked, grid.frames, strict=True):
@@ -123,22 +109,18 @@ class _Grid:
         return upright[:: self.flips[0], :: self.flips[1]]
 
 
-def _grid(instances: Sequence[Dataset]) -> _Grid:
-    frames = frames_of(instances)
-    found = classify_frames(frames)
-    if found.kind.answer is Handling.REFUSE:
-        raise UnsupportedSeries(str(found))
-    return _oriented(frames)
-
-
 def _oriented(frames: Sequence[Frame]) -> _Grid:
-    """Turn the grid of the instances to the one that runs to the head, the back and the left."""
+    """Turn the grid of the instances to the one that runs to the head, the back and the left.
+
+    highdicom's `VolumeGeometry` turns upright grids in the same way; it refuses a sheared one.
+    """
     along = places_of(frames)[:, 0]
     order = np.argsort(along, kind="stable")
     first = frames[order[0]]
-    rows, columns = (int(first.header[keyword].value) for keyword in ("Rows", "Columns"))
-    spacing = [np.ptp(along) / (len(frames) - 1), *(first.numbers("PixelSpacing", 2) or ())]
-    steps = axes_of(frames[0]) * np.reshape(spacing, (3, 1))  # one voxel on, as rows of a matrix
+    rows, columns = (int((first.numbers(each, 1) or (0,))[0]) for each in ("Rows", "Columns"))
+    step, places = _slices(frames)
+    spacing = first.numbers("PixelSpacing", 2) or ()
+    steps = np.stack([step, *(axes_of(frames[0])[1:] * np.reshape(spacing, (2, 1)))])
     origin = np.array(first.numbers("ImagePositionPatient", 3))
 
     shape = (len(frames), rows, columns)
@@ -147,43 +129,31 @@ def _oriented(frames: Sequence[Frame]) -> _Grid:
     turn = [0, 2, 1] if crossed else [0, 1, 2]
     steps, shape = steps[turn], (shape[0], shape[turn[1]], shape[turn[2]])
     signs = [1 if step[axis] > 0 else -1 for step, axis in zip(steps, (2, 1, 0), strict=True)]
-    for sign, step, size in zip(signs, steps, shape, strict=True):
-        origin = origin if sign > 0 else origin + step * (size - 1)
+    reach = (places[-1] if places else shape[0] - 1, shape[1] - 1, shape[2] - 1)
+    for sign, step, most in zip(signs, steps, reach, strict=True):
+        origin = origin if sign > 0 else origin + step * most
 
     affine = np.eye(4)
     affine[:3, :3] = (steps * np.reshape(signs, (3, 1))).T + 0.0  # no -0.0
     affine[:3, 3] = origin
-    geometry = Geometry(shape, affine, first.text("FrameOfReferenceUID"))
+    if places and signs[0] < 0:
+        places = tuple(places[-1] - place for place in reversed(places))
+    geometry = Geometry(shape, affine, first.text("FrameOfReferenceUID"), places)
     ordered = tuple(frames[index] for index in order[:: signs[0]])
     return _Grid(ordered, geometry, crossed, (signs[1], signs[2]))
 
 
-@contextmanager
-def _pixels_at_hand(instance: Dataset) -> Iterator[None]:
-    """Let an instance that was read without its pixels have them while the block lasts."""
-    file = getattr(instance, "filename", None)
-    if "PixelData" in instance or not file:
-        yield
-        return
-    whole = _read(Path(file), specific_tags=["PixelData"])
-    if "PixelData" in whole:
-        instance["PixelData"] = whole["PixelData"]
-    try:
-        yield
-    finally:
-        instance.pop("PixelData", None)
+def _slices(frames: Sequence[Frame]) -> tuple[NDArray[np.float64], tuple[float, ...] | None]:
+    """Return the step from slice to slice in LPS millimetres, and where each slice lies in steps.
 
-
-def _read_header(path: Path) -> Dataset:
-    header = _read(path, stop_before_pixels=True)
-    return _read(path) if is_multi_frame(header) else header
-
-
-def _read(path: Path, **options: Any) -> Dataset:
-    try:
-        require_bounded_file(path)
-        return dcmread(path, **options)
-    except (InvalidDicomError, *UNREADABLE) as error:
-        raise UnsupportedSeries(
-            f"{path} is no whole DICOM file: {error}; send the instance again"
-        ) from error
+    No places where the slices are even: they lie at 0, 1, 2 and so on.
+    """
+    places = places_of(frames)
+    ordered = places[np.argsort(places[:, 0], kind="stable")]
+    reach = ordered[-1] - ordered[0]
+    even = is_even(places)
+    spacing = reach[0] / (len(frames) - 1) if even else usual_step(places)
+    lean = reach[1:] / reach[0] if tilt_degrees(places) else np.zeros(2)
+    step = np.array([1.0, *lean]) * spacing @ axes_of(frames[0])
+    along = (ordered[:, 0] - ordered[0, 0]) / spacing
+    return step, None if even else tuple(map(float, along))

@@ -10,8 +10,6 @@ from pydicom import Dataset
 from dicom_node.errors import SegMismatch
 from engine.volume import Geometry, LabelMap
 
-TOLERANCE_MM = 0.1
-"""Largest distance of pixels that count as one, as for the slices of a regular stack."""
 TOLERANCE_VOXELS = 0.25
 """Largest distance of a source's slice from the even grid of its label map. How even the series is
 was judged before it was segmented; here the question is only which slice is meant."""
@@ -91,7 +89,9 @@ def facing(label_map: LabelMap, plane: Plane) -> LabelMap:
     first = [0 if sign > 0 else size - 1 for sign, size in zip(signs, labels.shape, strict=True)]
     affine = grid.affine[:, [*axes, 3]] * [*signs, 1]
     affine[:, 3] += affine[:, :3] @ -np.array(first)
-    return LabelMap(labels, Geometry(labels.shape, affine, grid.frame_of_reference))
+    return LabelMap(
+        labels, Geometry(labels.shape, affine, grid.frame_of_reference, grid.slice_places)
+    )
 
 
 def slice_at(label_map: LabelMap, plane: Plane) -> int:
@@ -102,10 +102,11 @@ def slice_at(label_map: LabelMap, plane: Plane) -> int:
     """
     slices, *shape = label_map.geometry.shape
     corners = (np.linalg.inv(label_map.geometry.affine) @ plane.corners())[:3]
-    index = round(float(corners[0, 0]))
-    on_grid = [[index] * 3, [0, plane.shape[0] - 1, 0], [0, 0, plane.shape[1] - 1]]
+    places = np.array(label_map.geometry.slice_places or range(slices))
+    index = int(np.abs(places - corners[0, 0]).argmin())
+    on_grid = [[places[index]] * 3, [0, plane.shape[0] - 1, 0], [0, 0, plane.shape[1] - 1]]
     off_grid = float(np.abs(corners - on_grid).max())
-    if plane.shape != tuple(shape) or not 0 <= index < slices or off_grid > TOLERANCE_VOXELS:
+    if plane.shape != tuple(shape) or off_grid > TOLERANCE_VOXELS:
         raise SegMismatch(
             f"plane of {plane.shape} pixels at {plane.affine[:3, 2]} mm is no slice of the label"
             f" map, {label_map.geometry.shape} voxels; the nearest, {index}, is {off_grid:.2f}"

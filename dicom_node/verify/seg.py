@@ -24,8 +24,9 @@ from pydicom.uid import (
 
 from dicom_node.errors import SegMismatch
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
+from dicom_node.tolerances import TOLERANCE_MM
 from dicom_node.verify.lesions import lesion_values
-from dicom_node.verify.planes import TOLERANCE_MM, Plane, facing, planes_of, slice_at
+from dicom_node.verify.planes import Plane, facing, planes_of, slice_at
 from dicom_node.verify.subject import differing
 from engine.volume import Label, LabelMap
 

@@ -138,7 +138,11 @@ def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
 
 def _caption(tile: Image.Image, volume: Volume, index: int, view: _View) -> None:
     draw = ImageDraw.Draw(tile)
-    z_mm = volume.geometry.affine[2] @ (index, *(np.array(volume.hu.shape[1:]) - 1) / 2, 1)
+    z_mm = volume.geometry.affine[2] @ (
+        volume.geometry.place(index),
+        *(np.array(volume.hu.shape[1:]) - 1) / 2,
+        1,
+    )
     text = f"slice {index + 1} of {len(volume.hu)}   z {z_mm:+.1f} mm"
     draw.text((12, HEAD // 2), text, fill=INK, font=_font(14), anchor="lm")
     length = round(50 * view.pixels_per_mm)

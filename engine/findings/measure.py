@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.errors import TooManyLesions
 from engine.findings.diameters import Diameters, Line, diameters
 from engine.segmentation.cleaning import FACES, box_of
-from engine.volume import Geometry, Label, LabelMap, Volume
+from engine.volume import Geometry, Label, LabelMap, Volume, millilitres
 
 Box = tuple[slice, slice, slice]
 
@@ -106,10 +106,12 @@ def measure(volume: Volume, label_map: LabelMap) -> Measurements:
     corner = np.array([each.start for each in box])
     numbers = _number(labels == Label.TUMOUR)
     liver = hu[labels == Label.LIVER]
-    voxel_ml = volume.geometry.voxel_ml
+    grid, first = volume.geometry, int(corner[0])
     return Measurements(
-        liver_ml=float(np.count_nonzero(labels) * voxel_ml),
-        liver=_region(liver, voxel_ml) if len(liver) else None,
+        liver_ml=millilitres(labels > 0, grid, first),
+        liver=_region(liver, millilitres(labels == Label.LIVER, grid, first))
+        if len(liver)
+        else None,
         lesions=tuple(
             _lesion(number, numbers[around] == number, hu[around], _placed(around, corner), volume)
             for number, around in enumerate(_boxes(numbers), start=1)
@@ -199,7 +201,7 @@ def _lesion(
     shown = corner + np.array([widest, 0, 0])
     return Lesion(
         number,
-        _region(hu[mask], grid.voxel_ml),
+        _region(hu[mask], millilitres(mask, grid, first)),
         _point(grid, np.argwhere(mask).mean(axis=0) + corner),
         (first, first + len(mask) - 1),
         found.longest.mm,
@@ -217,7 +219,7 @@ def _axis(grid: Geometry, line: Line, corner: NDArray[np.int_]) -> Axis:
 
 
 def _point(grid: Geometry, voxel: NDArray[np.float64]) -> Point:
-    x, y, z = (grid.affine @ [*voxel, 1])[:3]
+    x, y, z = (grid.affine @ [grid.place(voxel[0]), *voxel[1:], 1])[:3]
     return float(x), float(y), float(z)
 
 
@@ -228,9 +230,9 @@ def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[i
     return widest, found[widest]
 
 
-def _region(hu: NDArray[np.int16], voxel_ml: float) -> Region:
+def _region(hu: NDArray[np.int16], volume_ml: float) -> Region:
     return Region(
-        volume_ml=len(hu) * voxel_ml,
+        volume_ml=volume_ml,
         mean_hu=float(hu.mean(dtype=np.float64)),
         sd_hu=math.sqrt(hu.var(dtype=np.float64)),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from dicom_node.series.volume import read_series
+from dicom_node.series.reading import read_series
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ STAGES = {
     "receiving": Death(Spool, "put", after=False, call=4),
     "complete": Death(dicom_node.jobs.submission, "submit", after=False),
     "waiting": Death(dicom_node.jobs.submission, "submit", after=True),
-    "reading": Death(dicom_node.pipeline.process, "to_volume", after=True),
+    "reading": Death(dicom_node.pipeline.process, "stack_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
     "before the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=False),
     "after the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=True),

@@ -7,7 +7,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 from engine.model import Model, default_model_folder, load_model
 from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device

@@ -18,7 +18,8 @@ from deploy.stack.stack import Stack, running_stack
 from dicom_node.results.make import SeriesResult, encode_verified, make_seg
 from dicom_node.results.objects import Encoding, SegForm
 from dicom_node.results.phantom import write_series
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 from dicom_node.verify.planes import facing, planes_of, slice_at
 from dicom_node.verify.report_groups import LESIONS, VOLUME, read_groups
 from engine.findings.measure import measure, separate_lesions

@@ -10,10 +10,12 @@ from typing import Any
 
 import highdicom as hd
 from pydicom import Dataset
+from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
+from dicom_node.results.attributes.uids import derived_uid
 from dicom_node.results.attributes.values import all_fitting, fitting
-from dicom_node.series.frames import Frame, frames_of, is_multi_frame
+from dicom_node.series.frames import Frame, is_multi_frame
 
 ABSENT = (
     "PatientID",
@@ -32,7 +34,6 @@ whether it has them; it gets them empty."""
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 COPIED = (
-    "SOPClassUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "Modality",
@@ -41,19 +42,25 @@ COPIED = (
 )
 
 
-def references(sources: Sequence[Dataset], volume: hd.Volume) -> list[Dataset]:
-    """Return headers of the sources that `volume` covers, put exactly on its planes.
+def references(frames: Sequence[Frame], first: int, volume: hd.Volume) -> list[Dataset]:
+    """Return headers of the slices that `volume` covers, put exactly on its planes.
 
     highdicom ties frames to their sources only where all of them agree within a micrometre.
-    Where a source rounds its positions, the nearest plane is the one its labels were made for.
+    Sources round their positions, a gantry tilts and distances change; which slice is which is
+    known from the order.
+
+    Args:
+        frames: of the stack, as `series.slice_positions.in_order` sorts them.
+        first: index of the frame on the first plane of `volume`.
+        volume: labels whose slices run as `frames` do.
     """
-    common = _common(sources[0], volume)
-    if is_multi_frame(sources[0]):
-        return [_multi_frame(sources[0], common, volume)]
-    common.update(_measures(sources[0], volume))
+    common = _common(frames[0].instance, volume)
+    common.update(_measures(frames[0].header, volume))
     common.update(_orientation(volume))
-    covered = [source for source in sources if _index(source, volume) in range(volume.shape[0])]
-    return [_single_frame(source, common, volume) for source in covered]
+    return [
+        _single_frame(frame, common, plane, volume)
+        for plane, frame in enumerate(frames[first : first + volume.shape[0]])
+    ]
 
 
 def _common(source: Dataset, volume: hd.Volume) -> Dataset:
@@ -62,33 +69,29 @@ def _common(source: Dataset, volume: hd.Volume) -> Dataset:
         setattr(common, keyword, "")
     for keyword in COPIED:
         setattr(common, keyword, source[keyword].value)
+    common.SOPClassUID = CTImageStorage
+    common.SOPClassUID = CTImageStorage
     common.FrameOfReferenceUID = volume.frame_of_reference_uid
     common.PositionReferenceIndicator = source.get("PositionReferenceIndicator")
     return common
 
 
-def _single_frame(source: Dataset, common: Dataset, volume: hd.Volume) -> Dataset:
+def _single_frame(frame: Frame, common: Dataset, plane: int, volume: hd.Volume) -> Dataset:
     header = Dataset()
     header.update(common)
-    header.SOPInstanceUID = source.SOPInstanceUID
-    header.update(_position(source, volume))
+    header.SOPInstanceUID = _stand_in(frame)
+    header.update(_position(plane, volume))
     return header
 
 
-def _multi_frame(source: Dataset, common: Dataset, volume: hd.Volume) -> Dataset:
-    header = Dataset()
-    header.update(common)
-    header.SOPInstanceUID = source.SOPInstanceUID
-    frames = frames_of([source])
-    shared = Dataset()
-    shared.PixelMeasuresSequence = [_measures(frames[0].header, volume)]
-    shared.PlaneOrientationSequence = [_orientation(volume)]
-    header.SharedFunctionalGroupsSequence = [shared]
-    header.PerFrameFunctionalGroupsSequence = [Dataset() for _ in frames]
-    for groups, frame in zip(header.PerFrameFunctionalGroupsSequence, frames, strict=True):
-        groups.PlanePositionSequence = [_position(frame.header, volume)]
-    header.NumberOfFrames = len(frames)
-    return header
+def _stand_in(frame: Frame) -> str:
+    """Return the UID under which highdicom knows a slice.
+
+    It takes one multi-frame source at most, so each frame of those passes as an instance of its
+    own; `take_positions` then names the instance and the frame number.
+    """
+    uid = frame.text("SOPInstanceUID")
+    return derived_uid(uid, str(frame.number)) if is_multi_frame(frame.instance) else uid
 
 
 def _measures(slice_: Dataset, volume: hd.Volume) -> Dataset:
@@ -117,17 +120,11 @@ def _orientation(volume: hd.Volume) -> Dataset:
     return orientation
 
 
-def _position(slice_: Dataset, volume: hd.Volume) -> Dataset:
-    first_pixel = (volume.affine @ [_index(slice_, volume), 0, 0, 1])[:3]
+def _position(plane: int, volume: hd.Volume) -> Dataset:
+    first_pixel = (volume.affine @ [plane, 0, 0, 1])[:3]
     position = Dataset()
     position.ImagePositionPatient = [round(float(coordinate), 6) for coordinate in first_pixel]
     return position
-
-
-def _index(slice_: Dataset, volume: hd.Volume) -> int:
-    """Return the number of the plane of `volume` that is nearest to a slice."""
-    position = [float(coordinate) for coordinate in slice_.ImagePositionPatient]
-    return round(float(volume.inverse_affine[0] @ [*position, 1]))
 
 
 def _decimal(number: float) -> DSfloat:
@@ -163,23 +160,30 @@ def _reference_to(source: Dataset) -> Dataset:
     return reference
 
 
-def take_positions(seg: Dataset, frames: list[Frame]) -> None:
+def take_positions(seg: Dataset, frames: Sequence[Frame], *, even: bool = True) -> None:
     """Give each frame position and orientation of its source, digit by digit where they are valid.
 
     highdicom writes them from its own affine, rounded (0.28.2, `PlanePositionSequence`); a reader
     that compares the texts would find no slice. A source's number of more than 16 characters
     is no valid DS (PS3.5 6.2) and is rounded to as many.
+
+    Args:
+        seg: made from `references` of the frames.
+        frames: of the stack.
+        even: without, no distance between slices is stated: there is no one distance.
     """
-    sources = {
-        (frame.instance.SOPInstanceUID, frame.number if is_multi_frame(frame.instance) else None): (
-            frame.header
-        )
-        for frame in frames
-    }
-    (orientation,) = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    sources = {_stand_in(frame): frame for frame in frames}
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    (orientation,) = shared.PlaneOrientationSequence
     orientation.ImageOrientationPatient = all_fitting(frames[0].header.ImageOrientationPatient)
+    if not even:
+        del shared.PixelMeasuresSequence[0].SpacingBetweenSlices
     for groups in seg.PerFrameFunctionalGroupsSequence:
         image = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        source = sources[image.ReferencedSOPInstanceUID, image.get("ReferencedFrameNumber")]
-        place = all_fitting(source.ImagePositionPatient)
+        source = sources[image.ReferencedSOPInstanceUID]
+        image.ReferencedSOPClassUID = source.instance.SOPClassUID
+        image.ReferencedSOPInstanceUID = source.instance.SOPInstanceUID
+        if is_multi_frame(source.instance):
+            image.ReferencedFrameNumber = source.number
+        place = all_fitting(source.header.ImagePositionPatient)
         groups.PlanePositionSequence[0].ImagePositionPatient = place

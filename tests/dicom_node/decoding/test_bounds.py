@@ -13,7 +13,8 @@ from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.rescale import rescale_of
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UnsupportedSeries
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 
 
 def rescale(slope, intercept="-1024"):

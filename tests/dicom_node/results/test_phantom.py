@@ -8,7 +8,8 @@ import pytest
 
 from dicom_node.results.phantom import phantom_name, to_instances, write_series, write_truth
 from dicom_node.results.preview import read_labels
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 from engine.phantom import make_phantom
 
 SHAPE, SPACING_MM = (20, 64, 48), (10.0, 5.5, 6.5)

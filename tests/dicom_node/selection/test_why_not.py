@@ -40,10 +40,10 @@ def test_one_of_the_wanted_image_types_is_enough(ct_series):
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [
-        (Rules(min_slices=7), "slices: 6, at least 7 wanted"),
-        (Rules(max_slices=5), "slices: 6, at most 5 wanted"),
-        (Rules(min_thickness_mm=2.5), "SliceThickness in mm: 2, at least 2.5 wanted"),
-        (Rules(max_thickness_mm=1.5), "SliceThickness in mm: 2, at most 1.5 wanted"),
+        (Rules(min_slices=7), "slices: 6, at least 7 required"),
+        (Rules(max_slices=5), "slices: 6, at most 5 required"),
+        (Rules(min_thickness_mm=2.5), "SliceThickness in mm: 2, at least 2.5 required"),
+        (Rules(max_thickness_mm=1.5), "SliceThickness in mm: 2, at most 1.5 required"),
         (Rules(min_slices=6, max_slices=6, min_thickness_mm=2, max_thickness_mm=2), None),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_rule_on_thickness_needs_a_thickness(ct_series):
 
 def test_an_enhanced_image_counts_its_frames_and_has_its_thickness_inside(ct_series):
     (instance,) = ct_series(slices=1)
-    assert exclusion_reason([instance], Rules(min_slices=5)) == "slices: 1, at least 5 wanted"
+    assert exclusion_reason([instance], Rules(min_slices=5)) == "slices: 1, at least 5 required"
     measures, groups = Dataset(), Dataset()
     measures.SliceThickness = 3
     groups.PixelMeasuresSequence = [measures]

@@ -7,7 +7,8 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_node.errors import UnsupportedSeries
-from dicom_node.series.classify import SeriesKind, classify
+from dicom_node.series.kinds import SeriesKind
+from dicom_node.series.stacks import find_stacks
 from dicom_node.series.volume import to_volume, volume_frames
 
 
@@ -49,7 +50,7 @@ def test_each_frame_has_its_own_rescaling(ct_series, enhanced_ct):
 def test_a_frame_left_out_is_a_gap(ct_series, enhanced_ct):
     slices = ct_series()
     del slices[2]
-    assert classify([enhanced_ct(slices)]).kind is SeriesKind.GAPS
+    assert find_stacks([enhanced_ct(slices)]).found.kind is SeriesKind.GAPS
 
 
 def test_two_times_at_one_place_are_several_stacks(ct_series, enhanced_ct):
@@ -58,9 +59,13 @@ def test_two_times_at_one_place_are_several_stacks(ct_series, enhanced_ct):
     for index, groups in enumerate(whole.PerFrameFunctionalGroupsSequence):
         groups.FrameContentSequence = [type(groups)()]
         groups.FrameContentSequence[0].TemporalPositionIndex = 1 + index // 6
-    found = classify([whole])
-    assert found.kind is SeriesKind.SEVERAL_STACKS
-    assert "TemporalPositionIndex" in found.detail
+    found = find_stacks([whole])
+    assert found.found.kind is SeriesKind.SEVERAL_STACKS
+    assert [stack.key for stack in found.stacks] == [
+        "temporalpositionindex-1",
+        "temporalpositionindex-2",
+    ]
+    assert {stack.found.kind for stack in found.stacks} == {SeriesKind.REGULAR}
 
 
 @pytest.mark.parametrize(
@@ -80,14 +85,14 @@ def test_a_missing_functional_group_is_named(ct_series, enhanced_ct, sequence, k
 def test_frames_without_functional_groups_are_refused(ct_series, enhanced_ct):
     whole = enhanced_ct(ct_series())
     del whole.PerFrameFunctionalGroupsSequence
-    assert classify([whole]).kind is SeriesKind.INCOMPLETE
+    assert find_stacks([whole]).found.kind is SeriesKind.INCOMPLETE
 
 
 def test_derived_frames_are_refused(ct_series, enhanced_ct):
     whole = enhanced_ct(ct_series())
     groups = whole.SharedFunctionalGroupsSequence[0]
     groups.CTImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "VOLUME", "MPR"]
-    assert classify([whole]).kind is SeriesKind.REFORMATTED
+    assert find_stacks([whole]).found.kind is SeriesKind.REFORMATTED
 
 
 def test_cut_frames_are_refused(ct_series, enhanced_ct):

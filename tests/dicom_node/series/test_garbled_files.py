@@ -80,7 +80,7 @@ def test_what_no_voxel_depends_on_may_be_garbage(garbled, tmp_path, keyword, val
         quieten_libraries()
         made = process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
     assert made.verdict is Verdict.SEGMENTED
-    assert set(made.files) == {"report", "montage", "rtstruct"}
+    assert set(made.files) == {"report", "montage", "rtstruct", "pdf"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from dicom_node.series.frame_of_reference import (
     has_derived_frame_of_reference,
 )
 from dicom_node.series.hounsfield import hounsfield
-from dicom_node.series.volume import read_series, to_volume, volume_frames
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume, volume_frames
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pydicom import Dataset, config, dcmread
 
 from dicom_node.results.rtstruct import to_rtstruct
 from dicom_node.results.seg import encode
-from dicom_node.series.volume import read_series
+from dicom_node.series.reading import read_series
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.seg import verify_seg
 from engine.findings.quality import Quality

@@ -1,0 +1,106 @@
+"""The one guard through which attributes of received instances are read.
+
+pydicom converts a value when it is first asked for, so a damaged attribute raises wherever it
+happens to be read. Here it reads as absent, and the checks then name it as missing or malformed.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
+
+from dicom_node.errors import UNREADABLE
+
+NUMBER_CHARACTERS = re.compile(r"[0-9eE+\-., \\]{1,80}")
+"""A text of these alone is safe to repeat in a message: it cannot hold a name."""
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """Return the value of an attribute; None where it is absent, empty or cannot be read."""
+    try:
+        value = dataset.get(keyword)
+    except UNREADABLE:
+        return None
+    return None if isinstance(value, str | bytes | MultiValue | list) and not len(value) else value
+
+
+def values_of(dataset: Dataset, keyword: str) -> list[Any]:
+    """Return the values of an attribute with any multiplicity; none where it cannot be read."""
+    value = value_of(dataset, keyword)
+    if isinstance(value, MultiValue | list):
+        return list(value)
+    return [] if value is None else [value]
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Return the value of an attribute as text, without padding; empty where there is none."""
+    value = value_of(dataset, keyword)
+    return "" if value is None else str(value).strip().rstrip("\0")
+
+
+def unconverted_text(dataset: Dataset, keyword: str) -> str:
+    """Return the value of an attribute as text, and leave its bytes in the data set as they are.
+
+    pydicom replaces what it has converted; bytes that their character set cannot decode would be
+    lost to whoever copies them into a result. Such bytes differ as they do.
+    """
+    try:
+        element = dataset.get_item(keyword) if keyword in dataset else None
+        if not isinstance(element, RawDataElement):
+            return text_of(dataset, keyword)
+        copy = Dataset()
+        for each in ("SpecificCharacterSet", keyword):
+            if each in dataset:
+                copy[each] = dataset.get_item(each)
+        text = text_of(copy, keyword)
+    except UNREADABLE:
+        return ""
+    return repr(element.value) if "\ufffd" in text else text
+
+
+def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return the values of a code string attribute, in capitals."""
+    return tuple(str(word).strip().upper() for word in values_of(dataset, keyword))
+
+
+def numbers_of(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return the values of a numeric attribute; None unless there are `count`, all finite."""
+    try:
+        found = tuple(float(number) for number in values_of(dataset, keyword))
+    except UNREADABLE:
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def items_of(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """Return the items of a sequence; none where it is absent or no sequence."""
+    items = value_of(dataset, keyword)
+    if items is None or isinstance(items, str | bytes):
+        return ()
+    try:
+        return [item for item in items if isinstance(item, Dataset)]
+    except UNREADABLE:
+        return ()
+
+
+def raw_number_text(dataset: Dataset, keyword: str) -> str:
+    """Return a malformed number as it was written, to be shown; empty if it could be a name."""
+    tag = tag_for_keyword(keyword)
+    try:
+        element = dataset.get_item(tag) if tag is not None and tag in dataset else None
+        value = getattr(element, "value", None)
+        parts = value if isinstance(value, MultiValue | list) else [value]
+        text = "\\".join(_decoded(part) for part in parts).strip()
+    except UNREADABLE:
+        return ""
+    return text if NUMBER_CHARACTERS.fullmatch(text) else ""
+
+
+def _decoded(value: Any) -> str:
+    """Return a value that pydicom has converted already, or has not yet, as text."""
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")

@@ -1,0 +1,125 @@
+"""Read one DICOM file, and name what is wrong with one that cannot be read.
+
+The one door for files, whoever reads them: it takes a bare data set as well as Part 10, and what it
+raises on bytes that are neither is one list.
+"""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from dicom_node.errors import UNREADABLE
+
+UNREADABLE_FILE = (InvalidDicomError, OSError, *UNREADABLE)
+"""Raised on a file that is no whole DICOM file."""
+
+PREAMBLE = 132
+"""Bytes before the file meta information: 128 and "DICM" (PS3.10 7.1)."""
+PIXEL_DATA, ITEM_GROUP, UNDEFINED = (0x7FE0, 0x0010), 0xFFFE, 0xFFFFFFFF
+LONG_VRS = {
+    b"OB",
+    b"OD",
+    b"OF",
+    b"OL",
+    b"OV",
+    b"OW",
+    b"SQ",
+    b"SV",
+    b"UC",
+    b"UN",
+    b"UR",
+    b"UT",
+    b"UV",
+}
+"""VRs with a length of 32 bits (PS3.5 7.1.2)."""
+FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+"""Groups with which a data set that lacks the preamble begins, little endian."""
+
+
+def read_file(path: Path, **options: Any) -> Dataset:
+    """Read a DICOM file, also one that lacks preamble and file meta information (PS3.10 7.1).
+
+    The transfer syntax of such a bare data set is the uncompressed one in which it could be read.
+
+    Args:
+        path: the file.
+        options: of `pydicom.dcmread`.
+
+    Raises:
+        UNREADABLE_FILE: it is no DICOM file, or breaks off.
+    """
+    with path.open("rb") as file:
+        head = file.read(PREAMBLE)
+    bare = head[128:] != b"DICM" and head[:2] in FIRST_GROUPS
+    instance = dcmread(path, force=bare, **options)
+    if "Rows" not in instance:  # nothing that could be an image was reached
+        content = path.read_bytes()
+        if (known := with_known_vrs(content)) != content:
+            instance = dcmread(BytesIO(known), force=bare, **options)
+            instance.filename = str(path)
+    return _with_syntax(instance) if bare else instance
+
+
+def with_known_vrs(content: bytes) -> bytes:
+    """Return a file, or an explicit little endian data set, with an unknown VR written as LO.
+
+    Some vendors write "??" or blanks into private elements. Every toolkit counts on two letters
+    there, so one such element hides all that follow. Lengths and values stay as they are.
+    """
+    fixed = bytearray(content)
+    at = PREAMBLE if content[128:PREAMBLE] == b"DICM" else 0
+    while at + 8 <= len(content):
+        group, element, vr, length = struct.unpack_from("<HH2sH", content, at)
+        if (group, element) == PIXEL_DATA:
+            break
+        if group == ITEM_GROUP:  # items and delimiters have no VR; walk on inside of them
+            at += 8
+            continue
+        if vr in LONG_VRS:
+            (length,) = (
+                struct.unpack_from("<L", content, at + 8) if at + 12 <= len(content) else (0,)
+            )
+            at += 12 + (0 if length == UNDEFINED else length)
+            continue
+        if not (vr.isalpha() and vr.isupper()):
+            if group % 2 == 0:
+                return content  # not explicit little endian after all
+            fixed[at + 4 : at + 6] = b"LO"
+        at += 8 + length
+    return bytes(fixed)
+
+
+def _with_syntax(instance: Dataset) -> Dataset:
+    """Give a bare data set the file meta information that says how it was read."""
+    meta = getattr(instance, "file_meta", None) or FileMetaDataset()
+    if "TransferSyntaxUID" not in meta:
+        meta.TransferSyntaxUID = _plain_syntax(instance)
+    instance.file_meta = meta
+    return instance
+
+
+def _plain_syntax(instance: Dataset) -> str:
+    implicit, little = instance.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def failure_of(error: Exception) -> str:
+    """Describe an error without the bytes that it quotes: they may be the patient's name."""
+    if isinstance(error, InvalidDicomError):
+        return "not a DICOM file: it has neither a preamble nor a data set"
+    if isinstance(error, EOFError):
+        return "it breaks off"
+    if isinstance(error, zlib.error):
+        return "its deflated data set is damaged or breaks off"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"damaged ({type(error).__name__})"

@@ -1,0 +1,56 @@
+"""Times at which the slices of a series were acquired, and the passes that they fall into."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.series.frames import Frame
+
+PAUSE_S = 5.0
+"""A spiral has no pause between slices, and a rotation of a sequential scan begins within seconds;
+contrast phases are 10 s and more apart."""
+
+DATE_TIMES = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
+TIME = re.compile(r"(\d{8})(\d{6})(\.\d{1,6})?")
+"""Date and time (PS3.5 6.2), without the offset from UTC."""
+
+
+def seconds_of(frame: Frame, keyword: str = "AcquisitionTime") -> float:
+    """Return when a slice was acquired, in seconds from a fixed moment; NaN where that is unknown.
+
+    Acquisition DateTime, the only time that Enhanced CT has, stands in for Acquisition Time.
+    """
+    text = f"{frame.text(DATE_TIMES[keyword]) or '19000101'}{frame.text(keyword)}"
+    if not frame.text(keyword) and keyword == "AcquisitionTime":
+        text = frame.text("AcquisitionDateTime")
+    found = TIME.match(text)
+    if found is None:
+        return float("nan")
+    try:
+        moment = datetime.strptime(found[1] + found[2], "%Y%m%d%H%M%S")
+    except ValueError:
+        return float("nan")
+    return (moment - datetime(1900, 1, 1)).total_seconds() + float(found[3] or 0)
+
+
+def passes(frames: Sequence[Frame], keyword: str) -> list[str]:
+    """Return the pass that each slice belongs to, by its first time of day; empty where unknown.
+
+    A pass ends where nothing was acquired for `PAUSE_S`.
+    """
+    seconds = np.array([seconds_of(frame, keyword) for frame in frames])
+    known = np.unique(seconds[~np.isnan(seconds)])
+    if not len(known):
+        return [""] * len(frames)
+    firsts = known[np.diff(known, prepend=-np.inf) > PAUSE_S]
+    return [_clock(firsts, each) for each in seconds]
+
+
+def _clock(firsts: NDArray[np.float64], seconds: float) -> str:
+    if np.isnan(seconds):
+        return ""
+    first = int(firsts[np.searchsorted(firsts, seconds, side="right") - 1]) % 86400
+    return f"{first // 3600:02d}{first // 60 % 60:02d}{first % 60:02d}"

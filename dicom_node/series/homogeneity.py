@@ -1,0 +1,224 @@
+"""Attributes that must not alternate or jump within one stack.
+
+Even positions alone do not make a volume: two contrast phases or two breaths whose slices lie in
+one another evenly are no anatomy, and volumes measured on them are wrong (issue 14). A value that
+progresses from slice to slice, as times in a spiral and numbers of rotations do, is no difference.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.series.acquisition_times import passes, seconds_of
+from dicom_node.series.frames import Frame
+from dicom_node.tolerances import TOLERANCE_MM
+
+Values = Sequence[str]
+"""One for each slice; empty where it is not known."""
+
+LEAST_SLICES = 3
+"""A jump that leaves fewer slices on one side makes no stack: a last rotation is often shorter."""
+PAUSE_S = 10.0
+"""A longer pause between neighbouring slices is another breath, and perhaps another phase."""
+ROTATIONS = 4
+"""From so many runs on, each after a pause, a series is one sequential scan."""
+LEVELS_APART, LEVEL_SPREAD = 1.5, 1.2
+"""Ratio between two levels of exposure, and within one. Modulation along the patient leaves no such
+gap in so flat a course."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An attribute by which slices fall into groups."""
+
+    keyword: str
+    values: tuple[str, ...]
+    """One for each slice, equal within a group."""
+
+    def groups(self) -> dict[str, NDArray[np.intp]]:
+        """Return the indices of the slices with each value; numbers in their order."""
+        found = np.array(self.values)
+        return {value: np.flatnonzero(found == value) for value in sorted({*found}, key=_key)}
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The values of one attribute along a stack."""
+
+    frames: Sequence[Frame]
+    """In the order of their places."""
+    values: Values
+    along: NDArray[np.float64]
+    """Millimetres along the normal, ascending."""
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int]]:
+        """First and last index of each run of equal values."""
+        change = [i for i in range(1, len(self.values)) if self.values[i] != self.values[i - 1]]
+        return list(zip([0, *change], [c - 1 for c in [*change, len(self.values)]], strict=True))
+
+    @property
+    def distinct(self) -> int:
+        """Number of known values."""
+        return len({*self.values} - {""})
+
+    @property
+    def alternates(self) -> bool:
+        """Whether a value comes back after another, or two values lie at one place."""
+        same_place = np.diff(self.along) <= TOLERANCE_MM
+        differ = np.array(self.values[1:]) != np.array(self.values[:-1])
+        return len(self.runs) > len({*self.values}) or bool((same_place & differ).any())
+
+
+@dataclass(frozen=True)
+class Trait:
+    """An attribute, how it is read, and when its values make several stacks."""
+
+    keyword: str
+    read: Callable[[Sequence[Frame]], Values]
+    splits: Callable[[Course], bool]
+
+
+def required_split(frames: Sequence[Frame], along: NDArray[np.float64]) -> Difference | None:
+    """Return the first attribute that shows these slices to be several stacks.
+
+    Args:
+        frames: of one orientation, with sound headers, sorted along the normal.
+        along: millimetres of each along the normal.
+    """
+    for trait in _traits(frames):
+        course = Course(frames, trait.read(frames), along)
+        if course.distinct > 1 and trait.splits(course):
+            return Difference(trait.keyword, tuple(course.values))
+    return None
+
+
+def possible_splits(frames: Sequence[Frame]) -> Iterator[Difference]:
+    """Yield every attribute that could tell stacks apart where the places say there are several."""
+    for trait in _traits(frames):
+        values = tuple(trait.read(frames))
+        if 1 < len({*values} - {""}) < len(frames):
+            yield Difference(trait.keyword, values)
+
+
+def _always(course: Course) -> bool:
+    return course.alternates or course.distinct < len(course.frames)
+
+
+def _alternating(course: Course) -> bool:
+    return course.alternates
+
+
+def _alternating_or_jumping(course: Course) -> bool:
+    return course.alternates or _jumps(course)
+
+
+def _never(course: Course) -> bool:
+    return False
+
+
+def _jumps(course: Course) -> bool:
+    """Tell whether a value changes as from one scan to the next, not as from rotation to rotation.
+
+    Times decide where they are known: a scan that goes on has no pause. Without times, runs of one
+    length are the rotations of a sequential scan, and two long runs are two scans.
+    """
+    lengths = [last - first + 1 for first, last in course.runs]
+    if min(lengths) < LEAST_SLICES:
+        return False
+    pauses = [_pause_s(course, before, after) for before, after in _neighbours(course.runs)]
+    if not any(np.isnan(pauses)):
+        return max(pauses) > PAUSE_S and len(lengths) < ROTATIONS
+    return len(lengths) < LEAST_SLICES or len({*lengths[:-1]}) > 1 or lengths[-1] > lengths[0]
+
+
+def _neighbours(runs: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the two indices on both sides of each change."""
+    for (_, last), (first, _) in itertools.pairwise(runs):
+        yield last, first
+
+
+def _pause_s(course: Course, before: int, after: int) -> float:
+    return abs(seconds_of(course.frames[after]) - seconds_of(course.frames[before]))
+
+
+def _text(keyword: str, frames: Sequence[Frame]) -> Values:
+    return [_plain(frame.text(keyword)) for frame in frames]
+
+
+def _text_or_none(keyword: str, frames: Sequence[Frame]) -> Values:
+    """Read an attribute whose absence is a value too."""
+    return [frame.text(keyword) or "none" for frame in frames]
+
+
+def _kind_of_image(frames: Sequence[Frame]) -> Values:
+    """Read Image Type without its first two values, which lossy compression changes too."""
+    return ["\\".join(frame.words("ImageType")[2:]) for frame in frames]
+
+
+def _dimension(keyword: str, frames: Sequence[Frame]) -> Values:
+    return [frame.dimensions.get(keyword, "") for frame in frames]
+
+
+def _levels(keyword: str, frames: Sequence[Frame]) -> Values:
+    """Read a number that has two levels as those, and any other as one value."""
+    numbers = [(frame.numbers(keyword, 1) or (0.0,))[0] for frame in frames]
+    values = sorted(numbers)
+    if values[0] <= 0:
+        return [""] * len(frames)
+    ratios = [high / low for low, high in itertools.pairwise(values)]
+    at = int(np.argmax(ratios)) if ratios else 0
+    low, high = values[: at + 1], values[at + 1 :]
+    if not ratios or ratios[at] < LEVELS_APART or min(len(low), len(high)) < LEAST_SLICES:
+        return [""] * len(frames)
+    if max(low[-1] / low[0], high[-1] / high[0]) > LEVEL_SPREAD:
+        return [""] * len(frames)
+    return [f"{low[0]:g}" if number <= low[-1] else f"{high[0]:g}" for number in numbers]
+
+
+def _plain(text: str) -> str:
+    """Return one text for one number, however it is written."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _key(value: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(value), value
+    except ValueError:
+        return True, 0.0, value
+
+
+TECHNIQUE = (
+    *("KVP", "ConvolutionKernel", "FilterType", "ScanOptions", "NominalPercentageOfCardiacPhase"),
+    *("TemporalPositionIdentifier", "TemporalPositionIndex", "StackID"),
+)
+ACQUISITION = ("AcquisitionNumber", "IrradiationEventUID", "AcquisitionUID")
+EXPOSURE = ("XRayTubeCurrent", "Exposure", "ExposureTime", "CTDIvol")
+WRITTEN = ("SeriesDescription", "SliceThickness")
+"""Differ for harmless reasons (edited on the way, thicker slices further up) unless they
+alternate."""
+
+TRAITS = (
+    *(Trait(each, partial(_text, each), _always) for each in TECHNIQUE),
+    Trait("ImageType", _kind_of_image, _always),
+    Trait("ContrastBolusAgent", partial(_text_or_none, "ContrastBolusAgent"), _always),
+    *(Trait(each, partial(_text, each), _alternating_or_jumping) for each in ACQUISITION),
+    *(Trait(each, partial(_levels, each), _always) for each in EXPOSURE),
+    *(Trait(each, partial(_text, each), _alternating) for each in WRITTEN),
+    Trait("AcquisitionTime", lambda f: passes(f, "AcquisitionTime"), _alternating_or_jumping),
+    # When an image was made, not when it was acquired: only tells apart what must be apart.
+    Trait("ContentTime", lambda f: passes(f, "ContentTime"), _never),
+)
+
+
+def _traits(frames: Sequence[Frame]) -> Iterator[Trait]:
+    yield from TRAITS
+    for keyword in sorted({name for frame in frames for name in frame.dimensions}):
+        yield Trait(keyword, partial(_dimension, keyword), _always)
