@@ -13,6 +13,7 @@ from rich.text import Text
 from engine.admin import plan_commands
 from engine.admin.bench import bench
 from engine.admin.doctor import doctor
+from engine.admin.rebuild import rebuild
 from engine.model import Model, default_model_folder, load_model
 
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
         help="Build, verify and activate TensorRT plans; check devices.", no_args_is_help=True
     )
     engine.command("build")(plan_commands.build)
+    engine.command("rebuild")(rebuild)
     engine.command("list")(plan_commands.list_plans)
     engine.command("verify")(plan_commands.verify)
     engine.command("activate")(plan_commands.activate)

@@ -45,7 +45,7 @@ def doctor(
     with console.status("examining …"):
         for each in (*node_findings(chosen), *engine_findings(chosen, quick=quick)):
             bad = bad or each.health is Health.BAD
-            table.add_row(each.what, Text(each.health, COLOURS[each.health]), Text(each.said))
+            table.add_row(each.what, Text(each.health, COLOURS[each.health]), Text(each.text))
     console.print(table)
     if bad:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`hepar engine bench`: what each device makes of a phantom, alone and in a whole job."""
+"""`hepar engine bench`: speed of each device on a phantom, alone and in a whole job."""
 
 import json
 import os
@@ -19,30 +19,35 @@ from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
 from engine.model import Model, default_model_folder, load_model
 
+ONLY = f"Only this device; may be repeated. One of {', '.join(DEVICES)}."
+
 
 def bench(
     slices: Annotated[int, typer.Option(min=2, help="Slices of the volume.")] = 75,
     size: Annotated[int, typer.Option(min=32, help="Rows and columns of a slice.")] = 512,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Figures are the median of so many.")] = 3,
-    device: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(DEVICES)}.")] = None,
-    file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 3,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help=ONLY),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
 ) -> None:
-    """Measure every device that is here on a phantom, each in a process of its own.
+    """Measure every available device on a phantom, each in a process of its own.
 
-    OpenVINO float32 serves where half precision is not there or not near enough; torch eager, torch
-    AMP and ONNX Runtime never serve, they are there to compare. torch needs a model folder with
+    OpenVINO float32 serves where bfloat16 is missing or fails the gate; torch eager, torch AMP and
+    ONNX Runtime never serve and are for comparison only. torch needs a model folder with
     `ensemble.pt2`.
     """
     if unknown := set(device or ()) - set(DEVICES):
-        raise typer.BadParameter(f"no device {unknown.pop()!r}, only {', '.join(DEVICES)}")
+        raise typer.BadParameter(f"unknown device {unknown.pop()!r}; allowed: {', '.join(DEVICES)}")
     loaded = load_model(model or default_model_folder())
     table = _table(slices, size, loaded)
     measured: dict[str, Speed | str] = {}
     with (
-        Console(stderr=True).status("drawing …") as status,
+        Console(stderr=True).status("drawing the phantom …") as status,
         tempfile.TemporaryDirectory(prefix="hepar-bench-") as folder,
     ):
         volume = draw_volume(slices, size, Path(folder))
@@ -67,7 +72,7 @@ def _report(model: Model, size: int, measured: dict[str, Speed | str]) -> dict[s
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return the hardware that the figures were measured on."""
     try:
         seen = [gpu.name for gpu in gpus()]
     except LibraryMissing:

@@ -24,7 +24,7 @@ from engine.serving.fleet import openers
 from engine.volume import Geometry, Volume
 
 DRAWN = 75
-"""Planes of the phantom that are drawn; more are these again, as many times as thin."""
+"""Slices of the phantom that are drawn; for more, each is repeated with thinner spacing."""
 WARM_S = 2.0
 """Seconds of warm-up of a GPU before anything is measured."""
 HEIGHT_MM, WIDTH_MM = 420.0, 400.0
@@ -32,56 +32,56 @@ HEIGHT_MM, WIDTH_MM = 420.0, 400.0
 
 @dataclass(frozen=True)
 class Task:
-    """Parameters of the measurement."""
+    """One measurement."""
 
     device: str
     model: Path
     plans: Path
     volume: Path
-    """Hounsfield units, as NumPy keeps them."""
+    """NumPy file of Hounsfield units."""
     threads: int | None
     rounds: int
     """Each figure is the median of this many."""
     cache: Path | None = None
-    """Folder of compiled graphs."""
+    """Folder for compiled graphs."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Measurements of a device."""
+    """Figures of one device."""
 
     device: str
     open_s: float
-    """Until it was ready, held against the reference where a node would do that."""
+    """Time until ready, including the check against the reference if a node would do one."""
     slices_per_s: float
-    """Of the model alone, a full batch at a time."""
+    """Of the model alone, with full batches."""
     latency_ms: float
-    """Of one slice alone."""
+    """Of a call with one slice."""
     job_s: float
     """From the volume to its label map."""
     job_cpu_s: float
-    """The processor's seconds for it, over all cores: nearly the same on a busy machine."""
+    """Processor time of the job over all cores; hardly affected by other programs."""
     job_slices: int
     """Slices of the volume."""
     job_computed: int
-    """Those of them near the liver; the others are not computed."""
+    """Slices that were computed: those near the liver."""
     outside: float
-    """Part of the job's time that was not the device's."""
+    """Fraction of the job's time spent outside of the device."""
     host_mb: int
-    """The most main memory of the process, volume and libraries included."""
+    """Peak main memory of the process, including volume and libraries."""
     device_mb: int | None
-    """The most memory of a GPU that was in use."""
+    """GPU memory in use by all processes at the end."""
     of_peak: float | None
-    """The model's arithmetic per second, as part of what the device does of large products."""
+    """The model's arithmetic per second as a fraction of that of large matrix products."""
 
     @property
     def job_slices_per_s(self) -> float:
-        """Slices of the volume by seconds of the job."""
+        """Slices of the volume per second of the job."""
         return self.job_slices / self.job_s
 
 
 def draw_volume(slices: int, size: int, folder: Path) -> Path:
-    """Write a phantom's voxels, and return their file: every device is given the same."""
+    """Write a phantom's voxels to a file, the same for every device, and return it."""
     times = -(-slices // DRAWN)
     planes = -(-slices // times)
     drawn = make_phantom(
@@ -94,16 +94,16 @@ def draw_volume(slices: int, size: int, folder: Path) -> Path:
 
 
 def measured_apart(task: Task) -> Speed | str:
-    """Measure in a fresh process, so that its peak of memory, and its end, are the device's own."""
+    """Measure in a fresh process, so that peak memory and crashes are the device's own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         try:
             return apart.submit(measure, task).result()
         except BrokenProcessPool as error:
-            return f"the process that measured it died: {error}"
+            return f"the measuring process died: {error}"
 
 
 def measure(task: Task) -> Speed | str:
-    """Return what a device does, or why it is not measured."""
+    """Return the figures of a device, or why it cannot be measured."""
     model = load_model(task.model)
     try:
         begun = perf_counter()
@@ -145,8 +145,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
 
 
 def _job(volume: Volume, timed: "_Timed") -> tuple[float, float, float, int]:
-    """Return seconds of the whole job, by the clock and of the processor, the part of the clock's
-    that was outside of the device, and slices computed."""
+    """Return wall-clock and processor seconds of a job, the part outside the device, and slices."""
     timed.total = 0.0
     begun, worked = perf_counter(), process_time()
     made = segment(volume, timed)
@@ -155,7 +154,7 @@ def _job(volume: Volume, timed: "_Timed") -> tuple[float, float, float, int]:
 
 
 def read_volume(file: Path) -> Volume:
-    """Return what `draw_volume` wrote."""
+    """Read the file of `draw_volume`."""
     hu = np.load(file)
     slices, rows, columns = hu.shape
     affine = np.diag([HEIGHT_MM / slices, WIDTH_MM / rows, WIDTH_MM / columns, 1.0])
@@ -163,16 +162,16 @@ def read_volume(file: Path) -> Volume:
 
 
 def peak_mb() -> int:
-    """Return the most main memory that this process ever held."""
-    said = Path("/proc/self/status").read_text()
-    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", said)
+    """Return the peak main memory of this process."""
+    status = Path("/proc/self/status").read_text()
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
     return int(kilobytes) >> 10
 
 
 def _part_of_peak(
     model: Model, device: Device, batch: NDArray[np.float16], slices_per_s: float
 ) -> float | None:
-    """Return how much of what the device can do the model makes it do, where torch can tell."""
+    """Return the model's arithmetic as a fraction of the device's peak; None without torch."""
     if model.program is None:
         return None
     try:
@@ -185,7 +184,7 @@ def _part_of_peak(
 
 
 class _Timed:
-    """A device that counts its seconds."""
+    """A device that adds up its running time."""
 
     def __init__(self, device: Device) -> None:
         self.device, self.name, self.batch = device, device.name, device.batch
@@ -193,14 +192,14 @@ class _Timed:
         self.total = 0.0
 
     def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
-        """Return what the device answers."""
+        """Run the device and add its time."""
         begun = perf_counter()
         answer = self.device.run(hu, spacing_mm)
         self.total += perf_counter() - begun
         return answer
 
     def warm(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> None:
-        """Let it compile, and a GPU come up to its clock."""
+        """Run until everything is compiled and a GPU has reached its clock rate."""
         there = isinstance(self.device, ReportsMemory) and self.device.memory_mb is not None
         end = perf_counter() + (WARM_S if there else 0.0)
         self.run(hu, spacing_mm)
@@ -208,14 +207,14 @@ class _Timed:
             self.run(hu, spacing_mm)
 
     def seconds_of(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> float:
-        """Return how long one call takes."""
+        """Return the duration of one call."""
         begun = perf_counter()
         self.run(hu, spacing_mm)
         return perf_counter() - begun
 
 
 def _serving(name: str) -> Callable[[Model, Task], Device]:
-    """Open a device as a node would."""
+    """Return a function that opens a device as a node would."""
 
     def opened(model: Model, task: Task) -> Device:
         serving = openers(model, task.plans, threads=task.threads, cache=task.cache)
@@ -231,13 +230,13 @@ def _openvino_float32(model: Model, task: Task) -> Device:
 
 
 def _onnxruntime(model: Model, task: Task) -> Device:
-    from engine.devices.onnxruntime_cpu import open_onnxruntime  # only measured, never serving
+    from engine.devices.onnxruntime_cpu import open_onnxruntime  # never serves
 
     return open_onnxruntime(model, threads=task.threads)
 
 
 def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
-    """Open torch plainly: no CUDA graph, precision as asked for, passing the gate or not."""
+    """Return a function that opens torch without CUDA graph and without the gate."""
 
     def opened(model: Model, task: Task) -> Device:
         if model.program is None:
@@ -245,7 +244,9 @@ def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
         try:
             from engine.devices.torch_gpu import open_plain
         except (ImportError, OSError) as error:
-            raise LibraryMissing(f"no torch here ({error}): install it to compare") from error
+            raise LibraryMissing(
+                f"torch cannot be imported ({error}); install it to compare"
+            ) from error
         return open_plain(model, half=half, threads=task.threads)
 
     return opened

@@ -1,4 +1,4 @@
-"""`hepar engine doctor`: what is in order, what is not, and what would do."""
+"""`hepar engine doctor`: diagnosis of model, devices, plans and disk, with remedies."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ from engine.serving.fleet import Fleet, openers
 from engine.volume import Label
 
 ROOM_MB = 1000
-"""A few plans, and one more while it is built."""
+"""Space for a few plans and one more during a build."""
 
 
 class Health(StrEnum):
-    """Outcome of one check."""
+    """Result of a check."""
 
     GOOD = "good"
     UNUSED = "unused"
@@ -45,38 +45,38 @@ COLOURS = {Health.GOOD: "green", Health.UNUSED: "dim", Health.BAD: "bold red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check."""
+    """One checked item."""
 
     what: str
     health: Health
-    said: str
-    """Observation, or the fault and its remedy."""
+    text: str
+    """Observation, or fault and remedy."""
 
 
 def doctor(
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave the phantom out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not segment the phantom.")] = False,
 ) -> None:
-    """Examine model, devices, plans and disk, and send a phantom through all of it.
+    """Check model, devices, plans and disk, and segment a phantom.
 
-    What is only there for GPUs is no fault where no plan is active. The exit status is 1 if
-    anything is bad.
+    Missing GPU libraries are no fault if no plan is active. The exit status is 1 if anything is
+    bad.
     """
     table, bad = Table("", "", "", show_header=False, box=None), False
     console = Console()
-    with console.status("examining …"):
+    with console.status("checking …"):
         for finding in examine(model or default_model_folder(), plans, quick=quick):
             bad = bad or finding.health is Health.BAD
             mark = Text(finding.health, COLOURS[finding.health])
-            table.add_row(finding.what, mark, Text(finding.said))
+            table.add_row(finding.what, mark, Text(finding.text))
     console.print(table)
     if bad:
         raise typer.Exit(1)
 
 
 def examine(model: Path, plans: Path, *, quick: bool = False) -> Iterator[Finding]:
-    """Yield what is found, one thing at a time."""
+    """Yield the findings one by one."""
     try:
         loaded = load_model(model)
     except EngineError as error:
@@ -115,15 +115,17 @@ def _gpu() -> str:
 
 def _torch(model: Model) -> str:
     try:
-        from engine.devices.torch_gpu import open_accelerator  # only who has the file pays for it
+        from engine.devices.torch_gpu import open_accelerator  # imported only with a program
     except (ImportError, OSError) as error:
-        raise LibraryMissing(f"no torch here ({error}): install it to use its devices") from error
+        raise LibraryMissing(
+            f"torch cannot be imported ({error}); install it to use its devices"
+        ) from error
     return f"{open_accelerator(model).name}, within the reference's tolerances"
 
 
 def _plans(store: PlanStore, model: Model) -> Iterator[Finding]:
     for path, why in store.unreadable().items():
-        yield Finding("plan", Health.BAD, f"{path} {why}: remove it")
+        yield Finding("plan", Health.BAD, f"{path} {why}; remove it")
     serving = store.slots()
     for plan in store.plans():
         try:
@@ -142,7 +144,7 @@ def _disk(plans: Path) -> Finding:
     place = next(each for each in (plans.absolute(), *plans.absolute().parents) if each.exists())
     free = shutil.disk_usage(place).free >> 20
     health = Health.GOOD if free >= ROOM_MB else Health.BAD
-    advice = "" if free >= ROOM_MB else f": make room, {ROOM_MB} MB or more, for building plans"
+    advice = "" if free >= ROOM_MB else f"; free {ROOM_MB} MB or more for building plans"
     return Finding("disk", health, f"{free} MB free in {place}{advice}")
 
 
@@ -153,7 +155,7 @@ def _processor(model: Model) -> str:
 
 
 def _phantom(model: Model, plans: Path) -> str:
-    """Send a phantom through the device that would serve; its accuracy proves nothing."""
+    """Segment a phantom on the device that would serve; this does not prove accuracy."""
     made = make_phantom(shape=(40, 256, 256), spacing_mm=(6.0, 1.5, 1.5))
     device = Fleet(openers(model, plans)).device()
     result = segment(made.volume, device)

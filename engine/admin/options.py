@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 
 ModelFolder = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Model folder; without it the one that comes with Hepar."),
+    typer.Option("--model", "-m", help="Model folder; default: the model that ships with Hepar."),
 ]
 PlansFolder = Annotated[
     Path,

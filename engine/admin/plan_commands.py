@@ -1,4 +1,4 @@
-"""`hepar engine build | list | verify | activate | rollback | prune`."""
+"""Commands on plans: `hepar engine build | list | verify | activate | rollback | prune`."""
 
 from typing import Annotated, Any
 
@@ -24,29 +24,27 @@ Architectures = Annotated[
     typer.Option(
         "--architecture",
         "-a",
-        help="Compute capability such as sm89; may be given several times. Without it, that of "
-        "the GPUs that are here.",
+        help="Compute capability such as sm89; may be repeated. Default: those of this machine's "
+        "GPUs.",
     ),
 ]
 
 
 def build(
     architecture: Architectures = None,
-    precision: Annotated[list[Precision] | None, typer.Option(help="May be given twice.")] = None,
-    batch: Annotated[int, typer.Option(help="The most slices of one call.")] = 8,
-    usual: Annotated[int, typer.Option(help="Rows and columns to be fastest at.")] = 512,
-    largest: Annotated[int, typer.Option(help="The most rows and columns of a slice.")] = 1024,
-    level: Annotated[int, typer.Option(min=0, max=5, help="How long to look for kernels.")] = 3,
-    flavour: Annotated[Flavour | None, typer.Option(help="Which TensorRT, if there are two.")] = (
-        None
-    ),
-    force: Annotated[bool, typer.Option("--force", help="Build also what is good.")] = False,
+    precision: Annotated[list[Precision] | None, typer.Option(help="May be repeated.")] = None,
+    batch: Annotated[int, typer.Option(help="Largest number of slices per call.")] = 8,
+    usual: Annotated[int, typer.Option(help="Rows and columns to optimise for.")] = 512,
+    largest: Annotated[int, typer.Option(help="Largest number of rows and columns.")] = 1024,
+    level: Annotated[int, typer.Option(min=0, max=5, help="Optimisation level.")] = 3,
+    flavour: Annotated[Flavour | None, typer.Option(help="TensorRT to use, of two.")] = (None),
+    force: Annotated[bool, typer.Option("--force", help="Build in any case.")] = False,
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
 ) -> None:
-    """Build plans for GPUs, in a process of its own; what is good already is left alone.
+    """Build plans, in a separate process, unless there are usable ones.
 
-    A plan serves only after `verify` and `activate`, both on a machine that has such a GPU.
+    A plan serves only after `verify` and `activate`, both on a machine with such a GPU.
     """
     loaded = load_model(model or default_model_folder())
     library = load_tensorrt(flavour)
@@ -63,17 +61,17 @@ def build(
             )
             why = why_build(store, key) or ("--force" if force else "")
             if not why:
-                console.print(f"{key.name}: there is a good one", highlight=False)
+                console.print(f"{key.name}: there is a usable plan", highlight=False)
                 continue
             console.print(f"{key.name}: {why}", highlight=False)
             plan = _build(Request(loaded.folder, plans, key))
-            said = f"{plan.manifest.size >> 20} MB in {plan.manifest.seconds:.0f} s"
-            console.print(f"built {plan.name} ({said})", highlight=False)
+            size = f"{plan.manifest.size >> 20} MB in {plan.manifest.seconds:.0f} s"
+            console.print(f"built {plan.name} ({size})", highlight=False)
 
 
-def _key(**said: Any) -> PlanKey:
+def _key(**fields: Any) -> PlanKey:
     try:
-        return PlanKey.model_validate(said)
+        return PlanKey.model_validate(fields)
     except ValidationError as error:
         faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
         raise typer.BadParameter("; ".join(faults)) from error
@@ -92,35 +90,45 @@ def _build(request: Request) -> Plan:
 
 
 def list_plans(model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
-    """Show every plan: its state, the gate's figures, and why it is stale, if it is."""
+    """List plans with state, age, the gate's figures and reasons of staleness, and what serves."""
     loaded = load_model(model or default_model_folder())
     store, console = PlanStore(plans), Console()
     console.print(plans_table(store.plans(), loaded))
     for path, why in store.unreadable().items():
-        console.print(f"{path} {why}: remove it", style="red", markup=False, highlight=False)
-    console.print(_who_serves(store, loaded.digest), highlight=False, markup=False)
+        console.print(f"{path} {why}; remove it", style="red", markup=False, highlight=False)
+    console.print(_what_serves(store, loaded.digest), highlight=False, markup=False)
 
 
-def _who_serves(store: PlanStore, digest: str) -> str:
+def _what_serves(store: PlanStore, digest: str) -> str:
+    """Return which plan serves on this machine, or why another device does."""
     try:
         here = gpus()
         for gpu in here:
             if active := store.active(slot_of(gpu.architecture, digest)):
-                return f"{gpu.name} ({gpu.architecture}) is served by {active.name}."
+                where = f"{gpu.name} ({gpu.architecture})"
+                if reasons := stale(active, digest):
+                    return (
+                        f"{active.name} is active for {where} but stale ({'; '.join(reasons)}): "
+                        f"{_OTHERS} `hepar engine rebuild --all --activate-when-verified`"
+                    )
+                return f"{where} serves with {active.name}."
     except EngineError as error:
-        return f"Plans do not serve here: {error}"
+        return f"No plan can serve here ({error}): torch or OpenVINO serves."
     named = ", ".join(f"{gpu.name} ({gpu.architecture})" for gpu in here)
-    return f"No plan is active for {named}: another device serves."
+    return f"No plan is active for {named}: torch or OpenVINO serves."
+
+
+_OTHERS = "torch or OpenVINO serves; to replace it, run"
 
 
 def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
-    """Hold a plan against the model's reference, at every batch size; keep the verdict.
+    """Check a plan against the model's reference at every batch size, and record the result.
 
-    The exit status is 1 for a plan that does not pass. It stays in the folder and never serves.
-    Where the GPU has no memory left for some batch size there is no verdict.
+    The exit status is 1 if the plan does not pass; it is kept but never serves. If the GPU runs out
+    of memory, there is no result.
     """
     from engine.devices.tensorrt.plan_device import (
-        open_plan,  # only who has a plan pays for the import
+        open_plan,  # imported only with a plan
     )
 
     loaded = load_model(model or default_model_folder())
@@ -135,25 +143,25 @@ def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAU
             range(1, found.key.options.batch + 1),
             lambda done, of: progress.update(task, completed=done, total=of),
         )
-    judged = store.record_check(found, check)
-    Console().print(plans_table([judged], loaded))
+    checked = store.record_check(found, check)
+    Console().print(plans_table([checked], loaded))
     if not check.passed:
-        raise UnverifiedPlan(f"{judged.name} does not pass: {'; '.join(check.faults)}")
+        raise UnverifiedPlan(f"{checked.name} does not pass: {'; '.join(check.faults)}")
 
 
 def activate(plan: PlanName, plans: PlansFolder = DEFAULT_PLANS) -> None:
-    """Let a verified plan serve; a running node takes it up with its next job."""
+    """Activate a verified plan; a running node uses it from its next job on."""
     active = PlanStore(plans).activate(plan)
     Console(soft_wrap=True).print(f"active: {active.name}", highlight=False)
 
 
 def rollback(
     architecture: Annotated[
-        str | None, typer.Option("--architecture", "-a", help="Where several could be meant.")
+        str | None, typer.Option("--architecture", "-a", help="Required if there are several.")
     ] = None,
     plans: PlansFolder = DEFAULT_PLANS,
 ) -> None:
-    """Let the plan serve again that did before; twice is back where it was."""
+    """Reactivate the previous plan; run twice to undo."""
     store = PlanStore(plans)
     slots = [
         name
@@ -162,7 +170,7 @@ def rollback(
     ]
     if len(slots) != 1:
         raise UnknownPlan(
-            f"{len(slots) or 'no'} plans can be gone back to ({', '.join(slots) or 'none'}): "
+            f"{len(slots) or 'no'} slots have a previous plan ({', '.join(slots) or 'none'}); "
             + ("name an --architecture" if slots else "activate a plan by its name")
         )
     active = store.rollback(slots[0])
@@ -171,12 +179,12 @@ def rollback(
 
 def prune(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also those that could still serve.")
+        bool, typer.Option("--all", help="Also those that are still usable.")
     ] = False,
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
 ) -> None:
-    """Remove plans that were rejected or are stale; never the active one or the one before."""
+    """Remove plans that are rejected or stale, but never an active or previous one."""
     loaded = load_model(model or default_model_folder())
     removed = PlanStore(plans).prune(
         lambda plan: everything or plan.state is State.REJECTED or bool(stale(plan, loaded.digest))

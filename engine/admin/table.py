@@ -1,7 +1,8 @@
-"""Plans as a table, and why one is stale."""
+"""Table of plans, and the reasons why a plan is stale."""
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
 from rich.text import Text
@@ -22,8 +23,8 @@ COLOURS = {
 
 
 def plans_table(plans: Sequence[Plan], model: Model) -> Table:
-    """Return plans as a table to print, each with the gate's figures."""
-    table = Table("Plan", "State", "Model", "MB", "Gate", expand=True)
+    """Return plans as a table to print, with the gate's figures and reasons of staleness."""
+    table = Table("Plan", "State", "Age", "Model", "MB", "Gate", expand=True)
     table.columns[0].overflow = "fold"
     for plan in plans:
         notes = Text(_figures(plan.manifest))
@@ -32,11 +33,21 @@ def plans_table(plans: Sequence[Plan], model: Model) -> Table:
         table.add_row(
             Text(plan.name),
             Text(plan.state, COLOURS[plan.state]),
+            age(datetime.now(UTC) - plan.manifest.built),
             Text(plan.manifest.model),
             f"{plan.manifest.size / (1 << 20):.1f}",
             notes,
         )
     return table
+
+
+def age(since: timedelta) -> str:
+    """Return a duration in the largest unit that is not 0, such as `3 d`."""
+    minutes = int(since.total_seconds()) // 60
+    for unit, length in (("d", 24 * 60), ("h", 60)):
+        if minutes >= length:
+            return f"{minutes // length} {unit}"
+    return f"{max(minutes, 0)} min"
 
 
 def _figures(manifest: PlanManifest) -> str:
@@ -54,11 +65,11 @@ def _figures(manifest: PlanManifest) -> str:
 
 
 def stale(plan: Plan, digest: str) -> list[str]:
-    """Return why a plan is of no use for a model and the TensorRT that is here.
+    """Return why a plan cannot be used with a model and the installed TensorRT.
 
-    A plan for a GPU that is not here is not stale: it may be meant for another machine.
+    A plan for an absent GPU is not stale: it may be meant for another machine.
     """
     here = {"model": digest}
-    with suppress(LibraryMissing):  # whoever lists plans need not be able to run them
+    with suppress(LibraryMissing):  # listing plans must work without TensorRT
         here["version"] = load_tensorrt(plan.key.flavour).version
     return differences(plan.key, plan.key.model_copy(update=here))

@@ -249,7 +249,7 @@ class TensorRt:
         if is_lost(self._runtime):
             _lost[self._gpu] = self
             raise DeviceFailed(f"{reason}; restart the node to use this GPU again") from error
-        alone = len(self._streams) == 1
+        alone = len(self._streams) <= 1  # nothing else of this device could be freed
         _close(self._streams)
         if not error.out_of_memory:
             raise DeviceFailed(reason) from error

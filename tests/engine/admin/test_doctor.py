@@ -23,7 +23,7 @@ def test_a_node_without_a_gpu_is_in_good_health(toy, store):
     seen = found(toy.folder, store.folder)
     assert seen["model"].health is seen["processor"].health is Health.GOOD
     assert seen["GPU"].health is Health.UNUSED
-    assert "0.000% of the reference's pixels differ" in seen["processor"].said
+    assert "0.000% of the reference's pixels differ" in seen["processor"].text
 
 
 def test_torch_is_examined_where_the_model_has_a_program_for_it(store, tmp_path):
@@ -34,7 +34,7 @@ def test_torch_is_examined_where_the_model_has_a_program_for_it(store, tmp_path)
     if torch.accelerator.is_available():
         assert seen.health is Health.GOOD
     else:
-        assert (seen.health, "no accelerator" in seen.said) == (Health.UNUSED, True)
+        assert (seen.health, "no accelerator" in seen.text) == (Health.UNUSED, True)
 
 
 def test_where_a_plan_should_serve_the_missing_gpu_is_bad(toy, store, keep):
@@ -48,7 +48,7 @@ def test_an_active_plan_for_another_model_is_bad_and_an_idle_one_is_not(toy, sto
     store.activate(plan.name)
     seen = found(toy.folder, store.folder)["plan"]
     assert seen.health is Health.BAD
-    assert "built for model aaaaaaaaaaaa" in seen.said
+    assert "built for model aaaaaaaaaaaa" in seen.text
 
 
 def test_an_active_plan_that_was_rejected_since_is_bad(toy, store, keep):
@@ -61,7 +61,7 @@ def test_an_active_plan_that_was_rejected_since_is_bad(toy, store, keep):
 def test_a_broken_plan_is_bad_with_what_would_do(toy, store, keep):
     keep(b"engine").path.write_bytes(b"engin")
     seen = found(toy.folder, store.folder)["plan"]
-    assert (seen.health, "build it again" in seen.said) == (Health.BAD, True)
+    assert (seen.health, "build it again" in seen.text) == (Health.BAD, True)
 
 
 def test_a_full_disk_is_bad(toy, store, monkeypatch):

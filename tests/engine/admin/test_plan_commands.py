@@ -1,8 +1,12 @@
 """The life of plans, as an administrator sees it; built for real, run on a GPU of plain memory."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
+from engine.admin import table
+from engine.admin.table import age
 from engine.devices.tensorrt import cuda
 from engine.devices.tensorrt import plan_device as tensorrt
 from engine.devices.tensorrt.library import Library, load_tensorrt
@@ -42,7 +46,7 @@ def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
     assert built.exit_code == 0, built.output
     assert "there is no plan for sm86 yet" in built.output
     assert built.output.count("\nbuilt sm") == 2
-    assert hepar(*build).output.count("there is a good one") == 2
+    assert hepar(*build).output.count("there is a usable plan") == 2
     listed = hepar("list", *here).output
     assert listed.count("not verified yet") == 2
     (model / "model.json").write_text((model / "model.json").read_text() + "\n")
@@ -68,7 +72,7 @@ def test_real_plans_are_built_gated_activated_rolled_back_and_pruned(
         assert "built sm89-tensorrt_rtx" in built.output, built.exception
     two, three = store.plans()
     assert {store.load(plan)[:4] for plan in (two, three)} == {b"vtrt"}
-    assert "there is a good one" in hepar(*build, "--batch", 2).output
+    assert "there is a usable plan" in hepar(*build, "--batch", 2).output
     assert "--force" in (again := hepar(*build, "--batch", 2, "--force").output)
     assert "built sm89" in again
     for plan in (two, three):
@@ -87,7 +91,7 @@ def test_where_no_plan_is_active_the_list_says_that_another_device_serves(
 ):
     keep(b"engine", model=toy.digest)
     listed = " ".join(hepar("list", *here).output.split())
-    assert "No plan is active for Fake (sm89): another device serves." in listed
+    assert "No plan is active for Fake (sm89): torch or OpenVINO serves." in listed
 
 
 def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, here, store):
@@ -105,7 +109,7 @@ def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, her
     assert "0.000% of pixels differ" in said
     assert "agreement off by 0.0000" in said
     assert "previous" in listed
-    assert f"Fake (sm89) is served by {both[1].name}." in listed
+    assert f"Fake (sm89) serves with {both[1].name}." in listed
     assert hepar("rollback", *here[:2]).output == f"active: {both[0].name}\n"
     assert store.active(both[0].key.slot).name == both[0].name
 
@@ -174,7 +178,7 @@ def test_where_there_is_no_gpu_it_is_said(hepar, keep, toy, here, monkeypatch):
 
     monkeypatch.setattr(cuda, "cuda_runtime", absent)
     plan = keep(b"engine", model=toy.digest)
-    assert "Plans do not serve here: no NVIDIA GPU" in hepar("list", *here).output
+    assert "No plan can serve here (no NVIDIA GPU" in hepar("list", *here).output
     assert isinstance(hepar("verify", plan.name, *here).exception, LibraryMissing)
 
 
@@ -205,6 +209,33 @@ def test_options_that_make_no_sense_are_refused_before_building(hepar, here, wro
     assert complaint in " ".join(refused.output.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(
+    ("ago", "shown"),
+    [
+        (timedelta(seconds=30), "0 min"),
+        (timedelta(minutes=59), "59 min"),
+        (timedelta(hours=23, minutes=59), "23 h"),
+        (timedelta(days=3, hours=5), "3 d"),
+    ],
+)
+def test_the_age_of_a_plan_is_in_its_largest_unit(ago, shown):
+    assert age(ago) == shown
+
+
+def test_an_active_plan_that_is_stale_is_named_with_the_reason_and_the_remedy(
+    hepar, gpu, keep, toy, here, store, monkeypatch
+):
+    plan = keep(b"engine", passed=True, model=toy.digest, version="1.6")
+    store.activate(plan.name)
+    library = Library(Flavour.RTX, "1.7.1.116", fake_tensorrt)
+    monkeypatch.setattr(table, "load_tensorrt", lambda flavour: library)
+    listed = " ".join(hepar("list", *here).output.split())
+    assert f"{plan.name} is active for Fake (sm89) but stale" in listed
+    assert "built by tensorrt_rtx 1.6, installed is 1.7.1.116" in listed
+    assert "hepar engine rebuild --all --activate-when-verified" in listed
+    assert " 0 min " in listed
+
+
 def test_a_manifest_that_cannot_be_read_is_shown(hepar, keep, toy, here, store):
     keep(b"engine", model=toy.digest)
     (store.folder / "odd.json").write_text("{")
@@ -212,7 +243,8 @@ def test_a_manifest_that_cannot_be_read_is_shown(hepar, keep, toy, here, store):
 
 
 @pytest.mark.parametrize(
-    "command", ["build", "list", "verify", "activate", "rollback", "prune", "doctor", "bench"]
+    "command",
+    ["build", "rebuild", "list", "verify", "activate", "rollback", "prune", "doctor", "bench"],
 )
 def test_every_command_explains_itself(hepar, command):
     assert "--plans" in hepar(command, "--help").output

@@ -158,7 +158,7 @@ def test_a_volume_is_segmented_as_on_the_processor(base, plan, plans, processor)
 def test_the_doctor_finds_all_in_order(base, plan, plans):
     seen = {each.what: each for each in examine(base.folder, plans)}
     assert {seen[what].health for what in ("GPU", "TensorRT", "phantom")} == {Health.GOOD}
-    assert f"TensorRT {plan.name}" in seen["phantom"].said
+    assert f"TensorRT {plan.name}" in seen["phantom"].text
 
 
 @pytest.fixture(scope="module")

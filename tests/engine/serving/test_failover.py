@@ -1,0 +1,170 @@
+"""TensorRT, torch and OpenVINO made to fail in turn, at every moment of a job.
+
+The job ends on the next device with the same labels, and the log names the device that failed.
+TensorRT runs on the GPU of plain memory; torch's accelerator is the processor.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
+
+from engine.devices import torch_gpu  # noqa: E402
+from engine.devices.openvino_cpu import OpenVino  # noqa: E402
+from engine.devices.tensorrt.plan_device import TensorRt  # noqa: E402
+from engine.devices.torch_gpu import Torch, open_nearest  # noqa: E402
+from engine.errors import DeviceFailed  # noqa: E402
+from engine.model import load_model  # noqa: E402
+from engine.plans.key import Options  # noqa: E402
+from engine.segmentation.segment import segment  # noqa: E402
+from engine.serving.fleet import Fleet, openers  # noqa: E402
+from tests.engine.toy_model import LIVER_HU, TUMOUR_HU, toy_answer  # noqa: E402
+from tests.engine.toy_program import write_toy_with_program  # noqa: E402
+
+MOMENTS = "opening", "first call", "mid-volume", "out of memory", "sticky error"
+GOOD_CALLS = {"first call": 0, "mid-volume": 1, "out of memory": 0, "sticky error": 1}
+NAMES = {"TensorRT": "TensorRT sm89", "torch": "torch cpu", "OpenVINO": "OpenVINO CPU"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(write_toy_with_program(tmp_path_factory.mktemp("models") / "toy"))
+
+
+@pytest.fixture
+def fleet(model, gpu, keep, store, monkeypatch):
+    """All three devices present, each able to serve."""
+    options = Options(batch=4, largest=512)
+    plan = keep(b"engine", passed=True, model=model.digest, options=options)
+    store.activate(plan.name)
+    monkeypatch.setattr(torch_gpu, "open_accelerator", lambda model: open_nearest(model, "cpu"))
+    return Fleet(openers(model, store.folder, threads=1))
+
+
+@pytest.fixture
+def volume(make_volume):
+    """Liver in all of 60 slices, so that every device needs several calls."""
+    hu = np.full((60, 24, 30), -50)
+    hu[:, 4:20, 4:24] = LIVER_HU
+    hu[20:40, 8:14, 8:14] = TUMOUR_HU
+    return make_volume(hu, (2.5, 0.8, 0.7))
+
+
+class Breaker:
+    """Makes a device fail at a moment: after so many good calls of a job, or when it is opened."""
+
+    def __init__(self, monkeypatch, gpu):
+        self.patch, self.gpu, self.armed = monkeypatch, gpu, False
+
+    def fail(self, device, moment):
+        if moment == "opening":
+            self._fail_to_open(device)
+            return
+        good = GOOD_CALLS[moment]
+        error = self._error(device, moment)
+        owner, name = {
+            "TensorRT": (TensorRt, "_run"),
+            "torch": (Torch, "_run"),
+            "OpenVINO": (OpenVino, "_fill"),
+        }[device]
+        whole, calls = getattr(owner, name), []
+
+        def failing(this, *arguments):
+            if self.armed:
+                calls.append(this)
+                if len(calls) > good:
+                    if device == "TensorRT" and moment == "sticky error":
+                        self.gpu.broken = True
+                    raise error
+            return whole(this, *arguments)
+
+        self.patch.setattr(owner, name, failing)
+
+    def _error(self, device, moment):
+        from engine.devices.tensorrt.cuda import CudaFailed
+
+        words = f"{moment} made here"
+        if device == "TensorRT":
+            return CudaFailed(words, out_of_memory=moment == "out of memory")
+        if device == "torch" and moment == "out of memory":
+            return torch.OutOfMemoryError(words)
+        return RuntimeError(words)  # also what torch raises for CUDA's sticky errors
+
+    def _fail_to_open(self, device):
+        def refused(*arguments, **options):
+            raise DeviceFailed("opening made here")
+
+        target = {
+            "TensorRT": "engine.devices.tensorrt.plan_device.open_active",
+            "torch": "engine.devices.torch_gpu.open_accelerator",
+            "OpenVINO": "engine.devices.openvino_cpu.open_openvino",
+        }[device]
+        self.patch.setattr(target, refused)
+
+
+@pytest.fixture
+def breaker(monkeypatch, gpu):
+    yield Breaker(monkeypatch, gpu)
+    gpu.broken = False
+
+
+def done(fleet, breaker, volume):
+    """Do a job as a node does; return the device that ended it, and the labels."""
+    while True:
+        device = fleet.device()
+        breaker.armed = True
+        try:
+            return device.name, segment(volume, device).label_map.labels
+        except DeviceFailed as error:
+            fleet.report_failure(device, error)
+        finally:
+            breaker.armed = False
+
+
+def expected(volume):
+    return toy_answer(volume.hu, (0.8, 0.7))[0]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("failing", "serving"), [(["TensorRT"], "torch"), (["TensorRT", "torch"], "OpenVINO")]
+)
+def test_the_job_ends_on_the_next_device_with_the_same_labels(
+    fleet, breaker, volume, caplog, failing, serving, moment
+):
+    for device in failing:
+        breaker.fail(device, moment)
+    with caplog.at_level("INFO"):
+        name, labels = done(fleet, breaker, volume)
+    assert name.startswith(NAMES[serving])
+    np.testing.assert_array_equal(labels, expected(volume))
+    for device in failing:
+        named = device if moment == "opening" else NAMES[device]
+        assert re.search(rf"{named}.*{moment} made here", caplog.text), caplog.text
+    assert f"serving on {NAMES[serving]}" in caplog.text
+
+
+@pytest.mark.parametrize("moment", MOMENTS[1:])
+def test_where_all_fail_the_job_fails_and_the_next_job_tries_the_first_again(
+    fleet, breaker, volume, moment
+):
+    for device in NAMES:
+        breaker.fail(device, moment)
+    with pytest.raises(DeviceFailed, match=f"{NAMES['OpenVINO']}.*{moment} made here"):
+        done(fleet, breaker, volume)
+    assert fleet.device().name.startswith("torch" if moment == "sticky error" else "TensorRT")
+
+
+def test_where_none_can_be_opened_the_error_names_each_with_its_reason(fleet, breaker, volume):
+    for device in NAMES:
+        breaker.fail(device, "opening")
+    with pytest.raises(DeviceFailed, match=r"TensorRT: opening .*; torch: opening .*; OpenVINO: "):
+        done(fleet, breaker, volume)
+
+
+def test_with_nothing_wrong_the_first_device_serves(fleet, breaker, volume):
+    name, labels = done(fleet, breaker, volume)
+    assert name.startswith(NAMES["TensorRT"])
+    np.testing.assert_array_equal(labels, expected(volume))
