@@ -30,6 +30,7 @@ from dicom_node.config.error_messages import misplaced_secrets, validation_messa
 from dicom_node.config.peers import FolderSettings, PeerSettings
 from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
 from dicom_node.errors import BadConfiguration
+from dicom_node.net.server_tls import ServerTlsFiles
 from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.rules import PriorityRules, Rules
 
@@ -74,6 +75,45 @@ class ReceiveSection(Section):
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
     """Associations open at the same time; one more is rejected as transient."""
+
+
+class TlsSection(Section):
+    """`[tls]`: DICOM TLS of the receiver; callers without it are not served then."""
+
+    cert_file: UserPath | None = None
+    """Certificate of the node with its chain, as PEM; there is no TLS without. It is read anew when
+    the file changes."""
+    key_file: UserPath | None = None
+    """Its private key, unless `cert_file` holds both."""
+    ca_file: UserPath | None = None
+    """Authorities of the callers' certificates, as PEM; every caller must show one."""
+    open: bool = False
+    """Admit callers without a certificate, in place of `ca_file`."""
+
+    @model_validator(mode="after")
+    def _mutual(self) -> Self:
+        """Refuse TLS that nobody asked to be one-sided."""
+        if self.cert_file and not (self.ca_file or self.open):
+            raise ValueError("callers need certificates: set ca_file, or open = true")
+        return self
+
+    @property
+    def files(self) -> ServerTlsFiles | None:
+        """The files, if there is to be TLS."""
+        if self.cert_file is None:
+            return None
+        return ServerTlsFiles(self.cert_file, self.key_file, self.ca_file)
+
+
+class CallerSection(Section):
+    """`[[callers]]`: a caller that may send; where there are none, anybody may."""
+
+    ae_title: AeTitle
+    """Calling AE title."""
+    networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks from which it calls, such as "10.1.0.0/16"; any when empty."""
+    called: str = ""
+    """AE title that it calls; any when empty."""
 
 
 class HttpSection(Section):
@@ -166,6 +206,9 @@ class Settings(BaseSettings):
     engine: EngineSection = EngineSection()
     jobs: JobsSection = JobsSection()
     urgent: PriorityRules = PriorityRules()
+    tls: TlsSection = TlsSection()
+    callers: tuple[CallerSection, ...] = ()
+    """Callers that may send to the receiver; anybody who reaches it where there are none."""
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
@@ -193,6 +236,11 @@ class Settings(BaseSettings):
                 objects=(ObjectKind.SEG, ObjectKind.REPORT),
             )
         }
+
+    @property
+    def listens_to_itself(self) -> bool:
+        """Whether only programs on this machine reach the receiver."""
+        return _is_loopback(self.node.host)
 
     @property
     def database_url(self) -> str:

@@ -39,7 +39,7 @@ def statement() -> str:
 def _words() -> dict[str, str]:
     entity, caller, node = receiver("HEPAR"), ApplicationEntity("", "", "", 0), NodeSection()
     numbers = {
-        **{key: value for key, value in vars(Limits()).items() if key != "known"},
+        **{key: value for key, value in vars(Limits()).items() if isinstance(value, int | float)},
         **{key: value for key, value in vars(caller).items() if key.endswith("_s")},
         "port": node.port,
         "deliveries": DELIVERIES_AT_ONCE,

@@ -80,7 +80,7 @@ class WaitingRoom:
         self,
         admit: Admit,
         request_s: float,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         most: int = 256,
         most_per_host: int = 64,
     ) -> None:
@@ -89,7 +89,7 @@ class WaitingRoom:
         Args:
             admit: called with each connection whose request has come whole.
             request_s: from the connection to the end of the request, TLS handshake included.
-            tls: encrypts each connection.
+            tls: returns the context that encrypts the next connection.
             most: connections that wait at a time; one more ends the oldest of the host that has
                 most of them.
             most_per_host: the same for one host.
@@ -115,7 +115,7 @@ class WaitingRoom:
         try:
             connection.setblocking(False)
             if self._tls:
-                connection = self._tls.wrap_socket(
+                connection = self._tls().wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False
                 )
             caller = _Caller(connection, address, time.monotonic() + self._request_s)
@@ -215,9 +215,9 @@ class AdmissionServer(ThreadedAssociationServer):
     """Connections that the system holds until they are accepted; socketserver's 5 overflow."""
     room: WaitingRoom | None = None
 
-    def open(self, request_s: float) -> None:
+    def open(self, request_s: float, tls: Callable[[], ssl.SSLContext] | None) -> None:
         """Begin to accept callers, in a thread."""
-        self.room = WaitingRoom(super().process_request, request_s, self.ssl_context)
+        self.room = WaitingRoom(super().process_request, request_s, tls)
         threading.Thread(target=self.serve_forever, name="accept", daemon=True).start()
         self.ae._servers.append(self)  # where `shutdown` takes it from, as `start_server` does
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.submission import SeriesSubmitter
+from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
+from dicom_node.net.server_tls import ServerTls
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import SeriesAssembler
 from dicom_node.receive.spool import Spool
@@ -68,10 +70,18 @@ def _listening(
         associations=most,
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
+        callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
     )
+    tls = ServerTls(settings.tls.files) if settings.tls.files else None
+    if not (settings.callers or settings.listens_to_itself):
+        logger.warning(
+            "anybody who reaches %s:%d may send; name them in [[callers]]",
+            *(node.host, node.port),
+            extra={"action": "start"},
+        )
     try:
         address = (node.host, node.port)
-        server = listen(node.ae_title, address, spool, assembler, limits, commitments)
+        server = listen(node.ae_title, address, spool, assembler, limits, commitments, tls)
     except OSError as error:
         raise AlreadyRunning(
             f"cannot listen on {node.host}:{node.port}: {error.strerror}; set node.port to a free"

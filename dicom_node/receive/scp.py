@@ -7,6 +7,7 @@ gives the reason.
 
 import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +17,7 @@ from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.net.admission import AdmissionServer
+from dicom_node.net.callers import Caller, is_admitted
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
@@ -43,6 +45,8 @@ class Limits:
     """Of `associations`, for callers in `known`."""
     known: frozenset[str] = frozenset()
     """AE titles of callers that are never kept out by others."""
+    callers: tuple[Caller, ...] = ()
+    """Who is admitted; anybody where there are none."""
     pdu_bytes: int = 131072
     """Maximum length announced to senders; pynetdicom's 16382 costs at least a tenth of the
     throughput."""
@@ -61,7 +65,7 @@ def listen(
     listener: ReceiveEvents | None = None,
     limits: Limits = Limits(),
     commitments: Commitments | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> AdmissionServer:
     """Start receiving into `spool`; port 0 takes a free one.
 
@@ -76,7 +80,6 @@ def listen(
     listener = listener or NullReceiveEvents()
     server = receiver(ae_title, limits).make_server(
         address,
-        ssl_context=tls,
         server_class=AdmissionServer,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes]),
@@ -91,7 +94,7 @@ def listen(
     server = cast(AdmissionServer, server)
     # `on_requested` counts; pynetdicom also counts those that are being rejected.
     server.ae.maximum_associations = 2 * limits.associations + ENDING
-    server.open(limits.acse_s)
+    server.open(limits.acse_s, tls)
     return server
 
 
@@ -112,17 +115,28 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
 
 
 def on_requested(event: Event, limits: Limits) -> None:
-    """Reject a request where its host has too many associations, or only reserved ones are left."""
+    """Reject a request of an unknown caller, or beyond the limits of its host or of all."""
     association = event.assoc
+    request = cast(A_ASSOCIATE, association.requestor.primitive)
+    calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
+    host = association.requestor.address
+    if not is_admitted(limits.callers, calling, called, host):
+        logger.warning(
+            "association rejected: %s at %s calling %s is not among the callers",
+            *(calling, host, called),
+            extra={"action": "association_rejected"},
+        )
+        # Permanent, by the user, calling AE title not recognised (PS3.8 table 9-21).
+        association.acse.send_reject(0x01, 0x01, 0x03)
+        association.kill()
+        return
     others = [
         each
         for each in association.ae.active_associations
         if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
-    host = association.requestor.address
     from_host = [each for each in others if each.requestor.address == host]
-    request = cast(A_ASSOCIATE, association.requestor.primitive)
-    known = request.calling_ae_title.strip() in limits.known
+    known = calling in limits.known
     reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
     full = len(others) >= limits.associations - (0 if known else reserved)
     if full or (len(from_host) >= limits.per_host and not known):

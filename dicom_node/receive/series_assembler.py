@@ -55,7 +55,7 @@ class IncomingSeries:
     @property
     def pause_s(self) -> float:
         """Seconds until it is offered again, once it has not been taken again."""
-        return min(TRY_AGAIN_S * 2.0**self.refusals, LONGEST_PAUSE_S)
+        return min(TRY_AGAIN_S * 2.0 ** min(self.refusals, 10), LONGEST_PAUSE_S)
 
     @property
     def sending(self) -> bool:

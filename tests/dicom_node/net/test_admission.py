@@ -80,7 +80,7 @@ def test_a_byte_now_and_then_does_not_extend_the_time_for_a_request(receiver):
 
 @pytest.mark.timeout(60)
 def test_a_slow_tls_handshake_blocks_nobody(receiver, server_tls, client_tls):
-    address, _ = receiver(tls=server_tls)
+    address, _ = receiver(tls=lambda: server_tls)
     with socket.create_connection(address), socket.create_connection(address) as half:
         half.sendall(b"\x16\x03\x01\x02\x00\x01")  # the first bytes of a handshake
         assert echo(address, tls=client_tls) == 0x0000

@@ -51,7 +51,7 @@ def kept(spool, series):
 
 @pytest.mark.timeout(30)
 def test_instances_come_whole_over_tls(receiver, server_tls, client_tls, ct_series):
-    address, spool = receiver(tls=server_tls)
+    address, spool = receiver(tls=lambda: server_tls)
     series = ct_series(slices=3, rows=512, columns=512)
     assert store(series, address, tls=client_tls) == [StoreStatus.SUCCESS] * 4
     assert kept(spool, series) == {instance.SOPInstanceUID for instance in series}
@@ -59,14 +59,14 @@ def test_instances_come_whole_over_tls(receiver, server_tls, client_tls, ct_seri
 
 @pytest.mark.timeout(30)
 def test_a_receiver_with_tls_takes_no_plain_caller(receiver, server_tls, ct_series):
-    address, _ = receiver(tls=server_tls)
+    address, _ = receiver(tls=lambda: server_tls)
     with pytest.raises(PeerUnavailable):
         store(ct_series(slices=1), address, negotiate_s=3)
 
 
 @pytest.mark.timeout(30)
 def test_an_untrusted_certificate_is_refused(receiver, server_tls, ct_series):
-    address, _ = receiver(tls=server_tls)
+    address, _ = receiver(tls=lambda: server_tls)
     with pytest.raises(PeerUnavailable):
         store(ct_series(slices=1), address, tls=ssl.create_default_context())
 
@@ -92,7 +92,7 @@ def crowded():
 def test_descriptors_above_1023_work(
     receiver, crowded, server_tls, client_tls, ct_series, encrypted
 ):
-    address, spool = receiver(tls=server_tls if encrypted else None)
+    address, spool = receiver(tls=(lambda: server_tls) if encrypted else None)
     series = ct_series(slices=2)
     statuses = store(series, address, tls=client_tls if encrypted else None)
     assert statuses == [StoreStatus.SUCCESS] * 3
