@@ -37,6 +37,11 @@ class DataFolder:
         return self.folder / "results"
 
     @property
+    def delivered(self) -> Path:
+        """Results in the embedded destination."""
+        return self.folder / "delivered"
+
+    @property
     def cache(self) -> Path:
         """Compiled graphs."""
         return self.folder / "cache"

@@ -184,7 +184,13 @@ class JobsSection(Section):
     """Series worked on at the same time, beside an urgent one; each takes the memory of its volume.
     When absent, 2 where a GPU computes, so that one is read or written meanwhile; otherwise 1."""
     keep_hours: float = Field(default=24.0, ge=0)
-    """Hours that received files and results of a finished series are kept; failed ones stay."""
+    """Hours that received files and results of a finished series are kept."""
+    keep_failed_days: float = Field(default=14.0, ge=0)
+    """Days that the files of a series are kept that was refused or failed, or has no job."""
+    keep_jobs_days: float = Field(default=90.0, ge=0)
+    """Days that a job is listed after it has ended; its files are gone by then."""
+    keep_delivered_days: float = Field(default=90.0, ge=0)
+    """Days that results are kept in `delivered`, the destination where no peer is configured."""
     first_pause_s: float = Field(default=5.0, gt=0)
     """Seconds between the first failed delivery and the next attempt; each failure doubles them."""
     longest_pause_s: float = Field(default=600.0, gt=0)

@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,7 +12,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger, open_ledger
-from dicom_node.jobs.retention import expired
+from dicom_node.jobs.retention import Retention, expired, older
 from dicom_node.jobs.state import Job
 from dicom_node.receive.spool import Spool
 
@@ -21,19 +21,47 @@ logger = logging.getLogger(__name__)
 INTERVAL_S = 600.0
 
 
-def sweep(ledger: Ledger, spool: Spool, data: DataFolder, keep_for: timedelta) -> int:
-    """Remove the received files and the results of expired jobs; return how many jobs had any."""
-    swept = 0
-    for job in expired(ledger.jobs(), keep_for, datetime.now(UTC)):
-        results = data.results_of(job.id)
-        if not results and not any(path.exists() for path in job.paths):
-            continue
-        spool.remove(job.paths)
-        for result in results:
+def sweep(
+    ledger: Ledger, spool: Spool, data: DataFolder, retention: Retention, now: datetime
+) -> int:
+    """Remove what has been kept long enough; return how many jobs lost files or their row."""
+    jobs, swept = ledger.jobs(), 0
+    for job in expired(jobs, retention, now):
+        swept += _remove_files(job, spool, data) or _forget(job, ledger, now - retention.rows)
+    _remove_jobless(jobs, spool, now - retention.failed)
+    for result in data.delivered.glob("*.dcm"):
+        if older(result, now - retention.delivered):
             result.unlink(missing_ok=True)
-        swept += 1
-        logger.info("removed", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
     return swept
+
+
+def _remove_files(job: Job, spool: Spool, data: DataFolder) -> bool:
+    """Remove the received files and the results of a job; return whether it had any."""
+    results = data.results_of(job.id)
+    if not results and not any(path.exists() for path in job.paths):
+        return False
+    spool.remove(job.paths)
+    for result in results:
+        result.unlink(missing_ok=True)
+    logger.info("removed", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
+    return True
+
+
+def _forget(job: Job, ledger: Ledger, before: datetime) -> bool:
+    if job.finished is None or job.finished >= before:
+        return False
+    ledger.forget(job)
+    logger.info("forgotten", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
+    return True
+
+
+def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None:
+    """Remove received files that no job has, such as those of a job that was forgotten."""
+    owned = {path for job in jobs for path in job.paths}
+    for series in spool.series():
+        spool.remove(
+            path for path in spool.paths(series) if path not in owned and older(path, before)
+        )
 
 
 def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
@@ -52,7 +80,7 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
 
 @contextmanager
 def cleaning_up(
-    database_url: str, spool: Spool, data: DataFolder, keep_for: timedelta
+    database_url: str, spool: Spool, data: DataFolder, retention: Retention
 ) -> Iterator[None]:
     """Sweep every ten minutes while the block lasts."""
     stop = threading.Event()
@@ -61,7 +89,7 @@ def cleaning_up(
         while not stop.is_set():
             try:
                 with open_ledger(database_url) as ledger:
-                    sweep(ledger, spool, data, keep_for)
+                    sweep(ledger, spool, data, retention, datetime.now(UTC))
             except (OSError, SQLAlchemyError, NodeError) as error:
                 _log_failure(error)
             except Exception as error:  # the edge of this thread: the next round may do better

@@ -16,6 +16,7 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.cleanup import cleaning_up
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.retention import Retention
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
@@ -93,7 +94,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         NodeError, EngineError: it could not start; the message names the remedy.
     """
     settings, data = opened.settings, opened.data
-    url, keep_for = settings.database_url, timedelta(hours=settings.jobs.keep_hours)
+    url = settings.database_url
     with ExitStack() as stack:
         segmenter = to_segmenter(settings, opened.model, opened.fleet)
         opened.device.result()  # a node without a device must not start, let alone receive
@@ -119,7 +120,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
             receiving(spool, digest, settings, commitments, polling.speed_up)
         )
         http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
-        stack.enter_context(cleaning_up(url, spool, data, keep_for))
+        stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)
         warm_up_highdicom()
@@ -136,6 +137,17 @@ def _to_all(polling: PollingRate, progress: JobProgress, shown: Progress) -> Job
         progress(job, done, of)
 
     return on_progress
+
+
+def to_retention(settings: Settings) -> Retention:
+    """Return how long what jobs leave behind is kept."""
+    jobs = settings.jobs
+    return Retention(
+        finished=timedelta(hours=jobs.keep_hours),
+        failed=timedelta(days=jobs.keep_failed_days),
+        rows=timedelta(days=jobs.keep_jobs_days),
+        delivered=timedelta(days=jobs.keep_delivered_days),
+    )
 
 
 def _at_once(setup: SegmentationSetup) -> int:

@@ -1,15 +1,22 @@
 """Rounds of the clean-up."""
 
+import os
 import threading
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs import cleanup
-from dicom_node.jobs.cleanup import cleaning_up
+from dicom_node.jobs.cleanup import cleaning_up, sweep
+from dicom_node.jobs.retention import Retention
+from dicom_node.jobs.state import Job, State
+from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
+
+NOTHING_KEPT = Retention(timedelta(), timedelta(), timedelta(), timedelta())
 
 
 @pytest.mark.timeout(20)
@@ -28,7 +35,78 @@ def test_a_round_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog, troub
 
     monkeypatch.setattr(cleanup, "INTERVAL_S", 0.01)
     monkeypatch.setattr(cleanup, "open_ledger", fail)
-    with cleaning_up("", Spool(tmp_path / "spool"), DataFolder(tmp_path), timedelta()):
+    with cleaning_up("", Spool(tmp_path / "spool"), DataFolder(tmp_path), NOTHING_KEPT):
         assert twice.wait(5)
     assert "clean-up failed, will be tried again: " in caplog.text
     assert "Doe" not in caplog.text
+
+
+DAY = timedelta(days=1)
+KEPT = Retention(finished=DAY, failed=3 * DAY, rows=10 * DAY, delivered=20 * DAY)
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Jobs:
+    """A ledger of jobs that can be forgotten."""
+
+    def __init__(self, *jobs):
+        self.listed = list(jobs)
+
+    def jobs(self):
+        return list(self.listed)
+
+    def forget(self, job):
+        self.listed.remove(job)
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path / "spool")
+
+
+def received(spool, series):
+    path = spool.put(SeriesKey("1.1", series), f"{series}.1", b"instance")
+    os.utime(path, (LONG_AGO.timestamp(),) * 2)
+    return path
+
+
+def ended(path, state):
+    job = Job(
+        id=path.parent.name,
+        study_uid="1.1",
+        series_uid=path.parent.name,
+        paths=(path,),
+        queue="segment",
+        urgent=False,
+        created=LONG_AGO,
+        finished=LONG_AGO,
+        state=state,
+        reason="",
+        outcome=None,
+        deliveries=(),
+    )
+    return replace(job)
+
+
+def test_everything_leaves_after_its_time_and_nothing_before(spool, tmp_path):
+    data = DataFolder(tmp_path)
+    data.delivered.mkdir()
+    result = data.delivered / "1.dcm"
+    result.touch()
+    os.utime(result, (LONG_AGO.timestamp(),) * 2)
+    done, refused, jobless = (received(spool, series) for series in ("1.2", "1.3", "1.4"))
+    ledger = Jobs(ended(done, State.DONE), ended(refused, State.REFUSED))
+
+    def after(days):
+        for _ in range(2):  # files first, and the row in a later round
+            sweep(ledger, spool, data, KEPT, LONG_AGO + days * DAY)
+        there = [path.exists() for path in (done, refused, jobless, result)]
+        return there, len(ledger.listed)
+
+    assert after(0.9) == ([True, True, True, True], 2)
+    assert after(1.1) == ([False, True, True, True], 2)
+    assert after(3.1) == ([False, False, False, True], 2)
+    assert after(9.9) == ([False, False, False, True], 2)
+    assert after(10.1) == ([False, False, False, True], 0)
+    assert after(20.1) == ([False, False, False, False], 0)
+    assert spool.series() == []

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dicom_node.jobs.retention import expired
+from dicom_node.jobs.retention import Retention, expired
 from dicom_node.jobs.state import Job, State
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 KEEP = timedelta(hours=24)
+RETENTION = Retention(KEEP, 7 * KEEP, 90 * KEEP, 90 * KEEP)
 
 
 @pytest.fixture
@@ -35,24 +36,39 @@ def old_job(tmp_path):
 
 
 def test_files_of_an_old_finished_job_may_go(old_job):
-    assert expired([old_job], KEEP, NOW) == [old_job]
+    assert expired([old_job], RETENTION, NOW) == [old_job]
 
 
 def test_files_of_a_job_that_was_just_finished_stay(old_job):
-    assert expired([replace(old_job, finished=NOW)], KEEP, NOW) == []
+    assert expired([replace(old_job, finished=NOW)], RETENTION, NOW) == []
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.DELIVERING, State.WAITING])
 def test_files_stay_while_any_job_of_their_series_may_still_need_them(old_job, state):
     other = replace(old_job, id="b", state=state)
-    assert expired([old_job, other], KEEP, NOW) == []
+    assert expired([old_job, other], RETENTION, NOW) == []
 
 
 def test_files_that_were_sent_again_stay(old_job):
     os.utime(old_job.paths[0])
-    assert expired([old_job], KEEP, datetime.now(UTC)) == []
+    assert expired([old_job], RETENTION, datetime.now(UTC)) == []
 
 
 def test_another_series_makes_no_difference(old_job):
     other = replace(old_job, id="b", series_uid="1.2", state=State.FAILED)
-    assert expired([old_job, other], KEEP, NOW) == [old_job]
+    assert expired([old_job, other], RETENTION, NOW) == [old_job]
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.REFUSED])
+def test_files_of_what_failed_are_kept_longer_and_then_may_go(old_job, state):
+    failed = replace(old_job, state=state)
+    assert expired([failed], RETENTION, NOW) == []
+    assert expired([failed], RETENTION, NOW + 6 * KEEP) == [failed]
+
+
+@pytest.mark.parametrize(
+    "state", [State.DONE, State.NOTHING_FOUND, State.NOT_SELECTED, State.SUPERSEDED]
+)
+def test_files_of_every_other_ending_go_after_the_same_time(old_job, state):
+    settled = replace(old_job, state=state)
+    assert expired([settled], RETENTION, NOW) == [settled]

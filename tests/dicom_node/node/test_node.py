@@ -4,7 +4,7 @@ import socket
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydicom import dcmread
@@ -19,6 +19,7 @@ from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.asked_for import ASKED
 from dicom_node.jobs.cleanup import discard, sweep
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.retention import Retention
 from dicom_node.jobs.state import State
 from dicom_node.node.node import running_node
 from dicom_node.node.receiving import receiving
@@ -259,9 +260,10 @@ def test_what_finished_jobs_leave_behind_is_swept_and_failed_jobs_keep_theirs(
         done = job_of(ledger, phantom, State.DONE)
     failed = next(job for job in ledger.jobs() if job.state is State.REFUSED)
     data = DataFolder(settings.node.data)
-    assert sweep(ledger, Spool(data.spool), data, timedelta(hours=1)) == 0
-    time.sleep(0.1)
-    assert sweep(ledger, Spool(data.spool), data, timedelta(0)) > 0
+    hour, now = timedelta(hours=1), datetime.now(UTC)
+    kept = Retention(finished=hour, failed=2 * hour, rows=3 * hour, delivered=3 * hour)
+    assert sweep(ledger, Spool(data.spool), data, kept, now) == 0
+    assert sweep(ledger, Spool(data.spool), data, kept, now + 1.5 * hour) > 0
     assert not any(path.exists() for path in (*done.paths, *data.results_of(done.id)))
     assert all(path.exists() for path in failed.paths)
 

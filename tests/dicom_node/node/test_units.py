@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from dicom_node.config.settings import Settings
+from dicom_node.jobs.retention import Retention
 from dicom_node.node import node as node_module
 from dicom_node.node import receiving as receiving_module
 from dicom_node.node.node import running_node
@@ -47,6 +48,9 @@ def parts(tmp_path_factory):
             "longest_pause_s": 13,
             "give_up_days": 2,
             "keep_hours": 9,
+            "keep_failed_days": 21,
+            "keep_jobs_days": 33,
+            "keep_delivered_days": 44,
             "at_once": 4,
         },
     )
@@ -79,8 +83,9 @@ def test_associations_are_a_count(parts):
     assert parts.limits["associations"] == 5
 
 
-def test_files_are_kept_for_hours(parts):
-    assert timedelta(hours=9) in parts.clean_up
+def test_files_are_kept_for_hours_and_what_failed_for_days(parts):
+    days = [timedelta(days=number) for number in (21, 33, 44)]
+    assert Retention(timedelta(hours=9), *days) in parts.clean_up
 
 
 def test_series_at_once_are_a_count(parts):
