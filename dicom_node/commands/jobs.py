@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from dicom_node.commands.job_details import details, progress
 from dicom_node.commands.job_list import JobFilter, print_jobs, print_json
 from dicom_node.commands.options import Config, settings
 from dicom_node.config.settings import Settings
+from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.cleanup import discard
@@ -153,6 +155,31 @@ def remove(job: Names, config: Config = None) -> None:
                 continue
             discard(each, ledger, Spool(data.spool), data)
             _report(each, "removed")
+
+
+@app.command()
+def bundle(
+    job: Name,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="ZIP", help="Default: JOB.zip.")
+    ] = None,
+    pixels: Annotated[
+        bool,
+        typer.Option("--with-pixels", help="Keep the patient's own pixels, which may show a face."),
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Pack a job for a maintainer: its headers without the patient, a phantom's pixels, its state.
+
+    Look into the file before you pass it on.
+    """
+    from dicom_node.commands.job_bundle import write_bundle  # imports a phantom
+
+    with open_ledger(settings(config).database_url) as ledger:
+        found = ledger.find(job)
+    target = output or Path(f"{found.id}.zip")
+    count = write_bundle(found, target, pixels=pixels)
+    _report(found, f"{counted(count, 'instance')} in {target}")
 
 
 def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterable[Job]:

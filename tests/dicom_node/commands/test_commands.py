@@ -268,6 +268,7 @@ def test_jobs_tells_of_a_running_and_of_a_stopped_node(hepar, toy_folder, tmp_pa
     for word in (job.id, job.series_uid, "to folder", "liver", "compute", "review", link):
         assert word in said
     assert "nothing to do, it is done" in hepar("jobs", "retry", job.id, "-c", config)
+    assert "20 instances in" in hepar("jobs", "bundle", job.id, "-o", tmp_path / "b", "-c", config)
     with pytest.raises(BadConfiguration, match="name the jobs to retry, or give --failed"):
         hepar("jobs", "retry", "-c", config)
     assert hepar("jobs", "retry", "--failed", "--peer", "folder", "-c", config) == ""
