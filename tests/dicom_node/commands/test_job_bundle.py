@@ -13,7 +13,8 @@ from pydicom.datadict import keyword_for_tag
 from dicom_node.commands.job_bundle import write_bundle
 from dicom_node.errors import BadConfiguration, UnsupportedSeries
 from dicom_node.jobs.state import Job, State
-from dicom_node.series.volume import read_series, to_volume
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 
 SECRETS = {
     "PatientName": "Musterfrau^Erika",
