@@ -26,10 +26,19 @@ test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type
 versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
 	@.ci/each-python
 
+mutate: $(VENV)/.test  ## Break chosen modules on purpose; list the changes that no test noticed
+	$(BIN)/python -m mutmut run
+	@$(BIN)/python -m tests.mutation
+
 lint: $(VENV)/.test  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+sbom: $(VENV)/.node  ## Write a CycloneDX bill of materials of what is installed to dist/sbom.json
+	$(PIP) install --constraint constraints.txt cyclonedx-bom
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(BIN)/python
 
 screenshot: $(VENV)/.test debian  ## Save a picture of the viewer as artefacts/ohif.png
 	$(BIN)/python -m pytest -q tests/system/test_stack.py -k scrolling
@@ -57,7 +66,7 @@ soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times;
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
 
 clean:  ## Remove the environment and everything that was made here
-	rm -rf $(VENV) build dist demo bench stack artefacts .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # The node alone: no torch, under 1 GB.
 $(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
