@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dicom_node.commands.lazy import LazyGroup
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
+from dicom_node.lazy_commands import LazyGroup
 from engine.errors import EngineError
 
 GROUP = "hepar.commands"

@@ -72,11 +72,17 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
         " dicom_node/selection dicom_node/web engine engine/serving"
     ),
+    "dicom_node/commands/arguments": (
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"
+        " dicom_node/selection"
+    ),
+    "dicom_node/commands/job_views": "dicom_node dicom_node/deliver dicom_node/jobs",
     "dicom_node/commands": (
-        "dicom_node dicom_node/config dicom_node/conformance dicom_node/deliver dicom_node/jobs"
-        " dicom_node/net dicom_node/node dicom_node/pipeline dicom_node/receive dicom_node/results"
-        " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection dicom_node/series"
-        " dicom_node/verify dicom_node/web engine engine/admin engine/findings"
+        "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views dicom_node/config"
+        " dicom_node/conformance dicom_node/deliver dicom_node/jobs dicom_node/net dicom_node/node"
+        " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
+        " dicom_node/retrieve dicom_node/selection dicom_node/series dicom_node/verify"
+        " dicom_node/web engine engine/admin engine/findings"
     ),
     "dicom_node/main.py": "dicom_node dicom_node/commands engine",
     # trainer: learns the members of an ensemble, writes a model folder

@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands.lazy import add_lazy
+from dicom_node.lazy_commands import add_lazy
 
 NODE, TOOLS = "The node", "Without a node"
 """Panels of `hepar --help`."""

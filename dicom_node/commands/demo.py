@@ -10,7 +10,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.commands.options import Model, require_folder
+from dicom_node.commands.arguments.options import Model, require_folder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.state import Job, State
 from dicom_node.logs import quieten_libraries

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.commands.options import Config, settings
+from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.peers import check
 from dicom_node.config.peers import StowSettings
 from dicom_node.config.settings import Settings

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dicom_node.commands.job_details import details, progress
-from dicom_node.commands.job_list import JobFilter, print_jobs, print_json
-from dicom_node.commands.options import Config, settings
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.job_views.job_details import details, progress
+from dicom_node.commands.job_views.job_list import JobFilter, print_jobs, print_json
 from dicom_node.config.settings import Settings
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.commands.job_list import print_json
-from dicom_node.commands.options import Config, settings
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.job_views.job_list import print_json
 from dicom_node.commands.synthetic_objects import write_objects
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_check import PeerFinding, check_peer

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_node.commands.options import require_folder
+from dicom_node.commands.arguments.options import require_folder
 from dicom_node.counted import counted
 from dicom_node.results.phantom import phantom_name, write_series, write_truth
 from engine.phantom import make_phantom

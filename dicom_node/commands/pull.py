@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
-from dicom_node.commands.archive import Choice, Since, Study, choose, say
-from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import Choice, Since, Study, choose, say
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.error_location import unforeseen

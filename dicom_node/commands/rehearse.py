@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.commands.archive import say
-from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.commands.synthetic_objects import write_objects
 from dicom_node.deliver.rehearsal import Rehearsed, clean_up
 from dicom_node.deliver.rehearsal import rehearse as rehearse_objects

@@ -9,9 +9,9 @@ import typer
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.commands.archive import say
-from dicom_node.commands.options import Config, Model, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.options import Config, Model, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.errors import BadConfiguration
 from dicom_node.logs import quieten_libraries

@@ -9,10 +9,10 @@ from pydicom import Dataset
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.commands.archive import Since, Study, choose
-from dicom_node.commands.job_list import print_json
-from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import Since, Study, choose
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
+from dicom_node.commands.job_views.job_list import print_json
 from dicom_node.counted import counted
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.logs import quieten_libraries

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from dicom_node.commands.archive import Choice, Since, Study, choose, say
-from dicom_node.commands.options import Config, Model, require_folder, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import Choice, Since, Study, choose, say
+from dicom_node.commands.arguments.options import Config, Model, require_folder, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.config.settings import Settings
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.archive import say
-from dicom_node.commands.options import Config, settings
-from dicom_node.commands.peer_argument import peer_named
+from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.counted import counted
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.peer_interface import Peer

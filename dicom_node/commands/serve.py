@@ -3,7 +3,7 @@
 import logging
 import os
 
-from dicom_node.commands.options import Config, Model, settings
+from dicom_node.commands.arguments.options import Config, Model, settings
 from dicom_node.logs import start_logging
 from dicom_node.node.startup import starting
 

@@ -11,7 +11,7 @@ from pydicom import dcmread
 from rich.text import Text
 from typer.testing import CliRunner
 
-from dicom_node.commands.job_list import print_jobs
+from dicom_node.commands.job_views.job_list import print_jobs
 from dicom_node.config.settings import Settings, load_settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration, PeerUnavailable, UnknownJob

@@ -9,7 +9,7 @@ from pydicom import dcmread
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.archive import say
+from dicom_node.commands.arguments.archive import say
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import BadConfiguration, PeerUnavailable

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.markup import escape
 from rich.table import Table
 
-from dicom_node.commands.job_list import coloured, local
+from dicom_node.commands.job_views.job_list import coloured, local
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Delivery, Job, State

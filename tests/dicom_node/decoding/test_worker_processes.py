@@ -16,7 +16,7 @@ from dicom_node.decoding.decode import decode_frame
 from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.requests import InspectHeader
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.decoding.workers import DecodingPool
+from dicom_node.decoding.worker_processes import DecodingPool
 from tests.dicom_node.decoding.streams import compressed_slice
 
 

@@ -1,0 +1,1 @@
+"""Jobs as tables and details on a terminal, and as JSON."""
