@@ -38,6 +38,7 @@ class Concern(StrEnum):
     PIECES = "much was marked away from the liver"
     LIVER_DISPUTED = "members disagree on the liver"
     TUMOUR_DISPUTED = "members disagree on the tumours"
+    LEVEL = "liver much darker or brighter than usual"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def check_quality(made: Segmentation, measured: Measurements) -> Quality:
         *_ends(made.label_map),
         *_pieces(made, measured),
         *_disputes(made, measured),
+        *_level(made),
     }
     return Quality(tuple(concern for concern in Concern if concern in found))
 
@@ -89,3 +91,9 @@ def _disputes(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
         yield Concern.LIVER_DISPUTED
     if measured.lesions and made.agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
         yield Concern.TUMOUR_DISPUTED
+
+
+def _level(made: Segmentation) -> Iterator[Concern]:
+    """Check for a phase, or a steatosis, that the model did not learn from."""
+    if made.shift_hu:
+        yield Concern.LEVEL

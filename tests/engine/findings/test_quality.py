@@ -7,7 +7,9 @@ from engine.segmentation.segment import Segmentation
 from engine.volume import Geometry, Label, LabelMap, Volume
 
 
-def made(side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8), tumour=True):
+def made(
+    side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8), tumour=True, **more
+):
     """A liver of 216 voxels, each `side_mm` wide, in the chosen slices of ten."""
     labels = np.zeros((10, 12, 12), np.uint8)
     labels[slices, 3:9, 3:9] = Label.LIVER
@@ -15,7 +17,7 @@ def made(side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8),
         labels[4, 4, 4] = Label.TUMOUR
     label_map = LabelMap(labels, Geometry(labels.shape, np.diag([side_mm] * 3 + [1.0]), "1.2"))
     shared = dict(zip((Label.LIVER, Label.TUMOUR), agreement, strict=True))
-    return Segmentation(label_map, shared, {}, 10, dropped_ml)
+    return Segmentation(label_map, shared, {}, 10, dropped_ml, **rest)
 
 
 def concerns(result):
@@ -39,6 +41,7 @@ def test_an_ordinary_liver_is_plausible():
         ({"dropped_ml": 200}, Concern.PIECES),
         ({"agreement": (0.7, 0.5)}, Concern.LIVER_DISPUTED),
         ({"agreement": (0.9, 0.1)}, Concern.TUMOUR_DISPUTED),
+        ({"shift_hu": 71}, Concern.LEVEL),
     ],
 )
 def test_each_concern_asks_for_a_review(changes, concern):
