@@ -41,7 +41,9 @@ def train(
     data: DataFolder,
     run: Annotated[
         Path | None,
-        typer.Option(help="Folder for checkpoints; an old run goes on. runs/RECIPE if left out."),
+        typer.Option(
+            help="Folder for checkpoints; an existing run is resumed. Default: runs/RECIPE."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -68,7 +70,7 @@ def train(
     """Learn RECIPE's members from labelled data and write a model folder.
 
     Patients are split by the recipe; the held-out ones are only looked at in the end. Stopped and
-    called again with the same --run, it goes on at the last epoch.
+    called again with the same --run, it resumes at the last epoch.
     """
     with errors_said():
         from trainer.train_command import Run, train_model
@@ -202,7 +204,7 @@ def explain(
 ) -> None:
     """Look into a model: heat maps, Grad-CAM, activations, and where its members agree.
 
-    Writes a page that stands alone and says what each map shows.
+    Writes a self-contained page that explains each map.
     """
     with errors_said():
         from trainer.explain.explain_command import Wanted, explain_command

@@ -34,7 +34,7 @@ class Run:
     model: Path
     machine: Machine = field(default_factory=Machine)
     start: Path | None = None
-    """Model folder whose members go on; they start from nothing if left out."""
+    """Model folder whose weights the members start from; random weights if left out."""
 
 
 def train_model(recipe: Recipe, run: Run) -> None:

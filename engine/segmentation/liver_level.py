@@ -1,4 +1,4 @@
-"""The level of a liver in Hounsfield units, and the shift that brings it to the model's.
+"""The level of a liver in Hounsfield units, and the shift that brings it near the model's.
 
 Contrast agent, its phase and fat move a liver between some 20 and 150 HU. A model that learnt from
 livers of the portal-venous phase loses those that lie far from it, and takes fatty ones for tumour.
@@ -19,9 +19,12 @@ shows. A level that rests on less may be that of a false mark."""
 BELOW_HU, ABOVE_HU = 25.0, 50.0
 """Livers no further below or above the model's level stay as they are. Shifts of 25 HU and less
 changed the Dice of `base` 1.2.0 by -0.002 on 18 held-out patients and by 0.000 on 13 of another
-source; CHAOS set 3, at 144 HU, gained 0.001 by a shift and paid with 0.2 ml of false tumour."""
+source; CHAOS set 3, at 144 HU, gained 0.001 by a shift and paid with 0.2 ml of false tumour.
+Others are shifted to the nearer bound, so that nothing jumps there: with the liver of that scan
+moved to 31 and 57 HU, the Dice is 0.824 and 0.918 without a shift, 0.879 and 0.909 with one to the
+bound, 0.871 and 0.882 with one to 100 HU, where muscle comes to look like liver."""
 MOST_HU = 80
-"""The largest shift; a liver of 20 HU, as fatty as they come, still reaches 100."""
+"""The largest shift; a liver of 0 HU, as fatty as they come, still gets within the bounds."""
 
 
 class LiverLevel:
@@ -54,6 +57,7 @@ class LiverLevel:
 
 def shift_to(wanted_hu: float, found_hu: float | None) -> int:
     """Return what to add to every voxel, in whole HU: 0 where the level is unknown or near."""
-    if found_hu is None or -BELOW_HU <= found_hu - wanted_hu <= ABOVE_HU:
+    if found_hu is None:
         return 0
-    return round(min(max(wanted_hu - found_hu, -MOST_HU), MOST_HU))
+    nearest_hu = min(max(found_hu, wanted_hu - BELOW_HU), wanted_hu + ABOVE_HU)
+    return round(min(max(nearest_hu - found_hu, -MOST_HU), MOST_HU))

@@ -68,7 +68,7 @@ def pull(
     """Pull CT series on which a person has drawn or corrected the liver, with what was drawn.
 
     A SEG counts where a segment is MANUAL or SEMIAUTOMATIC; what Hepar or another machine drew by
-    itself does not. Called again, it goes on where it was and takes what is new. The environment
+    itself does not. Called again, it resumes and fetches what is new. The environment
     has the secrets: HEPAR_ARCHIVE_PASSWORD, or HEPAR_ARCHIVE_TOKEN for a bearer token.
     """
     from trainer.datasets.pull.archive import Archive

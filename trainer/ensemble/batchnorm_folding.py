@@ -16,7 +16,7 @@ TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 Norm = nn.BatchNorm2d | nn.BatchNorm3d
 MONAI = (("conv1.conv", "norm1"), ("conv2.conv", "norm2"))
-"""What follows what in MONAI's `UnetBasicBlock`, which is known by these parts of it: its import
+"""Pairs of layers in MONAI's `UnetBasicBlock`, which is recognised by these parts: its import
 takes 2 s."""
 
 

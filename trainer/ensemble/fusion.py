@@ -1,6 +1,6 @@
 """Fusion of the members' probabilities into one decision.
 
-Every fusion takes one class's foreground probabilities (members, …) and tells, pixel by pixel,
+Every fusion takes one class's foreground probabilities (members, …) and returns, pixel by pixel,
 whether the class is there.
 """
 
@@ -16,7 +16,7 @@ Fusion = Callable[[Tensor, float], Tensor]
 """Probabilities (members, …) and the class's exponent to a boolean tensor (…)."""
 
 TINY = 0.0003
-"""Exponents below it need no power: x^e is 1 + e ln x, as far as float32 can tell."""
+"""Exponents below it need no power: x^e is 1 + e ln x, to the precision of float32."""
 
 
 def fuse(marks: Tensor, fusing: FusionSettings) -> tuple[Tensor, Tensor]:
@@ -80,17 +80,17 @@ def _log(x: Tensor) -> Tensor:
 
 
 def mean(probability: Tensor, exponent: float) -> Tensor:
-    """Fuse by the plain average; the exponent has no say."""
+    """Fuse by the plain average; the exponent is ignored."""
     return probability.mean(dim=0) > 0.5
 
 
 def majority(probability: Tensor, exponent: float) -> Tensor:
-    """Fuse by vote; the exponent has no say."""
+    """Fuse by vote; the exponent is ignored."""
     return (probability > 0.5).float().mean(dim=0) > 0.5
 
 
 def weighted(probability: Tensor, weights: Sequence[float]) -> Tensor:
-    """Fuse by an average in which each member has its own say; the weights sum to 1."""
+    """Fuse by an average in which each member has its own weight; the weights sum to 1."""
     say = torch.tensor(weights).reshape(-1, *[1] * (probability.dim() - 1))
     return (probability * say).sum(dim=0) > 0.5
 

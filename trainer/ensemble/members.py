@@ -27,7 +27,7 @@ def make_member(recipe: Recipe, member: Member) -> nn.Module:
 
 
 def _maker(recipe: Recipe, member: Member) -> Make:
-    """Return the constructor of a member's network, which may have to be told of its slices."""
+    """Return the constructor of a member's network, which may depend on the number of slices."""
     if member.network not in IN_DEPTH:
         return NETWORKS[member.network]
     make, slices = IN_DEPTH[member.network], recipe.working.slices

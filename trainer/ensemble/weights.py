@@ -1,4 +1,4 @@
-"""The members' weights that a model folder holds, as the torch graph wants them."""
+"""The members' weights that a model folder holds, named as in the torch graph."""
 
 import onnx
 import torch

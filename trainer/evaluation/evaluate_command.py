@@ -93,7 +93,7 @@ def _methods(marking: Marking, models: Sequence[Model]) -> tuple[list[Method], l
 
 
 def _names(models: Sequence[Model]) -> list[str]:
-    """Return what models are called; with their folders where that does not tell them apart."""
+    """Return the names of models, with their folders where names are not unique."""
     short = [f"{each.name} {each.version}" for each in models]
     if len(set(short)) == len(short):
         return short
@@ -111,7 +111,7 @@ def _subjects(data: Data, models: Sequence[Model]) -> Iterator[PatientCase]:
 
 
 def _healthy(subjects: Iterator[PatientCase], healthy: bool) -> Iterator[PatientCase]:
-    """Yield the subjects, volumes without tumours where nobody has any."""
+    """Yield the subjects, with volumes marked as free of tumours if all are healthy."""
     for subject in subjects:
         if healthy and isinstance(subject.images, Case):
             yield PatientCase(subject.patient, without_tumours(subject.images))
@@ -123,7 +123,7 @@ def _held_out(whom: PatientGroup, models: Sequence[Model]) -> frozenset[str]:
     """Return the patients that no model has learnt from.
 
     Raises:
-        BadData: a model does not say.
+        BadData: a model does not list them.
     """
     if whom is PatientGroup.EVERYONE:
         return frozenset()
@@ -148,7 +148,7 @@ def _about(data: Data, names: Sequence[str], tolerance_mm: float) -> dict[str, s
 
 
 def _learnt_from(models: Sequence[Model]) -> dict[str, int]:
-    """Return how many patients each model has learnt from, as far as they say it."""
+    """Return how many patients each model has learnt from, where known."""
     said = {
         name: model.manifest.evaluation.get("trained_patients")
         for name, model in zip(_names(models), models, strict=True)

@@ -22,7 +22,7 @@ from trainer.explain.views import View, of_case, of_slices, of_volume
 
 PAGE = "explanation.html"
 PATIENTS = 2
-"""Of labelled data, where nobody is named; those with tumours first."""
+"""Default patients of labelled data; those with tumours first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _views(wanted: Wanted, model: Model) -> Iterator[View]:
 
 
 def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[View]:
-    """Yield slices of a series that nobody drew on; what the model finds tells which."""
+    """Yield slices of an unlabelled series, chosen by the model's result."""
     volume, _ = read_images(folder)
     found = segment(volume, open_device(model)).label_map.labels
     yield from of_volume(folder.resolve().name, volume, found, indices, model.neighbours)
@@ -102,7 +102,7 @@ def chosen_subjects(
 
 
 def _first(subjects: Iterator[PatientCase]) -> list[PatientCase]:
-    """Return the first patients with tumours; any, where nobody has one."""
+    """Return the first patients with tumours, or the first of all."""
     others: list[PatientCase] = []
 
     def with_tumours() -> Iterator[PatientCase]:

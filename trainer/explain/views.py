@@ -28,7 +28,7 @@ class View:
     spacing_mm: tuple[float, float]
     """Between rows, between columns."""
     target: Marks | None
-    """Values of `Target`; None where nobody drew."""
+    """Values of `Target`; None for unlabelled slices."""
     slab: NDArray[np.float16] | None = None
     """(s, rows, columns) with its neighbours, in the order of `offsets`; None: it stands alone."""
 
@@ -78,7 +78,7 @@ def of_slices(slices: Slices, indices: Sequence[int] = ()) -> Iterator[View]:
 def of_volume(
     name: str, volume: Volume, found: Marks, indices: Sequence[int] = (), neighbours: int = 0
 ) -> Iterator[View]:
-    """Yield slices of a volume that nobody drew on: those named, else by what was found in it."""
+    """Yield slices of an unlabelled volume: those named, else chosen by the result."""
     for index in _checked(indices, len(found)) or telling(found):
         spacing_mm = volume.geometry.spacing[1:]
         hu, slab = _hu(volume.hu[index]), _slab(volume, index, neighbours)

@@ -1,4 +1,4 @@
-"""Whose data a model has learnt from, and under which licence."""
+"""Sources and licences of the data that a model has learnt from."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def sources_of(folder: Path) -> tuple[Data, ...]:
 
 
 def licence_of(data: tuple[Data, ...]) -> str:
-    """Return what the weights' licence file says."""
+    """Return the text of the weights' licence file."""
     said = "\n".join(f"- {each.name}. {each.attribution}. {each.licence}." for each in data)
     alike = {"CC BY-SA 4.0"} <= {each.licence for each in data} <= ALIKE
     return (SHARE_ALIKE if alike else OTHERS).format(data=said)

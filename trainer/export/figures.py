@@ -22,7 +22,7 @@ def to_row(figures: Figures) -> tuple[str, ...]:
 
 
 def to_evaluation(figures: Compared, cases: Cases, fusion: str) -> dict[str, Any]:
-    """Return what the manifest says of the evaluation: every variant, and the chosen one whole."""
+    """Return the manifest's evaluation: every variant, and the chosen one in full."""
     chosen = figures[fusion]
     return {
         "held_out_patients": list(cases.split.held_out),
@@ -54,5 +54,5 @@ def _means(figures: Figures) -> dict[str, float]:
 
 
 def _dice(overlaps: Mapping[str, Overlap]) -> dict[str, float]:
-    """Dice of every patient who has the thing; of the others it says nothing."""
+    """Dice of every patient who has the structure; the others are left out."""
     return {name: round(each.dice, 4) for name, each in overlaps.items() if each.true}

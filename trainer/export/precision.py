@@ -63,7 +63,7 @@ class Half(nn.Module):
 
 
 def _quantise(path: Path, examples: list[Feed]) -> None:
-    """Put Q and DQ around every convolution of the members, symmetric, as TensorRT wants it."""
+    """Put Q and DQ around every convolution of the members, symmetric, as TensorRT requires."""
     whole = path.with_suffix(".float32.onnx")
     path.rename(whole)
     convolutions = [

@@ -198,7 +198,7 @@ def _words(
     section: str = "",
     tolerances: Tolerances | None = None,
 ) -> Description:
-    """Return what the model says of itself, with what the variant has to add."""
+    """Return the model's description, extended by the variant's."""
     said = model.manifest
     card = (model.folder / CARD).read_text()
     if section:

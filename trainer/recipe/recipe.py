@@ -151,7 +151,7 @@ class Recipe(Section):
     """Name of a list of patients under `splits/` who are held out, as far as the data have them, in
     place of those that `held_out` would draw. So models of different recipes can be compared."""
     validation: int = Field(default=0, ge=0)
-    """Of the others, one in so many is learnt from by nobody but steers: it stops members and
+    """Of the others, one in so many is not learnt from but steers: it stops members and
     chooses the fusion. 0: none."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Part of the remaining patients that is learnt from."""

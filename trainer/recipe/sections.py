@@ -1,4 +1,4 @@
-"""Parts of a recipe that say how to learn: loss, schedule, fusion, and whose system it follows."""
+"""Sections of a recipe: loss, schedule, fusion, and the published system it follows."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ class Section(BaseModel):
 
 
 class Loss(Section):
-    """One term of the sum that a member is to make small."""
+    """One weighted term of the loss."""
 
     kind: Literal["cross-entropy", "dice", "focal"]
     weight: float = Field(default=1.0, gt=0)
@@ -27,7 +27,7 @@ class Schedule(Section):
     rate: Literal["one-cycle", "plateau", "constant"] = "one-cycle"
     """Learning-rate schedule: one-cycle; reduced on a plateau; or constant."""
     epoch_steps: int = Field(default=100, ge=1)
-    """Steps between two looks at the validation patients; a run goes on at the last of them."""
+    """Steps between two looks at the validation patients; a run resumes at the last of them."""
     plateau_patience: int = Field(default=2, ge=0)
     """Epochs without gain after which `plateau` lowers the rate."""
     plateau_factor: float = Field(default=0.3, gt=0, lt=1)
@@ -53,7 +53,7 @@ class FusionSettings(Section):
     tumour_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability above which a member marks a tumour; below 0.5 tumours are drawn larger."""
     weights: tuple[tuple[float, float], ...] = ()
-    """Of the weighted mean: each member's say on liver and on tumour, learnt."""
+    """Of the weighted mean: each member's weight for liver and for tumour, learnt."""
 
 
 class Origin(Section):

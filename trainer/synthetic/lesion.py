@@ -11,7 +11,7 @@ DIAMETER_MM, SPREAD = 16.0, 0.72
 more than those of the real ones (14.1, 0.68), for large ones find no room as often."""
 SMALLEST_MM, LARGEST_MM = 4.0, 70.0
 CONTRAST_HU = (9.0, 14.0, 22.0, 33.0, 50.0, 70.0, 80.0)
-"""How much darker than the liver, before the edge is blurred (which leaves 7, 11, 18, 28, 44, 63
+"""HU below the liver, before the edge is blurred (which leaves 7, 11, 18, 28, 44, 63
 and 70, as in real ones), at these parts of all:"""
 CONTRAST_AT = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 ASPECT = 0.1
@@ -20,7 +20,7 @@ than 1.35 : 1."""
 TALL = 0.1
 """Deviation of the logarithm of the axis across the slices over that within them: as `ASPECT`."""
 HIGHEST = 0.8
-"""How far from its middle a tumour is cut by the slice that is learnt from, in parts of its reach:
+"""Distance from its middle at which the slice that is learnt from cuts a tumour, over its reach:
 further out, a small section would stand for a huge tumour."""
 CAPSULES = 0.2
 """Part of the tumours that have a bright rim."""

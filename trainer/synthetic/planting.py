@@ -28,7 +28,7 @@ APART_MM = 3.0
 """Least distance from a tumour that is there."""
 DARK_HU, DARK_OVER = 12.0, 2.0
 """By how much, averaged over how many pixels about, a liver must be darker than in the middle to
-be taken for a tumour that nobody has drawn."""
+be taken for a tumour that was not drawn."""
 
 Mask = NDArray[np.bool_]
 
@@ -136,7 +136,7 @@ def _sections(
 
 
 def _fits(slab: Slab, spots: dict[int, Spot], free: Masks, window: Window) -> bool:
-    """Tell whether a tumour touches no other in any slice, is not where a neighbour was not looked
+    """Return whether a tumour touches no other in any slice, avoids neighbours that were not looked
     at, and lies in the liver of its own slice with half of it or more."""
     for index, spot in spots.items():
         whole, target = spot.depth_mm > 0, slab.target[index][window]

@@ -32,7 +32,7 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Resample slices to the working grid, turned, scaled, shifted and bent at random.
 
-    Some get synthetic tumours first, where the recipe says so.
+    Some get synthetic tumours first, if the recipe asks for it.
 
     Args:
         hu: (n, rows, columns) float32, clipped; or (n, s, rows, columns), each slice with its
@@ -56,7 +56,7 @@ def augment(
     grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
     image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
-    classes = target[:, None].float() + 1  # so that what lies outside can be told from background
+    classes = target[:, None].float() + 1  # 0 then means outside of the slice
     nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
     labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
     scanned = _rescan(image, recipe, floor_hu, free, random)

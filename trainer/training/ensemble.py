@@ -34,9 +34,9 @@ class Cases:
 
 
 def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Cases:
-    """Read the slices in `data` and split them by patient, as the recipe says.
+    """Read the slices in `data` and split them by patient, by the recipe.
 
-    A model that is there already says whom it has not seen: `held_out` are these patients.
+    `held_out` are patients that an existing model has not seen.
 
     Raises:
         BadData: there are none.
@@ -52,7 +52,7 @@ def slices_for(
     Args:
         recipe: how fine that is.
         data: where they lie.
-        reading: told of each case before it is read.
+        reading: called with the name of each case before it is read.
 
     Raises:
         BadData: there are none.
@@ -62,7 +62,7 @@ def slices_for(
 
 
 def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:
-    """Split slices by patient, as the recipe says, or as `held_out` names the patients.
+    """Split slices by patient: by the recipe, or with `held_out` held out.
 
     Raises:
         BadRecipe: there is no such split as the recipe names.

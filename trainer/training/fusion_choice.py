@@ -47,7 +47,7 @@ def mean_patient_dice(figures: Figures) -> float:
 
 
 def mean_dice(overlaps: Mapping[str, Overlap]) -> float:
-    """Return the mean Dice of those who have the thing; nan where nobody has."""
+    """Return the mean Dice of patients who have the structure; nan if none has."""
     dice = [each.dice for each in overlaps.values() if each.true]
     return fmean(dice) if dice else float("nan")
 
@@ -55,7 +55,7 @@ def mean_dice(overlaps: Mapping[str, Overlap]) -> float:
 def learn_weights(
     graph: EnsembleGraph, recipe: Recipe, slices: Slices
 ) -> tuple[tuple[float, float], ...]:
-    """Return each member's say on liver and on tumour, such that cross-entropy is least."""
+    """Return each member's weight for liver and tumour, by least cross-entropy."""
     marks, truth, known = _collect(graph, recipe, slices)
     say = torch.zeros(len(graph.members), 2, requires_grad=True)
     optimiser = torch.optim.Adam([say], 0.1)

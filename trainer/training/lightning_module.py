@@ -1,4 +1,4 @@
-"""One member as Lightning wants it: what a step is, and what a look at the validation patients."""
+"""One member as a LightningModule: training step and validation."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -68,7 +68,7 @@ class Learner(lightning.LightningModule):
             schedule.step(self._unseen)
 
     def on_train_epoch_start(self) -> None:
-        """Draw what is dropped by the epoch's own chance, so that a run can go on at any."""
+        """Draw what is dropped by the epoch's own chance, so that a run can resume at any."""
         torch.manual_seed(self.member.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:  # noqa: D102
@@ -136,5 +136,5 @@ def planes(marked: Tensor, known: Tensor) -> Tensor:
 
 
 def inside(target: Tensor, like: Tensor) -> Tensor:
-    """Return (n, 1, rows, columns), 1 in the true liver and where nobody has looked."""
+    """Return (n, 1, rows, columns), 1 in the true liver and where it is unknown."""
     return (target != Target.BACKGROUND)[:, None].to(like.dtype)

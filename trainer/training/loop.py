@@ -66,7 +66,7 @@ def train_member(
     machine: Machine = Machine(),
     start: nn.Module | None = None,
 ) -> nn.Module:
-    """Train one member, or go on at the epoch where a run that was stopped had come to.
+    """Train one member, or resume an interrupted run at its last saved epoch.
 
     Args:
         recipe: how to train.
@@ -88,7 +88,7 @@ def train_member(
 
 
 def is_first() -> bool:
-    """Tell whether this process is the first of those that train together, or the only one."""
+    """Return whether this process has rank 0 of those that train together."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
@@ -131,7 +131,7 @@ def _fit(
             num_nodes=machine.nodes,
             precision=machine.precision,  # type: ignore[arg-type]
             max_steps=member.steps,
-            max_epochs=-1,  # a run that goes on would not end with the same weights
+            max_epochs=-1,  # a resumed run would not end with the same weights
             logger=TensorBoardLogger(folder, name="", version=""),
             callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
             enable_progress_bar=not machine.quiet,

@@ -29,7 +29,7 @@ def make_optimiser(recipe: Recipe, weights: Iterable[nn.Parameter]) -> Optimizer
 def make_rate(
     recipe: Recipe, cycles: Sequence[int], optimiser: Optimizer
 ) -> LRSchedulerConfigType | None:
-    """Return how the learning rate runs, as Lightning wants it said; None if it stays level."""
+    """Return the learning rate schedule for Lightning; None for a constant rate."""
     match recipe.schedule.rate:
         case "one-cycle":
             ups: LRScheduler = LambdaLR(optimiser, lambda step: one_cycle(step, cycles))

@@ -1,4 +1,4 @@
-"""Members that go on from where those of a model folder have come to."""
+"""Members that start from the weights of a model folder."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ class WarmStart:
 
 
 def start_from(folder: Path, recipe: Recipe) -> WarmStart:
-    """Return the members of a model folder as those that a recipe's run goes on from.
+    """Return the members of a model folder for a run to start from.
 
     Raises:
         BadModel: the folder holds other networks than the recipe names, or not their weights.

@@ -8,7 +8,7 @@ from engine.volume import Geometry, Label, LabelMap, Volume
 
 
 def made(
-    side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8), tumour=True, **more
+    side_mm=10.0, agreement=(0.9, 0.5), dropped_ml=0.0, slices=slice(2, 8), tumour=True, **rest
 ):
     """A liver of 216 voxels, each `side_mm` wide, in the chosen slices of ten."""
     labels = np.zeros((10, 12, 12), np.uint8)

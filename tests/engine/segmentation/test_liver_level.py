@@ -68,7 +68,7 @@ def test_too_little_liver_has_no_level():
 
 @pytest.mark.parametrize(
     ("found", "shift"),
-    [(None, 0), (100, 0), (100 - BELOW_HU, 0), (100 + ABOVE_HU, 0), (29, 71), (160, -60)],
+    [(None, 0), (100, 0), (100 - BELOW_HU, 0), (100 + ABOVE_HU, 0), (29, 46), (74, 1), (160, -10)],
 )
 def test_the_shift_is_what_is_missing(found, shift):
     assert shift_to(100.0, found) == shift
@@ -89,7 +89,7 @@ def pale(make_volume):
 
 
 def test_a_volume_is_shifted_to_the_level_of_the_model(pale, make_volume):
-    device = Levelled(float(LIVER_HU))
+    device = Levelled(LIVER_HU + BELOW_HU)
     found = segment(pale, device)
     assert (found.liver_hu, found.shift_hu) == (pytest.approx(LIVER_HU - 30, abs=1), 30)
     shifted = make_volume(pale.hu + 30, pale.geometry.spacing)
@@ -111,7 +111,7 @@ def test_a_liver_near_the_level_stays_as_it_is(make_volume):
 
 def test_the_search_is_computed_again_and_counted(pale):
     told = []
-    device = Levelled(float(LIVER_HU))
+    device = Levelled(LIVER_HU + BELOW_HU)
     found = segment(pale, device, lambda done, needed: told.append((done, needed)))
     assert found.slices_computed == len(device.hu) > segment(pale, Witness()).slices_computed
     assert told == sorted(told)
@@ -121,7 +121,7 @@ def test_the_search_is_computed_again_and_counted(pale):
 def test_one_slice_is_shifted_too(make_volume):
     hu = np.full((1, 60, 60), -50)
     hu[0, 5:55, 5:55] = LIVER_HU - 30
-    found = segment(make_volume(hu, (5.0, 1.0, 1.0)), Levelled(float(LIVER_HU)))
+    found = segment(make_volume(hu, (5.0, 1.0, 1.0)), Levelled(LIVER_HU + BELOW_HU))
     assert found.shift_hu == 30
     assert np.count_nonzero(found.label_map.labels) == 2500
 
@@ -131,7 +131,7 @@ def test_what_the_shift_takes_below_the_bounds_stays_at_them(make_volume):
     hu[0, 5:55, 5:55] = LIVER_HU + 40
     hu[0, 0] = 32767
     device = Levelled(float(LIVER_HU - 20))
-    assert segment(make_volume(hu, (5.0, 1.0, 1.0)), device).shift_hu == -60
+    assert segment(make_volume(hu, (5.0, 1.0, 1.0)), device).shift_hu == -10
     assert device.hu[-1].min() == -1024
     assert device.hu[-1].max() == 2048
 

@@ -27,7 +27,7 @@ class Case:
     target: NDArray[np.uint8]
     """(slices, rows, columns) on the volume's grid, values of `Target`."""
     spacing_lost: bool = False
-    """The source lost the size of its voxels, and the geometry says something else."""
+    """The source lost the size of its voxels, and the geometry is not to be trusted."""
 
     def __post_init__(self) -> None:
         if self.target.shape != self.volume.hu.shape:

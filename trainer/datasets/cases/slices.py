@@ -26,7 +26,7 @@ class Slices:
     pixel_mm: NDArray[np.float32]
     """(n,) millimetres between pixels; nan where the source lost it."""
     series: NDArray[np.str_] = field(default_factory=lambda: np.array([], np.str_))
-    """(n,) the series it was cut from; the patient's name where nothing else is said."""
+    """(n,) the series it was cut from; by default the patient's name."""
     position_mm: NDArray[np.float32] = field(default_factory=lambda: np.array([], np.float32))
     """(n,) where it lies in its series, towards the head; nan where unknown."""
 

@@ -37,7 +37,7 @@ class Checked:
 
 
 def check_folder(folder: Path, console: Console) -> Checked:
-    """Read everything in `folder` and return what is to be said of it.
+    """Read everything in `folder` and return the facts.
 
     Raises:
         BadData: there is nothing that could be learnt from, broken or not.

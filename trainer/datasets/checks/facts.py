@@ -36,11 +36,11 @@ class Facts:
     signature: Signature
     """By which the same slices are found again under another name."""
     shown: Slices
-    """A few slices that tell the most."""
+    """A few representative slices."""
 
 
 def facts_of(part: Part, shown: int = 3) -> Facts:
-    """Return what is to be said of a series, with the `shown` slices that show most of it."""
+    """Return the facts of a series, with `shown` representative slices."""
     slices = part.slices
     liver_ml, tumour_ml = (
         float(pixels.sum() * _voxel_ml(part))

@@ -16,7 +16,7 @@ from trainer.errors import BadCase
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The slices of one series, or of one patient where a file does not tell the series."""
+    """The slices of one series, or of one patient where a file does not name the series."""
 
     source: str
     name: str
@@ -28,12 +28,12 @@ class Part:
 
     @property
     def patient(self) -> str:
-        """Whose they are."""
+        """The patient's name."""
         return str(self.slices.patient[0])
 
 
 def read_parts(folder: Path, left_out: Callable[[Found, BadCase], None]) -> Iterator[Part]:
-    """Yield everything that could be learnt from, and tell `left_out` of what is broken."""
+    """Yield everything that could be learnt from, and call `left_out` for what is broken."""
     for name, slices in read_packed(folder):
         yield from _patients(slices, name)
     for found in find_cases(folder):

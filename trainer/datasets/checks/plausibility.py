@@ -26,7 +26,7 @@ RAGGED = 7.0
 LUNG = 0.03
 """Part of a slice that is lung near the diaphragm."""
 LEAST_SLICES = 10
-"""Fewer do not tell head from foot, nor whether a liver is whole."""
+"""Fewer cannot show the direction of the series, or whether a liver is complete."""
 
 
 def doubts_about(slices: Slices, liver_ml: float, *, whole: bool) -> tuple[str, ...]:

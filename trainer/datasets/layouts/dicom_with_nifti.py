@@ -1,7 +1,7 @@
 """A DICOM series in the folder `dicom`, its labels in NIfTI beside it.
 
 `liver.nii.gz` is the liver, its tumours included; `tumour.nii.gz`, where it is there, those. Where
-it is not, nobody has looked for tumours.
+it is not, tumours were not looked for.
 """
 
 from collections.abc import Iterator, Sequence

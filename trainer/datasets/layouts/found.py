@@ -8,7 +8,7 @@ from trainer.datasets.cases.case import Case
 
 
 def is_visible(path: Path) -> bool:
-    """Tell whether a path is a file, and none of those that a Mac or a desktop leaves beside."""
+    """Return whether a path is a file, and not one that a desktop leaves behind."""
     return not path.name.startswith(".") and "__MACOSX" not in path.parts and path.is_file()
 
 
@@ -23,4 +23,4 @@ class Found:
     place: Path
     """Folder, file or archive that a person would look at."""
     read: Callable[[], Case]
-    """Reads it, or raises `BadCase` and says why it cannot be used."""
+    """Reads it, or raises `BadCase` with the reason."""

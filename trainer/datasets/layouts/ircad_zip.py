@@ -40,7 +40,7 @@ def files_of(place: Path, name: str) -> Iterator[list[Path]]:
 
 
 def is_inside(name: str, path: Path) -> bool:
-    """Tell whether a file lies in a folder of that name, in capitals or not."""
+    """Return whether a file lies in a folder of that name, in capitals or not."""
     return name in (part.upper() for part in path.parts[:-1])
 
 

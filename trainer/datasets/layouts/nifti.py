@@ -4,7 +4,7 @@ LiTS has `volume-N.nii` and `segmentation-N.nii` in one folder or two; the Decat
 `labelsTr`, and a `dataset.json` that names the pairs. Both label the liver 1 and tumours 2. All may
 be packed with gzip or not, whatever `dataset.json` says.
 
-Some headers of LiTS say nothing: those of volumes 28 to 47, whose size and orientation are lost,
+Some headers of LiTS are empty: those of volumes 28 to 47, whose size and orientation are lost,
 and those of some segmentations, which lie on the voxels of their volumes all the same.
 """
 

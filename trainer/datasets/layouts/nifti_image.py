@@ -66,7 +66,7 @@ def oriented(image: SimpleITK.Image) -> SimpleITK.Image:
 
 
 def says_nothing(image: SimpleITK.Image) -> bool:
-    """Tell whether an image's header is no more than the one that is written for want of another:
+    """Return whether an image's header is no more than the one that is written for want of another:
     voxels of 1 mm along the axes.
     """
     plain = np.allclose(image.GetSpacing(), 1) and np.isclose(np.abs(image.GetDirection()).sum(), 3)

@@ -130,7 +130,7 @@ def _hu(image: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.int
 
 
 def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
-    """Return the pixel size of slices of LiTS volumes; nan where nobody knows it."""
+    """Return the pixel size of slices of LiTS volumes; nan where it is unknown."""
     facts = _facts(path, SPACING)
     row_mm = {int(volume): float(each["spacing_mm"][0]) for volume, each in facts.items()}
     known = [row_mm.get(volume, np.nan) for volume in volumes]
@@ -138,7 +138,7 @@ def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
 
 
 def _facts(path: Path, name: str) -> dict[str, Any]:
-    """Return what a JSON file beside `path` says; nothing where there is none."""
+    """Return the content of a JSON file beside `path`; empty where it is absent."""
     beside = path.parent / name
     facts: dict[str, Any] = json.loads(beside.read_text()) if beside.is_file() else {}
     return facts

@@ -14,7 +14,7 @@ SAME_PATIENT = {1: 0, 7: 6, 8: 6, 9: 6, 10: 6, 15: 14}
 """Volume of LiTS to an earlier one of the same patient, as their images show."""
 
 SLICES_ALSO_IN_LITS = {10020: 117, 10046: 25, 10069: 46, 10070: 47}
-"""Patients of `msd_liver_slices.npz` who are in LiTS though the file does not say so.
+"""Patients of `msd_liver_slices.npz` who are in LiTS although the file omits it.
 
 The file counts the Decathlon's volumes in alphabetical order (0, 1, 10, 100 ...), which its own
 `lits_volume` confirms wherever it is known. 46 and 47 also show the very same slices.
@@ -43,5 +43,5 @@ def slices_patient(patient: int, lits_volume: int) -> str:
 
 
 def hashed_patient(patient_id: str) -> str:
-    """Return a name that tells patients apart and does not give away the ID."""
+    """Return a name that distinguishes patients without revealing the ID."""
     return f"patient-{sha256(patient_id.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""Whatever labelled data a folder holds."""
+"""All labelled data in a folder."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
     find_beside,
     find_drawn,
 )
-"""Each knows one layout, and finds nothing among files that have another."""
+"""One finder per layout; it finds nothing among files of another."""
 
 
 def find_cases(folder: Path) -> Iterator[Found]:
@@ -59,8 +59,8 @@ def read_cases(
 
     Args:
         folder: where the data sets lie, as they were downloaded.
-        left_out: told of every case that is broken; without it a warning is logged.
-        reading: told of every case before it is read.
+        left_out: called for every broken case; by default a warning is logged.
+        reading: called with the name of every case before it is read.
     """
     for found in find_cases(folder):
         reading(f"{found.source}, {found.name}")
@@ -83,7 +83,7 @@ def read_slices(
         folder: files of slices known by their names, and volumes of every layout that is known.
         side: rows and columns of every slice.
         step_mm: least distance between two slices of a volume; 0 takes every slice.
-        reading: told of every case before it is read.
+        reading: called with the name of every case before it is read.
 
     Raises:
         BadData: there is none, or none that can be used.

@@ -18,10 +18,10 @@ class Choice:
     """Take only those of series on which Hepar has drawn before."""
 
     def wants(self, drawing: Annotation, by_hepar: set[str]) -> bool:
-        """Tell whether a drawing is to be learnt from.
+        """Return whether a drawing is to be learnt from.
 
         Args:
-            drawing: what it says of itself.
+            drawing: its description.
             by_hepar: the series on which the archive has a SEG by Hepar.
         """
         if not drawing.marks or not drawing.series_uid:
@@ -64,7 +64,7 @@ def find_wanted(
         archive: where to look.
         filters: attributes of the study or series to match, as QIDO-RS has them.
         choice: which drawings are wanted.
-        step: told how many of how many series of SEGs were looked at.
+        step: called with the series of SEGs read, and their total.
 
     Raises:
         ArchiveFailed: the archive does not answer.
@@ -95,13 +95,13 @@ def pull_one(
 ) -> Pulled:
     """Fetch what is not there yet of a CT series and of its drawings.
 
-    A file that is there is whole, so a pull that broke off goes on where it was.
+    Files present are complete, so an interrupted pull resumes where it stopped.
 
     Args:
         archive: where from.
         wanted: what.
         folder: where to; each series gets a folder in the study's.
-        step: told how many of how many objects are there.
+        step: called with the objects present, and their total.
 
     Raises:
         ArchiveFailed: the archive does not answer.

@@ -16,9 +16,9 @@ class Estimate:
     """A figure over patients, with the bounds of its confidence interval."""
 
     value: float
-    """nan where it rests on nobody."""
+    """nan where it rests on no patient."""
     low: float
-    """nan where it rests on one patient or none: nothing tells how patients differ."""
+    """nan where it rests on one patient or none: the spread between patients is unknown."""
     high: float
     patients: int
     """Number of patients."""

@@ -59,7 +59,7 @@ NOTHING = Overlap(0, 0, 0, 0)
 def overlap(
     predicted: NDArray[np.bool_], true: NDArray[np.bool_], known: NDArray[np.bool_] | None = None
 ) -> Overlap:
-    """Count two masks; `known` says which pixels were looked at, all of them if None."""
+    """Count two masks; `known` marks the pixels that were looked at; all if None."""
     return Overlap(
         int(np.count_nonzero(predicted & true)),
         int(np.count_nonzero(predicted)),

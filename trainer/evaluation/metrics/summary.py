@@ -29,7 +29,7 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeUnknown(Size):
-    """Lesions whose diameter nobody knows, for the spacing was lost."""
+    """Lesions of unknown diameter, because the spacing was lost."""
 
     def holds(self, lesion: Lesion) -> bool:
         """Whether nothing is known of a lesion's size."""
@@ -100,11 +100,11 @@ class Summary:
     spreads: dict[Structure, tuple[Spread, ...]]
     """Of the tumour, over patients who have one."""
     lesions: LesionFigures | None
-    """None where nobody's tumours were drawn."""
+    """None where no tumours were drawn."""
 
 
 def summarise(patients: Sequence[PatientScores]) -> Summary:
-    """Return what the patients say together."""
+    """Summarise all patients."""
     present = {each: _who_has(each, patients) for each in Structure}
     return Summary(
         len(patients),

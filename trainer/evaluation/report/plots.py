@@ -16,7 +16,7 @@ from trainer.evaluation.run.thumbnails import Sketch
 from trainer.pages.figures import GRID, INK, data_uri, new_figure, picture
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b4c9a", "#7a7a7a")
-"""Okabe and Ito's, which colour-blind people can tell apart."""
+"""Okabe and Ito's, distinguishable for colour-blind people."""
 
 DRAWN, MARKED = "solid", "dashed"
 LIVER_COLOURS = {DRAWN: "#7ee081", MARKED: "#ff9f1c"}

@@ -1,4 +1,4 @@
-"""Whatever can run a model folder, by name."""
+"""Devices that run a model folder, by name."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ class Evaluation:
     about: Mapping[str, str]
     """Description of the data and the methods."""
     learnt_from: Mapping[str, int]
-    """Method to the number of patients it has learnt from, of those that say it."""
+    """Method to the number of patients it has learnt from, where known."""
 
 
 @dataclass

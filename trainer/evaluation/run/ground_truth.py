@@ -16,13 +16,13 @@ from trainer.errors import BadData
 from trainer.evaluation.run.seg_objects import read_seg
 
 IMAGES = {"dicom", "dicom_anon"}
-"""Names of folders that do not tell whose images they hold."""
+"""Folder names that do not identify a patient."""
 
 
 def read_reference(series: Path, truth: Path) -> Case:
     """Read a folder of one series, and a NIfTI file or SEG object of its liver and tumours.
 
-    A truth without tumour says nothing of tumours.
+    A truth without tumour leaves tumours unknown.
 
     Args:
         series: folder of the series' instances.
@@ -58,7 +58,7 @@ def read_images(series: Path) -> tuple[Volume, str]:
 
 
 def without_tumours(case: Case) -> Case:
-    """Return a case of which somebody says that there is no tumour in it."""
+    """Return a case that is known to hold no tumour."""
     liver = np.where(case.target == Target.LIVER_OR_TUMOUR, np.uint8(Target.LIVER), case.target)
     return replace(case, target=liver)
 

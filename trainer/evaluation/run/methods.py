@@ -36,7 +36,7 @@ Marker = Callable[[NDArray[np.float16], tuple[float, float]], Mapping[str, Label
 def on_device(name: str, device: Device) -> Method:
     """Return a method that marks as the node would: whole volumes are voted over and cleaned.
 
-    Slices without neighbours are marked one by one, without what neighbours have to say.
+    Slices without neighbours are marked one by one, without their neighbours.
 
     Args:
         name: what to call it.
@@ -132,7 +132,7 @@ def in_batches(
 
 
 def by_others(name: str, segs: Sequence[SegFile]) -> Method:
-    """Return a method that takes what SEG objects say; a series without one is left out."""
+    """Return a method that reads SEG objects; a series without one is left out."""
 
     def mark(subject: PatientCase) -> Mapping[str, Exam]:
         images = subject.images

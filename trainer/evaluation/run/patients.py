@@ -1,4 +1,4 @@
-"""Whose images are looked at: the labelled volumes and slices of each patient."""
+"""Labelled volumes and slices of the patients to evaluate."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class PatientGroup(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """Whom to look at."""
+    """Selection of patients."""
 
     whom: PatientGroup
     patients: frozenset[str]

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from tests.trainer.evaluation.report.test_html_page import marked
+from trainer.evaluation.report.json_record import to_json
+from trainer.evaluation.report.validation_page import main, to_page
+from trainer.evaluation.run.evaluate import evaluate
+from trainer.evaluation.run.patients import PatientCase
+
+
+@pytest.fixture(scope="module")
+def record():
+    def method(subject):
+        patient = subject.patient
+        return {"toy 1.0": marked(patient, int(patient[1]), tumour=patient != "p2")}
+
+    subjects = [PatientCase(f"p{index}", None) for index in range(3)]
+    about = {"Compared with": "phantoms"}
+    return json.loads(to_json(evaluate(subjects, [method], about=about)))
+
+
+def test_every_figure_of_the_record_stands_on_the_page(record):
+    page = to_page({"phantoms": record})
+    figures = record["methods"]["toy 1.0"]
+    pooled = figures["pooled_dice"]["liver"]
+    stated = f"{pooled['value']:.3f} ({pooled['low']:.3f} to {pooled['high']:.3f})"
+    assert f"| liver | Dice, pooled | {stated} | 3 |" in page
+    for patient, scores in figures["per_patient"].items():
+        assert f"| {patient} | {scores['liver']['dice']:.3f} |" in page
+    for size in figures["lesions"]["sizes"]:
+        assert f"| {size['size']} | {size['lesions']} | {size['found']} |" in page
+    assert "- Compared with: phantoms\n" in page
+
+
+def test_tables_are_well_formed(record):
+    rows = [line for line in to_page({"phantoms": record}).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} <= {4, 5}
+
+
+def test_sections_are_named_by_their_files(record, tmp_path, capsys):
+    for name in ("held-out", "chaos3"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    main([str(tmp_path / "held-out.json"), str(tmp_path / "chaos3.json")])
+    page = capsys.readouterr().out
+    assert page.index("## held-out") < page.index("## chaos3")
