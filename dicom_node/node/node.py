@@ -168,7 +168,7 @@ def _worker(
     }
     profiles = {name: each.profile for name, each in settings.destinations.items()}
     items = frozenset(item for profile in profiles.values() for item in profile.items)
-    segmenter = replace(segmenter, items=segmenter.items | items)
+    segmenter = replace(segmenter, items=items or segmenter.items)
     jobs = settings.jobs
     backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
     viewer = settings.viewer.url

@@ -48,7 +48,7 @@ class Outcome:
     seg: Path | None = None
     """File of the SEG."""
     seg_uid: str = ""
-    """Its SOP Instance UID."""
+    """SOP Instance UID of the SEG that is delivered: that of `seg`, or of another form of it."""
     seg_series_uid: str = ""
     """Its Series Instance UID, which a viewer is asked for."""
     files: Mapping[str, Path] = field(default_factory=dict)

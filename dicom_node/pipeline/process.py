@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from dicom_node.errors import NothingFound, UnsupportedSeries
 from dicom_node.logs import note, step
@@ -197,12 +197,15 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         write_durably(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
         files = {}
+        shown, shown_item = seg, delivered_seg(method.items)
         for item, file in make_others(method.items, found, seg):
+            if item == shown_item:
+                shown = dcmread(BytesIO(file), stop_before_pixels=True)
             files[item.name] = item.file_beside(target)
             write_durably(files[item.name], file)
             if item.kind is ObjectKind.PDF:
                 write_durably(files[item.name].with_suffix(".html"), make_html(found))
-    outcome = to_outcome(made, quality, target, seg, files, seconds)
+    outcome = to_outcome(made, quality, target, shown, files, seconds)
     return replace(outcome, stack=stack.key, label=stack.label, notes=notes)
 
 

@@ -1,5 +1,6 @@
 """Kinds and forms of result objects, and the choice of a destination among them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +67,16 @@ PICTURED = frozenset({ObjectKind.MONTAGE, ObjectKind.PDF})
 
 SEG = ResultObject(ObjectKind.SEG)
 """The object that every series with a liver gets."""
+
+
+def delivered_seg(items: Collection[ResultObject]) -> ResultObject:
+    """Return the SEG among some items that a viewer is asked for: the plain one if it is there."""
+    segs = sorted((item for item in items if item.kind is ObjectKind.SEG), key=_plain_first)
+    return segs[0] if segs else SEG
+
+
+def _plain_first(item: ResultObject) -> tuple[bool, str]:
+    return item != SEG, item.name
 
 
 @dataclass(frozen=True)

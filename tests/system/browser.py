@@ -90,6 +90,22 @@ IMAGE = """() => {
 }"""
 """The viewport's current instance, and whether that is the image in its scene."""
 
+MEASURED = """() => window.services.measurementService.getMeasurements()
+  .filter(each => each.toolName === 'Bidirectional')
+  .sort((a, b) => a.label.localeCompare(b.label, 'en', { numeric: true }))
+  .map(each => ({
+    label: each.label,
+    instance: each.referencedImageId.match(/instances\\/([0-9.]+)/)[1],
+    points: each.points.flatMap(point => Array.from(point)),
+  }))"""
+"""Name, instance and points (x, y, z in LPS) of each pair of diameters in the viewer's list."""
+
+FETCHED = """async address => {
+  const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
+  return btoa(Array.from(bytes.slice(0, 1000), each => String.fromCharCode(each)).join(''));
+}"""
+"""The first bytes of what an address of the viewer gives, in base64."""
+
 LOSE = """() => {
   const { viewportGridService, cornerstoneViewportService } = window.services;
   const viewport = cornerstoneViewportService

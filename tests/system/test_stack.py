@@ -1,5 +1,6 @@
 """`make stack` as a radiologist has it: a study in Orthanc, its liver in OHIF, a real browser."""
 
+import base64
 import io
 import json
 import time
@@ -15,13 +16,14 @@ from pydicom import Dataset, dcmread
 from deploy.stack.places import Ports
 from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
+from dicom_node.results.attributes.segment_description import LESION_COLOURS
 from dicom_node.results.make import SeriesResult, encode_verified, make_seg
 from dicom_node.results.objects import Encoding, SegForm
 from dicom_node.results.phantom import write_series
 from dicom_node.series.reading import read_series
 from dicom_node.series.volume import to_volume
 from dicom_node.verify.planes import facing, planes_of, slice_at
-from dicom_node.verify.report_groups import LESIONS, VOLUME, read_groups
+from dicom_node.verify.report_groups import LESIONS, LONG_AXIS, SHORT_AXIS, VOLUME, read_groups
 from engine.findings.measure import measure, separate_lesions
 from engine.findings.quality import Quality
 from engine.model import load_model
@@ -33,8 +35,10 @@ from tests.dicom_node.drawing import ALGORITHM
 from tests.engine.toy_model import write_toy_model
 from tests.system.browser import (
     DECODED,
+    FETCHED,
     IMAGE,
     LOSE,
+    MEASURED,
     SHOW,
     browser_page,
     decoded_voxels,
@@ -88,25 +92,26 @@ def result(segmented: Segmented, page: Any) -> Any:
 def test_the_link_opens_the_study_with_the_segments_that_the_node_drew(
     segmented: Segmented, result: Any
 ):
-    labels = segmented.expected.labels
+    labels = separate_lesions(segmented.expected).labels
+    lesions = range(1, int(labels.max()))
+    assert len(lesions) > 1
+    named = [("Liver", (221, 130, 101))]
+    named += [(f"Lesion {number}", LESION_COLOURS[number - 1]) for number in lesions]
     assert result.evaluate(DECODED) == [
         [
             {
                 "label": name,
                 "rgb": pytest.approx(rgb, abs=2),  # CIELab in 16 bits and back
-                "voxels": np.count_nonzero(labels == label),
-                "number": label,
+                "voxels": np.count_nonzero(labels == number),
+                "number": number,
             }
-            for name, rgb, label in (
-                ("Liver", (221, 130, 101), Label.LIVER),
-                ("Tumour", (255, 214, 10), Label.TUMOUR),
-            )
+            for number, (name, rgb) in enumerate(named, start=1)
         ]
     ]
 
 
 def test_every_voxel_that_the_viewer_decoded_is_the_label_map_s(segmented: Segmented, result: Any):
-    assert differences(result, segmented, segmented.expected) == 0
+    assert differences(result, segmented, separate_lesions(segmented.expected)) == 0
 
 
 def differences(page: Any, segmented: Segmented, expected: LabelMap) -> int:
@@ -179,10 +184,56 @@ def test_the_report_beside_the_seg_has_the_numbers_of_the_label_map(segmented: S
     in_lesions = sum(each.numbers[VOLUME,] for each in lesions)
     assert in_lesions == pytest.approx(expected.millilitres(Label.TUMOUR), abs=1e-2)
     assert whole.numbers[LESIONS,] == len(lesions) > 0
-    assert {each.segment for each in lesions} == {(seg.SOPInstanceUID, Label.TUMOUR)}
+    segments = [(seg.SOPInstanceUID, number) for number in range(2, len(lesions) + 2)]
+    assert [each.segment for each in lesions] == segments
 
 
-@pytest.mark.parametrize("modality", ["SEG", "SR"])
+def test_the_report_opens_with_each_lesion_listed_and_its_diameters_drawn(
+    segmented: Segmented, page: Any
+):
+    """A click on a lesion jumps to its slice, where both diameters have the measured ends."""
+    report = dcmread(io.BytesIO(segmented.only("SR")))
+    _, *lesions, _ = read_groups(report)
+    page.goto(viewer_address(segmented.stack, report), wait_until="commit")
+    page.wait_for_function(f"({MEASURED})().length === {len(lesions)}")
+    measured = page.evaluate(MEASURED)
+    assert [each["label"] for each in measured] == [f"Lesion {n + 1}" for n in range(len(lesions))]
+    for shown, lesion in zip(measured, lesions, strict=True):
+        long_axis, short_axis = lesion.lines[LONG_AXIS], lesion.lines[SHORT_AXIS]
+        assert shown["instance"] == long_axis.image[0] == short_axis.image[0]
+        lengths = [
+            np.linalg.norm(np.subtract(*ends)) for ends in np.reshape(shown["points"], (2, 2, 3))
+        ]
+        expected = [lesion.numbers[LONG_AXIS,], lesion.numbers[SHORT_AXIS,]]
+        assert lengths == pytest.approx(expected, abs=0.01)
+    if page.get_by_text("Confirm and hide").count():
+        page.get_by_text("Confirm and hide").click()
+    page.locator("[data-cy='trackedMeasurements-btn']").click()
+    ARTEFACTS.mkdir(exist_ok=True)
+    for number in (len(lesions), 1):  # the last first, so that each click has to move
+        page.locator("[data-cy='data-row']").nth(number - 1).click()
+        wanted = measured[number - 1]["instance"]
+        page.wait_for_function(f"({IMAGE})().instance === '{wanted}'")
+        page.wait_for_timeout(1500)  # until it is painted
+        picture = page.screenshot(path=ARTEFACTS / f"report_lesion_{number}.png")
+        assert coloured(picture) > 0.0005  # two thin lines and their text
+
+
+def test_the_page_opens_as_pdf_in_the_viewer(segmented: Segmented, page: Any):
+    document = dcmread(io.BytesIO(segmented.only("DOC")))
+    page.goto(viewer_address(segmented.stack, document), wait_until="commit")
+    shown = page.locator("object[type='application/pdf'], embed[type='application/pdf'], iframe")
+    shown.first.wait_for(state="attached")
+    address = shown.first.evaluate("each => each.data || each.src")
+    assert address
+    fetched = page.evaluate(FETCHED, address)
+    assert base64.b64decode(fetched).startswith(b"%PDF-")
+    page.wait_for_timeout(1500)  # until it is painted
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "page_pdf.png")
+
+
+@pytest.mark.parametrize("modality", ["SEG", "SR", "DOC"])
 def test_the_validator_finds_no_error_in_what_the_archive_has(
     segmented: Segmented, modality: str, tmp_path: Path
 ):

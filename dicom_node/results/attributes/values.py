@@ -66,13 +66,15 @@ def fitting(number: Value) -> Value | DSfloat | None:
     None where it is no finite number.
     """
     text = str(number)
-    if len(text) <= DECIMAL_STRING and DECIMAL.fullmatch(text):
-        return number
     try:
         value = float(text)
     except ValueError:
         return None
-    return DSfloat(value, auto_format=True) if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    if len(text) <= DECIMAL_STRING and DECIMAL.fullmatch(text):
+        return number
+    return DSfloat(value, auto_format=True)
 
 
 def all_fitting(numbers: Iterable[Any]) -> list[Any]:
