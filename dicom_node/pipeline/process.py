@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +16,7 @@ from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
-from dicom_node.results.objects import PICTURED, ObjectKind
+from dicom_node.results.objects import PICTURED, ObjectKind, delivered_seg
 from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference

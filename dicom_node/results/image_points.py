@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from dicom_node.series.frames import Frame, is_multi_frame
 from dicom_node.verify.planes import Plane, planes_of
 from engine.findings.measure import Axis, Point
 
@@ -19,8 +20,13 @@ DECIMALS = 4
 class ImagePoints:
     """Finds the image in which a place of the patient lies, and where in it."""
 
-    def __init__(self, sources: Sequence[Dataset]) -> None:
-        self._planes = planes_of(sources)
+    def __init__(self, sources: Sequence[Dataset], frames: Sequence[Frame] | None = None) -> None:
+        """Take all images of the sources, or only `frames` where they hold other stacks too."""
+        own = {_key(frame) for frame in frames} if frames else None
+        planes = planes_of(sources)
+        self._planes = [
+            plane for plane in planes if own is None or (plane.instance_uid, plane.frame) in own
+        ]
         self._classes = {str(each.SOPInstanceUID): each.SOPClassUID for each in sources}
 
     def line(self, axis: Axis) -> hd.sr.CoordinatesForMeasurement:
@@ -39,6 +45,11 @@ class ImagePoints:
         return hd.sr.CoordinatesForMeasurement(
             hd.sr.GraphicTypeValues.POLYLINE, np.round(points, DECIMALS), image
         )
+
+
+def _key(frame: Frame) -> tuple[str, int | None]:
+    number = frame.number if is_multi_frame(frame.instance) else None
+    return frame.text("SOPInstanceUID"), number
 
 
 def _distance_mm(plane: Plane, place: Point) -> float:

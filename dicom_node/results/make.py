@@ -162,7 +162,12 @@ def _rtstruct(findings: SeriesResult) -> bytes:
 def _report(findings: SeriesResult, seg: Dataset) -> bytes:
     report = encode(
         to_report(
-            findings.measured, findings.quality, seg, findings.sources, making=findings.making
+            findings.measured,
+            findings.quality,
+            seg,
+            findings.sources,
+            making=findings.making,
+            frames=findings.frames,
         )
     )
     verify_report(

@@ -31,6 +31,7 @@ from dicom_node.results.attributes.values import LONG_STRING
 from dicom_node.results.image_points import ImagePoints
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.series_identity import complete, series_identity
+from dicom_node.series.frames import Frame
 from engine.findings.measure import Axes, Axis, Measurements, Region
 from engine.findings.quality import Quality
 
@@ -51,6 +52,7 @@ def to_report(
     sources: Sequence[Dataset],
     *,
     making: Making,
+    frames: Sequence[Frame] | None = None,
 ) -> hd.sr.Comprehensive3DSR:
     """Return the report on what `seg` shows in its sources.
 
@@ -60,10 +62,11 @@ def to_report(
         seg: the SEG that the report refers to.
         sources: its source series, in any order; pixels are not needed.
         making: the run of the model that made the labels.
+        frames: the slices of the stack, where the sources hold others too; all of them otherwise.
     """
     algorithm = making.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
-    groups = _Groups(seg, sources, algorithm)
+    groups = _Groups(seg, ImagePoints(sources, frames), sources, algorithm)
     report = hd.sr.Comprehensive3DSR(
         evidence=evidence([*sources, seg]),
         content=hd.sr.MeasurementReport(
@@ -120,9 +123,14 @@ def _observer(algorithm: Algorithm) -> hd.sr.ObservationContext:
 class _Groups:
     """Makes the measurement groups of one report."""
 
-    def __init__(self, seg: Dataset, sources: Sequence[Dataset], algorithm: Algorithm) -> None:
-        self.seg = seg
-        self.points = ImagePoints(sources)
+    def __init__(
+        self,
+        seg: Dataset,
+        points: ImagePoints,
+        sources: Sequence[Dataset],
+        algorithm: Algorithm,
+    ) -> None:
+        self.seg, self.points = seg, points
         self.series_uid = str(sources[0].SeriesInstanceUID)
         self.algorithm = hd.sr.AlgorithmIdentification(
             name=algorithm.name,

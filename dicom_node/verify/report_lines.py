@@ -16,8 +16,8 @@ LENGTH_MM = 0.01
 """Largest difference of a line's length from its number; both are rounded."""
 COSINE = 0.02
 """Largest cosine between the two diameters of a finding, which are perpendicular."""
-BEYOND_PIXELS = 0.51
-"""A diameter ends at the outer edge of a pixel, half of it from the centre."""
+BEYOND_PIXELS = 0.75
+"""A diameter ends at the outer edge of a pixel, half of it from the centre, and is rounded."""
 
 Planes = Mapping[tuple[str, int | None], Plane]
 

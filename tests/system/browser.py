@@ -90,7 +90,7 @@ IMAGE = """() => {
 }"""
 """The viewport's current instance, and whether that is the image in its scene."""
 
-MEASURED = """() => window.services.measurementService.getMeasurements()
+MEASURED = """() => (window.services?.measurementService?.getMeasurements() ?? [])
   .filter(each => each.toolName === 'Bidirectional')
   .sort((a, b) => a.label.localeCompare(b.label, 'en', { numeric: true }))
   .map(each => ({

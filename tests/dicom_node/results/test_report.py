@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 from io import BytesIO
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 
@@ -153,13 +154,13 @@ def _shifted(item):
 
 
 def _turned(item):
-    """A quarter turn about the middle, in millimetres: the length stays."""
+    """Turn the line about its middle by 5 degrees, in millimetres: the length stays."""
     drawn = item.ContentSequence[0]
-    x0, y0, x1, y1 = drawn.GraphicData
-    x, y, u, v = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
-    rows_mm, columns_mm = 0.5, 0.7
-    v, u = v * rows_mm / columns_mm, u * columns_mm / rows_mm
-    drawn.GraphicData = [x - v, y + u, x + v, y - u]
+    ends = np.reshape(drawn.GraphicData, (2, 2)) * (0.7, 0.5)
+    turn = np.radians(5)
+    matrix = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    middle = ends.mean(axis=0)
+    drawn.GraphicData = (((ends - middle) @ matrix + middle) / (0.7, 0.5)).ravel().tolist()
 
 
 def _other_seg(item):
