@@ -7,12 +7,14 @@ happens to be read. Here it reads as absent, and the checks then name it as miss
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from dicom_node.errors import UNREADABLE
 
@@ -20,10 +22,16 @@ NUMBER_CHARACTERS = re.compile(r"[0-9eE+\-., \\]{1,80}")
 """A text of these alone is safe to repeat in a message: it cannot hold a name."""
 
 
+@lru_cache(maxsize=256)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def value_of(dataset: Dataset, keyword: str) -> Any:
     """Return the value of an attribute; None where it is absent, empty or cannot be read."""
+    tag = _tag(keyword)  # by its tag: pydicom looks a keyword up anew each time, for 15 us
     try:
-        value = dataset.get(keyword)
+        value = dataset[tag].value if tag in dataset else None
     except UNREADABLE:
         return None
     return None if isinstance(value, str | bytes | MultiValue | list) and not len(value) else value
@@ -41,6 +49,13 @@ def text_of(dataset: Dataset, keyword: str) -> str:
     """Return the value of an attribute as text, without padding; empty where there is none."""
     value = value_of(dataset, keyword)
     return "" if value is None else str(value).strip().rstrip("\0")
+
+
+def raw_value(dataset: Dataset, keyword: str) -> object:
+    """Return the value of an attribute as it is kept: bytes, unless something converted it."""
+    tag = _tag(keyword)
+    element = dataset.get_item(tag) if tag in dataset else None
+    return getattr(element, "value", None)
 
 
 def unconverted_text(dataset: Dataset, keyword: str) -> str:

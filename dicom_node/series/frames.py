@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
@@ -68,6 +69,8 @@ class Frame:
     """Its attributes under the names of CT Image Storage, without the pixels."""
     dimensions: Mapping[str, str] = field(default_factory=dict)
     """Keyword of a dimension other than place to the frame's index in it (PS3.3 C.7.6.17)."""
+    _read: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
+    """Values read before: every check asks for some of the same, and pydicom takes 10 us each."""
 
     @property
     def name(self) -> str:
@@ -77,7 +80,10 @@ class Frame:
 
     def text(self, keyword: str) -> str:
         """Return the value of an attribute as text, empty where there is none."""
-        return text_of(self.header, keyword)
+        key = keyword, 0
+        if key not in self._read:
+            self._read[key] = text_of(self.header, keyword)
+        return str(self._read[key])
 
     def words(self, keyword: str) -> tuple[str, ...]:
         """Return the values of a code string attribute, in capitals."""
@@ -85,7 +91,11 @@ class Frame:
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """Return the values of a numeric attribute; None unless there are `count`, all finite."""
-        return numbers_of(self.header, keyword, count)
+        key = keyword, count
+        if key not in self._read:
+            self._read[key] = numbers_of(self.header, keyword, count)
+        found: tuple[float, ...] | None = self._read[key]
+        return found
 
 
 def frames_of(instances: Iterable[Dataset]) -> list[Frame]:

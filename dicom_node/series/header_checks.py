@@ -9,6 +9,7 @@ from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 from dicom_node.attributes import (
     items_of,
     raw_number_text,
+    raw_value,
     text_of,
     unconverted_text,
     value_of,
@@ -148,7 +149,15 @@ def _only_compressed(frame: Frame) -> bool:
 
 def _differing(keyword: str, frames: Sequence[Frame]) -> str:
     """Say how the values differ in kind, and never what they are: they may name the patient."""
-    counts = Counter(subject_value(frame, keyword) for frame in frames)
+    raw = [
+        str((raw_value(frame.instance, keyword), raw_value(frame.instance, "SpecificCharacterSet")))
+        for frame in frames
+    ]
+    some = dict(zip(raw, frames, strict=True))  # decoded once for all that are written alike
+    if len(some) < 2:
+        return ""
+    meaning = {each: subject_value(frame, keyword) for each, frame in some.items()}
+    counts = Counter(meaning[each] for each in raw)
     if len(counts) < 2:
         return ""
     blank = counts.pop("", 0)

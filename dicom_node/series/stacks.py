@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pydicom import Dataset
@@ -18,6 +18,7 @@ from dicom_node.series.homogeneity import (
 )
 from dicom_node.series.kinds import Classification, Handling, SeriesKind
 from dicom_node.series.slice_positions import in_order, place_slices, places_of, unlike_the_most
+from dicom_node.tolerances import SPACING_MM
 
 APART = {
     SeriesKind.GAPS,
@@ -203,14 +204,27 @@ def _in_their_order(
 
 
 def _by_size(frames: Sequence[Frame]) -> Difference | None:
-    return _difference("matrix", frames, _size)
+    """Tell slices apart by matrix and pixel spacing; spacings within the tolerance are one."""
+    sizes = [
+        (*(int((frame.numbers(each, 1) or (0,))[0]) for each in ("Rows", "Columns")), *spacing)
+        for frame in frames
+        for spacing in [frame.numbers("PixelSpacing", 2) or (0.0, 0.0)]
+    ]
+    down, across = (_levels([size[axis] for size in sizes]) for axis in (2, 3))
+    values = tuple(
+        f"{size[0]}x{size[1]} at {down[size[2]]:g}x{across[size[3]]:g} mm" for size in sizes
+    )
+    return Difference("matrix", values) if len({*values}) > 1 else None
 
 
-def _size(frame: Frame) -> str:
-    """Return matrix and pixel spacing, rounded to what may differ within a stack."""
-    rows, columns = ((frame.numbers(each, 1) or (0.0,))[0] for each in ("Rows", "Columns"))
-    down, across = frame.numbers("PixelSpacing", 2) or (0.0, 0.0)
-    return f"{rows:.0f}x{columns:.0f} at {down:.3f}x{across:.3f} mm"
+def _levels(spacings: Sequence[float]) -> dict[float, float]:
+    """Return for each spacing the smallest that is the same but for rounding."""
+    levels: dict[float, float] = {}
+    level = -1.0
+    for spacing in sorted({*spacings}):
+        level = level if spacing - level <= SPACING_MM else spacing
+        levels[spacing] = level
+    return levels
 
 
 def _by_orientation(frames: Sequence[Frame]) -> Difference | None:
@@ -227,13 +241,6 @@ def _by_orientation(frames: Sequence[Frame]) -> Difference | None:
 def _cosines(frame: Frame) -> str:
     cosines = frame.numbers("ImageOrientationPatient", 6) or ()
     return " ".join(f"{round(each, 4) + 0.0:g}" for each in cosines)
-
-
-def _difference(
-    keyword: str, frames: Sequence[Frame], read: Callable[[Frame], str]
-) -> Difference | None:
-    values = tuple(map(read, frames))
-    return Difference(keyword, values) if len({*values}) > 1 else None
 
 
 def _stack(frames: Sequence[Frame], found: Classification, path: Path) -> Stack:

@@ -34,7 +34,7 @@ def series(draw):
     """Instances with one marked pixel each, and where each marked pixel lies in the patient."""
     count = draw(st.integers(2, 9))
     instances = make_ct_series(count, ROWS, COLUMNS, SPACING)
-    parts = (order, gap, spacing, orientation, tilt, slope, padding, phase, odd, multi_frame)
+    parts = (order, gap, spacing, orientation, tilt, slope, padding, phase, odd)
     marks = {}
     for index, instance in enumerate(instances):
         mark = draw(st.tuples(st.integers(0, ROWS - 1), st.integers(0, COLUMNS - 1)))
@@ -43,6 +43,8 @@ def series(draw):
         instance.InstanceNumber = index
     for part in draw(st.lists(st.sampled_from(parts), max_size=4, unique=True)):
         instances = part(draw, instances, marks)
+    if draw(st.integers(0, 4)) == 0:
+        instances = multi_frame(draw, instances, marks)
     return instances, marks
 
 

@@ -30,6 +30,14 @@ def test_a_localizer_is_not_selected(ct_series):
     assert exclusion_reason(instances, Rules()) == "ImageType holds LOCALIZER"
 
 
+@pytest.mark.parametrize("index", [0, 3, 5])
+def test_the_image_type_of_every_slice_counts(ct_series, index):
+    instances = ct_series()
+    instances[index].ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+    assert exclusion_reason(instances, Rules(image_types=("AXIAL",))) is not None
+    assert exclusion_reason(instances, Rules(refused_image_types=("OTHER",))) is not None
+
+
 def test_one_of_the_wanted_image_types_is_enough(ct_series):
     assert exclusion_reason(ct_series(), Rules(image_types=("AXIAL", "HELIX"))) is None
     assert (

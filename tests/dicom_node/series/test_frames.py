@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_node.errors import UnsupportedSeries
@@ -100,3 +101,30 @@ def test_cut_frames_are_refused(ct_series, enhanced_ct):
     whole.PixelData = whole.PixelData[:-640]
     with pytest.raises(UnsupportedSeries, match="has 3200 bytes, 3840 are needed"):
         to_volume([whole])
+
+
+def test_a_group_of_the_frame_goes_before_the_shared_one(ct_series, enhanced_ct):
+    whole = enhanced_ct(ct_series())
+    shared = whole.SharedFunctionalGroupsSequence[0]
+    shared.PixelValueTransformationSequence = [type(whole)()]
+    shared.PixelValueTransformationSequence[0].RescaleIntercept = 500
+    shared.PixelValueTransformationSequence[0].RescaleSlope = 2
+    assert to_volume([whole]).hu[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_dimension_that_is_no_place_tells_stacks_apart(ct_series, enhanced_ct):
+    slices = ct_series()
+    whole = enhanced_ct([*slices, *slices])
+    pointers = ["TemporalPositionIndex", "InStackPositionNumber"]
+    whole.DimensionIndexSequence = [type(whole)() for _ in pointers]
+    for item, pointer in zip(whole.DimensionIndexSequence, pointers, strict=True):
+        item.DimensionIndexPointer = tag_for_keyword(pointer)
+    for index, groups in enumerate(whole.PerFrameFunctionalGroupsSequence):
+        groups.FrameContentSequence = [type(groups)()]
+        values = [1 + index // 6, 1 + index % 6]
+        groups.FrameContentSequence[0].DimensionIndexValues = values
+    found = find_stacks([whole])
+    assert [stack.label for stack in found.stacks] == [
+        "TemporalPositionIndex 1",
+        "TemporalPositionIndex 2",
+    ]

@@ -65,6 +65,28 @@ def test_bright_padding_becomes_air_not_metal(slice_of):
     assert read(instance) == [-1024, 2976, 40]
 
 
+def test_a_padding_range_has_two_ends(slice_of):
+    instance = slice_of(
+        [59999, 60000, 62000, 65000, 65001], PixelPaddingValue=60000, PixelPaddingRangeLimit=65000
+    )
+    assert read(instance) == [3071, -1024, -1024, -1024, 3071]
+    instance.PixelPaddingValue, instance.PixelPaddingRangeLimit = 65000, 60000
+    assert read(instance) == [3071, -1024, -1024, -1024, 3071]
+
+
+def test_an_empty_padding_limit_is_none(slice_of):
+    instance = slice_of([65535, 1064], PixelPaddingValue=65535, PixelPaddingRangeLimit=None)
+    assert read(instance) == [-1024, 40]
+
+
+def test_padding_that_the_stored_bits_cannot_hold_is_found_in_the_whole_words(slice_of):
+    """-3024 in 12 signed bits would read as 1072: brighter than any tissue."""
+    stored = {"BitsStored": 12, "HighBit": 11, "RescaleIntercept": 0}
+    instance = slice_of([-3024, 40], np.int16, **stored)
+    instance.add_new("PixelPaddingValue", "SS", -3024)
+    assert read(instance) == [-1024, 40]
+
+
 def test_padding_written_in_the_wrong_sign_is_understood(slice_of):
     """63536 (US) stands for -2000 in signed pixels, as in a real series."""
     instance = slice_of([-2000, 1064], np.int16)

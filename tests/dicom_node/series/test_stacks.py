@@ -6,6 +6,8 @@ import random
 import highdicom as hd
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import MRImageStorage, generate_uid
 
 from dicom_node.series.kinds import Handling, SeriesKind
@@ -323,3 +325,61 @@ def test_real_series_are_what_they_are(real_series, folder, kind, residual_mm):
     found = classify(instances)
     assert found.kind is kind
     assert found.residual_mm == pytest.approx(residual_mm, abs=1e-3)
+
+
+@pytest.mark.parametrize(("difference", "stacks"), [(1.8e-4, 1), (2.2e-4, 2)])
+def test_cosines_of_one_stack_may_differ_by_what_a_seg_may_lie_off(ct_series, difference, stacks):
+    instances = ct_series()
+    instances[5].ImageOrientationPatient = [1, difference, 0, -difference, 1, 0]
+    assert len(find_stacks(instances).stacks) == stacks
+
+
+@pytest.mark.parametrize(("difference", "stacks"), [(0.8e-4, 1), (1.5e-4, 2)])
+@pytest.mark.parametrize("spacing", [0.7, 0.7265, 0.73449])
+def test_pixel_spacings_of_one_stack_may_differ_by_rounding_only(
+    ct_series, spacing, difference, stacks
+):
+    instances = with_all(ct_series(), PixelSpacing=[spacing, spacing])
+    instances[5].PixelSpacing = [spacing, spacing + difference]
+    assert len(find_stacks(instances).stacks) == stacks
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_part_of_fewer_than_three_slices_is_no_result_of_its_own(ct_series, count):
+    instances, more = ct_series(slices=8), ct_series(slices=8)[:count]
+    for instance in more:
+        instance.KVP = 80
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            setattr(instance, keyword, instances[0][keyword].value)
+    small = next(s for s in find_stacks([*instances, *more]).stacks if len(s.frames) == count)
+    assert (small.handling() is Handling.REFUSE) == (count < 3)
+
+
+def test_a_lossy_reformat_is_still_a_reformat(ct_series):
+    lossy = {"ImageType": ["DERIVED", "PRIMARY", "MPR"], "LossyImageCompression": "01"}
+    assert classify(with_all(ct_series(), **lossy)).kind is SeriesKind.REFORMATTED
+
+
+@pytest.mark.parametrize(
+    ("bits", "fault"),
+    [
+        ({"BitsAllocated": 12}, "BitsAllocated is 12"),
+        ({"BitsStored": 17}, "BitsStored is 17, with BitsAllocated 16"),
+        ({"BitsStored": 12, "HighBit": 15}, "BitsStored is 12 and HighBit 15, not 11"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation is 2"),
+    ],
+)
+def test_bits_that_contradict_one_another_are_refused_with_their_values(ct_series, bits, fault):
+    found = classify(with_all(ct_series(), **bits))
+    assert found.kind is SeriesKind.INCOMPLETE
+    assert fault in found.detail
+
+
+@pytest.mark.parametrize(("written", "shown"), [(b"0,7\\0,7 ", "0,7\\\\0,7"), (b"Doe\\Jane", None)])
+def test_a_malformed_number_is_shown_unless_it_may_be_a_name(ct_series, written, shown):
+    instances = ct_series()
+    tag = Tag(0x0028, 0x0030)
+    instances[2][tag] = RawDataElement(tag, "DS", len(written), written, 0, False, True)
+    detail = classify(instances).detail
+    assert "PixelSpacing is missing or not 2 number(s)" in detail
+    assert (shown in detail) if shown else ("Doe" not in detail)
