@@ -32,7 +32,7 @@ from dicom_node.web.access import Access
 from dicom_node.web.health import Finding, Health
 from dicom_node.web.job_view import to_public
 from dicom_node.web.metrics import Metrics
-from dicom_node.web.pages import NEWEST, Pages
+from dicom_node.web.operator_pages import NEWEST, Pages
 from dicom_node.web.view import NodeView
 
 CONNECTIONS = 64
