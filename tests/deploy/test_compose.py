@@ -47,6 +47,7 @@ def test_a_container_is_no_root_and_writes_only_where_it_must(name):
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -111,6 +112,13 @@ def test_the_health_check_asks_where_the_node_answers():
     health = (DEPLOY / "systemd" / "hepar-health.service").read_text()
     (port,) = re.findall(r"HEPAR_HTTP__PORT=(\d+)", service)
     assert f"http://127.0.0.1:{port}/health" in health
+
+
+def test_the_health_check_may_do_little_more_than_ask():
+    health = (DEPLOY / "systemd" / "hepar-health.service").read_text()
+    for line in ("CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        assert f"{line}\n" in health
+    assert "MemoryMax=" in health
 
 
 def test_a_configuration_that_is_wrong_does_not_start_the_service_again_and_again():
