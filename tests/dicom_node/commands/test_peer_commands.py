@@ -202,7 +202,7 @@ def test_the_doctor_names_what_is_bad(config, tmp_path):
         path = config("[receive]\nkeep_free_mb = 999999999\n")
         settings = load_settings(path, node={"port": taken.getsockname()[1], "data": tmp_path})
         found = {each.what: each for each in node_findings(settings)}
-    assert "make room" in found["data folder"].said
+    assert "make room" in found["data folder"].text
     assert found["data folder"].health is Health.BAD
 
 
