@@ -16,7 +16,7 @@ from pydicom.uid import UID
 
 from dicom_node.decoding.stream import BrokenStream
 
-MOST_ITEMS = 200_000
+MOST_ITEMS = 100_000
 """Sequence items of a header; an Enhanced CT of 4,000 frames has about 60,000."""
 
 
