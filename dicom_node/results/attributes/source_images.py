@@ -173,6 +173,7 @@ def take_positions(seg: Dataset, frames: Sequence[Frame], *, even: bool = True) 
         even: without, no distance between slices is stated: there is no one distance.
     """
     sources = {_stand_in(frame): frame for frame in frames}
+    named = {(frame.instance.SOPInstanceUID, frame.number): frame for frame in frames}
     shared = seg.SharedFunctionalGroupsSequence[0]
     (orientation,) = shared.PlaneOrientationSequence
     orientation.ImageOrientationPatient = all_fitting(frames[0].header.ImageOrientationPatient)
@@ -180,7 +181,9 @@ def take_positions(seg: Dataset, frames: Sequence[Frame], *, even: bool = True) 
         del shared.PixelMeasuresSequence[0].SpacingBetweenSlices
     for groups in seg.PerFrameFunctionalGroupsSequence:
         image = groups.DerivationImageSequence[0].SourceImageSequence[0]
-        source = sources[image.ReferencedSOPInstanceUID]
+        uid = image.ReferencedSOPInstanceUID
+        # highdicom lets the frames of all segments share one item, which may be named already
+        source = sources.get(uid) or named[uid, image.ReferencedFrameNumber]
         image.ReferencedSOPClassUID = source.instance.SOPClassUID
         image.ReferencedSOPInstanceUID = source.instance.SOPInstanceUID
         if is_multi_frame(source.instance):
