@@ -64,6 +64,7 @@ endif
 
 soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times; nothing lost, nothing twice
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
+	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
 
 clean:  ## Remove the environment and everything that was made here
 	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
