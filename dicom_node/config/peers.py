@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from dicom_node.config.value_types import AeTitle, UserPath, WebRoot
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.net.tls import TlsFiles
-from dicom_node.results.objects import Encoding, ObjectKind, Profile, SegForm
+from dicom_node.results.objects import Encoding, ObjectKind, Profile, Receipt, SegForm
 
 
 class _Peer(BaseModel):
@@ -16,6 +16,8 @@ class _Peer(BaseModel):
     objects: tuple[ObjectKind, ...] = Field(default=(ObjectKind.SEG,), min_length=1)
     """Objects that the peer receives for each series."""
 
+    receipt: tuple[Receipt, ...] = ()
+    """Endings of a series without a result for which the peer receives a short text report."""
     seg_encoding: Encoding = Encoding.BINARY
     """Encoding of the SEG's masks; few archives accept LABELMAP."""
     segment_per_lesion: bool = False
@@ -30,7 +32,8 @@ class _Peer(BaseModel):
     @property
     def profile(self) -> Profile:
         """Objects that the peer receives, as a plain value."""
-        return Profile(self.objects, SegForm(self.seg_encoding, self.segment_per_lesion))
+        form = SegForm(self.seg_encoding, self.segment_per_lesion)
+        return Profile(self.objects, form, self.receipt)
 
 
 class _TlsPeer(_Peer):

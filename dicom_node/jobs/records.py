@@ -77,7 +77,8 @@ class DeliveryTask(Record):
     item: str
     """Name of the `ResultObject`, such as "seg"."""
     file: Path
-    kind: ObjectKind = ObjectKind.SEG
+    kind: ObjectKind | None = ObjectKind.SEG
+    """None: a receipt."""
     after: str = ""
     """Item, and for a delivery that is queued its workflow, that the peer must have first."""
 

@@ -26,6 +26,9 @@ SEGMENT, DELIVER = "segment", "deliver"
 SEND, CONFIRM = "send", "confirm"
 """Names of a delivery's steps in the store."""
 
+RECEIPT = "receipt"
+"""Name of the step that makes the receipts of a job that failed."""
+
 STEPS_VERSION = "2"
 """Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
 changes when work under way could no longer be replayed."""
@@ -96,6 +99,9 @@ class Worker(Protocol):
     ) -> SegmentResult:
         """Segment a series and make its results, which take the place of `superseded`."""
 
+    def failed(self, job: str, task: SeriesTask, reason: str) -> Sequence[DeliveryTask]:
+        """Make the receipts of a series whose work failed."""
+
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once."""
 
@@ -158,14 +164,25 @@ def register(worker: Worker, running: RunningWorkflows) -> None:
 
     def segment_listed(*arguments: Any) -> dict[str, Any]:
         task, job = SeriesTask.from_arguments(arguments), str(DBOS.workflow_id)
-        stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
-        for each in SegmentResult.from_json(stored).deliveries:
+        try:
+            stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
+        except Exception as error:  # it fails all the same, but not without its receipts
+            made = DBOS.run_step({"name": RECEIPT}, receipt_step, job, task, str(error))
+            queue_deliveries(job, task, [DeliveryTask.from_json(each) for each in made])
+            raise
+        queue_deliveries(job, task, SegmentResult.from_json(stored).deliveries)
+        return stored
+
+    def queue_deliveries(job: str, task: SeriesTask, made: Sequence[DeliveryTask]) -> None:
+        for each in made:
             with SetWorkflowID(delivery_id(job, each.peer, each.item)):
                 queue = delivery_queue(each.peer, DBOS.executor_id)
                 after = delivery_id(job, each.peer, each.after) if each.after else ""
                 delivery = replace(each, series_uid=task.series_uid, after=after)
                 DBOS.enqueue_workflow(queue, deliver_workflow, delivery.to_json())
-        return stored
+
+    def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:
+        return [each.to_json() for each in worker.failed(job, task, reason)]
 
     def segment_step(job: str, task: SeriesTask) -> dict[str, Any]:
         status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits

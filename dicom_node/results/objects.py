@@ -79,12 +79,22 @@ def _plain_first(item: ResultObject) -> tuple[bool, str]:
     return item != SEG, item.name
 
 
+class Receipt(StrEnum):
+    """Endings of a series for which a peer receives a receipt."""
+
+    NOTHING = "nothing"
+    NOT_SELECTED = "not_selected"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class Profile:
     """The objects that one destination gets."""
 
     objects: tuple[ObjectKind, ...] = (ObjectKind.SEG,)
     form: SegForm = SegForm()
+    receipts: tuple[Receipt, ...] = ()
 
     @property
     def items(self) -> tuple[ResultObject, ...]:

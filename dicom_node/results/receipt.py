@@ -1,0 +1,50 @@
+"""Receipt: a short text report under the source study, for a series that has no result."""
+
+from io import BytesIO
+
+import highdicom as hd
+from pydicom import Dataset, dcmwrite
+from pydicom.sr.coding import Code
+from pydicom.uid import BasicTextSRStorage
+
+from dicom_node.results.attributes.uids import derived_uid
+
+TITLE = Code("18748-4", "LN", "Diagnostic imaging report")
+COMMENT = Code("121106", "DCM", "Comment")
+SERIES_NUMBER = 9390
+"""Beside the numbers of results, which begin at 9000."""
+
+
+def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes:
+    """Return a Basic Text SR (PS3.3 A.35.1) that states why a series has no result, as a file.
+
+    Args:
+        source: an instance of the series; pixels are not needed.
+        verdict: how the series ended, such as "refused".
+        reason: why, with the remedy.
+        digest: of the content of the series; with the text it makes the UIDs, so that equal work
+            has one receipt.
+    """
+    number = source.get("SeriesNumber")
+    series = f"series {number}" if number is not None else "a series"
+    text = f"Hepar: no result for {series}: {verdict}: {reason}"
+    content = hd.sr.ContainerContentItem(name=TITLE)
+    content.ContentSequence = hd.sr.ContentSequence(
+        [hd.sr.TextContentItem(COMMENT, text, hd.sr.RelationshipTypeValues.CONTAINS)]
+    )
+    report = hd.sr.EnhancedSR(
+        evidence=[source],
+        content=content,
+        series_instance_uid=derived_uid("receipt series", digest, text),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=derived_uid("receipt", digest, text),
+        instance_number=1,
+        manufacturer="Hepar",
+        is_complete=True,
+    )
+    # highdicom has no class for Basic Text SR; a container of texts is valid in both.
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
+    report.SeriesDescription = f"Hepar: no result, {verdict}"[:64]
+    file = BytesIO()
+    dcmwrite(file, report, enforce_file_format=True)
+    return file.getvalue()
