@@ -14,7 +14,7 @@ RESULTS = Path("bench") / "marks.json"
 
 MEASUREMENTS = (
     "receive",
-    "whole_way",
+    "end_to_end",
     "viewer",
     "speed",
     "engine_job",
@@ -25,7 +25,7 @@ MEASUREMENTS = (
 )
 """Modules of this folder with a function `measure`. Each is imported only when it runs: it needs
 libraries that the others do not."""
-NEEDS_DEBIAN = {"receive", "whole_way", "start"}
+NEEDS_DEBIAN = {"receive", "end_to_end", "start"}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Mark:
-    """A promise of the README beside its measurement."""
+    """A promise of docs/figures.md beside its measurement."""
 
     what: str
     promised: str
@@ -41,6 +41,6 @@ def show(marks: Iterable[Mark]) -> None:
 
 
 def keep(marks: Iterable[Mark], file: Path) -> None:
-    """Write the marks as JSON, for whoever fills in the README."""
+    """Write the marks as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps([asdict(mark) for mark in marks], indent=2))
