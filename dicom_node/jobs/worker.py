@@ -25,7 +25,7 @@ from dicom_node.errors import (
 )
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
-from dicom_node.jobs.receipts import RECEIPTS, receipts
+from dicom_node.jobs.receipt_delivery import RECEIPTS, receipts
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
