@@ -31,13 +31,14 @@ MAY_IMPORT: dict[str, str] = {
     "engine/commands.py": "engine engine/admin",
     # dicom_node: the archive's side
     "dicom_node": "engine",
-    "dicom_node/net": "dicom_node engine",
+    "dicom_node/net/tls": "dicom_node engine",
+    "dicom_node/net": "dicom_node dicom_node/net/tls engine",
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
     "dicom_node/selection": "dicom_node",
     "dicom_node/receive": "dicom_node dicom_node/net engine",
-    "dicom_node/deliver": "dicom_node dicom_node/net engine",
+    "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
     "dicom_node/verify": "dicom_node dicom_node/series engine engine/findings",
     "dicom_node/results/attributes": "dicom_node dicom_node/series engine engine/findings",
@@ -55,8 +56,13 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results/attributes"
         " dicom_node/selection engine engine/serving"
     ),
+    "dicom_node/jobs/upkeep": "dicom_node dicom_node/jobs dicom_node/receive engine",
+    "dicom_node/jobs/submit": (
+        "dicom_node dicom_node/jobs dicom_node/receive dicom_node/selection engine"
+    ),
     "dicom_node/config": (
-        "dicom_node dicom_node/net dicom_node/deliver dicom_node/results dicom_node/selection"
+        "dicom_node dicom_node/deliver dicom_node/net dicom_node/net/tls"
+        " dicom_node/results dicom_node/selection"
     ),
     "dicom_node/conformance": (
         "dicom_node dicom_node/config dicom_node/decoding dicom_node/deliver dicom_node/jobs"
@@ -64,25 +70,34 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/web": (
-        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/pipeline"
-        " dicom_node/receive dicom_node/results dicom_node/results/attributes engine"
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
+        " dicom_node/jobs/upkeep dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/results/attributes engine"
     ),
     "dicom_node/node": (
-        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs dicom_node/net"
-        " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
-        " dicom_node/selection dicom_node/web engine engine/serving"
+        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
+        " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
+        " dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/results/attributes dicom_node/selection dicom_node/web engine"
+        " engine/serving"
     ),
     "dicom_node/commands/arguments": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"
         " dicom_node/selection"
     ),
     "dicom_node/commands/job_views": "dicom_node dicom_node/deliver dicom_node/jobs",
+    "dicom_node/commands/synthetic": (
+        "dicom_node dicom_node/commands/arguments dicom_node/jobs dicom_node/results"
+        " dicom_node/results/attributes dicom_node/series engine engine/findings"
+    ),
     "dicom_node/commands": (
-        "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views dicom_node/config"
-        " dicom_node/conformance dicom_node/deliver dicom_node/jobs dicom_node/net dicom_node/node"
-        " dicom_node/pipeline dicom_node/receive dicom_node/results dicom_node/results/attributes"
-        " dicom_node/retrieve dicom_node/selection dicom_node/series dicom_node/verify"
-        " dicom_node/web engine engine/admin engine/findings"
+        "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views"
+        " dicom_node/commands/synthetic dicom_node/config dicom_node/conformance"
+        " dicom_node/deliver dicom_node/jobs dicom_node/jobs/upkeep dicom_node/net"
+        " dicom_node/node dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
+        " dicom_node/series dicom_node/verify dicom_node/web engine engine/admin"
+        " engine/findings"
     ),
     "dicom_node/main.py": "dicom_node dicom_node/commands engine",
     # trainer: learns the members of an ensemble, writes a model folder

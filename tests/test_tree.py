@@ -10,9 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 MOST_MODULES = 13
 """In one folder; a reader takes in no more at a glance."""
 
-STILL_LARGER = {"dicom_node/commands": 16, "dicom_node/jobs": 17, "dicom_node/net": 14}
-"""To be split; they may shrink, and not grow."""
-
 MEANINGLESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc", "tools"}
 """Names that do not tell what is inside."""
 
@@ -37,8 +34,7 @@ def test_a_folder_holds_few_modules(tree):
     sizes: dict[str, int] = defaultdict(int)
     for path in modules(tree):
         sizes[path.parent.relative_to(ROOT).as_posix()] += 1
-    most = {place: STILL_LARGER.get(place, MOST_MODULES) for place in sizes}
-    assert {place: size for place, size in sizes.items() if size > most[place]} == {}
+    assert {place: size for place, size in sizes.items() if size > MOST_MODULES} == {}
 
 
 @pytest.mark.parametrize("tree", TREES)

@@ -15,9 +15,9 @@ from dicom_node.config.settings import Settings
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
-from dicom_node.jobs.cleanup import discard
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.upkeep.cleanup import discard
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.query import to_date
@@ -173,7 +173,7 @@ def bundle(
 
     Look into the file before you pass it on.
     """
-    from dicom_node.commands.job_bundle import write_bundle  # imports a phantom
+    from dicom_node.commands.synthetic.job_bundle import write_bundle  # imports a phantom
 
     with open_ledger(settings(config).database_url) as ledger:
         found = ledger.find(job)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.job_views.job_list import print_json
-from dicom_node.commands.synthetic_objects import write_objects
+from dicom_node.commands.synthetic.synthetic_objects import write_objects
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_check import PeerFinding, check_peer
 from dicom_node.deliver.sop_reference import read_reference

@@ -12,7 +12,7 @@ from rich.text import Text
 from dicom_node.commands.arguments.archive import say
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
-from dicom_node.commands.synthetic_objects import write_objects
+from dicom_node.commands.synthetic.synthetic_objects import write_objects
 from dicom_node.deliver.rehearsal import Rehearsed, clean_up
 from dicom_node.deliver.rehearsal import rehearse as rehearse_objects
 from dicom_node.logs import quieten_libraries

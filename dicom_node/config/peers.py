@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicom_node.config.value_types import AeTitle, UserPath, WebRoot
 from dicom_node.deliver.confirm_by import ConfirmBy
-from dicom_node.net.tls import TlsFiles
+from dicom_node.net.tls.client_tls import TlsFiles
 from dicom_node.results.objects import Encoding, ObjectKind, Profile, Receipt, SegForm
 
 

@@ -30,7 +30,7 @@ from dicom_node.config.error_messages import misplaced_secrets, validation_messa
 from dicom_node.config.peers import FolderSettings, PeerSettings
 from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
 from dicom_node.errors import BadConfiguration
-from dicom_node.net.server_tls import ServerTlsFiles
+from dicom_node.net.tls.server_tls import ServerTlsFiles
 from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.rules import PriorityRules, Rules
 

@@ -14,7 +14,7 @@ from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import NodeError, PeerRefused
 from dicom_node.net.application_entity import accepted
-from dicom_node.net.tls import certificate_expiry
+from dicom_node.net.tls.client_tls import certificate_expiry
 from dicom_node.sop_classes import STORAGE_COMMITMENT, STUDY_ROOT_FIND, sop_class_name
 
 EXPIRES_SOON_DAYS = 30

@@ -17,7 +17,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from dicom_node.errors import BadCredentials, NodeError, PeerRefused, PeerUnavailable
-from dicom_node.net.tls import TlsFiles, handshake_failure, speaks_tls, tls_reason
+from dicom_node.net.tls.client_tls import TlsFiles, handshake_failure, speaks_tls, tls_reason
 
 TRY_LATER = {408, 425, 429}
 """Client errors of the moment, not of the request; every server error is too."""

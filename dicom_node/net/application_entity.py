@@ -17,7 +17,7 @@ from dicom_node.net.connection import prepare_connection
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.net.shutdown import SETTLE_S, close_connection
-from dicom_node.net.tls import handshake_failure, speaks_tls
+from dicom_node.net.tls.client_tls import handshake_failure, speaks_tls
 from dicom_node.sop_classes import sop_class_name
 
 Context = tuple[UID, UID]

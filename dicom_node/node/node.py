@@ -13,10 +13,10 @@ from types import FrameType
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
-from dicom_node.jobs.cleanup import cleaning_up
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
-from dicom_node.jobs.retention import Retention
+from dicom_node.jobs.upkeep.cleanup import cleaning_up
+from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers

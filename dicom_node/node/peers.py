@@ -14,7 +14,7 @@ from dicom_node.deliver.peer_interface import Peer
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
 from dicom_node.net.commitments import Commitments
-from dicom_node.net.tls import TlsFiles
+from dicom_node.net.tls.client_tls import TlsFiles
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.submission import SeriesSubmitter
+from dicom_node.jobs.submit.submission import SeriesSubmitter
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
-from dicom_node.net.server_tls import ServerTls
+from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import SeriesAssembler
 from dicom_node.receive.spool import Spool

@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from dicom_node.errors import UnknownJob
-from dicom_node.jobs.cleanup import discard
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.upkeep.cleanup import discard
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.web.access import Caller

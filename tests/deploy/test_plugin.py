@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from dicom_node.jobs.asked_for import ASKED
+from dicom_node.jobs.submit.asked_for import ASKED
 from hepar_plugin.archive import NOTE, Archive, ArchiveError
 from hepar_plugin.handover import Handover
 from hepar_plugin.routes import register

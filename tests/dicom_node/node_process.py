@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-import dicom_node.jobs.submission
+import dicom_node.jobs.submit.submission
 import dicom_node.node.node
 import dicom_node.pipeline.process
 from dicom_node.config.settings import Settings
@@ -58,8 +58,8 @@ class Death:
 
 STAGES = {
     "receiving": Death(Spool, "put", after=False, call=4),
-    "complete": Death(dicom_node.jobs.submission, "submit", after=False),
-    "waiting": Death(dicom_node.jobs.submission, "submit", after=True),
+    "complete": Death(dicom_node.jobs.submit.submission, "submit", after=False),
+    "waiting": Death(dicom_node.jobs.submit.submission, "submit", after=True),
     "reading": Death(dicom_node.pipeline.process, "stack_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
     "before the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=False),

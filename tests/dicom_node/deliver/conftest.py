@@ -5,7 +5,7 @@ import pytest
 import trustme
 from pydicom import Dataset
 
-from dicom_node.net.tls import TlsFiles
+from dicom_node.net.tls.client_tls import TlsFiles
 from dicom_node.results.seg import encode
 from tests.dicom_node.results.test_seg import draw, write
 

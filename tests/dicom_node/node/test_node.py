@@ -16,11 +16,11 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.asked_for import ASKED
-from dicom_node.jobs.cleanup import discard, sweep
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.retention import Retention
 from dicom_node.jobs.state import State
+from dicom_node.jobs.submit.asked_for import ASKED
+from dicom_node.jobs.upkeep.cleanup import discard, sweep
+from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.node.node import running_node
 from dicom_node.node.receiving import receiving
 from dicom_node.receive.spool import Spool

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from dicom_node.config.settings import Settings
-from dicom_node.jobs.retention import Retention
+from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.node import node as node_module
 from dicom_node.node import receiving as receiving_module
 from dicom_node.node.node import running_node

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from dbos import DBOS, WorkflowStatus
 
 from dicom_node.error_location import error_location
-from dicom_node.jobs.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import series_task, superseded_by
+from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,

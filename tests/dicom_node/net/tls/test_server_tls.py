@@ -14,7 +14,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.callers import Caller
-from dicom_node.net.server_tls import ServerTls, ServerTlsFiles
+from dicom_node.net.tls.server_tls import ServerTls, ServerTlsFiles
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import VERIFICATION

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dicom_node.jobs.retention import Retention, expired
 from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.upkeep.retention import Retention, expired
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 KEEP = timedelta(hours=24)

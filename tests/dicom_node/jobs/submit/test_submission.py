@@ -3,13 +3,13 @@
 import pytest
 from pydicom import dcmwrite
 
-from dicom_node.jobs import submission
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
-from dicom_node.jobs.submission import SeriesSubmitter, job_name
+from dicom_node.jobs.submit import submission
+from dicom_node.jobs.submit.submission import SeriesSubmitter, job_name
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.series_assembler import ReceivedSeries

@@ -9,10 +9,10 @@ import pytest
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnknownJob
-from dicom_node.jobs import cleanup
-from dicom_node.jobs.cleanup import cleaning_up, sweep
-from dicom_node.jobs.retention import Retention
 from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.upkeep import cleanup
+from dicom_node.jobs.upkeep.cleanup import cleaning_up, sweep
+from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
 

@@ -12,8 +12,8 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger, open_ledger
-from dicom_node.jobs.retention import Retention, expired, older
 from dicom_node.jobs.state import Job
+from dicom_node.jobs.upkeep.retention import Retention, expired, older
 from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)

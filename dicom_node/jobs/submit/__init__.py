@@ -1,0 +1,1 @@
+"""From a complete series to a job."""

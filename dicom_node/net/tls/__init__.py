@@ -1,0 +1,1 @@
+"""TLS contexts of associations (PS3.15 B)."""
