@@ -8,7 +8,7 @@ from pydicom import Dataset
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.deliver.storage_commitment import require_committed
-from dicom_node.errors import NotFoundYet, PeerUnavailable, ServiceRefused
+from dicom_node.errors import NotFoundYet, PeerSilent, PeerUnavailable, ServiceRefused
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.c_find_scu import find
 from dicom_node.net.commitments import Commitments
@@ -70,6 +70,11 @@ def _confirm_by_either(
         due = error
     try:
         return confirm_by(ConfirmBy.FIND, peer, wanted, commitments)
+    except PeerSilent as error:  # as Orthanc does towards a caller that it does not know
+        raise PeerSilent(
+            f"{error}; if it goes on, make {peer.calling_ae_title} known there (Orthanc:"
+            ' DicomModalities), or set its confirm to "none"'
+        ) from error
     except ServiceRefused:
         if due:
             raise due from None

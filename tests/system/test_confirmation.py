@@ -85,16 +85,29 @@ def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_
         assert confirmed == {str(kind): "storage commitment" for kind in ObjectKind}
 
 
-@pytest.mark.parametrize(
-    ("kind", "how"), [("stow", "QIDO-RS"), ("store", "accepted, not verified")]
-)
-def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido_or_accepted_unverified(
-    kind: str, how: str, series: list[Path], tmp_path: Path
+def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido(
+    series: list[Path], tmp_path: Path
 ):
     archive = Orthanc(tmp_path / "archive")
-    with archive, node_at(tmp_path / "node", archive.peer(kind)) as node:
+    with archive, node_at(tmp_path / "node", archive.peer("stow")) as node:
         storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == how
+        assert delivery_of(node).confirmed == "QIDO-RS"
+
+
+def test_an_orthanc_that_aborts_the_query_of_an_unknown_node_is_asked_again(
+    series: list[Path], tmp_path: Path
+):
+    """An abort is no refusal: the job says what to do, and ends once the node is known."""
+    archive = Orthanc(tmp_path / "archive")
+    node = node_at(tmp_path / "node", archive.peer("store"))
+    with node:
+        with archive:
+            storescu(node.port, series, called="HEPAR")
+            wait_until("a remedy", lambda: "make HEPAR known there" in node.log.read_text())
+        archive.know(hepar=("HEPAR", node.port))
+        with archive:
+            assert delivery_of(node).confirmed in ("storage commitment", "C-FIND")
+            assert len(archive.segmentations()) == 1
 
 
 def test_storescp_can_be_asked_for_nothing_and_is_accepted_unverified(
