@@ -14,8 +14,7 @@ from dicom_node.conformance.examples import Example, examples
 from dicom_node.conformance.notes import notes_on
 from dicom_node.deliver.attempts import CREDENTIAL_TRIES, MAX_COPIES, SEARCH_S
 from dicom_node.deliver.c_store_scu import SLOWEST_BYTES_PER_S
-from dicom_node.deliver.confirmation import REPORT_S
-from dicom_node.deliver.storage_commitment import SAME_ASSOCIATION_S
+from dicom_node.deliver.storage_commitment import REPORT_S, SAME_ASSOCIATION_S
 from dicom_node.deliver.web_session import TRY_LATER
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
 from dicom_node.net.application_entity import ApplicationEntity

@@ -15,9 +15,6 @@ from dicom_node.net.commitments import Commitments
 
 logger = logging.getLogger(__name__)
 
-REPORT_S = 30.0
-"""Seconds to wait for the report on one storage commitment request."""
-
 
 class Confirmation(StrEnum):
     """Confirmation of a delivery."""
@@ -42,7 +39,7 @@ def confirm_by(
     """
     match means:
         case ConfirmBy.COMMITMENT:
-            require_committed(peer, wanted, commitments, REPORT_S)
+            require_committed(peer, wanted, commitments)
             return Confirmation.COMMITTED
         case ConfirmBy.FIND:
             require_found(peer, wanted)

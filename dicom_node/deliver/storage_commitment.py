@@ -23,6 +23,9 @@ from dicom_node.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTAN
 REQUEST = 1
 """Action type of a request for storage commitment (PS3.4 table J.3.2-1)."""
 
+REPORT_S = 30.0
+"""Seconds to wait for the report on one storage commitment request."""
+
 SAME_ASSOCIATION_S = 5.0
 """Seconds the association stays open for the report; some peers open their own after its end."""
 
@@ -43,13 +46,13 @@ processing failure, resource limitation."""
 
 
 def require_committed(
-    peer: ApplicationEntity, wanted: SopReference, commitments: Commitments, report_s: float
+    peer: ApplicationEntity, wanted: SopReference, commitments: Commitments
 ) -> None:
     """Return once the peer has reported that it keeps the object.
 
     Raises:
         NotKept: it reported that it does not.
-        PeerUnavailable: no report came within `report_s` (one that comes later is not lost), or
+        PeerUnavailable: no report came within `REPORT_S` (one that comes later is not lost), or
             the peer did not answer.
         ServiceRefused: it does not offer storage commitment, or not for this SOP class.
         PeerRefused: it has another object under this UID; no second copy would change that.
@@ -57,10 +60,10 @@ def require_committed(
     question = CommitmentRequest(peer.name, wanted.instance_uid)
     reason = commitments.answer(question, 0)
     if reason is None:
-        reason = _ask(peer, wanted, commitments, question, report_s)
+        reason = _ask(peer, wanted, commitments, question)
     if reason is None or reason == DUPLICATE_TRANSACTION:
         raise PeerUnavailable(
-            f"{peer.name}: no report on the storage commitment within {report_s:g} s; see that"
+            f"{peer.name}: no report on the storage commitment within {REPORT_S:g} s; see that"
             f" {peer.ae_title} knows the address of {peer.calling_ae_title}"
         )
     if reason == SOP_CLASS_NOT_SUPPORTED:
@@ -80,7 +83,6 @@ def _ask(
     wanted: SopReference,
     commitments: Commitments,
     question: CommitmentRequest,
-    report_s: float,
 ) -> int | None:
     report = ReportOnAssociation(commitments)
     context = STORAGE_COMMITMENT, ImplicitVRLittleEndian
@@ -93,10 +95,10 @@ def _ask(
             raise peer.silent(association)
         if status.Status != 0x0000:
             raise _refusal(peer, status.Status)
-        reason = commitments.answer(question, min(SAME_ASSOCIATION_S, report_s))
+        reason = commitments.answer(question, min(SAME_ASSOCIATION_S, REPORT_S))
         report.wait_until_answered(peer.answer_s)
     if reason is None:
-        reason = commitments.answer(question, max(report_s - SAME_ASSOCIATION_S, 0))
+        reason = commitments.answer(question, max(REPORT_S - SAME_ASSOCIATION_S, 0))
     return reason
 
 

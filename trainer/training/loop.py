@@ -99,11 +99,6 @@ def usual_workers() -> int:
     return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
 
 
-def read_pace(folder: Path) -> Throughput:
-    """Return how fast the member in `folder` has learnt."""
-    return Throughput(**json.loads((folder / "pace.json").read_text()))
-
-
 def _fit(
     recipe: Recipe,
     member: Member,

@@ -31,7 +31,7 @@ from tests.dicom_node.deliver.commitment_archive import COMMIT, FIND, Archive
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr("dicom_node.deliver.confirmation.REPORT_S", 1.0)
+    monkeypatch.setattr("dicom_node.deliver.storage_commitment.REPORT_S", 1.0)
     monkeypatch.setattr("dicom_node.deliver.storage_commitment.SAME_ASSOCIATION_S", 0.5)
 
 
@@ -129,7 +129,7 @@ def test_a_lost_report_is_asked_for_again_under_a_new_transaction(peer_of, recei
 
 
 def test_a_report_that_comes_late_is_not_asked_for_again(peer_of, receiver, seg_file, monkeypatch):
-    monkeypatch.setattr("dicom_node.deliver.confirmation.REPORT_S", 0.1)
+    monkeypatch.setattr("dicom_node.deliver.storage_commitment.REPORT_S", 0.1)
     monkeypatch.setattr("tests.dicom_node.deliver.commitment_archive.PAUSE_S", 0.5)
     archive = Archive(report_to=receiver)
     peer = peer_of(archive)
