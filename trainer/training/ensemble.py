@@ -67,10 +67,7 @@ def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) ->
     Raises:
         BadRecipe: there is no such split as the recipe names.
     """
-    if not held_out and recipe.split:
-        held_out = load_split(recipe.split)
-    named = hold_out(slices, held_out)
-    split = named if named.held_out else split_patients(slices, recipe.held_out, recipe.seed)
+    split = _split(recipe, slices, held_out)
     rest = slices.of(split.train)
     steering: Sequence[str] = ()
     if recipe.validation:
@@ -82,6 +79,21 @@ def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) ->
         drawn = phantom_slices(recipe.phantoms, PHANTOM_SEEDS + recipe.seed)
         train = concatenate([train, resized(drawn, train.side)])
     return Cases(split, train, slices.of(split.held_out), rest.of(steering))
+
+
+def _split(recipe: Recipe, slices: Slices, held_out: Sequence[str]) -> Split:
+    """Return the split that a model demands, else the recipe's own, else a random one.
+
+    Patients whom a model has not seen are held out, and nobody else in their place: others would
+    be judged on although the model may have learnt from them.
+    """
+    if held_out:
+        return hold_out(slices, held_out)
+    if recipe.split:
+        named = hold_out(slices, load_split(recipe.split))
+        if named.held_out:
+            return named
+    return split_patients(slices, recipe.held_out, recipe.seed)
 
 
 def narrow(recipe: Recipe, slices: Slices) -> Recipe:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.tag import BaseTag
@@ -13,10 +14,14 @@ TEXT: Final = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 
 
 def view(source: Dataset) -> Dataset:
-    """Return a data set of the same attributes: decoding one there leaves the source's raw."""
+    """Return a data set of the same attributes: decoding one there leaves the source's raw.
+
+    Private attributes are left out: pydicom decodes their group, which may have unknown VRs.
+    """
     seen = Dataset()
     for tag in sorted(source.keys()):
-        seen[tag] = source.get_item(tag)
+        if not tag.is_private:
+            seen[tag] = source.get_item(tag)
     return seen
 
 
@@ -26,13 +31,19 @@ def raw_text(source: Dataset) -> Iterator[tuple[BaseTag, RawDataElement]]:
     pydicom decodes an attribute when it is first asked for, and replaces what it cannot decode;
     `get_item` does not ask for it.
     """
-    decoded = view(source)
     for tag in sorted(source.keys()):
         element = source.get_item(tag)
         if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
             continue
-        if (vr := decoded[tag].VR) in TEXT:
+        if (vr := _representation(element)) in TEXT:
             yield tag, element._replace(VR=vr)  # implicit VR: the element has none
+
+
+def _representation(element: RawDataElement) -> str:
+    """Return the VR of a raw element without decoding it; "UN" where nothing states it."""
+    if element.VR:
+        return element.VR
+    return dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN"
 
 
 def keep_raw_bytes(dataset: Dataset, *, implicit_vr: bool) -> None:
