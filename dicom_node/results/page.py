@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dicom_node.results.attributes.making import Making, local_time
@@ -108,7 +109,9 @@ STYLE = (
 
 def _subject(source: Dataset) -> list[tuple[str, str]]:
     name = source.get("PatientName") or ""
-    written = PersonName(name) if isinstance(name, str) else name
+    if isinstance(name, MultiValue):  # a backslash in the name, against PS3.5 6.2
+        name = "\\".join(map(str, name))
+    written = name if isinstance(name, PersonName) else PersonName(name)
     patient = ", ".join(
         filter(
             None,

@@ -48,7 +48,7 @@ def test_a_device_is_on_its_way_before_anything_of_dicom_is_imported():
         ([], "Bring series that PEER already has"),
         (["jobs"], "List the newest jobs"),
         (["serve"], "SIGINT or SIGTERM ends it"),
-        (["jobs", "show"], "the beginning of its name"),
+        (["jobs", "show"], "or the beginning of it"),
     ],
 )
 def test_a_command_that_is_imported_late_explains_itself(words, said, monkeypatch):

@@ -291,7 +291,7 @@ def test_a_plain_archive_says_so_to_a_caller_over_tls(tls_files, seg_file):
     dicom, web = a.DicomArchive(a.keeps), a.WebArchive(a.web_keeps)
     with dicom.running() as port, web.running() as web_port:
         for peer in (
-            dimse_peer(port, tls=tls_files.context(), negotiate_s=2),
+            dimse_peer(port, tls=tls_files.context(), negotiate_s=5),
             web_peer(web_port, "https", tls=tls_files),
         ):
             with pytest.raises(PeerUnavailable, match="no TLS there; check the port"):
