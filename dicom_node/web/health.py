@@ -17,6 +17,7 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.store import connectable
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
 
@@ -132,7 +133,7 @@ class Health:
         sqlite = url.startswith("sqlite")
         if sqlite and not Path(url.removeprefix("sqlite:///")).exists():
             return Finding("job store", False, "its file is gone; restart the node")
-        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        engine = create_engine(connectable(url), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
                 connection.execute(text("BEGIN IMMEDIATE" if sqlite else "BEGIN"))

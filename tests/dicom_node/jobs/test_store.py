@@ -64,7 +64,8 @@ def test_a_damaged_store_is_refused_with_the_way_out(file, damage, caplog):
 
 def test_a_locked_store_is_refused(file, monkeypatch):
     monkeypatch.setattr(store, "BUSY_S", 0.1)
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+    library = store._sqlite()  # locks of two libraries in one process do not meet
+    with closing(library.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert "locked by another program; end that program" in refusal(file)
 

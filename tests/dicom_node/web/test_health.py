@@ -1,12 +1,12 @@
 """Each health check fails when the part it checks is broken."""
 
-import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from dicom_node.jobs import store
 from dicom_node.jobs.state import Delivery, State
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.web.health import Health, _queue_moves
@@ -90,7 +90,8 @@ def test_a_folder_that_cannot_be_written_is_noticed(view, tmp_path):
 def test_a_store_that_is_locked_is_noticed(view, tmp_path):
     moved = view.settings.node.model_copy(update={"data": tmp_path})
     broken = replace(view, settings=view.settings.model_copy(update={"node": moved}))
-    with sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None) as other:
+    library = store._sqlite()  # locks of two libraries in one process do not meet
+    with library.connect(tmp_path / "jobs.sqlite", isolation_level=None) as other:
         other.execute("CREATE TABLE t (i)")
         other.execute("BEGIN EXCLUSIVE")
         assert "cannot be written" in failed(broken)["job store"]

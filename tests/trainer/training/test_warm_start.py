@@ -21,6 +21,7 @@ SMALL = (
     "crop=64",
     "working.size=64",
     "working.spacing_mm=7.0",
+    "split=''",  # drawn at random, by `held_out`
     "held_out=3",
     "schedule.epoch_steps=2",
     "phantoms=0",
