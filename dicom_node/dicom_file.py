@@ -13,7 +13,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.errors import UNREADABLE
 
@@ -23,6 +23,7 @@ UNREADABLE_FILE = (InvalidDicomError, OSError, *UNREADABLE)
 PREAMBLE = 132
 """Bytes before the file meta information: 128 and "DICM" (PS3.10 7.1)."""
 PIXEL_DATA, ITEM_GROUP, UNDEFINED = (0x7FE0, 0x0010), 0xFFFE, 0xFFFFFFFF
+FILE_META_GROUP = 0x0002
 LONG_VRS = {
     b"OB",
     b"OD",
@@ -57,14 +58,22 @@ def read_file(path: Path, **options: Any) -> Dataset:
     """
     with path.open("rb") as file:
         head = file.read(PREAMBLE)
-    bare = head[128:] != b"DICM" and head[:2] in FIRST_GROUPS
-    instance = dcmread(path, force=bare, **options)
-    if "Rows" not in instance:  # nothing that could be an image was reached
+        bare = head[128:] != b"DICM" and head[:2] in FIRST_GROUPS
+        file.seek(0)
+        instance = dcmread(file, force=bare, **options)
+        reached_end = not file.read(1)
+    if reached_end and "PixelData" not in instance and _may_hide_elements(instance):
         content = path.read_bytes()
         if (known := with_known_vrs(content)) != content:
             instance = dcmread(BytesIO(known), force=bare, **options)
-            instance.filename = str(path)
+    instance.filename = str(path)
     return _with_syntax(instance) if bare else instance
+
+
+def _may_hide_elements(instance: Dataset) -> bool:
+    """Tell whether an unknown VR could have hidden the pixels: the data set is not deflated."""
+    syntax = UID(instance.file_meta.get("TransferSyntaxUID") or ExplicitVRLittleEndian)
+    return not syntax.is_transfer_syntax or not syntax.is_deflated
 
 
 def with_known_vrs(content: bytes) -> bytes:
@@ -75,6 +84,7 @@ def with_known_vrs(content: bytes) -> bytes:
     """
     fixed = bytearray(content)
     at = PREAMBLE if content[128:PREAMBLE] == b"DICM" else 0
+    explicit = False
     while at + 8 <= len(content):
         group, element, vr, length = struct.unpack_from("<HH2sH", content, at)
         if (group, element) == PIXEL_DATA:
@@ -88,10 +98,12 @@ def with_known_vrs(content: bytes) -> bytes:
             )
             at += 12 + (0 if length == UNDEFINED else length)
             continue
-        if not (vr.isalpha() and vr.isupper()):
-            if group % 2 == 0:
-                return content  # not explicit little endian after all
+        if vr.isalpha() and vr.isupper():
+            explicit = explicit or group != FILE_META_GROUP
+        elif explicit:
             fixed[at + 4 : at + 6] = b"LO"
+        else:
+            return content  # not explicit little endian after all
         at += 8 + length
     return bytes(fixed)
 

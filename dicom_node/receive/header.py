@@ -16,6 +16,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from dicom_node.dicom_file import FILE_META_GROUP, with_known_vrs
 from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
 
 SOP_CLASS, SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
@@ -36,7 +37,6 @@ LONGEST = 1 << 20
 LONGEST_HEADER = 1 << 26
 """Bytes in which they must come: scanners put megabytes of private data before group 0020, and some
 senders elements out of order. A few deflated kilobytes can inflate to gigabytes."""
-FILE_META_GROUP = 0x0002
 
 UID_BYTES = 64
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -68,7 +68,7 @@ def is_uid(text: str) -> bool:
 def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     """Return the UIDs in an encoded data set that comes without file meta information.
 
-    The elements may stand in any order, behind private data of any size.
+    The elements may stand in any order, behind private data of any size and of unknown VR.
 
     Raises:
         RejectedInstance: the bytes are no data set, or one of the four UIDs is missing or wrong.
@@ -76,6 +76,9 @@ def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     found = _parse(data_set, transfer_syntax, LONGEST)
     if any(tag not in found for tag in UIDS):
         found = _parse(data_set, transfer_syntax, LONGEST_HEADER)
+    if any(tag not in found for tag in UIDS) and _is_plain_explicit(transfer_syntax):
+        known = with_known_vrs(data_set[:LONGEST_HEADER])
+        found = _parse(known, transfer_syntax, LONGEST_HEADER)
     return InstanceIdentifiers(
         sop_class_uid=_uid(found, SOP_CLASS),
         instance_uid=_uid(found, SOP_INSTANCE),
@@ -100,6 +103,11 @@ def without_file_meta(data_set: bytes, transfer_syntax: UID) -> bytes:
     stream = BytesIO(data_set)
     _read(stream, transfer_syntax, lambda tag, vr, length: tag.group != FILE_META_GROUP, [])
     return data_set[stream.tell() :]
+
+
+def _is_plain_explicit(transfer_syntax: UID) -> bool:
+    little = transfer_syntax.is_little_endian and not transfer_syntax.is_implicit_VR
+    return little and transfer_syntax not in DEFLATED
 
 
 def _parse(data_set: bytes, transfer_syntax: UID, longest: int) -> Dataset:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from dicom_node.attributes import text_of, value_of
 from dicom_node.dicom_file import UNREADABLE_FILE, failure_of, read_file
@@ -50,5 +50,7 @@ def _no_image(header: Dataset, series_uid: str) -> str:
     if sop_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
         return "a DICOMDIR: the table of contents of a disc, not an image"
     if not series_uid and value_of(header, "Rows") is None:
-        return "damaged, or no image: neither a SeriesInstanceUID nor Rows can be read"
+        syntax = UID(text_of(meta, "TransferSyntaxUID"))
+        read_as = f" as {syntax.name}" if syntax.is_transfer_syntax else ""
+        return f"damaged, or no image: neither a SeriesInstanceUID nor Rows can be read{read_as}"
     return ""

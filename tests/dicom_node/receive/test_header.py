@@ -135,6 +135,17 @@ def test_megabytes_of_private_data_may_come_first(ct_series):
     assert header.series.series_uid == instance.SeriesInstanceUID
 
 
+@pytest.mark.parametrize("vr", [b"??", b"  ", b"\0\0", b"un"])
+def test_private_elements_of_unknown_vr_hide_no_uid(ct_series, vr):
+    (instance,) = ct_series(slices=1)
+    plain = encoded(instance)
+    at = plain.index(b"\x10\0\x10\0PN")
+    data_set = plain[:at] + b"\x09\0\x01\x10" + vr + b"\x04\0ab12" + plain[at:]
+    assert read_header(data_set, ExplicitVRLittleEndian) == read_header(
+        plain, ExplicitVRLittleEndian
+    )
+
+
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
 def test_elements_may_come_in_any_order(ct_series, seed):
     (instance,) = ct_series(slices=1)
