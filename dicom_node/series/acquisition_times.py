@@ -13,7 +13,7 @@ PAUSE_S = 5.0
 """A spiral has no pause between slices, and a rotation of a sequential scan begins within seconds;
 contrast phases are 10 s and more apart."""
 
-DATE_TIMES = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
+DATES = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
 TIME = re.compile(r"(\d{8})(\d{6})(\.\d{1,6})?")
 """Date and time (PS3.5 6.2), without the offset from UTC."""
 
@@ -23,10 +23,11 @@ def seconds_of(frame: Frame, keyword: str = "AcquisitionTime") -> float:
 
     Acquisition DateTime, the only time that Enhanced CT has, stands in for Acquisition Time.
     """
-    text = f"{frame.text(DATE_TIMES[keyword]) or '19000101'}{frame.text(keyword)}"
-    if not frame.text(keyword) and keyword == "AcquisitionTime":
-        text = frame.text("AcquisitionDateTime")
-    found = TIME.match(text)
+    time = frame.text(keyword)
+    if not time and keyword == "AcquisitionTime":
+        keyword, time = "AcquisitionDateTime", frame.text("AcquisitionDateTime")
+    date = frame.text(DATES[keyword]) or "19000101" if keyword in DATES else ""
+    found = TIME.match(f"{date}{time}")
     if found is None:
         return float("nan")
     try:

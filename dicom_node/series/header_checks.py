@@ -189,7 +189,7 @@ def _fault(frame: Frame) -> str | None:
         if frame.numbers(keyword, count) is None:
             purpose = ", so the values are no Hounsfield units" if "Rescale" in keyword else ""
             written = raw_number_text(frame.header, keyword)
-            shown = f" but '{written}'" if written else ""
+            shown = f" but {written!r}" if written else ""
             return f"{keyword} is missing or not {count} number(s){shown}{purpose}"
     for keyword in ("PixelSpacing", "Rows", "Columns"):
         if min(frame.numbers(keyword, NUMBERS[keyword]) or ()) <= 0:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dicom_node.series.acquisition_times import passes, seconds_of
 from dicom_node.series.frames import Frame
+from dicom_node.series.slice_positions import places_of
 from dicom_node.tolerances import TOLERANCE_MM
 
 Values = Sequence[str]
@@ -24,6 +25,8 @@ LEAST_SLICES = 3
 """A jump that leaves fewer slices on one side makes no stack: a last rotation is often shorter."""
 PAUSE_S = 10.0
 """A longer pause between neighbouring slices is another breath, and perhaps another phase."""
+MOST_IN_TURN = 4
+"""Phases, energies or breaths whose slices lie in one another, one of each in turn."""
 ROTATIONS = 4
 """From so many runs on, each after a pause, a series is one sequential scan."""
 LEVELS_APART, LEVEL_SPREAD = 1.5, 1.2
@@ -67,6 +70,14 @@ class Course:
         return len({*self.values} - {""})
 
     @property
+    def in_turn(self) -> bool:
+        """Whether known values come round and round, from the first slice to the last."""
+        count = self.distinct
+        if not 2 <= count <= MOST_IN_TURN or len(self.values) < count * LEAST_SLICES:
+            return False
+        return all(value == self.values[i % count] for i, value in enumerate(self.values))
+
+    @property
     def alternates(self) -> bool:
         """Whether a value comes back after another, or two values lie at one place."""
         same_place = np.diff(self.along) <= TOLERANCE_MM
@@ -90,9 +101,9 @@ def required_split(frames: Sequence[Frame], along: NDArray[np.float64]) -> Diffe
         frames: of one orientation, with sound headers, sorted along the normal.
         along: millimetres of each along the normal.
     """
-    for trait in _traits(frames):
+    for trait in (*_traits(frames), *IN_TURN):
         course = Course(frames, trait.read(frames), along)
-        if course.distinct > 1 and trait.splits(course):
+        if course.in_turn or (course.distinct > 1 and trait.splits(course)):
             return Difference(trait.keyword, tuple(course.values))
     return None
 
@@ -157,7 +168,25 @@ def _text_or_none(keyword: str, frames: Sequence[Frame]) -> Values:
 
 def _kind_of_image(frames: Sequence[Frame]) -> Values:
     """Read Image Type without its first two values, which lossy compression changes too."""
-    return ["\\".join(frame.words("ImageType")[2:]) for frame in frames]
+    return ["/".join(frame.words("ImageType")[2:]) for frame in frames]
+
+
+def _counted(frames: Sequence[Frame]) -> Values:
+    """Read the first Instance Number of the pass that a slice was counted in.
+
+    A pass ends where the numbers turn back. Blank where they do so often, or do not count.
+    """
+    numbers = [frame.numbers("InstanceNumber", 1) for frame in frames]
+    if None in numbers or len({*numbers}) < len(frames):
+        return [""] * len(frames)
+    counted = np.array(numbers, float)[:, 0]
+    order = np.argsort(counted)
+    upwards = np.diff(places_of(frames)[order, 0]) > 0
+    turns = np.flatnonzero(upwards != (np.count_nonzero(upwards) * 2 > len(upwards))) + 1
+    if len(turns) >= MOST_IN_TURN:
+        return [""] * len(frames)
+    firsts = counted[order][[0, *turns]]
+    return [f"{firsts[firsts <= number].max():g}" for number in counted]
 
 
 def _dimension(keyword: str, frames: Sequence[Frame]) -> Values:
@@ -183,7 +212,7 @@ def _levels(keyword: str, frames: Sequence[Frame]) -> Values:
 def _plain(text: str) -> str:
     """Return one text for one number, however it is written."""
     try:
-        return f"{float(text):g}"
+        return f"{float(text):.15g}"
     except ValueError:
         return text
 
@@ -213,9 +242,23 @@ TRAITS = (
     *(Trait(each, partial(_levels, each), _always) for each in EXPOSURE),
     *(Trait(each, partial(_text, each), _alternating) for each in WRITTEN),
     Trait("AcquisitionTime", lambda f: passes(f, "AcquisitionTime"), _alternating_or_jumping),
+    Trait("AcquisitionDateTime", lambda f: passes(f, "AcquisitionDateTime"), _alternating),
     # When an image was made, not when it was acquired: only tells apart what must be apart.
     Trait("ContentTime", lambda f: passes(f, "ContentTime"), _never),
 )
+
+IN_TURN = (
+    *(
+        Trait(each, partial(_text, each), _never)
+        for each in (
+            *("ProtocolName", "ImageComments", "AcquisitionDate", "TriggerTime", "TablePosition"),
+            *("ContrastBolusStartTime", "ContrastBolusVolume", "SeriesNumber", "SeriesTime"),
+            *("SpiralPitchFactor", "GantryDetectorTilt", "ReconstructionDiameter"),
+        )
+    ),
+    Trait("InstanceNumber", _counted, _never),
+)
+"""Differ within one scan, and tell several apart only where their values come in turn."""
 
 
 def _traits(frames: Sequence[Frame]) -> Iterator[Trait]:

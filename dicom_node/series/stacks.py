@@ -28,7 +28,10 @@ APART = {
 }
 """Kinds for which an attribute is looked for that takes them apart into regular stacks."""
 
-HASHED = ("SeriesDescription", "ContrastBolusAgent", "ScanOptions", "FilterType")
+HASHED = (
+    *("SeriesDescription", "ContrastBolusAgent", "ScanOptions", "FilterType"),
+    *("ProtocolName", "ImageComments"),
+)
 """A person may have written a name into these: their text goes into no key and no message."""
 
 

@@ -32,6 +32,14 @@ def given(instances, keyword, values):
         ("IrradiationEventUID", "2.25.1", "2.25.2"),
         ("SeriesDescription", "arterial", "portal"),
         ("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"], ["ORIGINAL", "PRIMARY", "AXIAL", "VMI"]),
+        ("ContentTime", "101530", "101630"),
+        ("AcquisitionDate", "20260102", "20260103"),
+        ("AcquisitionNumber", 1202401021, 1202401022),
+        ("ProtocolName", "liver", "liver late"),
+        ("ImageComments", "arterial", "portal"),
+        ("TriggerTime", 0, 30000),
+        ("ContrastBolusVolume", 0, 80),
+        ("SeriesNumber", 3, 4),
     ],
 )
 def test_values_that_alternate_make_two_stacks(ct_series, keyword, first, second):
@@ -56,6 +64,44 @@ def test_values_that_alternate_make_two_stacks(ct_series, keyword, first, second
 def test_values_that_jump_make_two_stacks(ct_series, keyword, first, second):
     instances = given(ct_series(slices=12), keyword, [first] * 5 + [second] * 7)
     assert sorted(len(stack.frames) for stack in find_stacks(instances).stacks) == [5, 7]
+
+
+def test_acquisition_date_time_counts_beside_one_acquisition_time(ct_series):
+    instances = given(ct_series(slices=12), "AcquisitionTime", ["101530"] * 12)
+    given(instances, "AcquisitionDateTime", ["20260102101530", "20260102101630"] * 6)
+    assert labels(instances) == ["AcquisitionDateTime 101530", "AcquisitionDateTime 101630"]
+
+
+@pytest.mark.parametrize("passes", [2, 3, 4])
+@pytest.mark.parametrize("down", [False, True])
+def test_slices_counted_in_passes_that_lie_in_one_another_are_stacks(ct_series, passes, down):
+    numbers = [1 + i // passes + 10 * (i % passes) for i in range(12)]
+    instances = given(ct_series(slices=12), "InstanceNumber", numbers[:: -1 if down else 1])
+    stacks = find_stacks(instances).stacks
+    assert [len(stack.frames) for stack in stacks] == [12 // passes] * passes
+    assert labels(instances) == [f"InstanceNumber {1 + 10 * first}" for first in range(passes)]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [12, *range(1, 12)],
+        sorted(range(1, 25), key=str),  # "1", "10", "11", as a folder lists its files
+        [7, 3, 11, 1, 9, 5, 12, 2, 10, 4, 8, 6],
+        [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6],
+        [1, None] * 6,
+        [1, None, 3, 9] * 3,
+    ],
+)
+def test_other_numbers_of_instances_say_nothing(ct_series, numbers):
+    instances = given(ct_series(slices=len(numbers)), "InstanceNumber", numbers)
+    assert len(find_stacks(instances).stacks) == 1
+
+
+@pytest.mark.parametrize("keyword", ["TriggerTime", "ContrastBolusVolume", "SeriesNumber"])
+def test_values_that_come_back_but_not_in_turn_are_no_stacks(ct_series, keyword):
+    instances = given(ct_series(slices=12), keyword, [1, 2, 2, 1, 2, 1, 1, 2, 1, 2, 1, 2])
+    assert len(find_stacks(instances).stacks) == 1
 
 
 def test_a_pause_between_neighbours_is_another_breath(ct_series):
