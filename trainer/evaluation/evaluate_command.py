@@ -16,7 +16,13 @@ from trainer.evaluation.run.devices import open_named
 from trainer.evaluation.run.evaluate import Evaluation, evaluate
 from trainer.evaluation.run.ground_truth import read_reference, without_tumours
 from trainer.evaluation.run.methods import Method, by_others, on_device, side_by_side
-from trainer.evaluation.run.patients import Choice, PatientCase, PatientGroup, read_subjects
+from trainer.evaluation.run.patients import (
+    Choice,
+    PatientCase,
+    PatientGroup,
+    read_subjects,
+    unseen_patients,
+)
 from trainer.evaluation.run.seg_objects import find_segs
 from trainer.option_choices import DeviceName
 
@@ -128,12 +134,14 @@ def _held_out(whom: PatientGroup, models: Sequence[Model]) -> frozenset[str]:
     if whom is PatientGroup.EVERYONE:
         return frozenset()
     if not models:
-        raise BadData("nobody knows whom the writer of the SEG objects has seen: take --all")
-    said = [each.manifest.evaluation.get("held_out_patients") for each in models]
-    for model, patients in zip(models, said, strict=True):
+        raise BadData(
+            "it is not known which patients the SEG objects' model was trained on: take --all"
+        )
+    unseen = [unseen_patients(each) for each in models]
+    for model, patients in zip(models, unseen, strict=True):
         if not patients:
-            raise BadData(f"{model.folder} does not say whom it has not seen: take --all")
-    return frozenset.intersection(*(frozenset(each or ()) for each in said))
+            raise BadData(f"{model.folder} lists no held-out patients: take --all")
+    return frozenset.intersection(*unseen)
 
 
 def _about(data: Data, names: Sequence[str], tolerance_mm: float) -> dict[str, str]:
@@ -149,11 +157,11 @@ def _about(data: Data, names: Sequence[str], tolerance_mm: float) -> dict[str, s
 
 def _learnt_from(models: Sequence[Model]) -> dict[str, int]:
     """Return how many patients each model has learnt from, where known."""
-    said = {
+    trained = {
         name: model.manifest.evaluation.get("trained_patients")
         for name, model in zip(_names(models), models, strict=True)
     }
-    return {name: each for name, each in said.items() if isinstance(each, int)}
+    return {name: each for name, each in trained.items() if isinstance(each, int)}
 
 
 def _write(result: Evaluation, output: Output, console: Console) -> None:

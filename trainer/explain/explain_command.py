@@ -15,7 +15,13 @@ from trainer.datasets.cases.target import Target
 from trainer.ensemble.graph import open_graph
 from trainer.errors import BadData
 from trainer.evaluation.run.ground_truth import read_images, read_reference
-from trainer.evaluation.run.patients import Choice, PatientCase, PatientGroup, read_subjects
+from trainer.evaluation.run.patients import (
+    Choice,
+    PatientCase,
+    PatientGroup,
+    read_subjects,
+    unseen_patients,
+)
 from trainer.explain.insight import look
 from trainer.explain.page import to_html
 from trainer.explain.views import View, of_case, of_slices, of_volume
@@ -77,8 +83,8 @@ def _of_series(folder: Path, model: Model, indices: Sequence[int]) -> Iterator[V
 
 
 def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
-    unseen = frozenset(model.manifest.evaluation.get("held_out_patients", ()))
-    for subject in chosen_subjects(folder, frozenset(wanted.patients), unseen):
+    named = frozenset(wanted.patients)
+    for subject in chosen_subjects(folder, named, unseen_patients(model)):
         if isinstance(subject.images, Case):
             yield from of_case(subject.images, wanted.slices, model.neighbours)
         else:

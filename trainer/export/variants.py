@@ -22,6 +22,7 @@ from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import open_graph
 from trainer.errors import BadData, ParityError
 from trainer.evaluation.metrics.overlap import Figures, Tally
+from trainer.evaluation.run.patients import unseen_patients
 from trainer.evaluation.run.slicewise import Alike, alike
 from trainer.export.model_folder import (
     CARD,
@@ -108,8 +109,8 @@ def _judges(model: Model, recipe: Recipe, data: Path | None) -> ReferenceSlices:
         return ReferenceSlices(
             _thinned(phantom_slices(1, 900)), phantom_slices(PHANTOMS, 901), count
         )
-    unseen = model.manifest.evaluation.get("held_out_patients", ())
-    cases = read_cases(recipe.model_copy(update={"phantoms": 0}), data, unseen)
+    unphantomed = recipe.model_copy(update={"phantoms": 0})
+    cases = read_cases(unphantomed, data, sorted(unseen_patients(model)))
     if not len(cases.held_out) or not len(cases.train):
         raise BadData(
             f"{data} has {len(cases.split.held_out)} patients held out and "

@@ -13,6 +13,7 @@ from trainer.ensemble.batchnorm_folding import Norm
 from trainer.ensemble.graph import open_graph
 from trainer.ensemble.members import make_member
 from trainer.errors import BadModel
+from trainer.evaluation.run.patients import unseen_patients
 from trainer.recipe.recipe import Recipe
 
 
@@ -24,12 +25,12 @@ class WarmStart:
     """Name and version of the model."""
     members: tuple[nn.Module, ...]
     """In the order of the recipe."""
-    unseen: tuple[str, ...]
+    unseen: frozenset[str]
     """Patients whom the model has never learnt from."""
 
     def held_out_of(self, patients: Iterable[str]) -> tuple[str, ...]:
         """Return those of `patients` who stay unseen."""
-        return tuple(sorted(set(self.unseen) & set(patients)))
+        return tuple(sorted(self.unseen & set(patients)))
 
     def told(self, recipe: Recipe) -> Recipe:
         """Return the recipe with a remark that says where its members started."""
@@ -46,8 +47,7 @@ def start_from(folder: Path, recipe: Recipe) -> WarmStart:
     model = load_model(folder)
     members = tuple(open_graph(model).members)
     _require_same_networks(model, members, recipe)
-    unseen = model.manifest.evaluation.get("held_out_patients", ())
-    return WarmStart(f"{model.name} {model.version}", members, tuple(unseen))
+    return WarmStart(f"{model.name} {model.version}", members, unseen_patients(model))
 
 
 def _require_same_networks(model: Model, members: Sequence[nn.Module], recipe: Recipe) -> None:

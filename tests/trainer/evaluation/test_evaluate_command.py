@@ -77,6 +77,18 @@ def test_only_patients_that_the_model_has_not_seen_are_judged(hepar, data_folder
     assert not names[0] & {"lits3", "lits4"}
 
 
+def test_a_patient_whom_an_older_model_held_out_by_another_name_is_judged(
+    hepar, data_folder, tmp_path
+):
+    with np.load(data_folder / "msd_liver_slices.npz") as file:
+        patients = np.where(file["patient"] == 71, 10016, file["patient"])
+        np.savez(tmp_path / "msd_liver_slices.npz", **{**file, "patient": patients})
+    older = write_toy_model(tmp_path / "older")
+    write_manifest(older, evaluation={"held_out_patients": ["msd10016"]})
+    _, unseen = hepar("--data", tmp_path, "--model", older)
+    assert set(unseen["methods"]["toy 0.1"]["per_patient"]) == {"lits113"}
+
+
 def test_slices_of_no_spacing_have_overlaps_only(hepar, data_folder, toy):
     _, figures = hepar("--data", data_folder, "--model", toy, "--all")
     patient = figures["methods"]["toy 0.1"]["per_patient"]["msd71"]

@@ -1,11 +1,14 @@
 """A run that goes on from a model folder."""
 
+import json
 from copy import deepcopy
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
 
+from engine.model import MANIFEST
 from tests.trainer.recipe.test_recipe import hepar
 from trainer.ensemble.members import make_member
 from trainer.errors import BadModel
@@ -123,6 +126,15 @@ def test_who_was_held_out_before_stays_so_and_the_model_says_where_it_started(
 
 def test_patients_whom_the_model_never_met_are_split_by_the_recipe(model, recipe):
     assert start_from(model, recipe).held_out_of(["ours1", "ours2"]) == ()
+
+
+def test_patients_whom_an_older_model_held_out_stay_so_by_their_new_names(model, recipe, tmp_path):
+    older = copytree(model, tmp_path / "older")
+    manifest = json.loads((older / MANIFEST).read_text())
+    manifest["evaluation"]["held_out_patients"] = ["lits2", "msd10016"]
+    (older / MANIFEST).write_text(json.dumps(manifest))
+    unseen = start_from(older, recipe).held_out_of(["lits2", "lits3", "lits113"])
+    assert unseen == ("lits113", "lits2")
 
 
 def test_a_model_of_other_networks_is_no_start(model, recipe):

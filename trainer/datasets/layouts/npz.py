@@ -1,14 +1,12 @@
 """Slices that were cut and packed by others: five files, each known by its name.
 
-Two more files may lie beside them and give back what the slices have lost: `lits_spacing.json`,
-the voxel sizes of the LiTS volumes, and `msd_to_lits.json`, the LiTS volume of each patient of the
-Decathlon. With them every slice has its true scale, and a patient of both has one name.
+`lits_spacing.json` may lie beside them: the voxel sizes of the LiTS volumes, with which every slice
+has its true scale.
 """
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from trainer.datasets.cases.slices import SIDE, Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.patient_names import lits_patient, slices_patient, volume_of_slices
 
-SPACING, JOINS = "lits_spacing.json", "msd_to_lits.json"
+SPACING = "lits_spacing.json"
 SOURCE_SIDE = 512
 """Rows and columns of the volumes that the slices were cut from."""
 VOLUMES = "lits2to5_slices.npz"
@@ -32,12 +30,8 @@ def read_msd(path: Path) -> Slices:
         inside = file["mask"] > 0
         patients, volumes = file["patient"].tolist(), file["lits_volume"].tolist()
         hu = file["image"].astype(np.int16)
-    joins = {int(patient): int(each["lits"]) for patient, each in _facts(path, JOINS).items()}
-    volumes = [
-        joins.get(patient, volume_of_slices(patient, volume))
-        for patient, volume in zip(patients, volumes, strict=True)
-    ]
     names = list(map(slices_patient, patients, volumes))
+    volumes = list(map(volume_of_slices, patients, volumes))
     target = np.where(inside, np.uint8(Target.LIVER_OR_TUMOUR), np.uint8(Target.BACKGROUND))
     pixel_mm = _pixel_mm(path, volumes, hu.shape[-1])
     return Slices(hu, target, np.array(names), pixel_mm)
@@ -131,14 +125,8 @@ def _hu(image: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.int
 
 def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
     """Return the pixel size of slices of LiTS volumes; nan where it is unknown."""
-    facts = _facts(path, SPACING)
+    beside = path.parent / SPACING
+    facts = json.loads(beside.read_text()) if beside.is_file() else {}
     row_mm = {int(volume): float(each["spacing_mm"][0]) for volume, each in facts.items()}
     known = [row_mm.get(volume, np.nan) for volume in volumes]
     return np.array(known, np.float32) * np.float32(SOURCE_SIDE / side)
-
-
-def _facts(path: Path, name: str) -> dict[str, Any]:
-    """Return the content of a JSON file beside `path`; empty where it is absent."""
-    beside = path.parent / name
-    facts: dict[str, Any] = json.loads(beside.read_text()) if beside.is_file() else {}
-    return facts

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.model import Model
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.slices import Slices, concatenate
 from trainer.datasets.layouts.npz import READERS, read_packed
+from trainer.datasets.layouts.patient_names import todays_name
 from trainer.datasets.layouts.read_all import read_cases
 from trainer.errors import BadData
 
@@ -44,6 +46,11 @@ class PatientCase:
 
     patient: str
     images: Case | Slices
+
+
+def unseen_patients(model: Model) -> frozenset[str]:
+    """Return the patients whom a model was not trained on, by today's names; empty if unknown."""
+    return frozenset(map(todays_name, model.manifest.evaluation.get("held_out_patients", ())))
 
 
 def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:

@@ -5,6 +5,7 @@ import pytest
 
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.npz import VOLUMES, read_packed
+from trainer.datasets.layouts.patient_names import LITS_VOLUMES, todays_name
 from trainer.datasets.layouts.read_all import read_slices
 
 SIDE = 256
@@ -28,21 +29,19 @@ def folder(tmp_path):
     )
     np.savez(
         tmp_path / "msd_liver_slices.npz",
-        image=grey(2),
-        mask=grey(2),
-        patient=np.array([10004, 10012]),
-        slice=np.arange(2),
-        lits_volume=np.array([-1, -1]),
+        image=grey(3),
+        mask=grey(3),
+        patient=np.array([10004, 71, 72]),
+        slice=np.arange(3),
+        lits_volume=np.array([-1, 8, -1]),
     )
     return tmp_path
 
 
-def write_facts(folder):
-    spacing = {"30": [0.7, 0.7, 2.0], "101": [0.75, 0.75, 0.7], "7": [0.8, 0.8, 1.0]}
+def write_spacings(folder):
+    spacing = {"30": [0.7, 0.7, 2.0], "101": [0.75, 0.75, 0.7], "8": [0.8, 0.8, 1.0]}
     facts = {number: {"slices": 9, "spacing_mm": mm} for number, mm in spacing.items()}
     (folder / "lits_spacing.json").write_text(json.dumps(facts))
-    joins = {"10004": {"lits": 101}, "10012": {"lits": 7}}
-    (folder / "msd_to_lits.json").write_text(json.dumps(joins))
 
 
 def write_volumes(folder):
@@ -64,22 +63,38 @@ def read(folder):
     return dict(read_packed(folder))
 
 
-def test_without_the_facts_beside_them_slices_keep_what_they_know(folder):
+def test_patients_have_one_name_and_slices_keep_what_scale_they_have(folder):
     parts = read(folder)
-    assert parts["msd_liver_slices.npz"].patient.tolist() == ["msd10004", "msd10012"]
+    assert parts["msd_liver_slices.npz"].patient.tolist() == ["lits101", "lits6", "msd72"]
     assert np.isnan(parts["msd_liver_slices.npz"].pixel_mm).all()
     lits = parts["lits_tumour_slices.npz"]
     assert lits.pixel_mm.tolist() == pytest.approx([1.8, np.nan, 1.6], nan_ok=True)
 
 
-def test_the_facts_give_every_slice_its_scale_and_every_patient_one_name(folder):
-    write_facts(folder)
+def test_spacings_beside_them_give_slices_of_lits_their_scale(folder):
+    write_spacings(folder)
     parts = read(folder)
     msd, lits = parts["msd_liver_slices.npz"], parts["lits_tumour_slices.npz"]
-    assert msd.patient.tolist() == ["lits101", "lits6"]
-    assert msd.pixel_mm == pytest.approx([1.5, 1.6])
+    assert msd.patient.tolist() == ["lits101", "lits6", "msd72"]
+    assert msd.pixel_mm == pytest.approx([1.5, 1.6, np.nan], nan_ok=True)
     assert lits.patient.tolist() == ["lits4", "lits30", "lits6"]
     assert lits.pixel_mm == pytest.approx([1.8, 1.4, 1.6])
+
+
+def test_decathlon_patients_are_the_volumes_of_lits_that_the_data_state(shared_data):
+    joins = json.loads((shared_data / "train" / "msd_to_lits.json").read_text())
+    stated = {int(patient): each["lits"] for patient, each in joins.items()}
+    assert stated == {patient: LITS_VOLUMES[patient] for patient in stated}
+    with np.load(shared_data / "train" / "msd_liver_slices.npz") as file:
+        assert set(file["patient"].tolist()) == set(LITS_VOLUMES)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [("msd10016", "lits113"), ("msd72", "msd72"), ("lits12", "lits12"), ("ours", "ours")],
+)
+def test_a_name_from_before_patients_were_joined_is_todays(before, now):
+    assert todays_name(before) == now
 
 
 def test_volumes_are_read_in_place_and_take_the_place_of_their_copies(folder):
