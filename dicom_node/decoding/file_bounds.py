@@ -14,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_node.decoding.bounds import INFLATED_BYTES
 from dicom_node.decoding.requests import InspectHeader
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.decoding.worker_processes import pool
+from dicom_node.decoding.process_pool import pool
 
 PIECE_BYTES = 1 << 20
 META_BYTES = 1 << 13

@@ -19,7 +19,7 @@ from dicom_node.decoding.stream import BrokenStream
 
 MEMORY_BYTES = 2 << 30
 CPU_S = 30
-"""Processor time for one request; the caller limits the wait."""
+"""Processor time for one request; the pool limits the wait, for those that only sleep."""
 FIRST_TO_BE_KILLED = "1000"
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from dicom_node.decoding.requests import Request
 from dicom_node.decoding.stream import BrokenStream
+from dicom_node.decoding.worker_process import CPU_S
 
-ANSWER_S = 30.0
-"""Longest wait for one slice, the start of a process included; one takes 10 to 100 ms."""
+ANSWER_S = 300.0
+"""Longest wait for one answer, for decoders that sleep; one that computes is ended after `CPU_S` of
+processor time, which a busy machine does not use up. A slice takes 10 to 100 ms."""
 
 
 class DecodingProcess:
@@ -51,7 +53,7 @@ class DecodingProcess:
                 raise BrokenStream(f"decoding it takes longer than {answer_s:g} s")
             return request.receive(self._connection)
         except (EOFError, OSError) as error:
-            raise BrokenStream(f"the process that decodes it ended {self._end()}") from error
+            raise BrokenStream(self._end()) from error
 
     def stop(self) -> None:
         """End the process."""
@@ -65,11 +67,14 @@ class DecodingProcess:
         return self._process.poll() is None
 
     def _end(self) -> str:
+        """Return how the process ended."""
         code = self._process.wait()
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"by {signal.Signals(-code).name}"
-        return f"with status {code}"
+        if code == -signal.SIGXCPU:
+            return f"decoding it takes more than {CPU_S} s of processor time"
+        how = f"with status {code}"
+        with contextlib.suppress(ValueError):  # no signal
+            how = f"by {signal.Signals(-code).name}"
+        return f"the process that decodes it ended {how}"
 
 
 class DecodingPool:
