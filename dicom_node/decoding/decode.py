@@ -27,10 +27,10 @@ from dicom_node.decoding.bounds import require_bounded
 from dicom_node.decoding.fragments import Table, frame_stream
 from dicom_node.decoding.jpeg import jpeg_header, jpeg_ls_header
 from dicom_node.decoding.jpeg2000 import jpeg2000_header
+from dicom_node.decoding.process_pool import pool
 from dicom_node.decoding.requests import DecodeFrame
 from dicom_node.decoding.rle import require_rle_segments
 from dicom_node.decoding.stream import BrokenStream, StreamHeader
-from dicom_node.decoding.process_pool import pool
 
 PLUGIN = "pylibjpeg"
 """Decodes compressed pixels, whatever else is installed."""

@@ -5,16 +5,20 @@ any length.
 """
 
 import zlib
+from io import BytesIO
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.decoding.bounds import INFLATED_BYTES
+from dicom_node.decoding.process_pool import pool
 from dicom_node.decoding.requests import InspectHeader
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.decoding.process_pool import pool
+from dicom_node.dicom_file import UNREADABLE_FILE
 
 PIECE_BYTES = 1 << 20
 META_BYTES = 1 << 13
@@ -24,6 +28,8 @@ HEADER_BYTES = 1 << 18
 no harm. CT has a few kilobytes of header; some scanners add megabytes of private data."""
 PIXEL_DATA = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
 """Tag (7FE0,0010) in little and big endian."""
+UNDEFINED = 0xFFFFFFFF
+"""Length of compressed pixel data (PS3.5 A.4)."""
 
 
 def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
@@ -34,15 +40,35 @@ def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
             a long header cannot be parsed in time, or holds too many items.
         OSError: it cannot be opened.
     """
+    size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(META_BYTES)
         if not any(tag in head for tag in PIXEL_DATA):
             head += file.read(HEADER_BYTES)
     if DeflatedExplicitVRLittleEndian.encode() in head:
         _require_bounded_inflation(path, most)
-    elif any(tag in head for tag in PIXEL_DATA):
+    elif _is_short(head, size):
         return
     pool.run(InspectHeader(path))
+
+
+def _is_short(head: bytes, size: int) -> bool:
+    """Return whether the first bytes of a file hold its header, and little follows the pixels.
+
+    They are parsed, because the tag of Pixel Data may also stand within a value. Compressed pixels,
+    whose end is not stated, count as long.
+    """
+    if not any(tag in head for tag in PIXEL_DATA):
+        return False
+    try:
+        found = dcmread(BytesIO(head), force=True, specific_tags=["Rows", "PixelData"])
+    except UNREADABLE_FILE:
+        return False
+    pixels = found.get_item("PixelData")
+    if not isinstance(pixels, RawDataElement) or pixels.length == UNDEFINED:
+        return False
+    # An image without Rows would be read a second time, in another way.
+    return "Rows" in found and pixels.value_tell + pixels.length > size - HEADER_BYTES
 
 
 def _require_bounded_inflation(path: Path, most: int) -> None:

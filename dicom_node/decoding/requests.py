@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from dicom_node.decoding.stream import BrokenStream
+from dicom_node.dicom_file import UNREADABLE_FILE, failure_of, read_file
+from dicom_node.errors import UNREADABLE
 
 MOST_ITEMS = 100_000
 """Sequence items of a header; an Enhanced CT of 4,000 frames has about 60,000."""
@@ -78,13 +80,22 @@ class DecodeFrame:
 
 @dataclass(frozen=True)
 class InspectHeader:
-    """Parse every sequence in the header of a file, to see whether that ends."""
+    """Parse every sequence of a file, to see whether that ends."""
 
     path: Path
 
     def run(self) -> int:
-        """Return how many sequence items there are."""
-        return _count_items(dcmread(self.path, stop_before_pixels=True), 0)
+        """Return how many sequence items there are.
+
+        Raises:
+            BrokenStream: there are too many, or the file is no whole DICOM file.
+        """
+        try:
+            return _count_items(read_file(self.path), 0)
+        except BrokenStream:
+            raise
+        except UNREADABLE_FILE as error:
+            raise BrokenStream(failure_of(error)) from error
 
     def send(self, answer: object, connection: Connection) -> None:
         """Send the count, or an error."""
@@ -96,7 +107,13 @@ class InspectHeader:
 
 
 def _count_items(data_set: Dataset, count: int) -> int:
-    for element in data_set:
+    for tag in list(data_set.keys()):
+        try:
+            element = data_set[tag]
+        except RecursionError:
+            raise
+        except UNREADABLE:  # a value that cannot be read is no sequence
+            continue
         if element.VR != "SQ":
             continue
         for item in element.value:

@@ -37,6 +37,9 @@ LONGEST = 1 << 20
 LONGEST_HEADER = 1 << 26
 """Bytes in which they must come: scanners put megabytes of private data before group 0020, and some
 senders elements out of order. A few deflated kilobytes can inflate to gigabytes."""
+MOST_READS = 100_000
+"""Pieces in which they must come, three for each item of a sequence: pydicom takes 30 µs and a
+kilobyte for an empty one, so that 64 MB of them would take minutes and all memory."""
 
 UID_BYTES = 64
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -110,13 +113,43 @@ def _is_plain_explicit(transfer_syntax: UID) -> bool:
     return little and transfer_syntax not in DEFLATED
 
 
+class LimitedReads(BytesIO):
+    """Bytes that are read in `MOST_READS` pieces at most."""
+
+    reads = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether somebody asked for more."""
+        return self.reads > MOST_READS
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next piece.
+
+        Raises:
+            ValueError: there have been too many; pydicom may turn it into another error.
+        """
+        self.reads += 1
+        if self.spent:
+            raise ValueError
+        return super().read(size)
+
+
 def _parse(data_set: bytes, transfer_syntax: UID, longest: int) -> Dataset:
     try:
         if transfer_syntax in DEFLATED:
             data_set = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, longest)
     except zlib.error as error:
         raise _unreadable(error) from error
-    return _read(BytesIO(data_set[:longest]), transfer_syntax, _after_all(), UIDS)
+    stream = LimitedReads(data_set[:longest])
+    try:
+        return _read(stream, transfer_syntax, _after_all(), UIDS)
+    except RejectedInstance as error:
+        if not stream.spent:
+            raise
+        raise RejectedInstance(
+            "the data set has too many sequence items before its UIDs", error.status
+        ) from error
 
 
 def _read(stream: BytesIO, transfer_syntax: UID, stop_when: Stop, tags: list[BaseTag]) -> Dataset:
@@ -128,7 +161,7 @@ def _read(stream: BytesIO, transfer_syntax: UID, stop_when: Stop, tags: list[Bas
             stop_when=stop_when,
             specific_tags=list(tags),
         )
-    except (*UNREADABLE, RecursionError) as error:
+    except (OSError, *UNREADABLE) as error:  # OSError: a sequence breaks off
         raise _unreadable(error) from error
 
 

@@ -15,9 +15,9 @@ from pydicom.uid import JPEG2000Lossless
 
 from dicom_node.decoding.decode import decode_frame
 from dicom_node.decoding.file_bounds import require_bounded_file
+from dicom_node.decoding.process_pool import DecodingPool
 from dicom_node.decoding.requests import InspectHeader
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.decoding.process_pool import DecodingPool
 from tests.dicom_node.decoding.streams import compressed_slice
 
 
@@ -170,15 +170,16 @@ def test_a_death_while_decoding_refuses_the_slice_alone(ct_series, tmp_path, mon
 def with_items(ct_series, tmp_path):
     """Write a slice with a sequence of so many empty items in its header."""
 
-    def write(count, undefined_length=False):
+    def write(count, undefined_length=False, comment=""):
         (instance,) = ct_series(slices=1)
+        instance.PatientComments = comment
         path = tmp_path / "items.dcm"
         instance.save_as(path, enforce_file_format=True)
         content, items = path.read_bytes(), b"\xfe\xff\x00\xe0\0\0\0\0" * count
         length, end = struct.pack("<L", len(items)), b""
         if undefined_length:
             length, end = b"\xff\xff\xff\xff", b"\xfe\xff\xdd\xe0\0\0\0\0"
-        at = content.index(b"\xe0\x7f\x10\x00")
+        at = content.rindex(b"\xe0\x7f\x10\x00")
         sequence = b"\x40\x00\x75\x02SQ\0\0" + length + items + end
         path.write_bytes(content[:at] + sequence + content[at:])
         return path
@@ -191,6 +192,49 @@ def test_a_header_with_too_many_items_is_refused(with_items, undefined_length):
     path = with_items(101_000, undefined_length)
     with pytest.raises(BrokenStream, match="more than 100000 sequence items"):
         require_bounded_file(path)
+
+
+PIXEL_DATA = b"\xe0\x7f\x10\x00OW\0\0"
+
+
+def test_the_tag_of_the_pixels_within_a_value_hides_no_long_header(with_items):
+    path = with_items(101_000, comment="X" * len(PIXEL_DATA))
+    path.write_bytes(path.read_bytes().replace(b"X" * len(PIXEL_DATA), PIXEL_DATA))
+    with pytest.raises(BrokenStream, match="more than 100000 sequence items"):
+        require_bounded_file(path)
+
+
+def test_pixels_at_the_start_hide_no_items_behind_them(with_items):
+    path = with_items(101_000)
+    content = path.read_bytes()
+    at = content.rindex(PIXEL_DATA)
+    first = content.index(b"\x08\x00\x16\x00")
+    path.write_bytes(content[:first] + content[at:] + content[first:at])
+    with pytest.raises(BrokenStream, match="more than 100000 sequence items"):
+        require_bounded_file(path)
+
+
+def test_a_short_header_is_not_sent_there(ct_series, tmp_path, monkeypatch):
+    (instance,) = ct_series(slices=1)
+    instance.save_as(tmp_path / "short.dcm", enforce_file_format=True)
+    monkeypatch.setattr("dicom_node.decoding.file_bounds.pool.run", pytest.fail)
+    require_bounded_file(tmp_path / "short.dcm")
+
+
+def test_a_long_header_without_its_preamble_is_read(ct_series, tmp_path):
+    (instance,) = ct_series(slices=1)
+    instance.add_new(0x00091001, "OB", bytes(3 << 20))
+    instance.save_as(tmp_path / "long.dcm", enforce_file_format=True)
+    content = (tmp_path / "long.dcm").read_bytes()
+    start = content.index(b"\x08\x00\x16\x00")
+    (tmp_path / "bare.dcm").write_bytes(content[start:])
+    require_bounded_file(tmp_path / "bare.dcm")
+
+
+def test_a_text_is_named_as_what_it_is(tmp_path):
+    (tmp_path / "notes.txt").write_text("no DICOM at all" * 20)
+    with pytest.raises(BrokenStream, match="not a DICOM file"):
+        require_bounded_file(tmp_path / "notes.txt")
 
 
 def test_a_long_header_that_is_harmless_is_read(ct_series, tmp_path):

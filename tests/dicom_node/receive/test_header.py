@@ -95,7 +95,7 @@ def test_a_deflate_bomb_is_not_inflated(monkeypatch):
     assert len(bomb) < 10000
     sizes = []
     monkeypatch.setattr(
-        "dicom_node.receive.header.BytesIO",
+        "dicom_node.receive.header.LimitedReads",
         lambda data: (sizes.append(len(data)), BytesIO(data))[1],
     )
     with pytest.raises(RejectedInstance):
@@ -195,3 +195,34 @@ def test_nesting_without_end_is_refused():
     with pytest.raises(RejectedInstance) as refusal:
         read_header(nested, ExplicitVRLittleEndian)
     assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND
+
+
+@pytest.mark.timeout(60)
+def test_items_without_number_are_not_read():
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * (1 << 20)
+    sequence = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + items
+    with pytest.raises(RejectedInstance, match="too many sequence items") as refusal:
+        read_header(sequence, ExplicitVRLittleEndian)
+    assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_a_sequence_that_breaks_off_is_refused(ct_series, syntax):
+    (instance,) = ct_series(slices=1)
+    instance.ReferencedImageSequence = [Dataset()] * 3
+    instance["ReferencedImageSequence"].is_undefined_length = True
+    data_set = encoded(instance, syntax)
+    at = data_set.index(b"\xfe\xff\x00\xe0")
+    for end in range(at, at + 24):
+        with pytest.raises(RejectedInstance) as refusal:
+            read_header(data_set[:end], syntax)
+        assert refusal.value.status == StoreStatus.CANNOT_UNDERSTAND
+
+
+def test_a_thousand_referenced_images_are_read(ct_series):
+    (instance,) = ct_series(slices=1)
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2"
+    instance.ReferencedImageSequence = [item] * 1000
+    instance["ReferencedImageSequence"].is_undefined_length = True
+    assert read_header(encoded(instance), ExplicitVRLittleEndian).instance_uid
