@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
-    "dicom_node/selection": "dicom_node",
+    "dicom_node/selection": "dicom_node dicom_node/decoding",
     "dicom_node/receive": "dicom_node dicom_node/net engine",
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
@@ -52,8 +52,8 @@ MAY_IMPORT: dict[str, str] = {
         " engine/serving"
     ),
     "dicom_node/jobs": (
-        "dicom_node dicom_node/deliver dicom_node/pipeline dicom_node/receive dicom_node/results"
-        " dicom_node/results/attributes"
+        "dicom_node dicom_node/decoding dicom_node/deliver dicom_node/pipeline dicom_node/receive"
+        " dicom_node/results dicom_node/results/attributes"
         " dicom_node/selection engine engine/serving"
     ),
     "dicom_node/jobs/upkeep": "dicom_node dicom_node/jobs dicom_node/receive engine",

@@ -13,8 +13,11 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_file_meta_info
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from dicom_node.decoding.file_bounds import require_bounded_file
 
 TRANSIENT = {
     0x00080054,  # Retrieve AE Title
@@ -63,6 +66,7 @@ def _instance_digest(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.sha256()
         try:
+            _require_parsable(path)
             _add_instance(digest, file)
         except OSError:
             raise
@@ -72,11 +76,21 @@ def _instance_digest(path: Path) -> str:
         return digest.hexdigest()
 
 
+def _require_parsable(path: Path) -> None:
+    """Return if the header of a file can be parsed here, whatever somebody put into it.
+
+    Raises:
+        BrokenStream: it is too long to be parsed.
+        NotImplementedError: it is deflated, and a few kilobytes may inflate to gigabytes.
+    """
+    if read_file_meta_info(path).TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        raise NotImplementedError
+    require_bounded_file(path)
+
+
 def _add_instance(digest: "hashlib._Hash", file: BufferedReader) -> None:
     header = dcmread(file, stop_before_pixels=True)
     syntax = UID(header.file_meta.TransferSyntaxUID)
-    if syntax == DeflatedExplicitVRLittleEndian:  # a few kilobytes may inflate to gigabytes
-        raise NotImplementedError
     for part in _parts(header):
         digest.update(part)
     if syntax.is_compressed:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.errors import UNREADABLE
 from dicom_node.selection.rules import DESCRIBED, PriorityRules, Rules
 from dicom_node.selection.why_not import why_not_described
@@ -22,6 +23,7 @@ PRIORITIES = {"STAT", "HIGH"}
 def is_urgent(paths: Sequence[Path], rules: PriorityRules) -> bool:
     """Tell whether a series, known by its files, is urgent; what cannot be read is not."""
     try:
+        require_bounded_file(paths[0])
         header = dcmread(
             paths[0],
             stop_before_pixels=True,

@@ -1,5 +1,6 @@
 """The digest of a series changes with what it holds, and with nothing else."""
 
+import tracemalloc
 from copy import deepcopy
 
 import pytest
@@ -11,6 +12,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dicom_node.decoding.stream import BrokenStream
 from dicom_node.jobs.content_digest import DEEPEST, content_digest, file_stamp
 
 
@@ -118,6 +120,32 @@ def test_compressed_instances_have_a_digest_of_their_own(series, uid):
     paths = series(compressed)
     assert content_digest(paths) == content_digest(paths)
     assert content_digest(paths) != content_digest(series(folder="b"))
+
+
+def test_a_deflated_instance_is_not_inflated(series):
+    inflated = 1 << 26
+
+    def deflated(instances):
+        for instance in instances:
+            instance.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            instance.PixelData = bytes(inflated)
+
+    paths = series(deflated)
+    tracemalloc.start()
+    content_digest(paths)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < inflated / 8
+
+
+def test_a_header_that_cannot_be_parsed_in_time_is_bytes(series, monkeypatch):
+    def refuse(path):
+        raise BrokenStream("the header takes more than 30 s")
+
+    monkeypatch.setattr("dicom_node.jobs.content_digest.require_bounded_file", refuse)
+    monkeypatch.setattr("dicom_node.jobs.content_digest.dcmread", None)
+    changed = series(each(RetrieveAETitle="ELSEWHERE"), folder="b")
+    assert content_digest(series()) != content_digest(changed)
 
 
 def test_a_file_that_cannot_be_read_is_its_bytes(tmp_path):

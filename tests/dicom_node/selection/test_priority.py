@@ -9,6 +9,7 @@ from pydicom import dcmwrite
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.decoding.stream import BrokenStream
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
@@ -150,6 +151,15 @@ def test_a_waiting_job_can_be_urged(queues):
     assert worker.begun[1] == ("second", True)
     assert ledger.find("second").urgent
     assert not ledger.urge(ledger.find("first"))
+
+
+def test_a_file_beyond_the_bounds_is_not_read(written, monkeypatch):
+    def refuse(path):
+        raise BrokenStream("it inflates to more than 1024 MB")
+
+    paths = written(RequestedProcedurePriority="STAT")
+    monkeypatch.setattr("dicom_node.selection.priority.require_bounded_file", refuse)
+    assert not is_urgent(paths, PriorityRules())
 
 
 def test_what_a_named_scanner_sends_is_urgent(tmp_path):
