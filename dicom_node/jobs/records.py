@@ -16,6 +16,11 @@ from dicom_node.pipeline.outcome import Outcome
 from dicom_node.results.objects import ObjectKind, item_name
 
 
+def is_of_0_1(arguments: Sequence[Any]) -> bool:
+    """Return whether Hepar 0.1 started the workflow of these arguments, or they are lost."""
+    return len(arguments) != 1
+
+
 class Record:
     """A frozen dataclass that the workflow store keeps as JSON."""
 
@@ -61,7 +66,7 @@ class SeriesTask(Record):
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:
         """Return the task that a workflow was started with."""
-        if len(arguments) == 1:
+        if not is_of_0_1(arguments):
             return cls.from_json(arguments[0])
         study_uid, series_uid, paths = arguments or ("", "", ())  # 0.1
         return cls(study_uid, series_uid, tuple(map(Path, paths)))
@@ -85,7 +90,7 @@ class DeliveryTask(Record):
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:
         """Return the task that a workflow was started with."""
-        if len(arguments) == 1:
+        if not is_of_0_1(arguments):
             return cls.from_json(arguments[0])
         # 0.1 had no word for the item but the file's name: "<job>.report-lesions.dcm"
         series_uid, peer, file = arguments or ("", "", "")

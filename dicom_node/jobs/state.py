@@ -142,9 +142,7 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
         peer=task.peer,
         queue=queue_of(status),
         item=task.item,
-        state=State.FAILED
-        if _given_up(status)
-        else _DELIVERY_STATES.get(status.status, State.FAILED),
+        state=_delivery_state(status),
         reason=_why(status),
         attempts=result.attempts,
         seconds=result.seconds,

@@ -6,7 +6,7 @@ So whatever could differ the second time, above all the configuration, must come
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer, Steps
 from dicom_node.deliver.attempts import deliver as deliver_object
 from dicom_node.errors import PeerRefused
 from dicom_node.jobs.backoff import Backoff
-from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
+from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask, is_of_0_1
 from dicom_node.pipeline.outcome import Outcome
 
 SEGMENT, DELIVER = "segment", "deliver"
@@ -66,6 +66,9 @@ CRASHES = 10
 DELIVERIES_AT_ONCE = 8
 """For each peer; a pausing delivery counts."""
 
+Workflow = Callable[..., dict[str, Any]]
+"""Takes the arguments that the store keeps: one task as JSON, or those of 0.1."""
+
 
 class RunningWorkflows:
     """Names of the workflows that threads of this process run now."""
@@ -89,6 +92,15 @@ class RunningWorkflows:
             with self._lock:
                 self._names[name] -= 1
                 self._names += Counter()  # drops those at zero
+
+    def listing(self, workflow: Workflow) -> Workflow:
+        """Return the workflow, listed while it runs."""
+
+        def listed(*arguments: Any) -> dict[str, Any]:
+            with self.noted(str(DBOS.workflow_id)):
+                return workflow(*arguments)
+
+        return listed
 
 
 class Worker(Protocol):
@@ -153,36 +165,25 @@ def is_urgent(segment: WorkflowStatus) -> bool:
 
 def register(worker: Worker, running: RunningWorkflows) -> None:
     """Register the workflows with DBOS, which list themselves in `running`; before its launch."""
+    deliver = running.listing(_deliver_workflow(worker))
+    deliver = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
+    segment = running.listing(_segment_workflow(worker, deliver))
+    DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
+
+
+def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:
+    """Return the workflow that segments a series and queues its deliveries."""
 
     def segment(*arguments: Any) -> dict[str, Any]:
-        with running.noted(str(DBOS.workflow_id)):
-            return segment_listed(*arguments)
-
-    def deliver(*arguments: Any) -> dict[str, Any]:
-        with running.noted(str(DBOS.workflow_id)):
-            return deliver_listed(*arguments)
-
-    def segment_listed(*arguments: Any) -> dict[str, Any]:
         task, job = SeriesTask.from_arguments(arguments), str(DBOS.workflow_id)
         try:
             stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
         except Exception as error:  # it fails all the same, but not without its receipts
             made = DBOS.run_step({"name": RECEIPT}, receipt_step, job, task, str(error))
-            queue_deliveries(job, task, [DeliveryTask.from_json(each) for each in made])
+            _queue_deliveries(deliver, job, task, [DeliveryTask.from_json(each) for each in made])
             raise
-        queue_deliveries(job, task, SegmentResult.from_json(stored).deliveries)
+        _queue_deliveries(deliver, job, task, SegmentResult.from_json(stored).deliveries)
         return stored
-
-    def queue_deliveries(job: str, task: SeriesTask, made: Sequence[DeliveryTask]) -> None:
-        for each in made:
-            with SetWorkflowID(delivery_id(job, each.peer, each.item)):
-                queue = delivery_queue(each.peer, DBOS.executor_id)
-                after = delivery_id(job, each.peer, each.after) if each.after else ""
-                delivery = replace(each, series_uid=task.series_uid, after=after)
-                DBOS.enqueue_workflow(queue, deliver_workflow, delivery.to_json())
-
-    def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:
-        return [each.to_json() for each in worker.failed(job, task, reason)]
 
     def segment_step(job: str, task: SeriesTask) -> dict[str, Any]:
         status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits
@@ -190,7 +191,27 @@ def register(worker: Worker, running: RunningWorkflows) -> None:
         superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
         return worker.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
-    def deliver_listed(*arguments: Any) -> dict[str, Any]:
+    def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:
+        return [each.to_json() for each in worker.failed(job, task, reason)]
+
+    return segment
+
+
+def _queue_deliveries(
+    deliver: Workflow, job: str, task: SeriesTask, made: Sequence[DeliveryTask]
+) -> None:
+    for each in made:
+        with SetWorkflowID(delivery_id(job, each.peer, each.item)):
+            queue = delivery_queue(each.peer, DBOS.executor_id)
+            after = delivery_id(job, each.peer, each.after) if each.after else ""
+            delivery = replace(each, series_uid=task.series_uid, after=after)
+            DBOS.enqueue_workflow(queue, deliver, delivery.to_json())
+
+
+def _deliver_workflow(worker: Worker) -> Workflow:
+    """Return the workflow that delivers one result to one peer."""
+
+    def deliver(*arguments: Any) -> dict[str, Any]:
         task = DeliveryTask.from_arguments(arguments)
         if task.after:
             _wait_for(task.after)
@@ -200,7 +221,7 @@ def register(worker: Worker, running: RunningWorkflows) -> None:
                 DBOS.run_step({"name": CONFIRM}, confirm_step, task)
             ),
             pauses=worker.pauses,
-            sleep=_pause,
+            sleep=DBOS.sleep if is_of_0_1(arguments) else _pause,  # as its stored steps did
         )
         return asdict(deliver_object(task.peer, steps))
 
@@ -210,8 +231,7 @@ def register(worker: Worker, running: RunningWorkflows) -> None:
     def confirm_step(task: DeliveryTask) -> dict[str, Any]:
         return worker.confirm(task).to_json()
 
-    DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
-    deliver_workflow = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
+    return deliver
 
 
 def _pause(seconds: float) -> None:

@@ -14,7 +14,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
-from dicom_node.jobs.workflows import SEGMENT, urgent_queue
+from dicom_node.jobs.workflows import DELIVER, SEGMENT, delivery_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import ObjectKind
 from tests.dicom_node.node_process import wait_until
@@ -214,6 +214,26 @@ def store(tmp_path):
 def done(ledger, count=1):
     job = ledger.find("job")
     return job.state is State.DONE and len(job.deliveries) == count
+
+
+def test_a_delivery_of_0_1_pauses_as_its_stored_steps_did(store, monkeypatch):
+    """Another step in the place of a stored one fails the workflow, which is replayed."""
+    worker, slept = Scripted([AWAY, SENT], [KEPT]), []
+    monkeypatch.setattr(DBOS, "sleep", slept.append)
+    with store(worker):
+        handle = DBOS.enqueue_workflow_with_options(
+            {
+                "workflow_name": DELIVER,
+                "queue_name": delivery_queue("archive", "test"),
+                "workflow_id": "old",
+                "app_version": STEPS_VERSION,
+            },
+            "1.2",
+            "archive",
+            "old.seg.dcm",
+        )
+        assert handle.get_result()["attempts"] == 2
+    assert slept == [0.01]
 
 
 def test_a_job_that_is_done_is_done_again_when_a_person_asks(store):
