@@ -78,8 +78,8 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"
-        " dicom_node/results/attributes dicom_node/selection dicom_node/web engine"
-        " engine/serving"
+        " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
+        " dicom_node/web engine engine/serving"
     ),
     "dicom_node/commands/arguments": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"

@@ -16,7 +16,7 @@ def validation_messages(root: type[BaseModel], error: ValidationError) -> list[s
     return [
         _unknown_key(root, mistake["loc"])
         if mistake["type"] == "extra_forbidden"
-        else f"{_dotted(root, mistake['loc'])}: {_message(mistake)}"
+        else f"{_dotted(root, mistake['loc'])}: {_message(mistake)}".removeprefix(": ")
         for mistake in error.errors(include_input=False, include_url=False)
     ]
 

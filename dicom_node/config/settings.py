@@ -71,6 +71,11 @@ class ReceiveSection(Section):
     """A series is complete after this many seconds without a new instance."""
     resend_s: float = Field(default=30.0, ge=0)
     """After a restart a received series waits this many seconds for a sender that was cut off."""
+    ask: PeerName | None = None
+    """Peer that is asked for the number of instances of a series (C-FIND or QIDO-RS), which is
+    complete as soon as all are here, whoever keeps an association open; nobody when absent."""
+    ask_after_s: float = Field(default=1.0, gt=0)
+    """Seconds without a new instance before it is asked; more where senders pause for longer."""
     keep_free_mb: int = Field(default=2000, ge=0)
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
@@ -219,6 +224,18 @@ class Settings(BaseSettings):
     viewer: ViewerSection = ViewerSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
     """Destinations of results, by name; without any, a folder beside the spool."""
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        """Refuse a peer to be asked that is none, or cannot answer."""
+        name = self.receive.ask
+        if name is not None and isinstance(self.peers.get(name), FolderSettings | None):
+            able = [each for each, peer in self.peers.items() if peer.kind != "folder"]
+            raise ValueError(
+                f"receive.ask is {name!r}, which is no archive among the peers; name one of kind"
+                f" store or stow ({', '.join(able) or 'there is none'})"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -116,8 +116,9 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = setup.algorithm.digest
+        asked = worker.peers[settings.receive.ask] if settings.receive.ask else None
         reception = stack.enter_context(
-            receiving(spool, digest, settings, commitments, polling.speed_up)
+            receiving(spool, digest, settings, commitments, polling.speed_up, asked)
         )
         http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))

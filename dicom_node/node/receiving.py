@@ -4,16 +4,20 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from dicom_node.config.settings import Settings
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.submit.submission import SeriesSubmitter
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls
+from dicom_node.receive.archive_count import ArchiveCount
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import SeriesAssembler
 from dicom_node.receive.spool import Spool
+from dicom_node.retrieve.source import count_instances, to_source
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +39,12 @@ def receiving(
     settings: Settings,
     commitments: Commitments | None = None,
     on_soon: Callable[[], None] = lambda: None,
+    asked: Peer | None = None,
 ) -> Iterator[Reception]:
     """Receive series and queue each as a job while the block lasts.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is told
-    when a series may soon be complete.
+    when a series may soon be complete; `asked` is the archive that is asked for counts.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -54,10 +59,27 @@ def receiving(
     )
     assembler.start()
     try:
-        with _listening(spool, assembler, settings, commitments) as address:
+        with (
+            _listening(spool, assembler, settings, commitments) as address,
+            _asking(asked, assembler, settings.receive.ask_after_s),
+        ):
             yield Reception(address, assembler.expect, assembler)
     finally:
         assembler.stop()
+
+
+@contextmanager
+def _asking(peer: Peer | None, assembler: SeriesAssembler, after_s: float) -> Iterator[None]:
+    """Ask an archive about the series that come in, if there is one to be asked."""
+    if peer is None:
+        yield
+        return
+    questions = ArchiveCount(assembler, partial(count_instances, to_source(peer)), after_s=after_s)
+    questions.start()
+    try:
+        yield
+    finally:
+        questions.stop()
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 DICOM has no end-of-series message. A series counts as complete when every association that sent
 some of it has ended and nothing came for `quiet_s`; or at once when the number of instances that
-someone announced with `expect` is here. Counts in the headers are not believed: Images in
-Acquisition (0020,1002) counts an acquisition, which may be half a series or three of them, and
-Number of Series Related Instances (0020,1209) is an answer to a query, not part of an image.
+someone announced with `expect` is here, or when `close` says that it is whole, as an archive that
+is asked for its Number of Series Related Instances does (`archive_count`). Counts in the headers
+are not believed: Images in Acquisition (0020,1002) counts an acquisition, which may be half a
+series or three of them.
 
 A late instance makes its series wait and complete again, with all its instances. After a restart
 every series in the spool does. What was done already is up to the receiver of `on_complete`,
@@ -20,13 +21,11 @@ from pathlib import Path
 
 from dicom_node.receive.events import Association
 from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.incoming_series import IncomingSeries
 from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)
 
-TRY_AGAIN_S, LONGEST_PAUSE_S = 5.0, 600.0
-"""Pause, beside the quiet time, until a series that was not taken is offered again. It doubles
-each time: a series that never will be taken must not fill the log."""
 SOON_S = 5.0
 """Seconds before a series may be complete at which `on_soon` is first called."""
 
@@ -39,28 +38,6 @@ class ReceivedSeries:
     series_uid: str
     paths: tuple[Path, ...]
     """Its instances in the spool, in the order of their UIDs."""
-
-
-@dataclass(frozen=True)
-class IncomingSeries:
-    """A series that is still coming in."""
-
-    last_s: float
-    """When its latest instance came, by the assembler's clock."""
-    associations: frozenset[Association] = frozenset()
-    """Associations that sent part of it and are still open."""
-    refusals: int = 0
-    """How often it was offered and not taken, since its latest instance came."""
-
-    @property
-    def pause_s(self) -> float:
-        """Seconds until it is offered again, once it has not been taken again."""
-        return min(TRY_AGAIN_S * 2.0 ** min(self.refusals, 10), LONGEST_PAUSE_S)
-
-    @property
-    def sending(self) -> bool:
-        """Whether more may come without a new association."""
-        return any(association.is_alive() for association in self.associations)
 
 
 class SeriesAssembler:
@@ -101,6 +78,7 @@ class SeriesAssembler:
         self._lock = threading.Lock()
         self._arriving: dict[SeriesKey, IncomingSeries] = {}
         self._expected: dict[str, int] = {}
+        self._closed: dict[SeriesKey, float] = {}
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="assembler", daemon=True)
@@ -129,10 +107,10 @@ class SeriesAssembler:
         """Whether the thread that completes series runs."""
         return self._thread.is_alive()
 
-    def arriving(self) -> list[SeriesKey]:
+    def arriving(self) -> dict[SeriesKey, IncomingSeries]:
         """Return the series of which more instances may come."""
         with self._lock:
-            return list(self._arriving)
+            return dict(self._arriving)
 
     def expect(self, series_uid: str, count: int) -> None:
         """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.
@@ -141,6 +119,14 @@ class SeriesAssembler:
         """
         with self._lock:
             self._expected[series_uid] = count
+        self.on_soon()
+        self._news.set()
+
+    def close(self, series: SeriesKey, last_s: float) -> None:
+        """Hand over `series` now, whoever still sends, unless something came after `last_s`."""
+        with self._lock:
+            if series in self._arriving:
+                self._closed[series] = last_s
         self.on_soon()
         self._news.set()
 
@@ -171,10 +157,9 @@ class SeriesAssembler:
         Returns:
             Seconds after which more may be, if nothing happens until then; None: nothing will.
         """
-        with self._lock:
-            arriving = dict(self._arriving)
-        for series, arrival in arriving.items():
-            if self._all_here(series) or self._wait_s(arrival) <= 0:
+        for series, arrival in self.arriving().items():
+            closed = self._closed.get(series) == arrival.last_s
+            if closed or self._all_here(series) or self._wait_s(arrival) <= 0:
                 self._complete(series, arrival)
         with self._lock:
             return min(map(self._wait_s, self._arriving.values()), default=None)
@@ -197,6 +182,7 @@ class SeriesAssembler:
                 return
             del self._arriving[series]
             self._expected.pop(series.series_uid, None)
+            self._closed.pop(series, None)
         try:
             self._offer(series)
         except Exception:  # the edge of this thread: whatever it was, the series must not be lost

@@ -43,13 +43,14 @@ class DicomWebSource:
             ),
         )
 
-    def series(self, study_uid: str) -> Iterator[Dataset]:
-        """Yield the attributes of each series of a study."""
+    def series(self, study_uid: str, series_uid: str = "") -> Iterator[Dataset]:
+        """Yield the attributes of each series of a study, or of one of them."""
         client = self.server.client()
+        wanted = {"SeriesInstanceUID": series_uid} if series_uid else {}
         return self._all(
             "SeriesInstanceUID",
             lambda offset: client.search_for_series(
-                study_uid, fields=list(SERIES_FIELDS), offset=offset
+                study_uid, search_filters=wanted, fields=list(SERIES_FIELDS), offset=offset
             ),
         )
 

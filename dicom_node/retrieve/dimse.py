@@ -57,9 +57,9 @@ class DimseSource:
         keys = dict.fromkeys(STUDY_KEYS, "")
         return find(self.entity, _identifier("STUDY", **{**keys, **wanted.attributes}))
 
-    def series(self, study_uid: str) -> Iterator[Dataset]:
-        """Yield the attributes of each series of a study."""
-        keys = dict.fromkeys(SERIES_KEYS, "")
+    def series(self, study_uid: str, series_uid: str = "") -> Iterator[Dataset]:
+        """Yield the attributes of each series of a study, or of one of them."""
+        keys = {**dict.fromkeys(SERIES_KEYS, ""), "SeriesInstanceUID": series_uid}
         return find(self.entity, _identifier("SERIES", StudyInstanceUID=study_uid, **keys))
 
     def fetch(self, series: FoundSeries, folder: Path, progress: Callable[[int], None]) -> None:

@@ -10,6 +10,7 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
+from dicom_node.receive.header import SeriesKey
 from dicom_node.retrieve.dicomweb import DicomWebSource
 from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries, StudyQuery
@@ -31,8 +32,8 @@ class Source(Protocol):
     def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
         """Yield the attributes of each study."""
 
-    def series(self, study_uid: str) -> Iterator[Dataset]:
-        """Yield the attributes of each series of a study."""
+    def series(self, study_uid: str, series_uid: str = "") -> Iterator[Dataset]:
+        """Yield the attributes of each series of a study, or of one of them."""
 
     def fetch(self, series: FoundSeries, folder: Path, progress: Progress) -> None:
         """Write every instance of a series below `folder`."""
@@ -61,6 +62,18 @@ def find(source: Source, wanted: StudyQuery) -> list[FoundSeries]:
                 FoundSeries(str(study.StudyInstanceUID), str(series.SeriesInstanceUID), header)
             )
     return found
+
+
+def count_instances(source: Source, series: SeriesKey) -> int | None:
+    """Return the number of instances that an archive has of a series; None if it does not say.
+
+    Raises:
+        PeerUnavailable, PeerRefused: the archive cannot be searched.
+    """
+    for header in list(source.series(series.study_uid, series.series_uid)):
+        if str(header.get("SeriesInstanceUID")) == series.series_uid:
+            return FoundSeries(series.study_uid, series.series_uid, header).instances
+    return None
 
 
 def to_source(peer: Peer) -> Source:

@@ -110,6 +110,15 @@ def test_options_win_over_the_file(write):
             "[select]\nmin_slices = 9\nmax_slices = 8",
             "select: no series has at least 9 and at most 8",
         ),
+        (
+            "[receive]\nask = 'pacs'",
+            r"toml: receive.ask is 'pacs', which is no archive .* \(there is none\)",
+        ),
+        (
+            "[receive]\nask = 'a'\n[peers.a]\nkind = 'folder'\nfolder = 'f'\n"
+            "[peers.b]\nkind = 'stow'\nurl = 'http://h'",
+            r"receive.ask is 'a', which is no archive .* kind store or stow \(b\)",
+        ),
         ("port = = 1", "is not TOML"),
     ],
 )

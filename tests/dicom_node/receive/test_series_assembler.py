@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.series_assembler import SOON_S, TRY_AGAIN_S, ReceivedSeries, SeriesAssembler
+from dicom_node.receive.incoming_series import TRY_AGAIN_S
+from dicom_node.receive.series_assembler import SOON_S, ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
 
 LIVER = SeriesKey("1.2.1", "1.2.1.1")

@@ -9,8 +9,9 @@ from pydicom import dcmread
 
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
+from dicom_node.receive.header import SeriesKey
 from dicom_node.retrieve.query import StudyQuery, to_date
-from dicom_node.retrieve.source import find, to_source
+from dicom_node.retrieve.source import count_instances, find, to_source
 from tests.conftest import make_ct_series
 from tests.dicom_node.retrieve import archives
 from tests.dicom_node.retrieve.archives import DicomArchive, WebArchive
@@ -49,6 +50,13 @@ def test_a_study_is_found_by_its_uid(source, old_and_new):
     (found,) = find(source, StudyQuery(study_uid=old[0].StudyInstanceUID))
     assert found.series_uid == old[0].SeriesInstanceUID
     assert (found.instances, found.header.Modality) == (3, "CT")
+
+
+def test_the_instances_of_one_series_are_counted(source, old_and_new):
+    for series in old_and_new:
+        key = SeriesKey(series[0].StudyInstanceUID, series[0].SeriesInstanceUID)
+        assert count_instances(source, key) == len(series)
+    assert count_instances(source, SeriesKey(key.study_uid, "1.2.3")) is None
 
 
 def test_a_backlog_begins_on_a_day(source, old_and_new):
