@@ -7,7 +7,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.sr.coding import Code
 from pydicom.uid import BasicTextSRStorage
 
-from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.derived_uid import derived_uid
 
 TITLE = Code("18748-4", "LN", "Diagnostic imaging report")
 COMMENT = Code("121106", "DCM", "Comment")

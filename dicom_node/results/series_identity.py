@@ -9,7 +9,7 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from dicom_node.results.attributes.content_uids import PLACEHOLDERS, ResultUids, content_uids
+from dicom_node.results.attributes.result_uids import PLACEHOLDERS, ResultUids, content_uids
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.provenance import take_origin
 from dicom_node.results.attributes.values import LONG_STRING, plain, writable

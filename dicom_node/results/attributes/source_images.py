@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
-from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.derived_uid import derived_uid
 from dicom_node.results.attributes.values import all_fitting, fitting
 from dicom_node.series.frames import Frame, is_multi_frame
 

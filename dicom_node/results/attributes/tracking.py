@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.derived_uid import derived_uid
 from engine.findings.measure import Lesion
 
 CELL_MM = 5.0

@@ -11,7 +11,7 @@ from pydicom.tag import Tag
 
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.raw_bytes import keep_raw_bytes
-from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.derived_uid import derived_uid
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 from pydicom.uid import UID
 
-from dicom_node.results.attributes.uids import derived_uid
+from dicom_node.results.attributes.derived_uid import derived_uid
 
 
 def test_equal_words_give_the_equal_uid_and_other_words_another():
