@@ -22,11 +22,11 @@ from pydicom.uid import (
 )
 
 from dicom_node.results.attributes import codes as ours
+from dicom_node.results.attributes.derived_uid import derived_uid
 from dicom_node.results.attributes.making import Making, Predecessor
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.tracking import Tracking, track, track_liver
-from dicom_node.results.attributes.derived_uid import derived_uid
 from dicom_node.results.attributes.values import LONG_STRING
 from dicom_node.results.image_points import ImagePoints
 from dicom_node.results.objects import ObjectKind

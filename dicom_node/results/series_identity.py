@@ -1,4 +1,4 @@
-"""UIDs, numbers and names under which a result stands beside its source."""
+"""Series Number of results, and the step that completes an object: UIDs, number, description."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from dicom_node.results.attributes.result_uids import PLACEHOLDERS, ResultUids, content_uids
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.provenance import take_origin
+from dicom_node.results.attributes.result_uids import PLACEHOLDERS, ResultUids, content_uids
+from dicom_node.results.attributes.series_description import series_description
 from dicom_node.results.attributes.values import LONG_STRING, plain, writable
 from dicom_node.results.objects import ObjectKind
 
@@ -89,23 +90,6 @@ def complete(
     result.SeriesNumber = series_number(kind, sources[0], uids.series)
 
 
-def series_description(what: str, sources: Sequence[Dataset], making: Making) -> str:
-    """Return Series Description (0008,103E): what, of which series, of how much of it, by what.
-
-    Such as "Hepar liver+tumours · 5 Portal 1.5 mm · 300 sl, 1.2.0". The source's description is
-    cut where 64 characters do not hold all; slices and version tell results of a part of the
-    series, or of another model, from the newest.
-    """
-    made_of = f"{_slices(sources)} sl, {making.algorithm.version}"[:24]
-    if making.stack:
-        made_of = f"stack {making.stack}, {made_of}"[:32]
-    of = " ".join(filter(None, (_number_text(sources[0]), _description(sources[0]))))
-    room = LONG_STRING - len(f"Hepar {what} ·  · {made_of}")
-    if len(of) > room:
-        of = f"{of[: room - 1].rstrip()}…"
-    return " · ".join(filter(None, (f"Hepar {what}", of, made_of)))
-
-
 def series_number(kind: ObjectKind, source: Dataset, series_uid: str) -> int:
     """Return the Series Number (0020,0011) of a result, which no other series of a study has.
 
@@ -138,21 +122,3 @@ def _number(source: Dataset) -> int | None:
     except (ValueError, TypeError):
         return None
     return number if 1 <= number <= LARGEST_SOURCE else None
-
-
-def _number_text(source: Dataset) -> str:
-    try:
-        return str(int(source.get("SeriesNumber")))
-    except (ValueError, TypeError):
-        return ""
-
-
-def _description(source: Dataset) -> str:
-    """Return Series Description; a backslash would make two values of it."""
-    found = source.get("SeriesDescription") or ""
-    text = found if isinstance(found, str) else "/".join(map(str, found))
-    return " ".join(text.replace("\\", "/").split())
-
-
-def _slices(sources: Sequence[Dataset]) -> int:
-    return sum(int(source.get("NumberOfFrames") or 1) for source in sources)

@@ -1,4 +1,4 @@
-"""UIDs of a result, derived from its content and from the work that it comes of."""
+"""Result UIDs: derived from an object's content, so that equal work has equal UIDs."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
+from dicom_node.results.attributes.derived_uid import derived_uid
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.raw_bytes import keep_raw_bytes
-from dicom_node.results.attributes.derived_uid import derived_uid
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.series_description import series_description
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.seg import encode
-from dicom_node.results.series_identity import series_description, series_number
+from dicom_node.results.series_identity import series_number
 from tests.dicom_node.drawing import ALGORITHM, MADE_AT, MAKING, draw_case
 
 
