@@ -61,11 +61,11 @@ class Annotation:
 
 def describe_segmentation(seg: Dataset) -> Annotation:
     """Describe a SEG from its header."""
-    types = {str(each.get("SegmentAlgorithmType") or "") for each in seg.get("SegmentSequence", ())}
+    types = {str(each.get("SegmentAlgorithmType")) for each in seg.get("SegmentSequence", ())}
     by_hepar = seg.get("Manufacturer") == "Hepar"
     machine = Author.HEPAR if by_hepar else Author.MACHINE
     contributors = [
-        str(each.get("Manufacturer") or "") for each in seg.get("ContributingEquipmentSequence", ())
+        str(each.get("Manufacturer")) for each in seg.get("ContributingEquipmentSequence", ())
     ]
     return Annotation(
         series_uid=drawn_on(seg),
@@ -120,8 +120,8 @@ def _in_liver(item: Dataset) -> bool:
 
 
 def _code(item: Dataset) -> Code:
-    return Code(
-        str(item.get("CodeValue") or item.get("LongCodeValue")),
-        str(item.get("CodingSchemeDesignator") or ""),
-        str(item.get("CodeMeaning") or ""),
-    )
+    """Return the code of an item; without its meaning, which has no part in a comparison."""
+    value = item.get("CodeValue") or item.get(
+        "LongCodeValue"
+    )  # LO where SH is too short (PS3.3 8.8)
+    return Code(str(value), str(item.get("CodingSchemeDesignator")), "")

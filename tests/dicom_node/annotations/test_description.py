@@ -100,3 +100,24 @@ def test_metadata_in_json_are_described_like_the_object():
     assert described == describe_segmentation(seg)
     assert described.marks == {Label.LIVER, Label.TUMOUR}
     assert (described.content_label, described.written) == ("GOLD", "20260131120000")
+
+
+def test_a_segmentation_without_segments_dates_and_label_is_described_as_such():
+    described = describe_segmentation(Dataset())
+    assert described.author is Author.MACHINE
+    assert described.marks == frozenset()
+    assert not described.after_hepar
+    assert (described.series_uid, described.content_label, described.written) == ("", "", "")
+
+
+def test_the_description_names_the_source_series():
+    assert describe_segmentation(segmentation(segment(1, codes.SCT.Liver))).series_uid == "1.2.3"
+
+
+def test_a_long_code_value_counts_and_a_code_of_no_scheme_does_not():
+    long, without_scheme = segment(1, codes.SCT.Neoplasm), segment(2, codes.SCT.Neoplasm)
+    (kind,) = long.SegmentedPropertyTypeCodeSequence
+    kind.LongCodeValue = kind.CodeValue
+    del kind.CodeValue
+    del without_scheme.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator
+    assert segments_of(segmentation(long, without_scheme), Label.TUMOUR) == [1]

@@ -80,7 +80,7 @@ def test_no_retry_after_holds_a_result_back_for_years():
 
 def test_a_lost_confirmation_is_asked_for_again_and_nothing_is_sent_again():
     peer = Scripted([SENT], [SILENT, SILENT, KEPT])
-    deliver("archive", peer.steps)
+    assert deliver("archive", peer.steps).attempts == 3
     assert peer.times("send") == [0]
     assert peer.times("confirm") == [0, 5, 15]
 
@@ -98,6 +98,28 @@ def test_a_second_copy_is_sent_once_a_search_failed_for_the_stated_time():
     first, second = peer.times("send")
     assert second - first >= SEARCH_S
     assert len(peer.times("confirm")) == 9
+
+
+@pytest.mark.parametrize(
+    ("pause", "confirms", "copy_at"),
+    [
+        (SEARCH_S, [ABSENT, ABSENT], SEARCH_S),
+        (SEARCH_S - 0.5, [ABSENT] * 3, 2 * (SEARCH_S - 0.5)),
+        (SEARCH_S, [SILENT, ABSENT, ABSENT], 2 * SEARCH_S),
+        (SEARCH_S - 0.5, [SILENT, ABSENT, ABSENT, ABSENT], 3 * (SEARCH_S - 0.5)),
+    ],
+)
+def test_only_the_time_in_which_searches_failed_counts_and_counts_exactly(pause, confirms, copy_at):
+    peer = Scripted([SENT, SENT], [*confirms, KEPT], Backoff(pause, pause))
+    deliver("archive", peer.steps)
+    assert peer.times("send") == [0, copy_at]
+
+
+def test_the_last_copy_that_is_denied_ends_the_delivery_without_a_pause():
+    peer = Scripted(repeat(SENT), repeat(DENIED))
+    with pytest.raises(NotFindable, match=r"no such object; see the peer's log$"):
+        deliver("archive", peer.steps)
+    assert peer.now == (MAX_COPIES - 1) * 5
 
 
 def test_silence_is_not_taken_for_a_search_that_shows_nothing():
@@ -123,7 +145,8 @@ def test_copies_are_bounded_and_the_end_is_named(answer):
 @pytest.mark.parametrize("answer", [ABSENT, DENIED])
 def test_a_peer_that_changes_what_it_stores_gets_one_copy(answer):
     peer = Scripted([CHANGED], repeat(answer))
-    with pytest.raises(NotFindable, match=r"changed the object when it accepted it \(0xB000\)"):
+    named = r"changed the object when it accepted it \(0xB000\), and .*; .* confirm to \"none\"$"
+    with pytest.raises(NotFindable, match=named):
         deliver("archive", peer.steps)
     assert peer.now >= SEARCH_S
 
@@ -164,3 +187,9 @@ def test_answers_survive_the_store_and_keys_of_other_versions_are_ignored():
     for answer in (BUSY, CHANGED, DENIED, KEPT):
         stored = {**answer.to_json(), "lost": True}
         assert type(answer).from_json(stored) == answer
+
+
+def test_an_answer_of_hepar_0_1_that_the_object_is_lost_is_a_denial():
+    old = {"refused": "no such object", "wait_s": 0.0, "credentials": False}
+    assert ConfirmAnswer.from_json({**old, "lost": True}) == DENIED
+    assert ConfirmAnswer.from_json({**old, "lost": False}).missing == Missing.NO

@@ -16,3 +16,8 @@ def test_pauses_outlast_an_archive_that_is_away_for(hours):
 
 def test_patience_ends():
     assert sum(Backoff(1, 10, 100).pauses()) < 111
+
+
+@pytest.mark.parametrize(("give_up_s", "pauses"), [(30, 3), (30.5, 4)])
+def test_the_pauses_end_once_they_together_reach_the_stated_time(give_up_s, pauses):
+    assert list(islice(Backoff(10, 10, give_up_s).pauses(), 9)) == [10] * pauses
