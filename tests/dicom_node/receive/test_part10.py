@@ -20,3 +20,17 @@ def test_the_file_is_what_pydicom_would_have_written(ct_series, uid):
     file = to_part10(data_set, *uids)
     assert file == bytes(128) + b"DICM" + encode_file_meta(meta) + data_set
     assert dcmread(BytesIO(file)) == instance
+
+
+@pytest.mark.parametrize("sender", ["CT1", "CT_1", ""])
+def test_the_sender_is_named_where_it_is_known(ct_series, sender):
+    (instance,) = ct_series(slices=1)
+    data_set = encode(instance, is_implicit_vr=False, is_little_endian=True)
+    uids = (instance.SOPClassUID, instance.SOPInstanceUID, ExplicitVRLittleEndian)
+    meta = create_file_meta(
+        sop_class_uid=uids[0], sop_instance_uid=uids[1], transfer_syntax=uids[2]
+    )
+    if sender:
+        meta.SendingApplicationEntityTitle = sender
+    file = to_part10(data_set, *uids, sender)
+    assert file == bytes(128) + b"DICM" + encode_file_meta(meta) + data_set

@@ -72,3 +72,21 @@ def test_files_of_what_failed_are_kept_longer_and_then_may_go(old_job, state):
 def test_files_of_every_other_ending_go_after_the_same_time(old_job, state):
     settled = replace(old_job, state=state)
     assert expired([settled], RETENTION, NOW) == [settled]
+
+
+@pytest.mark.parametrize("after", [timedelta(0), timedelta(seconds=1)])
+def test_files_are_kept_for_the_whole_time_and_no_longer(old_job, after):
+    ended = replace(old_job, finished=NOW - KEEP - after)
+    assert expired([ended], RETENTION, NOW) == ([ended] if after else [])
+    moment = (NOW - KEEP - after).timestamp()
+    os.utime(old_job.paths[0], (moment, moment))
+    assert expired([old_job], RETENTION, NOW) == ([old_job] if after else [])
+
+
+def test_a_file_that_is_gone_keeps_no_other(old_job):
+    old_job.paths[0].unlink()
+    assert expired([old_job], RETENTION, NOW) == [old_job]
+
+
+def test_a_job_without_an_end_is_not_over_whatever_its_state(old_job):
+    assert expired([replace(old_job, finished=None)], RETENTION, NOW) == []
