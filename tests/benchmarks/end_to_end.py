@@ -8,7 +8,8 @@ from pathlib import Path
 from dicom_node.jobs.ledger import open_ledger
 from tests.benchmarks.marks import Mark, at_most
 from tests.benchmarks.phantoms import phantom_files
-from tests.system.servers import HeparNode, Orthanc, storescu, wait_until
+from tests.system.servers import HeparNode, Orthanc, storescu
+from tests.waiting import wait_until
 
 QUIET_S = 2.0
 ENSEMBLE = ("search", "compute")
@@ -37,7 +38,7 @@ def _through_the_node(folder: Path, slices: int) -> tuple[float, Mapping[str, fl
     ):
         storescu(node.port, files, called="HEPAR")
         sent = time.perf_counter()
-        wait_until("a SEG in the archive", lambda: bool(archive.segmentations()), 900)
+        wait_until(archive.segmentations, 900, "a SEG in the archive")
         waited = time.perf_counter() - sent
         assert node.process is not None
         return waited, _stages(node), _peak_gb(node.process.pid)

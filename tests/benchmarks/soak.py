@@ -18,7 +18,8 @@ from rich.progress import track
 
 from tests.benchmarks import engine_job
 from tests.benchmarks.phantoms import phantom_files
-from tests.system.servers import HeparNode, Orthanc, storescu, system_program, wait_until
+from tests.system.servers import HeparNode, Orthanc, storescu, system_program
+from tests.waiting import wait_until
 
 SERIES = 3
 SLICES = 60
@@ -71,9 +72,9 @@ def one_round(
         node.start()
     sender.join(300)
     wait_until(
-        f"{wanted} SEGs in the archive after round {number}\n{node.tail()}",
         lambda: len(archive.segmentations()) >= wanted,
         300,
+        f"{wanted} SEGs in the archive after round {number}\n{node.tail()}",
     )
     time.sleep(3)
     found = len(archive.segmentations())

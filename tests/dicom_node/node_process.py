@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from dicom_node.node.startup import starting
 from dicom_node.receive.spool import Spool
 from engine.device import Answer
 from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S, wait_until
 
 LIVER_HU = 70, 140
 
@@ -153,12 +153,5 @@ class NodeProcess:
 
     def stop(self):
         self.process.terminate()
-        self.process.join(20)
+        self.process.join(GENEROUS_S)
         assert self.process.exitcode == 0
-
-
-def wait_until(met, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)

@@ -1,7 +1,6 @@
 """A study that went through the whole stack, and what it takes to send one."""
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from engine.phantom import Phantom
 from engine.volume import Label, LabelMap, Volume
 from tests.engine.toy_model import LIVER_HU, TUMOUR_HU
 from tests.system.browser import CHROMIUM
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ def upload(stack: Stack, part10: bytes) -> dict[str, str]:
     return dict(json.loads(fetch(f"{stack.viewer}/orthanc/instances", part10)))
 
 
-def wait_until_done(stack: Stack, study: str, seconds: float = 180) -> dict[str, Any]:
+def wait_until_done(stack: Stack, study: str, seconds: float = 300) -> dict[str, Any]:
     """Return what the plugin says of the study's only series once it is done."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def series() -> list[dict[str, Any]]:
         said = json.loads(fetch(f"{stack.viewer}/orthanc/hepar/studies/{study}"))
-        if [each["state"] for each in said["series"]] == ["done"]:
-            return dict(said["series"][0])
-        assert time.monotonic() < deadline, said
-        time.sleep(0.2)
+        return list(said["series"])
+
+    wait_until(lambda: [each["state"] for each in series()] == ["done"], seconds)
+    return series()[0]
 
 
 def paint(phantom: Phantom) -> Phantom:

@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.waiting import GENEROUS_S, wait_until
 
 BIN = Path(sys.executable).parent
 """Folder of `hepar`, `dciodvfy` and `segimage2itkimage`."""
@@ -45,15 +46,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_until(what: str, met: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Return once `met()` is true; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.1)
 
 
 def storescu(port: int, files: Iterable[Path], *options: str, called: str = "ANY-SCP") -> None:
@@ -109,7 +101,7 @@ class Server:
                 start_new_session=True,
             )
         try:
-            wait_until(f"{self.log.stem} answers", self._answers_or_died, 120)
+            wait_until(self._answers_or_died, what=f"{self.log.stem} answers")
         except BaseException:
             self.kill()
             raise
@@ -138,7 +130,7 @@ class Server:
         if self.process.poll() is None:
             os.killpg(self.process.pid, how)
         try:
-            self.process.wait(30)
+            self.process.wait(GENEROUS_S)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -212,7 +204,7 @@ class Orthanc(Server):
     def fetch(self, path: str) -> bytes:
         """The bytes that Orthanc's own REST interface answers."""
         with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.http_port}/{path}", timeout=10
+            f"http://127.0.0.1:{self.http_port}/{path}", timeout=60
         ) as reply:
             return bytes(reply.read())
 
@@ -221,7 +213,7 @@ class Orthanc(Server):
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.http_port}/instances/{instance}", method="DELETE"
         )
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     def peer(self, kind: str) -> str:
         """The table of a node's configuration that names this archive as a peer."""

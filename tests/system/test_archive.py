@@ -11,7 +11,8 @@ from engine.model import Model, default_model_folder
 from engine.volume import Label
 from tests.system.conftest import Expected, Series
 from tests.system.judges import dciodvfy, dice, on_grid, read_by_dcmqi
-from tests.system.servers import HeparNode, Orthanc, storescu, wait_until
+from tests.system.servers import HeparNode, Orthanc, storescu
+from tests.waiting import wait_until
 
 SENT = {"chaos3": (), "lits0": (), "totalseg20": ("--propose-j2k-lossless",)}
 """Series and what DCMTK's storescu needs to send them as they are."""
@@ -35,7 +36,7 @@ def segs(
     ):
         for name, options in SENT.items():
             storescu(node.port, real_series(name), *options, called="HEPAR")
-        wait_until("three SEGs in the archive", lambda: len(archive.segmentations()) == 3, 240)
+        wait_until(lambda: len(archive.segmentations()) == 3, 240)
         yield by_series(
             [archive.download(seg, folder) for seg in archive.segmentations()],
             {name: real_series(name)[0] for name in SENT},

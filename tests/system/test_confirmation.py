@@ -11,7 +11,8 @@ from dicom_node.jobs.state import Delivery, State
 from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
 from tests.engine.toy_model import write_toy_model
-from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu, wait_until
+from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu
+from tests.waiting import wait_until
 
 LIVER_HU = 150
 """Labels of the toy model."""
@@ -50,7 +51,7 @@ def delivery_of(node: HeparNode) -> Delivery:
 def deliveries_of(node: HeparNode) -> Sequence[Delivery]:
     """Wait for the end of the node's only job, and return its deliveries."""
     with open_ledger(f"sqlite:///{node.data / 'jobs.sqlite'}") as ledger:
-        wait_until("a job that is done", lambda: [j.state for j in ledger.jobs()] == [State.DONE])
+        wait_until(lambda: [j.state for j in ledger.jobs()] == [State.DONE])
         return ledger.jobs()[0].deliveries
 
 
@@ -103,7 +104,7 @@ def test_an_orthanc_that_aborts_the_query_of_an_unknown_node_is_asked_again(
     with node:
         with archive:
             storescu(node.port, series, called="HEPAR")
-            wait_until("a remedy", lambda: "make HEPAR known there" in node.log.read_text())
+            wait_until(lambda: "make HEPAR known there" in node.log.read_text())
         archive.know(hepar=("HEPAR", node.port))
         with archive:
             assert delivery_of(node).confirmed in ("storage commitment", "C-FIND")
@@ -140,8 +141,8 @@ def test_a_seg_that_orthanc_lost_before_it_committed_is_sent_again(
     with node:
         with archive:
             storescu(node.port, series, called="HEPAR")
-            wait_until("a SEG in the archive", lambda: len(archive.segmentations()) == 1)
-            wait_until("its log", lambda: "action=deliver" in node.log.read_text())
+            wait_until(lambda: len(archive.segmentations()) == 1)
+            wait_until(lambda: "action=deliver" in node.log.read_text())
             archive.delete(archive.segmentations()[0])
         archive.know(hepar=("HEPAR", node.port))
         with archive:

@@ -9,8 +9,9 @@ from pydicom import dcmread
 
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
-from tests.system.servers import BIN, Dcmqrscp, HeparNode, Orthanc, free_port, storescu, wait_until
+from tests.system.servers import BIN, Dcmqrscp, HeparNode, Orthanc, free_port, storescu
 from tests.system.test_confirmation import node_at, write_box
+from tests.waiting import wait_until
 
 Filled = tuple[str, int, str]
 """The table of the archive, the port on which it can send to this node, and the study in it."""
@@ -47,9 +48,7 @@ def test_what_an_archive_has_is_pulled_into_the_node(filled: Filled, tmp_path: P
     with node_at(tmp_path / "node", table, port) as node:
         assert "1 series pulled" in hepar(node, "pull", "archive", "--study", study)
         with open_ledger(f"sqlite:///{node.data / 'jobs.sqlite'}") as ledger:
-            wait_until(
-                "a job that is done", lambda: [job.state for job in ledger.jobs()] == [State.DONE]
-            )
+            wait_until(lambda: [job.state for job in ledger.jobs()] == [State.DONE])
             assert len(ledger.jobs()[0].paths) == 8
 
 

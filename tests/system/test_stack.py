@@ -53,6 +53,7 @@ from tests.system.segmented import (
     upload,
     wait_until_done,
 )
+from tests.waiting import wait_until
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 
@@ -281,8 +282,7 @@ def test_orthanc_s_page_has_a_button_and_tells_the_state_with_the_link(
 
 
 def test_asked_again_and_with_its_own_seg_about_the_node_makes_nothing_new(segmented: Segmented):
-    while segmented.get("hepar")["waiting"]:
-        time.sleep(0.2)
+    wait_until(lambda: not segmented.get("hepar")["waiting"])
     time.sleep(3)  # longer than the archive's stable age and the node's quiet time
     study = dcmread(segmented.files[0], stop_before_pixels=True).StudyInstanceUID
     node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"

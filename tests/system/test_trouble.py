@@ -7,7 +7,8 @@ import pytest
 
 from engine.model import Model
 from tests.system.conftest import Series
-from tests.system.servers import HeparNode, Orthanc, storescu, wait_until
+from tests.system.servers import HeparNode, Orthanc, storescu
+from tests.waiting import wait_until
 
 SETTLED_S = 3.0
 """By then a second SEG would have come too."""
@@ -20,9 +21,9 @@ def test_an_archive_that_comes_back_gets_its_seg(
     archive = Orthanc(tmp_path / "archive")
     with HeparNode(tmp_path / "node", archive.peer(kind), model=model.folder) as node:
         storescu(node.port, real_series("lits0"), called="HEPAR")
-        wait_until("a failed delivery", lambda: "not delivered yet" in node.tail(), 120)
+        wait_until(lambda: "not delivered yet" in node.tail())
         with archive:
-            wait_until("one SEG in the archive", lambda: len(archive.segmentations()) == 1)
+            wait_until(lambda: len(archive.segmentations()) == 1)
 
 
 @pytest.mark.parametrize("stage", ["store", "queue", "read", "write", "verify", "deliver"])
@@ -34,9 +35,9 @@ def test_a_node_killed_after_any_stage_delivers_exactly_one_seg(
     with archive, node:
         storescu(node.port, real_series("lits0"), called="HEPAR")
         if stage != "store":
-            wait_until(f"the stage {stage}", lambda: f"action={stage} " in node.log.read_text())
+            wait_until(lambda: f"action={stage} " in node.log.read_text(), what=stage)
         node.kill()
         node.start()
-        wait_until("a SEG in the archive", lambda: len(archive.segmentations()) > 0, 120)
+        wait_until(lambda: len(archive.segmentations()) > 0)
         time.sleep(SETTLED_S)
         assert len(archive.segmentations()) == 1

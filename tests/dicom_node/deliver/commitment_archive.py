@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (
 
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.reactor import install_reactor_pause
+from tests.waiting import GENEROUS_S, wait_until
 
 PAUSE_S = 0.05
 
@@ -35,12 +36,17 @@ class Archive:
     "empty", "fails", "is denied", or "breaks off"."""
     aborts_action: bool = False
     """Whether it aborts when it is asked for commitment."""
+    may_report: threading.Event = field(default_factory=threading.Event)
+    """Reports wait for it where a test clears it."""
     offers: tuple[str, ...] = (StorageCommitmentPushModel,)
     stored: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     """Transaction UIDs."""
     answers: list[int] = field(default_factory=list)
     """Statuses with which its reports were answered."""
+
+    def __post_init__(self):
+        self.may_report.set()
 
     def start(self):
         """Listen; returns the server."""
@@ -60,6 +66,11 @@ class Archive:
             ],
         )
 
+    def wait_for_answers(self):
+        """Return the answers to its reports once there is one; its own thread notes it."""
+        wait_until(lambda: self.answers)
+        return self.answers
+
     def keep(self, event):
         self.stored.append(str(event.request.AffectedSOPInstanceUID))
         return 0x0000
@@ -77,6 +88,7 @@ class Archive:
     def report(self, association, request):
         """Send one report, as soon as the request has been answered."""
         time.sleep(PAUSE_S)
+        self.may_report.wait(GENEROUS_S)
         if self.report_to == "same":
             self.send_report(association, request)
             return

@@ -1,3 +1,4 @@
+import threading
 import time
 from io import BytesIO
 
@@ -22,6 +23,7 @@ from dicom_node.results.objects import Encoding
 from dicom_node.results.seg import encode
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION, VERIFICATION
 from tests.dicom_node.results.test_seg import draw, write
+from tests.waiting import GENEROUS_S
 
 EVERY = {
     "1.2.840.10008.1.1": [ImplicitVRLittleEndian],
@@ -35,7 +37,7 @@ def archive():
     """Start an archive that takes `accepts` and answers `status`; give back a peer and its box."""
     running = []
 
-    def start(accepts=EVERY, status=0x0000, answer_s=5.0, **entity):
+    def start(accepts=EVERY, status=0x0000, answer_s=GENEROUS_S, **entity):
         box = []
 
         def keep(event):
@@ -52,7 +54,7 @@ def archive():
         )
         running.append(server)
         port = server.socket.getsockname()[1]
-        peer = StorePeer("pacs", "ARCHIVE", "127.0.0.1", port, connect_s=2, answer_s=answer_s)
+        peer = StorePeer("pacs", "ARCHIVE", "127.0.0.1", port, answer_s=answer_s)
         return peer, box
 
     yield start
@@ -163,14 +165,17 @@ def test_a_peer_that_breaks_off_is_unavailable(archive, seg_file):
 
 
 def test_a_peer_that_never_answers_is_unavailable_after_a_while(archive, seg_file):
-    def sleep(_):
-        time.sleep(1)
+    given_up = threading.Event()
+
+    def fall_silent(_):
+        given_up.wait(GENEROUS_S)
         return 0x0000
 
-    peer, _ = archive(status=sleep, answer_s=0.3)
+    peer, _ = archive(status=fall_silent, answer_s=0.3)
     waited_s = 0.3 + seg_file.stat().st_size / SLOWEST_BYTES_PER_S
     with pytest.raises(PeerUnavailable, match=rf"no answer within {waited_s:.3g} s"):
         peer.send(seg_file)
+    given_up.set()
 
 
 def test_a_peer_that_does_not_know_us_says_which_title_to_register(archive, seg_file):
@@ -207,7 +212,6 @@ def test_many_files_go_over_one_association_each_as_it_is(archive, sources, tmp_
         assert data_set_of(arrived) == data_set_of(path.read_bytes())
 
 
-@pytest.mark.timeout(30)
 def test_a_slow_link_is_given_the_time_that_an_object_takes(sources, tmp_path):
     sources[0].PixelData = bytes(400_000)
     (large,) = save(sources[:1], [ExplicitVRLittleEndian], tmp_path)
@@ -225,16 +229,14 @@ def test_a_slow_link_is_given_the_time_that_an_object_takes(sources, tmp_path):
         server.shutdown()
 
 
-@pytest.mark.timeout(30)
 def test_an_association_whose_thread_has_ended_is_not_waited_for(archive):
     peer, _ = archive()
     with peer.associated([(VERIFICATION, ImplicitVRLittleEndian)]) as association:
         association._kill = True  # as after an error on the wire
-        association.join(5)
+        association.join(GENEROUS_S)
         assert "Status" in association.send_c_echo()
 
 
-@pytest.mark.timeout(30)
 def test_on_a_busy_machine_no_thread_takes_the_answer_of_another(archive, seg_file, monkeypatch):
     peer, box = archive()
     get = DIMSEServiceProvider.get_msg

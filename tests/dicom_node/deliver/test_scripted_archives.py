@@ -46,7 +46,7 @@ class Delivery:
 
 
 def dimse_peer(port, **options):
-    return StorePeer("archive", "ARCHIVE", "127.0.0.1", port, answer_s=5, **options)
+    return StorePeer("archive", "ARCHIVE", "127.0.0.1", port, **options)
 
 
 def web_peer(port, scheme="http", **options):

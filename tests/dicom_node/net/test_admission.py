@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian
@@ -14,6 +13,7 @@ from dicom_node.net.connection import Allowance
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import VERIFICATION
+from tests.waiting import GENEROUS_S, wait_until
 
 ECHO = [(VERIFICATION, ImplicitVRLittleEndian)]
 
@@ -49,7 +49,6 @@ def drip(connection, stop):
             connection.sendall(b"\x01")
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x01\x00\x00\x00\x10\x00half"])
 def test_two_hundred_connections_keep_no_caller_out(receiver, said):
     address, server = receiver()
@@ -61,14 +60,13 @@ def test_two_hundred_connections_keep_no_caller_out(receiver, said):
         threads = threading.active_count()
         assert echo(address) == 0x0000
         assert threads < 100
-    assert soon(lambda: not server.active_associations)
+    wait_until(lambda: not server.active_associations)
 
 
-@pytest.mark.timeout(60)
 def test_a_byte_now_and_then_does_not_extend_the_time_for_a_request(receiver):
     address, _ = receiver(acse_s=1.0)
     stop = threading.Event()
-    with socket.create_connection(address, timeout=20) as connection:
+    with socket.create_connection(address, timeout=GENEROUS_S) as connection:
         dripping = threading.Thread(target=drip, args=(connection, stop))
         connection.sendall(b"\x01\x00\x00\x01\x00\x00")
         dripping.start()
@@ -78,7 +76,6 @@ def test_a_byte_now_and_then_does_not_extend_the_time_for_a_request(receiver):
         dripping.join()
 
 
-@pytest.mark.timeout(60)
 def test_a_slow_tls_handshake_blocks_nobody(receiver, server_tls, client_tls):
     address, _ = receiver(tls=lambda: server_tls)
     with socket.create_connection(address), socket.create_connection(address) as half:
@@ -86,7 +83,6 @@ def test_a_slow_tls_handshake_blocks_nobody(receiver, server_tls, client_tls):
         assert echo(address, tls=client_tls) == 0x0000
 
 
-@pytest.mark.timeout(60)
 def test_one_host_cannot_take_every_slot(receiver):
     address, _ = receiver(associations=8, per_host=2)
     with (
@@ -98,7 +94,6 @@ def test_one_host_cannot_take_every_slot(receiver):
         pass
 
 
-@pytest.mark.timeout(60)
 def test_a_known_caller_has_reserved_slots(receiver):
     address, _ = receiver(associations=3, reserved=1, known=frozenset({"PACS"}))
     with peer(address, "OTHER").associated(ECHO), peer(address, "OTHER").associated(ECHO):
@@ -107,12 +102,11 @@ def test_a_known_caller_has_reserved_slots(receiver):
         assert echo(address, title="PACS") == 0x0000
 
 
-@pytest.mark.timeout(60)
 def test_a_slot_is_free_as_soon_as_its_socket_is_dead(receiver):
     address, _ = receiver(associations=1)
     with peer(address).associated(ECHO) as association:
         association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-    assert soon(lambda: admitted(address))
+    wait_until(lambda: admitted(address))
 
 
 def admitted(address):
@@ -136,12 +130,3 @@ def test_a_message_of_more_than_a_gigabyte_is_not_read():
     allowance = Allowance(timeout_s=60)
     with pytest.raises(ConnectionAbortedError, match="more than 1024 MB"):
         allowance.use((1 << 30) + 1)
-
-
-def soon(met, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not met():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

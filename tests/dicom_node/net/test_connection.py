@@ -12,17 +12,18 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from dicom_node.net.connection import WakingQueue, WakingSocket, read
+from tests.waiting import GENEROUS_S
 
 
 @pytest.fixture
 def pair(monkeypatch):
-    """A wire that would sleep for a minute, and the peer's end of it."""
-    monkeypatch.setattr("dicom_node.net.connection.LOOK_UP_S", 60)
+    """A wire that would sleep for minutes, and the peer's end of it."""
+    monkeypatch.setattr("dicom_node.net.connection.LOOK_UP_S", 2 * GENEROUS_S)
     ours, theirs = socket.socketpair()
     association = Association(AE(), "acceptor")
     plain = AssociationSocket(association, client_socket=ours)
     association.dul.event_queue.get_nowait()  # the connection is announced
-    wire = WakingSocket(plain, WakingQueue(), longest=100, timeout_s=10)
+    wire = WakingSocket(plain, WakingQueue(), longest=100, timeout_s=GENEROUS_S)
     yield SimpleNamespace(wire=wire, theirs=theirs, outgoing=wire._outgoing)
     wire._shutdown_socket()
     theirs.close()
@@ -34,7 +35,7 @@ def wait(wire, wake):
     waiting = threading.Thread(target=lambda: found.append(wire.ready))
     waiting.start()
     wake()
-    waiting.join(10)
+    waiting.join(GENEROUS_S)
     return found
 
 
@@ -72,7 +73,6 @@ def test_a_queue_that_was_never_closed_closes_when_it_is_forgotten():
     assert rung.fileno() == -1
 
 
-@pytest.mark.timeout(20)
 def test_single_bytes_do_not_extend_the_time_for_a_pdu():
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 200_000))

@@ -13,9 +13,10 @@ from dicom_node.errors import PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
+from tests.waiting import GENEROUS_S, wait_until
 
-PATIENT = Limits(associations=8)
-"""Half a minute for a request, a minute for what follows."""
+PATIENT = Limits(associations=8, acse_s=2 * GENEROUS_S, network_s=2 * GENEROUS_S)
+"""Minutes for a request and for what follows."""
 
 HALF_A_PDU = b"\x04\x00\x00\x00\x10\x00half a PDU"
 HALF_A_REQUEST = b"\x01\x00\x00\x00\x10\x00half a request"
@@ -34,21 +35,18 @@ def associate(server):
     return ae.associate(*server.socket.getsockname())
 
 
-@pytest.mark.timeout(20)
 def test_health_checks_that_only_connect_leave_room_for_senders(server):
     for _ in range(2 * PATIENT.associations):
         socket.create_connection(server.socket.getsockname()).close()
-    sender = until_established(server)
-    sender.release()
+    wait_until(lambda: is_taken(server))  # once it has noticed that the connections are over
 
 
-def until_established(server, seconds=10):
-    """Associate, once the connections before have been noticed to be over."""
-    deadline = time.monotonic() + seconds
-    while not (association := associate(server)).is_established:
-        assert time.monotonic() < deadline, "rejected again and again"
-        time.sleep(0.1)
-    return association
+def is_taken(server):
+    """Associate, and return whether the receiver took it."""
+    association = associate(server)
+    taken = association.is_established
+    association.release()
+    return taken
 
 
 def falls_silent(server):
@@ -78,26 +76,23 @@ def asks_for_garbage(server):
     return caller
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("caller", [falls_silent, stops_in_its_request, says_nothing])
 def test_the_end_of_the_receiver_waits_for_no_silent_caller(server, caller):
     with caller(server):
-        time.sleep(0.2)  # the receiver waits for the rest
+        wait_until(lambda: server.active_associations or server.room._waiting)
         begun = time.monotonic()
         server.ae.shutdown()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < GENEROUS_S
     assert not server.active_associations
 
 
-@pytest.mark.timeout(20)
 def test_the_end_of_the_receiver_tells_who_listens(server):
     sender = associate(server)
     server.ae.shutdown()
-    sender.join(5)
+    sender.join(GENEROUS_S)
     assert sender.is_aborted
 
 
-@pytest.mark.timeout(20)
 def test_a_connection_whose_waits_would_have_no_end_is_closed(server, monkeypatch):
     def too_many(*_):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -108,26 +103,18 @@ def test_a_connection_whose_waits_would_have_no_end_is_closed(server, monkeypatc
     with asks_for_garbage(server) as caller:
         assert caller.recv(1) == b""
     monkeypatch.undo()
-    until_established(server).release()
+    wait_until(lambda: is_taken(server))
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_peer_hears_the_end_also_from_a_caller_whose_thread_died(server):
     with call(server) as association:
         association.dul.event_queue.put("Evt5")  # "connected", which it is
-        association.dul.join(5)
+        association.dul.join(GENEROUS_S)
         assert server.active_associations
-    assert all_over(server)
+    wait_until(lambda: not server.active_associations)
 
 
 def call(server):
     entity = ApplicationEntity("node", "TEST", *server.socket.getsockname())
     return entity.associated([(Verification, ImplicitVRLittleEndian)])
-
-
-def all_over(server, seconds=5):
-    deadline = time.monotonic() + seconds
-    while server.active_associations and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not server.active_associations

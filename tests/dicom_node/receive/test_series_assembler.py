@@ -1,6 +1,5 @@
 import errno
 import threading
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +8,7 @@ from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.incoming_series import TRY_AGAIN_S
 from dicom_node.receive.series_assembler import SOON_S, ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
+from tests.waiting import GENEROUS_S, wait_until
 
 LIVER = SeriesKey("1.2.1", "1.2.1.1")
 CHEST = SeriesKey("1.2.1", "1.2.1.2")
@@ -276,7 +276,7 @@ def test_the_watching_thread_hands_over_by_itself_and_ends(tmp_path):
     new = spool.put(LIVER, "1.2.3.1", b"x")
     assembler.instance_kept(sender, LIVER)
     assembler.association_closed(sender)
-    assert complete.wait(5)
+    assert complete.wait(GENEROUS_S)
     assembler.stop()
     assert sorted(handed, key=lambda series: series.series_uid) == [
         received(new),
@@ -298,7 +298,8 @@ def test_who_takes_a_series_is_told_shortly_before(tmp_path, quiet_s, expected):
         on_soon=lambda: told.append("soon"),
     )
     assembler.start()
-    time.sleep(0.5)
+    if expected:
+        wait_until(lambda: "complete" in told)
     assembler.stop()
     assert list(dict.fromkeys(told)) == expected
 

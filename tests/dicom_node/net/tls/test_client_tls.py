@@ -49,7 +49,6 @@ def kept(spool, series):
     return {path.stem for path in spool.paths(key)}
 
 
-@pytest.mark.timeout(30)
 def test_instances_come_whole_over_tls(receiver, server_tls, client_tls, ct_series):
     address, spool = receiver(tls=lambda: server_tls)
     series = ct_series(slices=3, rows=512, columns=512)
@@ -57,14 +56,12 @@ def test_instances_come_whole_over_tls(receiver, server_tls, client_tls, ct_seri
     assert kept(spool, series) == {instance.SOPInstanceUID for instance in series}
 
 
-@pytest.mark.timeout(30)
 def test_a_receiver_with_tls_takes_no_plain_caller(receiver, server_tls, ct_series):
     address, _ = receiver(tls=lambda: server_tls)
     with pytest.raises(PeerUnavailable):
         store(ct_series(slices=1), address, negotiate_s=3)
 
 
-@pytest.mark.timeout(30)
 def test_an_untrusted_certificate_is_refused(receiver, server_tls, ct_series):
     address, _ = receiver(tls=lambda: server_tls)
     with pytest.raises(PeerUnavailable):
@@ -87,7 +84,6 @@ def crowded():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_descriptors_above_1023_work(
     receiver, crowded, server_tls, client_tls, ct_series, encrypted

@@ -63,7 +63,6 @@ def echo(address, title="SCANNER", **options):
         return association.send_c_echo().Status
 
 
-@pytest.mark.timeout(60)
 def test_a_caller_with_a_certificate_is_served_and_one_without_is_not(
     receiver, files, caller_tls, authority
 ):
@@ -75,7 +74,6 @@ def test_a_caller_with_a_certificate_is_served_and_one_without_is_not(
         echo(address, tls=without, negotiate_s=5)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_old_versions_are_refused(receiver, files, caller_tls):
     address = receiver(ServerTls(files[0]))
@@ -85,7 +83,6 @@ def test_old_versions_are_refused(receiver, files, caller_tls):
         echo(address, tls=caller_tls, negotiate_s=5)
 
 
-@pytest.mark.timeout(60)
 def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(receiver, files, caller_tls):
     tls = ServerTls(files[0])
     address = receiver(tls)
@@ -106,7 +103,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         ServerTls(ServerTlsFiles(tmp_path / "node.pem"))
 
 
-@pytest.mark.timeout(60)
 def test_dcmtk_calls_over_tls(receiver, files, authority, tmp_path):
     echoscu = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
     if echoscu is None:
@@ -123,7 +119,6 @@ def test_dcmtk_calls_over_tls(receiver, files, authority, tmp_path):
     assert plain.returncode != 0
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("caller", "admitted"),
     [
