@@ -12,6 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingCol
 from dicom_node.commands.arguments.archive import Choice, Since, Study, choose, say
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
+from dicom_node.config.own_receiver import own_receiver
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.error_location import unforeseen
@@ -20,9 +21,6 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Addresses that a node may listen on, with the address to call it by."""
 
 
 def pull(
@@ -55,8 +53,7 @@ def pull(
 
 def _node(chosen: Settings) -> StorePeer:
     """Return the running node as a peer."""
-    node = chosen.node
-    peer = StorePeer("the node", node.ae_title, EVERYWHERE.get(node.host, node.host), node.port)
+    peer = own_receiver(chosen)
     try:
         peer.echo()
     except PeerUnavailable as error:

@@ -57,7 +57,10 @@ class NodeSection(Section):
     ae_title: AeTitle = "HEPAR"
     """AE title of the node; calls to any title are answered."""
     host: str = "127.0.0.1"
-    """Address to listen on; "0.0.0.0" accepts other machines."""
+    """Address to listen on. One that other machines reach, such as "0.0.0.0", requires
+    `[[callers]]` or `open`."""
+    open: bool = False
+    """Let anybody send who reaches the address, without `[[callers]]`."""
     port: int = Field(default=11112, ge=0, le=65535)
     """0 takes a free one."""
     data: UserPath = Field(default_factory=lambda: platformdirs.user_data_path("hepar"))
@@ -111,7 +114,7 @@ class TlsSection(Section):
 
 
 class CallerSection(Section):
-    """`[[callers]]`: a caller that may send; where there are none, anybody may."""
+    """`[[callers]]`: a caller that may send, and nobody else; the node itself always may."""
 
     ae_title: AeTitle
     """Calling AE title."""
@@ -219,7 +222,8 @@ class Settings(BaseSettings):
     urgent: PriorityRules = PriorityRules()
     tls: TlsSection = TlsSection()
     callers: tuple[CallerSection, ...] = ()
-    """Callers that may send to the receiver; anybody who reaches it where there are none."""
+    """Callers that may send to the receiver; without any, it serves this machine alone, unless
+    `node.open` says otherwise."""
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
@@ -234,6 +238,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"receive.ask is {name!r}, which is no archive among the peers; name one of kind"
                 f" store or stow ({', '.join(able) or 'there is none'})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        """Refuse an address that others reach where nobody says who may send."""
+        node = self.node
+        if not (self.callers or node.open or _is_loopback(node.host)):
+            raise ValueError(
+                f"node.host {node.host} can be reached by others, and nobody says who may send;"
+                " name each sender in [[callers]] (ae_title, networks), or set node.open = true"
             )
         return self
 
@@ -259,11 +274,6 @@ class Settings(BaseSettings):
                 objects=(ObjectKind.SEG, ObjectKind.REPORT),
             )
         }
-
-    @property
-    def listens_to_itself(self) -> bool:
-        """Whether only programs on this machine reach the receiver."""
-        return _is_loopback(self.node.host)
 
     @property
     def database_url(self) -> str:

@@ -1,11 +1,11 @@
 """From the wire to the queue: receiving, and making a job of each series that is complete."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from dicom_node.config.own_receiver import own_caller
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
@@ -18,8 +18,6 @@ from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.series_assembler import SeriesAssembler
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.source import count_instances, to_source
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,14 +91,9 @@ def _listening(
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
+        itself=own_caller(settings),
     )
     tls = ServerTls(settings.tls.files) if settings.tls.files else None
-    if not (settings.callers or settings.listens_to_itself):
-        logger.warning(
-            "anybody who reaches %s:%d may send; name them in [[callers]]",
-            *(node.host, node.port),
-            extra={"action": "start"},
-        )
     try:
         address = (node.host, node.port)
         server = listen(node.ae_title, address, spool, assembler, limits, commitments, tls)

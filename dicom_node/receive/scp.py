@@ -47,6 +47,8 @@ class Limits:
     """AE titles of callers that are never kept out by others."""
     callers: tuple[Caller, ...] = ()
     """Who is admitted; anybody where there are none."""
+    itself: Caller | None = None
+    """The node, which is always admitted, and never kept out by others."""
     pdu_bytes: int = 131072
     """Maximum length announced to senders; pynetdicom's 16382 costs at least a tenth of the
     throughput."""
@@ -120,7 +122,8 @@ def on_requested(event: Event, limits: Limits) -> None:
     request = cast(A_ASSOCIATE, association.requestor.primitive)
     calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
     host = association.requestor.address
-    if not is_admitted(limits.callers, calling, called, host):
+    own = limits.itself is not None and limits.itself.matches(calling, called, host)
+    if not (own or is_admitted(limits.callers, calling, called, host)):
         logger.warning(
             "association rejected: %s at %s calling %s is not among the callers",
             *(calling, host, called),
@@ -136,7 +139,7 @@ def on_requested(event: Event, limits: Limits) -> None:
         if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
     from_host = [each for each in others if each.requestor.address == host]
-    known = calling in limits.known
+    known = own or calling in limits.known
     reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
     full = len(others) >= limits.associations - (0 if known else reserved)
     if full or (len(from_host) >= limits.per_host and not known):

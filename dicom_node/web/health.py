@@ -13,7 +13,7 @@ from threading import Lock
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.config.own_receiver import echo_itself
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
@@ -23,9 +23,6 @@ from engine.errors import EngineError
 
 NEWEST = 500
 """Newest jobs that are looked at."""
-
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Addresses to listen on, to addresses to call."""
 
 ANSWER_S = 5.0
 """Seconds within which the node must answer its own C-ECHO."""
@@ -71,22 +68,12 @@ class Health:
             return findings
 
     def _listener(self) -> Finding:
-        host, port = self._node.dicom
-        title = self._node.settings.node.ae_title
-        itself = StorePeer(
-            "this node",
-            title,
-            ANY_ADDRESS.get(host, host),
-            port,
-            connect_s=ANSWER_S,
-            negotiate_s=ANSWER_S,
-            answer_s=ANSWER_S,
-        )
+        port = self._node.dicom[1]
         try:
-            itself.echo()
+            answer = echo_itself(self._node.settings, self._node.dicom, ANSWER_S)
         except NodeError as error:
             return Finding("listener", False, f"no answer to C-ECHO on port {port}: {error}")
-        return Finding("listener", True, f"answers C-ECHO on port {port}")
+        return Finding("listener", True, f"{answer} on port {port}")
 
     def _assembler(self) -> Finding:
         if self._node.assembling():

@@ -50,6 +50,19 @@ def test_a_peer_gets_what_its_table_says(write):
     }
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[node]\nhost = '::'\n[[callers]]\nae_title = 'CT'",
+        "[node]\nhost = '192.0.2.1'\nopen = true",
+        "[node]\nhost = '127.0.0.2'",
+        "[node]\nhost = 'localhost'",
+    ],
+)
+def test_an_address_that_others_reach_needs_callers_or_to_be_open(write, text):
+    assert load_settings(write(text)).node.host
+
+
 def test_options_win_over_the_file(write):
     settings = load_settings(write("[node]\nport = 4242\n"), node={"port": 1})
     assert settings.node.port == 1
@@ -119,6 +132,9 @@ def test_options_win_over_the_file(write):
             "[peers.b]\nkind = 'stow'\nurl = 'http://h'",
             r"receive.ask is 'a', which is no archive .* kind store or stow \(b\)",
         ),
+        ("[node]\nhost = '0.0.0.0'", r"node.host 0.0.0.0 .* \[\[callers\]\] .* node.open = true"),
+        ("[node]\nhost = ''", "node.host  can be reached by others"),
+        ("[node]\nhost = 'hepar.example'", "node.host hepar.example can be reached by others"),
         ("port = = 1", "is not TOML"),
     ],
 )
