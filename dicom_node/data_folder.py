@@ -5,6 +5,7 @@ results/         objects that were verified, until they are delivered everywhere
 delivered/       the embedded default destination
 cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
+crashes/         which jobs are at work, and during which the node died
 jobs.sqlite      the workflow store, unless Postgres is
 node             which node this folder belongs to; locked while it runs
 """
@@ -51,6 +52,11 @@ class DataFolder:
         """TensorRT plans, unless the configuration names another folder."""
         return self.folder / "plans"
 
+    @property
+    def crashes(self) -> Path:
+        """Record of the jobs at work."""
+        return self.folder / "crashes"
+
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""
         return self.results / f"{job}.dcm"
@@ -88,7 +94,7 @@ class DataFolder:
 
     def _open(self) -> int:
         try:
-            for folder in (self.folder, self.spool, self.results, self.cache):
+            for folder in (self.folder, self.spool, self.results, self.cache, self.crashes):
                 folder.mkdir(parents=True, exist_ok=True)
             # What patients' data lies in is the node's alone, whatever the umask; the folder itself
             # stays open, because `delivered` in it is there to be read.

@@ -18,6 +18,7 @@ NodeError
 │   └── CredentialsRefused  a peer refused the credentials again and again
 ├── NotFindable          a peer accepted an object more than once, and it cannot be found there
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
+├── DiedOfIt             the node has died too often while it worked on this series alone
 ├── SourceChanged        instances of a series came again while it was computed
 ├── UnknownJob           the workflow store has no such job, or no job at all
 ├── StoreUnusable        the workflow store cannot be opened, read or written
@@ -149,6 +150,10 @@ class NotFindable(NodeError):
 
 class Unforeseen(NodeError):
     """Anything else that ended a job; its own words are not repeated, for they may quote a file."""
+
+
+class DiedOfIt(NodeError):
+    """The node has died too often while it worked on this series alone."""
 
 
 class SourceChanged(NodeError):

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,10 @@ JobProgress = Callable[[str, int, int], None]
 """Called with a job, the number of its slices that are computed, and of all of them."""
 
 
+AtWork = Callable[[str], AbstractContextManager[object]]
+"""Notes that a job is at work while a block lasts."""
+
+
 @dataclass(frozen=True)
 class SeriesWorker:
     """Segments series and delivers results."""
@@ -57,6 +61,8 @@ class SeriesWorker:
     """`ViewerSection.url`, if there is a viewer."""
     device_queue: DeviceQueue = field(default_factory=DeviceQueue)
     """Order in which jobs use the device."""
+    at_work: AtWork = nullcontext
+    """`CrashRecord.at_work` of the node."""
 
     def segment(
         self,
@@ -76,10 +82,11 @@ class SeriesWorker:
 
         Raises:
             SourceChanged: instances came again while they were read.
+            DiedOfIt: the node has died of this series too often.
         """
         series = task.series_uid
         origin = Origin(task.digest, predecessors(superseded))
-        with _errors_logged("segment", series):
+        with _errors_logged("segment", series), self.at_work(job):
             try:
                 if task.refusal:
                     raise UnsupportedSeries(task.refusal)

@@ -60,9 +60,6 @@ ACTIVE = ("ENQUEUED", "PENDING")
 SEG_PAUSES = Backoff(first_s=0.05, longest_s=600.0, give_up_s=30 * 86400.0)
 """Pauses between two looks at the delivery of a SEG; it usually takes a tenth of a second."""
 
-CRASHES = 10
-"""A series during which the process has died this often is not tried again by itself."""
-
 DELIVERIES_AT_ONCE = 8
 """For each peer; a pausing delivery counts."""
 
@@ -168,7 +165,9 @@ def register(worker: Worker, running: RunningWorkflows) -> None:
     deliver = running.listing(_deliver_workflow(worker))
     deliver = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
     segment = running.listing(_segment_workflow(worker, deliver))
-    DBOS.workflow(name=SEGMENT, max_recovery_attempts=CRASHES)(segment)
+    # No limit of DBOS's: it would count a crash for whatever was under way. `CrashRecord` counts
+    # it for the series that is to blame.
+    DBOS.workflow(name=SEGMENT, max_recovery_attempts=None)(segment)
 
 
 def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:

@@ -24,6 +24,7 @@ from dicom_node.node.receiving import receiving
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import serve_page
+from dicom_node.pipeline.crash_record import CrashRecord
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
 from dicom_node.web.view import Progress
@@ -103,7 +104,9 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         polling = PollingRate()
         shown = Progress()
         reported = _to_all(polling, progress, shown)
+        crashes = CrashRecord(data.crashes)
         worker = _worker(segmenter, data, settings, reported, commitments)
+        worker = replace(worker, at_work=crashes.at_work)
         stack.enter_context(
             run_jobs(
                 worker,
@@ -122,6 +125,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         )
         http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
+        stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)
         warm_up_highdicom()

@@ -1,5 +1,7 @@
 """Errors in a worker's step end the job with a reason."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from dicom_node.data_folder import DataFolder
@@ -51,6 +53,23 @@ def test_a_series_that_cannot_be_segmented_is_refused(tmp_path):
 def test_a_series_that_could_not_be_read_is_refused_with_that_reason(tmp_path):
     outcome = segmented(AssertionError, tmp_path, refusal="cannot be read").outcome
     assert (outcome.verdict, outcome.reason) == (Verdict.REFUSED, "cannot be read")
+
+
+def test_work_is_noted_while_it_lasts(tmp_path):
+    noted = []
+
+    @contextmanager
+    def at_work(job):
+        noted.append(job)
+        yield
+        noted.append("end")
+
+    refused = Failing(UnsupportedSeries("slices are missing"))
+    worker = SeriesWorker(
+        refused, DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, at_work=at_work
+    )
+    worker.segment("job", SeriesTask("1.1", "1.2", ()))
+    assert noted == ["job", "end"]
 
 
 @pytest.fixture
