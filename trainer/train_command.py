@@ -84,7 +84,7 @@ def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe,
     unseen = start.held_out_of(slices.patient.tolist()) if start else ()
     cases = split_cases(narrowed, slices, unseen)
     _require_enough(narrowed, cases)
-    return start.told(narrowed) if start else narrowed, cases
+    return start.with_remark(narrowed) if start else narrowed, cases
 
 
 def _require_enough(recipe: Recipe, cases: Cases) -> None:

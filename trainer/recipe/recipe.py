@@ -1,5 +1,6 @@
 """A recipe: everything that decides what is learnt, as one TOML file."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from engine.model import MANIFEST
 from trainer.errors import BadRecipe
-from trainer.recipe.sections import FusionSettings, Loss, Origin, Schedule, Section
+from trainer.recipe.sections import (
+    FusionSettings,
+    Interval,
+    Loss,
+    Origin,
+    Phase,
+    Schedule,
+    Section,
+)
 
 RECIPES = Path(__file__).parent / "shipped"
 SPLITS = Path(__file__).parent / "splits"
@@ -17,7 +27,7 @@ SPLITS = Path(__file__).parent / "splits"
 IN_DEPTH = frozenset({"dynunet"})
 """Networks in three dimensions."""
 
-Window = tuple[float, float]
+Window = Interval
 """Lower and upper bound in Hounsfield units."""
 
 
@@ -88,6 +98,19 @@ class Augmentation(Section):
     """Leave slices without tumour as they were scanned."""
     synthetic_tumour: float = Field(default=0.0, ge=0, le=1)
     """Part of the slices with liver that get synthetic tumours besides what they have."""
+    phase: Phase | None = None
+    """Contrast changed class by class; None: gain, shift, noise and blur of the whole slice."""
+
+    @model_validator(mode="after")
+    def _changes_contrast_one_way(self) -> "Augmentation":
+        if self.phase and (self.gain or self.shift_hu or self.noise_hu or self.soften):
+            raise ValueError(
+                "phase takes the place of gain, shift_hu, noise_hu and soften: "
+                "set these to 0, 0, 0 and false"
+            )
+        if self.phase and self.tumour_only:
+            raise ValueError("phase changes every slice: set tumour_only to false")
+        return self
 
 
 class Batch(Section):
@@ -95,6 +118,8 @@ class Batch(Section):
 
     tumour: int
     """Slices with tumour, patients drawn alike."""
+    small: int = 0
+    """Slices whose tumours together are smaller than a disc of 22 mm, besides those of `tumour`."""
     other: int = 0
     """Slices of patients without tumour in them, patients drawn alike."""
     phantom: int = 0
@@ -106,7 +131,7 @@ class Batch(Section):
     @property
     def size(self) -> int:
         """Slices in all."""
-        return self.tumour + self.other + self.phantom + self.liver + self.nothing
+        return sum(self.model_dump().values())
 
 
 class Member(Section):
@@ -165,6 +190,9 @@ class Recipe(Section):
     weight_decay: float
     average: float
     """Decay of the running average of the weights, which is what is kept."""
+    average_warm_up: bool = False
+    """Let that decay rise to `average` as (1 + n) / (10 + n) over n steps, so that the average of a
+    short run does not hold on to where it started."""
     targets: Literal["classes", "each", "cascade"] = "classes"
     """Target of a member: three classes at once; liver and tumour by a network each; or the
     liver, then the tumour on the image without what is not liver."""
@@ -178,6 +206,15 @@ class Recipe(Section):
     augmentation: Augmentation
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _knows_what_phase_changes(self) -> "Recipe":
+        if self.augmentation.phase and self.working.neighbours:
+            raise ValueError(
+                "augmentation.phase changes slices by their labels, which neighbours do not have: "
+                "set working.neighbours to 0, or leave augmentation.phase out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shows_depth_to_those_who_need_it(self) -> "Recipe":
@@ -194,7 +231,8 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe that ships with the trainer by its name, or any other by its path.
 
     Args:
-        name: a recipe's name, or the path of a TOML file.
+        name: a recipe's name, the path of a TOML file, or that of a model folder, for the recipe
+            that it was trained by.
         changes: `key=value` each, such as `share=0.25` or `working.size=512`, values as in TOML.
 
     Raises:
@@ -202,17 +240,29 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """
     path = RECIPES / f"{name}.toml" if "." not in name and "/" not in name else Path(name)
     try:
-        table = tomllib.loads(path.read_text())
+        table = _table(path)
         for change in changes:
             _change(table, change)
         return Recipe.model_validate(table)
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise BadRecipe(f"no recipe {name!r}: name a TOML file or one of {known}") from error
+        raise BadRecipe(
+            f"no recipe {name!r}: name a TOML file, a model folder, or one of {known}"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadRecipe(f"recipe {path} is no TOML: {error}") from error
+    except json.JSONDecodeError as error:
+        raise BadRecipe(f"{path / MANIFEST} is no JSON: {error}") from error
     except ValidationError as error:
         raise BadRecipe(f"recipe {path.stem} cannot be used: {_said(error)}") from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file, or that in the manifest of a model folder."""
+    if not path.is_dir():
+        return tomllib.loads(path.read_text())
+    manifest = json.loads((path / MANIFEST).read_text())
+    return dict(manifest.get("recipe", {}))
 
 
 def load_split(name: str) -> tuple[str, ...]:

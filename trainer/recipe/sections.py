@@ -1,8 +1,14 @@
-"""Sections of a recipe: loss, schedule, fusion, and the published system it follows."""
+"""Sections of a recipe: loss, schedule, fusion, contrast, and the published system it follows."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Interval = tuple[float, float]
+"""Lower and upper bound."""
+
+Part = Annotated[float, Field(ge=0, le=1)]
+"""Part of the slices, drawn slice by slice."""
 
 
 class Section(BaseModel):
@@ -14,10 +20,63 @@ class Section(BaseModel):
 class Loss(Section):
     """One weighted term of the loss."""
 
-    kind: Literal["cross-entropy", "dice", "focal"]
+    kind: Literal["cross-entropy", "dice", "focal", "tversky"]
     weight: float = Field(default=1.0, gt=0)
     gamma: float = Field(default=2.0, ge=0)
     """Focusing parameter (gamma) of the focal loss."""
+    alpha: float = Field(default=0.3, ge=0)
+    """Weight of false positives in the Tversky loss."""
+    beta: float = Field(default=0.7, ge=0)
+    """Weight of false negatives in it; above `alpha`, it asks for recall."""
+    of: Literal["both", "liver", "tumour"] = "both"
+    """Structure that an overlap loss, `dice` or `tversky`, counts."""
+
+    @model_validator(mode="after")
+    def _counts_a_structure(self) -> "Loss":
+        if self.of != "both" and self.kind not in ("dice", "tversky"):
+            raise ValueError(f"{self.kind} counts every pixel; `of` goes with dice and tversky")
+        return self
+
+
+class Phase(Section):
+    """Contrast augmentation by class; the defaults are those of `base` 1.3.0.
+
+    Levels in HU are drawn evenly between two bounds, on the part of the slices that the key before
+    states. It takes the place of the augmentation's `gain`, `shift_hu`, `noise_hu` and `soften`.
+    """
+
+    surroundings: Part = 0.45
+    surroundings_hu: Interval = (-30.0, 65.0)
+    """Shift of what surrounds the liver, organ by organ between none and all of it."""
+    vessels: Part = 0.35
+    vessel_gain: Interval = (-1.6, 1.0)
+    """Added to the contrast of vessels in the liver, as its multiple: -1 levels them, below that
+    they are darker than the liver."""
+    tumours: Part = 0.5
+    """Slices whose tumours get a new level."""
+    tumours_brighter: Part = 0.6
+    """Of these, the part whose tumours are brighter than the liver."""
+    brighter_hu: Interval = (12.0, 55.0)
+    darker_hu: Interval = (12.0, 55.0)
+    rims: Part = 0.35
+    """Of the slices whose tumours get a new level, the part with an enhancing rim."""
+    rim_hu: Interval = (10.0, 40.0)
+    cores: Part = 0.35
+    """Likewise with a necrotic core."""
+    core_hu: Interval = (10.0, 50.0)
+    levels: Part = 0.55
+    liver_hu: Interval = (68.0, 145.0)
+    """Level to which a slice's liver is brought: those that the engine's shift leaves alone."""
+    drift_hu: float = Field(default=8.0, ge=0)
+    """Standard deviation of a further shift of every slice."""
+    gain: float = Field(default=0.15, ge=0)
+    """Bound of the natural logarithm of the gain about 100 HU."""
+    smoothing: Interval = (-0.5, 1.0)
+    """Part of the way to the smoothed slice; below 0 it is sharpened."""
+    noise_hu: float = Field(default=18.0, ge=0)
+    """Largest standard deviation of the added noise."""
+    coarse_noise: Part = 0.4
+    """Slices whose noise is coarse, as of a smooth kernel; it is white on the others."""
 
 
 class Schedule(Section):

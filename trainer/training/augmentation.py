@@ -10,6 +10,7 @@ from trainer.datasets.cases.target import Target
 from trainer.recipe.recipe import Augmentation
 from trainer.synthetic.batch import plant_some
 from trainer.synthetic.slab import Beside
+from trainer.training.contrast_phase import change_phase
 
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""
@@ -27,6 +28,7 @@ def augment(
     size: int,
     spacing_mm: float,
     floor_hu: float = 0.0,
+    ceiling_hu: float = math.inf,
     random: torch.Generator,
     beside: Beside | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -43,6 +45,7 @@ def augment(
         size: rows and columns of what comes back.
         spacing_mm: its pixels' distance.
         floor_hu: what the HU were clipped to below, as it is outside of the slice.
+        ceiling_hu: what they were clipped to above.
         random: the source of all chance.
         beside: what is known of the neighbours, where tumours are planted into them.
 
@@ -59,7 +62,10 @@ def augment(
     classes = target[:, None].float() + 1  # 0 then means outside of the slice
     nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
     labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
-    scanned = _rescan(image, recipe, floor_hu, free, random)
+    if recipe.phase:
+        scanned = change_phase(image, labels, recipe.phase, (floor_hu, ceiling_hu), random)
+    else:
+        scanned = _rescan(image, recipe, floor_hu, free, random)
     return scanned if hu.dim() == 4 else scanned[:, 0], labels
 
 

@@ -110,6 +110,7 @@ def prepare(
         size=size,
         spacing_mm=recipe.working.spacing_mm,
         floor_hu=recipe.working.clip_hu[0],
+        ceiling_hu=recipe.working.clip_hu[1],
         random=random,
         beside=beside,
     )

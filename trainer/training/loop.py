@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
@@ -31,7 +30,7 @@ from trainer.training.callbacks import (
 )
 from trainer.training.data_loader import Batches, Looks, Steps, loader
 from trainer.training.lightning_module import Learner
-from trainer.training.optimiser import WATCHED
+from trainer.training.optimiser import WATCHED, running_average
 
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
@@ -157,7 +156,7 @@ def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
     schedule = recipe.schedule
     callbacks: list[Callback] = [CurveCallback(folder / "curve.png")]
     if recipe.average:
-        average = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+        average = running_average(recipe.average, recipe.average_warm_up)
         callbacks.append(WeightAveraging(multi_avg_fn=average))
     if seen and schedule.stop_patience:
         callbacks += [

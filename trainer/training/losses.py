@@ -88,10 +88,20 @@ class _Truth:
 
 
 def _term(judged: _Judged, term: Loss) -> Tensor:
-    if term.kind == "dice":
-        return torch.stack([dice_loss(*overlap) for overlap in judged.overlaps]).sum()
+    if term.kind in ("dice", "tversky"):
+        chosen = _OVERLAPS_OF[term.of]
+        return torch.stack([_overlap(term, *each) for each in judged.overlaps[chosen]]).sum()
     gamma = term.gamma if term.kind == "focal" else 0.0
     return torch.stack([focal_loss(*truth, gamma) for truth in judged.truths]).sum()
+
+
+_OVERLAPS_OF = {"both": slice(None), "liver": slice(0, 1), "tumour": slice(1, 2)}
+
+
+def _overlap(term: Loss, p: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    if term.kind == "dice":
+        return dice_loss(p, truth, where)
+    return tversky_loss(p, truth, where, term.alpha, term.beta)
 
 
 def focal_loss(log_p: Tensor, where: Tensor, gamma: float) -> Tensor:
@@ -113,3 +123,19 @@ def dice_loss(p: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     p = p * where
     both = (p * truth).sum()
     return 1 - (2 * both + 1) / (p.sum() + truth.sum() + 1)
+
+
+def tversky_loss(p: Tensor, truth: Tensor, where: Tensor, alpha: float, beta: float) -> Tensor:
+    """Return 1 - the Tversky index over all pixels `where` of a batch (arXiv:1706.05721).
+
+    Args:
+        p: probability of the structure.
+        truth: whether it is there.
+        where: the pixels that count.
+        alpha: weight of false positives.
+        beta: weight of false negatives; with both 0.5 it is the Dice loss.
+    """
+    p, true = p * where, (truth & where).float()
+    both = (p * true).sum()
+    falsely, missed = (p * (1 - true)).sum(), ((1 - p) * true).sum()
+    return 1 - (both + 1) / (both + alpha * falsely + beta * missed + 1)

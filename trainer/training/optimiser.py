@@ -1,14 +1,15 @@
-"""Optimiser and learning-rate schedule."""
+"""Optimiser, learning-rate schedule, and the running average of the weights."""
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.recipe.recipe import Recipe
 
@@ -18,6 +19,9 @@ START, END = 0.04, 4e-6
 """Parts of the peak that a cycle starts and ends at, as in torch's OneCycleLR."""
 WATCHED = "validation_dice"
 """Monitored metric: mean Dice over validation patients, liver and tumour alike."""
+
+Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
+"""Updates averaged tensors in place by those of the current step, given the number of steps."""
 
 
 def make_optimiser(recipe: Recipe, weights: Iterable[nn.Parameter]) -> Optimizer:
@@ -65,3 +69,20 @@ def one_cycle(step: int, cycles: Sequence[int]) -> float:
 
 def _between(one: float, other: float, part: float) -> float:
     return other + (one - other) * (1 + math.cos(math.pi * part)) / 2
+
+
+def running_average(decay: float, warm_up: bool = False) -> Average:
+    """Return an exponential running average.
+
+    Args:
+        decay: part that the average keeps at each step.
+        warm_up: keep less over the first steps: (1 + n) / (10 + n) after n of them.
+    """
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
+        count = int(steps)
+        kept = min(decay, (1 + count) / (10 + count)) if warm_up else decay
+        step = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+        step(averaged, current, steps)
+
+    return update

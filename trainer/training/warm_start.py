@@ -32,7 +32,7 @@ class WarmStart:
         """Return those of `patients` who stay unseen."""
         return tuple(sorted(self.unseen & set(patients)))
 
-    def told(self, recipe: Recipe) -> Recipe:
+    def with_remark(self, recipe: Recipe) -> Recipe:
         """Return the recipe with a remark that says where its members started."""
         said = f"{recipe.remarks} Its members went on from those of {self.title}."
         return recipe.model_copy(update={"remarks": said.strip()})

@@ -9,11 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from engine.model import load_model
+from engine.model import default_model_folder, load_model
 from engine.serving.cpu import open_device
 from trainer.commands import register
+from trainer.errors import BadRecipe
 from trainer.networks import mobilenet
-from trainer.recipe.recipe import RECIPES
+from trainer.recipe.recipe import RECIPES, Recipe, load_recipe
 
 SMALL = (
     "crop=64",
@@ -84,3 +85,25 @@ def test_the_command_trains_an_ensemble_chooses_its_fusion_and_evaluates_it(data
     assert result.exit_code == 0, result.output
     for patient in manifest["evaluation"]["held_out_patients"]:
         assert patient in result.output
+
+
+def test_a_model_folder_is_a_recipe_to_train_by_once_more():
+    folder = default_model_folder()
+    recipe = load_recipe(str(folder), ["crop=160"])
+    assert recipe.crop == 160
+    stated = Recipe.model_validate(load_model(folder).manifest.recipe)
+    assert recipe.model_copy(update={"crop": stated.crop}) == stated
+
+
+def test_a_folder_whose_manifest_breaks_off_is_refused(tmp_path):
+    (tmp_path / "model.json").write_text('{"recipe": ')
+    with pytest.raises(BadRecipe, match=r"model\.json is no JSON"):
+        load_recipe(str(tmp_path))
+
+
+def test_a_folder_without_a_recipe_is_refused(tmp_path):
+    with pytest.raises(BadRecipe, match="no recipe"):
+        load_recipe(str(tmp_path))
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(BadRecipe, match="members: Field required"):
+        load_recipe(str(tmp_path))

@@ -115,6 +115,19 @@ def test_a_batch_has_the_shares_of_each_kind_of_slice(data_folder):
     assert (tumour.sum(), (liver & ~tumour).sum(), (~liver).sum()) == (2, 3, 4)
 
 
+def test_small_lesions_have_a_share_of_their_own():
+    target = np.zeros((4, 64, 64), np.uint8)
+    target[:, 8:56, 8:56] = Target.LIVER
+    for index, side in enumerate((10, 22, 10, 0)):  # 17 and 37 mm of disc; unknown; none
+        target[index, 10 : 10 + side, 10 : 10 + side] = Target.TUMOUR
+    names = np.array(["small", "large", "unscaled", "healthy"])
+    pixel_mm = np.array([1.5, 1.5, np.nan, 1.5], np.float32)
+    slices = Slices(np.zeros(target.shape, np.int16), target, names, pixel_mm)
+    batch = Batch(tumour=0, small=3, liver=1)
+    assert batch.size == 4
+    assert Sampler(slices, batch).draw(np.random.default_rng(0)).tolist() == [0, 0, 0, 3]
+
+
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_a_smaller_share_of_the_patients_is_part_of_a_larger_one(share, data_folder):
     slices = read_slices(data_folder)

@@ -4,7 +4,7 @@ import torch
 from trainer.datasets.cases.target import Target
 from trainer.recipe.sections import Loss
 from trainer.training import losses
-from trainer.training.losses import focal_loss
+from trainer.training.losses import dice_loss, focal_loss, tversky_loss
 
 BOTH = (Loss(kind="cross-entropy"), Loss(kind="dice"))
 
@@ -57,7 +57,7 @@ def test_what_is_not_known_teaches_nothing():
     assert not gradient[:, :, :2].any()
 
 
-@pytest.mark.parametrize("kind", ["cross-entropy", "dice", "focal"])
+@pytest.mark.parametrize("kind", ["cross-entropy", "dice", "focal", "tversky"])
 @pytest.mark.parametrize("sure", [scores_for, each_scores_for])
 def test_every_term_prefers_the_truth_whatever_the_targets(kind, sure):
     target = square(Target.LIVER)
@@ -100,3 +100,64 @@ def test_unknown_pixels_do_not_dilute_the_loss_of_the_known_ones():
     known = torch.tensor([True, True, False, False])
     whole = focal_loss(log_p[:2], known[:2], 0.0)
     torch.testing.assert_close(focal_loss(log_p, known, 0.0), whole)
+
+
+EVERYWHERE = torch.ones((4, 4), dtype=torch.bool)
+HALF = torch.arange(16).reshape(4, 4) < 8
+
+
+def tversky(p: torch.Tensor, alpha: float, beta: float) -> torch.Tensor:
+    return tversky_loss(p, HALF, EVERYWHERE, alpha, beta)
+
+
+def test_an_even_tversky_loss_is_the_dice_loss():
+    p = torch.rand((4, 4), generator=torch.Generator().manual_seed(1))
+    even = 1 - tversky(p, 0.5, 0.5)
+    both, rest = (p * HALF).sum(), p.sum() + HALF.sum()
+    torch.testing.assert_close(even, (both + 1) / (rest / 2 + 1))
+    assert abs(tversky(p, 0.5, 0.5) - dice_loss(p, HALF, EVERYWHERE)) < 0.05
+
+
+def test_a_missed_pixel_costs_more_than_a_false_one_as_its_weight_asks():
+    missed, false = HALF.float(), HALF.float()
+    missed[0, 0], false[3, 3] = 0, 1
+    assert tversky(missed, 0.35, 0.65) > tversky(false, 0.35, 0.65)
+    assert tversky(missed, 0, 1) > tversky(false, 0, 1) == 0
+
+
+def test_the_gradient_of_tversky_draws_every_pixel_towards_the_truth():
+    p = torch.full((4, 4), 0.5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(tversky(p, 0.35, 0.65), p)
+    assert (gradient[HALF] < 0).all()
+    assert (gradient[~HALF] > 0).all()
+    assert gradient[HALF].abs().min() > gradient[~HALF].abs().max()
+
+
+def test_pixels_that_do_not_count_have_no_gradient():
+    p = torch.full((4, 4), 0.5, requires_grad=True)
+    where = torch.arange(16).reshape(4, 4) % 2 == 0
+    (gradient,) = torch.autograd.grad(tversky_loss(p, HALF, where, 0.35, 0.65), p)
+    assert not gradient[~where].any()
+    assert gradient[where].all()
+
+
+@pytest.mark.parametrize("kind", ["dice", "tversky"])
+def test_a_term_of_one_structure_leaves_the_other_alone(kind):
+    target = square(Target.LIVER)
+    target[:, 6:9, 6:9] = Target.TUMOUR
+    scores, without = scores_for(target), scores_for(square(Target.LIVER))
+    liver, tumour = ((Loss(kind=kind, of=each),) for each in ("liver", "tumour"))
+    assert (
+        segmentation_loss(without, target, liver)
+        < 0.01
+        < segmentation_loss(without, target, tumour)
+    )
+    both = segmentation_loss(without, target, (Loss(kind=kind),))
+    apart = segmentation_loss(without, target, (*liver, *tumour))
+    torch.testing.assert_close(both, apart)
+    assert segmentation_loss(scores, target, tumour) < 0.01
+
+
+def test_a_term_of_pixels_has_no_structure():
+    with pytest.raises(ValueError, match="counts every pixel"):
+        Loss(kind="focal", of="tumour")
