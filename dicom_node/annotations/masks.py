@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_node.annotations.description import MARKED, segments_of
+from dicom_node.annotations.frame_content import located_by_position
 from dicom_node.errors import UnreadableDrawing
 from dicom_node.tolerances import TOLERANCE_MM
 from engine.volume import Geometry, Label
@@ -27,7 +28,7 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
             f"{grid.frame_of_reference}; put it on the series it was drawn on"
         )
     try:
-        opened = hd.seg.Segmentation.from_dataset(seg, copy=False)
+        opened = hd.seg.Segmentation.from_dataset(located_by_position(seg), copy=False)
         numbers = {label: segments_of(opened, label) for label in MARKED}
         return MappingProxyType(
             {label: _mask(opened, each, grid) for label, each in numbers.items() if each}

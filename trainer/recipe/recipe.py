@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from engine.model import MANIFEST
 from trainer.errors import BadRecipe
 from trainer.recipe.sections import (
     FusionSettings,
@@ -23,6 +22,9 @@ from trainer.recipe.sections import (
 
 RECIPES = Path(__file__).parent / "shipped"
 SPLITS = Path(__file__).parent / "splits"
+
+MANIFEST = "model.json"
+"""File of a model folder that holds its recipe, as the engine names it."""
 
 IN_DEPTH = frozenset({"dynunet"})
 """Networks in three dimensions."""

@@ -58,7 +58,7 @@ class Sampler:
 def _tumour_diameter_mm(slices: Slices) -> NDArray[np.float64]:
     """Return (n,) the diameter of the disc as large as a slice's tumours; nan if unknown."""
     area_mm2 = slices.tumour_pixels * slices.pixel_mm.astype(float) ** 2
-    return 2 * np.sqrt(area_mm2 / np.pi)
+    return np.asarray(2 * np.sqrt(area_mm2 / np.pi))
 
 
 def _said(batch: Batch) -> str:
