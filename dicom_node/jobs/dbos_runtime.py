@@ -112,6 +112,7 @@ def _launch(
         "notification_listener_polling_interval_sec": FAST_S,
     }
     DBOS(config=config)
+    # In this order: workflows belong to the `DBOS` that exists, and its launch takes up old ones.
     register(worker, running)
     DBOS.launch()
 

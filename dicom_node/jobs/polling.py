@@ -44,6 +44,7 @@ class PollingRate:
         try:
             yield
         finally:
+            # In this order: the thread that is woken must see that it is to end.
             self._ended = True
             self._work_near.set()
             thread.join()
@@ -52,6 +53,7 @@ class PollingRate:
         while self._work_near.wait() and not self._ended:
             _set_interval(queues, FAST_S)
             while self._work_near.is_set() and not self._ended:
+                # A `speed_up` ends the wait, and the next round begins it anew.
                 self._work_near.clear()
                 self._work_near.wait(self.linger_s)
             _set_interval(queues, SLOW_S)

@@ -74,6 +74,7 @@ def make_private(database_url: str) -> None:
         return
     file = Path(str(url.database))
     try:
+        # Both are needed: `touch` does not change the mode of a file that is there.
         file.touch(0o600)
         file.chmod(0o600)  # SQLite gives its journal the mode of the store
     except OSError as error:
@@ -94,7 +95,10 @@ def require_usable(database_url: str) -> None:
     library = _sqlite()
     try:
         with closing(library.connect(str(url.database), timeout=BUSY_S)) as store:
+            # IMMEDIATE asks for the write lock now; otherwise the first job would meet the other
+            # program's.
             store.execute("BEGIN IMMEDIATE")
+            # Up to the first fault, without comparing indexes with tables (sqlite.org/pragma.html).
             (verdict,) = store.execute("PRAGMA quick_check(1)").fetchone()
             store.rollback()
     except library.Error as error:
@@ -114,6 +118,7 @@ def faults_named(database_url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, dbos_error.DBOSException) as error:
         url = make_url(database_url)
+        # SQLAlchemy's further lines quote the statement and its values.
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
         name = _sqlite_message if url.get_backend_name() == "sqlite" else _server_message
         raise StoreUnusable(name(url, reason)) from error

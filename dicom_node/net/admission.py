@@ -37,6 +37,7 @@ Address = tuple[Any, ...]
 """Of a socket: host and port first."""
 Admit = Callable[[socket.socket, Address], None]
 
+# Weak: a connection that ends before its association begins takes its bytes with it.
 _early: WeakKeyDictionary[socket.socket, bytes] = WeakKeyDictionary()
 
 
@@ -98,21 +99,25 @@ class WaitingRoom:
         self._request_s = request_s
         self._tls = tls
         self._most, self._most_per_host = most, most_per_host
+        # For `_entering` alone: `enter` runs in the thread that accepts, all the rest in this one.
         self._lock = threading.Lock()
         self._entering: list[_Caller] = []
         self._waiting: dict[_Caller, None] = {}  # in the order in which they came
         self._selector = selectors.DefaultSelector()
+        # A byte through the pair wakes the selector, which does not notice a new caller by itself.
         self._bell, self._rung = socket.socketpair()
         for end in (self._bell, self._rung):
             end.setblocking(False)
         self._selector.register(self._rung, selectors.EVENT_READ)
         self._closing = False
+        # Daemon: a caller that never sends its request must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="admission", daemon=True)
         self._thread.start()
 
     def enter(self, connection: socket.socket, address: Address) -> None:
         """Let a new connection wait for its request."""
         try:
+            # Before the handshake, no step of which may block the thread that accepts.
             connection.setblocking(False)
             if self._tls:
                 connection = self._tls().wrap_socket(
@@ -145,10 +150,12 @@ class WaitingRoom:
                     else:
                         self._read(key.data)
                 now = time.monotonic()
+                # A list, because `_end` changes the dictionary.
                 for caller in [each for each in self._waiting if each.deadline < now]:
                     self._end(caller)
         finally:
             with self._lock:
+                # Also those that came after the last round: their peers would wait in vain.
                 for caller in [*self._waiting, *self._entering]:
                     caller.connection.close()
             self._selector.close()
@@ -176,6 +183,7 @@ class WaitingRoom:
         if caller not in self._waiting:  # ended since the selector returned
             return
         try:
+            # Until it would block: what TLS has decrypted already does not wake the selector again.
             while piece := caller.connection.recv(PIECE_BYTES):
                 caller.received += piece
                 if caller.complete:
@@ -191,6 +199,7 @@ class WaitingRoom:
 
     def _let_in(self, caller: _Caller) -> None:
         self._leave(caller)
+        # pynetdicom's threads read from blocking sockets; `WakingSocket.limit_waits` bounds them.
         caller.connection.setblocking(True)
         _early[caller.connection] = bytes(caller.received)
         try:

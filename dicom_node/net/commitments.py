@@ -42,12 +42,14 @@ class Commitments:
     """Open requests and their reports; safe for use by several threads."""
 
     def __init__(self) -> None:
+        # Reports come in pynetdicom's threads, and deliveries wait for them in DBOS's.
         self._changed = threading.Condition()
         self._asked: dict[str, CommitmentRequest] = {}
         self._reasons: dict[CommitmentRequest, int] = {}
 
     def ask(self, question: CommitmentRequest) -> str:
         """Return a new Transaction UID (0008,1195), under which the report will come."""
+        # Without a prefix: 2.25 and a random UUID (PS3.5 B.2), never the same after a restart.
         transaction = str(generate_uid(prefix=None))
         with self._changed:
             self._asked[transaction] = question

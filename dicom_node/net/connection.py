@@ -144,6 +144,8 @@ class WakingSocket(AssociationSocket):
     def _wait(self) -> bool:
         if self._open.fileno() < 0:
             raise OSError("the socket is closed")
+        # The queue's own deque, without its lock: an event that is overlooked now is found after
+        # the wait.
         wait_s = 0 if self.event_queue.queue else LOOK_UP_S
         readable = {key.fileobj for key, _ in self._selector.select(wait_s)}
         if self._outgoing.rung in readable:
@@ -239,6 +241,7 @@ def read(connection: socket.socket, size: int, timeout_s: float) -> bytearray:
     deadline = time.monotonic() + timeout_s
     content = bytearray(size)
     filled = 0
+    # The view ends before `del`: a bytearray cannot shrink while one refers to it.
     with memoryview(content) as room:
         while filled < size:
             came = connection.recv_into(room[filled:], 0, flags)
@@ -257,4 +260,5 @@ def _close(*sockets: socket.socket) -> None:
 
 
 def _timeval(seconds: float) -> bytes:
+    # `struct timeval` of the C library (socket(7), SO_RCVTIMEO).
     return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))

@@ -68,6 +68,7 @@ def close_connection(association: Association) -> None:
 
 
 def _join(associations: Iterable[Association]) -> None:
+    # One deadline for all of them: a second for each would add up.
     deadline = time.monotonic() + SETTLE_S
     for association in associations:
         association.join(max(0.0, deadline - time.monotonic()))

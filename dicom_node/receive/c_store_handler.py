@@ -77,6 +77,8 @@ class CStoreHandler:
         self._spool = spool
         self._listener = listener
         self._threads = ThreadPoolExecutor(at_once, "intake")
+        # Weak: an association that is aborted between its two events leaves nothing behind. Its
+        # requests under way differ in Message ID (PS3.7 9.1.1.1.1).
         self._begun: WeakKeyDictionary[Association, dict[int, Future[StoreStatus]]]
         self._begun = WeakKeyDictionary()
 
@@ -120,6 +122,7 @@ def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) ->
     return Instance(
         data_set=cast(BytesIO, message.data_set).getvalue(),
         sop_class_uid=str(command.get("AffectedSOPClassUID", "")),
+        # Padded to even length with a null (PS3.5 9.1), by some senders with a space.
         uid=str(command.AffectedSOPInstanceUID).strip("\0 "),
         agreed_class_uid=str(context.abstract_syntax),
         transfer_syntax=UID(context.transfer_syntax[0]),

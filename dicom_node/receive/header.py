@@ -138,6 +138,7 @@ class LimitedReads(BytesIO):
 def _parse(data_set: bytes, transfer_syntax: UID, longest: int) -> Dataset:
     try:
         if transfer_syntax in DEFLATED:
+            # Negative: deflate without the header of zlib (PS3.5 A.5).
             data_set = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, longest)
     except zlib.error as error:
         raise _unreadable(error) from error

@@ -75,6 +75,7 @@ class SeriesAssembler:
         self.resend_s = resend_s
         self.on_soon = on_soon
         self._clock = clock
+        # For `_arriving` and `_expected`, which the receiver's threads and this one change.
         self._lock = threading.Lock()
         self._arriving: dict[SeriesKey, IncomingSeries] = {}
         self._expected: dict[str, int] = {}
@@ -100,6 +101,7 @@ class SeriesAssembler:
         from_s = self._clock() + max(0.0, self.resend_s - self.quiet_s)
         with self._lock:
             for series in self.spool.series():
+                # Not over one that has come since the start, whose time is later.
                 self._arriving.setdefault(series, IncomingSeries(from_s))
 
     @property
@@ -203,6 +205,7 @@ class SeriesAssembler:
 
     def _run(self) -> None:
         while not self._stopping:
+            # Before looking: what happens during `hand_over` ends the wait below at once.
             self._news.clear()
             wait_s = self.hand_over()
             if wait_s is not None and wait_s > SOON_S:

@@ -34,6 +34,7 @@ class Spool:
         """
         self.folder = folder
         self.keep_free_bytes = keep_free_bytes
+        # Between the `mkdir` of one thread and the `rmdir` of another.
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,8 @@ class Spool:
         Raises:
             RejectedInstance: a UID is none, or the disk refused the bytes or is too full for them.
         """
-        # Checked here and nowhere else on the way: a UID with "../" in it would leave the folder.
+        # This is the last gate before a path, also for callers that read no header: a UID with
+        # "../" in it would leave the folder.
         require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
         require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
         require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)

@@ -35,6 +35,8 @@ def hounsfield(frame: Frame) -> NDArray[np.int16]:
     except BrokenStream as error:
         raise UnsupportedSeries(f"{frame.name} cannot be read: {error}") from error
     bright = _bright_padding(frame, stored, slope, intercept)
+    # The usual case needs no floats. Within these bounds every value fits int16 before the shift
+    # and after it.
     if slope == 1 and intercept.is_integer() and -(2**13) < intercept < HIGHEST_HU:
         hu = _shifted(stored, int(intercept))
     else:

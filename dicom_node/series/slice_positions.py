@@ -63,6 +63,7 @@ def in_order(frames: Sequence[Frame]) -> tuple[Frame, ...]:
     if not frames:
         return ()
     named = sorted(frames, key=lambda frame: (frame.text("SOPInstanceUID"), frame.number))
+    # Rounded to a micrometre, or the last digit would order two slices at one place.
     along = places_of(named)[:, 0]
     return tuple(named[index] for index in np.argsort(along.round(3), kind="stable"))
 
@@ -121,6 +122,7 @@ def _lean(places: Floats) -> tuple[Floats, Floats]:
     """Return what is left of the sideways places after a straight line, and the line's slope."""
     along = places[:, 0] - places[:, 0].mean()
     sideways = places[:, 1:] - places[:, 1:].mean(axis=0)
+    # Not by zero, where all slices lie at one place.
     slope = along @ sideways / max(along @ along, TOLERANCE_MM)
     return sideways - np.outer(along, slope), slope
 
@@ -147,6 +149,7 @@ def _reformatted(frames: Sequence[Frame], places: Floats) -> Classification | No
 
 
 def _duplicate(frames: Sequence[Frame], places: Floats) -> Classification | None:
+    # Rounded, so that images at one place are neighbours in this order.
     order = np.lexsort((places[:, 2], places[:, 1], places[:, 0].round(2)))
     steps = np.linalg.norm(np.diff(places[order], axis=0), axis=1)
     same = np.flatnonzero(steps <= TOLERANCE_MM)
@@ -214,6 +217,7 @@ def _heights(frames: Sequence[Frame], places: Floats) -> list[float]:
 
 def _interleaved(along: Floats) -> bool:
     """Tell whether every second slice belongs to another even pass."""
+    # Three slices in each pass: two are always evenly spaced.
     if len(along) < 6:
         return False
     return all(
@@ -231,6 +235,7 @@ def _is_uneven(steps: Floats) -> bool:
     if steps.max() > WIDEST_STEP_MM:
         return False
     changes = np.flatnonzero(np.abs(np.diff(steps)) > TOLERANCE_MM)
+    # Numbers of equal steps in a row.
     runs = np.diff([-1, *changes, len(steps) - 1])
     return bool(steps.max() <= UNEVEN_RATIO * np.median(steps) or runs.min() >= 2)
 
@@ -265,4 +270,5 @@ def _degrees(frame: Frame) -> float:
     """
     normal, *within = np.abs(axes_of(frame))
     cosine = min(normal[2], *(direction[:2].max() for direction in within))
+    # Rounding can take a cosine above 1, where arccos is not defined.
     return float(np.degrees(np.arccos(min(cosine, 1.0))))

@@ -132,6 +132,7 @@ class OpenVino:
                 idle.put(chain)
 
         with ThreadPoolExecutor(len(chains)) as pool:
+            # `list` waits for all of them, and raises what a thread raised.
             list(pool.map(some, range(0, len(hu), self._together)))
 
     def _input(self, hu: Hounsfield, start: int) -> NDArray[np.float16]:
@@ -230,6 +231,7 @@ class _Chain:
         """Return labels and agreement; both are views that the next call overwrites."""
         ends = {0, len(self._requests) - 1}
         for each in (self._requests[end] for end in ends):
+            # Without a copy: both arrays live until `infer` has returned.
             each.set_input_tensor(0, openvino.Tensor(hu, shared_memory=True))
             each.set_input_tensor(1, openvino.Tensor(spacing, shared_memory=True))
         for each in self._requests:

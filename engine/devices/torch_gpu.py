@@ -105,6 +105,7 @@ def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
             device.run(hu, (0.8, 0.8))  # captures the graph, which is not to be measured
             if device.room < room:
                 break
+            # The faster of two, because other programs can only slow a run down.
             seconds[device.room] = min(_seconds(device, hu) for _ in range(2))
     if seconds:
         device.room = device.usual_room = min(seconds, key=lambda room: seconds[room])
@@ -275,6 +276,7 @@ class Torch:
                 f"{self.name} has not enough memory for one slice: {error}; stop other programs "
                 "that use it"
             ) from error
+        # Half, rounded up.
         self.room = max(-(-self.room // 2), self.least)
         self._grows_at = monotonic() + GROW_AFTER_S
 
@@ -329,6 +331,7 @@ class Torch:
     def _graph_for(self, hu: Tensor, spacing: Tensor) -> Run:
         shape = tuple(hu.shape)
         if shape not in self._graphs:
+            # The oldest: a dictionary keeps the order in which its keys came.
             for old in list(self._graphs)[: 1 - GRAPHS]:
                 del self._graphs[old]  # frees its memory
             self._graphs[shape] = _capture(self._compute, hu, spacing)

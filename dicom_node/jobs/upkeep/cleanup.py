@@ -86,6 +86,7 @@ def cleaning_up(
     stop = threading.Event()
 
     def run() -> None:
+        # The first round at once: a node that is restarted often has to clean up, too.
         while not stop.is_set():
             try:
                 with open_ledger(database_url) as ledger:

@@ -166,6 +166,7 @@ class TensorRt:
         self._streams: dict[Shape, list[Stream]] = {}
         self._compiles = False
         self._grows_at = 0.0
+        # Not at exit: CUDA may have been unloaded by then, and frees everything itself.
         weakref.finalize(self, _close, self._streams).atexit = False
         _require_reach(gpu)
         self._use_gpu()
@@ -222,6 +223,7 @@ class TensorRt:
 
     def _streams_for(self, shape: Shape) -> list[Stream]:
         if shape not in self._streams:
+            # The oldest: a dictionary keeps the order in which its keys came.
             for old in list(self._streams)[: 1 - SIZES]:
                 _close({old: self._streams.pop(old)})
             streams = self._streams[shape] = []
@@ -257,6 +259,7 @@ class TensorRt:
             return
         if self._exact or self._room == self._least:
             raise DeviceOutOfMemory(f"{reason}; stop other programs that use the GPU") from error
+        # Half, rounded up.
         self._room = max(-(-self._room // 2), self._least)
         self._grows_at = monotonic() + GROW_AFTER_S
 
