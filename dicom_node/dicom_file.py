@@ -1,6 +1,6 @@
 """Read one DICOM file, and name what is wrong with one that cannot be read.
 
-The one door for files, whoever reads them: it takes a bare data set as well as Part 10, and what it
+The only entry point for reading files: it takes a bare data set as well as Part 10, and what it
 raises on bytes that are neither is one list.
 """
 
@@ -71,7 +71,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
 
 
 def _may_hide_elements(instance: Dataset) -> bool:
-    """Tell whether an unknown VR could have hidden the pixels: the data set is not deflated."""
+    """Return whether an unknown VR could have hidden the pixels: the data set is not deflated."""
     syntax = UID(instance.file_meta.get("TransferSyntaxUID") or ExplicitVRLittleEndian)
     return not syntax.is_transfer_syntax or not syntax.is_deflated
 

@@ -13,7 +13,7 @@ NodeError
 │   └── BadCredentials   transient, a few times: a peer refuses the user, password or token
 ├── NotKept              transient: a peer reports that it does not have what it was sent
 │   └── NotFoundYet      transient: a search does not show what the peer was sent
-├── PeerRefused          a peer answered, and does not want the object
+├── PeerRefused          a peer answered, and refuses the object
 │   ├── ServiceRefused   a peer does not offer the service that it was asked for
 │   └── CredentialsRefused  a peer refused the credentials again and again
 ├── NotFindable          a peer accepted an object more than once, and it cannot be found there
@@ -133,7 +133,7 @@ class NotFoundYet(NotKept):
 
 
 class PeerRefused(NodeError):
-    """A peer answered, and does not want the object."""
+    """A peer answered, and refuses the object."""
 
 
 class ServiceRefused(PeerRefused):

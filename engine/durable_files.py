@@ -16,7 +16,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Args:
         path: of the file.
         content: of the file.
-        mode: permissions; by default nobody else may read it, for it may hold a patient's data.
+        mode: permissions; by default for this user alone, since it may hold a patient's data.
     """
     handle, name = tempfile.mkstemp(PART, f"{path.name}.", path.parent)
     try:

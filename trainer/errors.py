@@ -1,7 +1,7 @@
 """Errors of the trainer.
 
 TrainerError
-├── BadData           the training data is not what its format says
+├── BadData           the training data does not conform to its format
 │   └── BadCase       one case cannot be used; the others can
 ├── ArchiveFailed     an archive does not answer, or refuses
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
@@ -21,7 +21,7 @@ class TrainerError(Exception):
 
 
 class BadData(TrainerError):
-    """The training data is not what its format says."""
+    """The training data does not conform to its format."""
 
 
 class BadCase(BadData):

@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _is_told(told: "SimpleQueue[int]") -> bool:
-    """Tell, after a second at most, whether to stop."""
+    """Return, after a second at most, whether to stop."""
     try:
         told.get(timeout=LOOK_S)
     except Empty:

@@ -55,17 +55,17 @@ class Ports:
 
     @classmethod
     def usual(cls) -> "Ports":
-        """Return the usual ports; another one where somebody listens already."""
+        """Return the usual ports; another one where a port is taken."""
         return _all_free(vars(cls()))
 
     @classmethod
     def free(cls) -> "Ports":
-        """Return ports that nobody listens on now."""
+        """Return ports that are free now."""
         return _all_free(dict.fromkeys(vars(cls()), 0))
 
 
 def _all_free(wanted: dict[str, int]) -> Ports:
-    """Return these ports, or others where somebody listens; each is held until all are chosen."""
+    """Return these ports, or others where one is taken; each is held until all are chosen."""
     with ExitStack() as held:
         return Ports(
             **{name: _bound(held.enter_context(socket.socket()), p) for name, p in wanted.items()}
@@ -73,7 +73,7 @@ def _all_free(wanted: dict[str, int]) -> Ports:
 
 
 def _bound(probe: socket.socket, port: int) -> int:
-    """Listen on `port` if nobody does, or on any other one, and return it."""
+    """Bind `port` if it is free, or any other one, and return it."""
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind(("0.0.0.0", port))  # Orthanc listens on every address

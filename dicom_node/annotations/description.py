@@ -91,7 +91,7 @@ def drawn_on(seg: Dataset) -> str:
 def segments_of(seg: Dataset, label: Label) -> list[int]:
     """Return the numbers of the segments that mark `label`.
 
-    Tumours elsewhere, as their anatomic region says, are left out. Where the code says no more
+    Tumours elsewhere, by their anatomic region, are left out. Where the code is no more specific
     than "Tissue", as OHIF writes it for every segment that was edited in it, the words of the
     Segment Label count.
     """

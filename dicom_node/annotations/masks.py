@@ -1,4 +1,4 @@
-"""What a SEG marks, brought onto the grid of the series that it was drawn on."""
+"""Masks of a SEG, on the grid of the series that it was drawn on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -155,7 +155,7 @@ def _clock(url: str) -> str:
         answer = requests.head(url, timeout=5, allow_redirects=False, verify=False)
         server = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError):
-        return "not compared: the server tells no time"
+        return "not compared: the server sends no date"
     apart_s = abs((datetime.now(UTC) - server).total_seconds())
     if apart_s > CLOCK_S:
         raise NodeError(f"{apart_s:.0f} s apart from the server's; set up NTP on both machines")

@@ -100,7 +100,7 @@ class TlsSection(Section):
 
     @model_validator(mode="after")
     def _mutual(self) -> Self:
-        """Refuse TLS that nobody asked to be one-sided."""
+        """Refuse TLS without callers' certificates unless `open` is set."""
         if self.cert_file and not (self.ca_file or self.open):
             raise ValueError("callers need certificates: set ca_file, or open = true")
         return self
@@ -154,7 +154,7 @@ class HttpSection(Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        """Refuse an address that others reach where nobody has to log in."""
+        """Refuse an address that others reach, without a login."""
         guarded = self.token or self.user_header or self.open
         if self.port is not None and not guarded and not _is_loopback(self.host):
             raise ValueError(

@@ -151,7 +151,7 @@ def _source(path: Path, found: Sequence[Observation], made: Sequence[Example]) -
 
 
 def _is_copied(path: Path, found: Sequence[Observation], made: Sequence[Example]) -> bool:
-    """Tell whether a value is its source's, and follows where the sources differ."""
+    """Return whether a value is its source's, and follows where the sources differ."""
     if len(path) > 1:
         return False
     (tag,) = path

@@ -42,7 +42,7 @@ STORE_ANSWERS = {
 REPORT_ANSWERS = {
     ReportStatus.SUCCESS: "The report is noted.",
     ReportStatus.PROCESSING_FAILURE: "Stands for a reason that a report leaves out.",
-    ReportStatus.INVALID_ARGUMENT_VALUE: "Nobody waits for a report on this transaction.",
+    ReportStatus.INVALID_ARGUMENT_VALUE: "The transaction is not open.",
 }
 MANY = "every transfer syntax of the table below"
 

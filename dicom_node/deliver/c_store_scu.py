@@ -68,7 +68,7 @@ class StorePeer(ApplicationEntity):
         Raises:
             PeerUnavailable: what was stored until then stays with the peer.
             PeerRefused: names the encodings that were not accepted, before anything is sent; or
-                the peer did not want an object.
+                the peer refused an object.
         """
         asked = sorted({_context(path) for path in paths})
         with self.associated(asked) as association:

@@ -77,7 +77,7 @@ def _instance_digest(path: Path) -> str:
 
 
 def _require_parsable(path: Path) -> None:
-    """Return if the header of a file can be parsed here, whatever somebody put into it.
+    """Return if the header of a file can be parsed here, whatever it contains.
 
     Raises:
         BrokenStream: it is too long to be parsed.

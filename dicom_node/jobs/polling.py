@@ -2,7 +2,7 @@
 
 DBOS polls its database for work on each queue. Ten times a second costs a tenth of a core and a
 fifth of the throughput of receiving (measured); twice a second costs little, but delays each series
-on two queues. So whoever sees work coming calls `speed_up`, and some seconds before: DBOS shortens
+on two queues. So `speed_up` is called some seconds before work comes: DBOS shortens
 its interval by a tenth at each poll, and needs four seconds from long to short.
 """
 

@@ -1,4 +1,4 @@
-"""Receipts for the peers that want one for a series that ended without a result."""
+"""Receipts for a series that ended without a result, for the peers configured to get them."""
 
 import logging
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def receipts(
 ) -> tuple[DeliveryTask, ...]:
     """Write the receipt of a series beside where its SEG would lie; return its deliveries.
 
-    A series of which no instance can be read has none: nothing says whose it is.
+    A series of which no instance can be read has none: its patient is unknown.
     """
     peers = sorted(name for name, profile in profiles.items() if ending in profile.receipts)
     if not peers:

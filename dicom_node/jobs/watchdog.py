@@ -30,7 +30,7 @@ PUT_BACK = "put back"
 
 @contextmanager
 def watching(running: RunningWorkflows) -> Iterator[None]:
-    """Compare what runs with what the store says while the block lasts."""
+    """Compare what runs with the store while the block lasts."""
     stop = threading.Event()
 
     def run() -> None:
@@ -72,4 +72,4 @@ def _queue_again(workflow: WorkflowStatus) -> None:
         return
     DBOS.update_workflow_attributes(name, {PUT_BACK: times + 1}, merge=True)
     DBOS.resume_workflow(name, queue_name=queue_of(workflow))
-    logger.warning("nobody works on it: queued again", extra=extra)
+    logger.warning("no thread works on it: queued again", extra=extra)

@@ -154,7 +154,7 @@ def cancel(workflow: WorkflowStatus, attributes: Mapping[str, Any]) -> None:
 
 
 def is_urgent(segment: WorkflowStatus) -> bool:
-    """Tell whether a segment workflow goes before all others."""
+    """Return whether a segment workflow goes before all others."""
     if segment.attributes is None:  # 0.1 had no attribute, only the queue
         return (segment.queue_name or "").startswith(urgent_queue(""))
     return bool(segment.attributes.get(URGENT))

@@ -40,7 +40,7 @@ def error_for_status(peer: str, status: int, comment: str = "") -> NodeError:
     Args:
         peer: its name.
         status: as the peer answered.
-        comment: its Error Comment (0000,0902), which tells more than the code of an archive's own.
+        comment: its Error Comment (0000,0902), more specific than an archive's private status.
     """
     own = status in OWN_REASONS
     kind = next(

@@ -80,7 +80,7 @@ def warn_of_unready_peers(peers: Iterable[Peer]) -> threading.Thread:
                 peer.echo()
             except NodeError as error:
                 logger.warning(
-                    "not ready: %s; `hepar peers test` tells more",
+                    "not ready: %s; `hepar peers test` has details",
                     error,
                     extra={"action": "check", "peer": peer.name},
                 )

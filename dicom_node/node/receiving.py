@@ -41,7 +41,7 @@ def receiving(
 ) -> Iterator[Reception]:
     """Receive series and queue each as a job while the block lasts.
 
-    Reports of storage commitment that come in are noted in `commitments`; `on_soon` is told
+    Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
     when a series may soon be complete; `asked` is the archive that is asked for counts.
 
     Raises:

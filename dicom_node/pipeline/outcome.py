@@ -15,7 +15,7 @@ from engine.volume import Label
 
 
 class Verdict(StrEnum):
-    """How the work on a series, or on one of its stacks, ended; the best first."""
+    """Outcome of a series, or of one of its stacks; the best first."""
 
     SEGMENTED = "segmented"
     NOTHING_FOUND = "nothing found"

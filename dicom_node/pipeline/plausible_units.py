@@ -31,7 +31,7 @@ SAMPLES = 2_000_000
 
 @dataclass(frozen=True)
 class Densities:
-    """How the values of a volume are spread."""
+    """Shares of a volume's voxels in ranges of Hounsfield units."""
 
     soft: float
     """Part of the voxels between `SOFT_HU`."""

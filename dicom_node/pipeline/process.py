@@ -69,8 +69,8 @@ def process(
         origin: digest of the series, and older results that the new ones take the place of.
 
     Raises:
-        UnsupportedSeries: no stack of the series can be segmented, and the message says why.
-        SegMismatch, EngineError: there is no SEG, and the message says why.
+        UnsupportedSeries: no stack of the series can be segmented; the message has the reason.
+        SegMismatch, EngineError: there is no SEG; the message has the reason.
     """
     begun = perf_counter()
     read = read_files(
@@ -146,7 +146,7 @@ def _without_result(stack: Stack, verdict: Verdict, reason: str) -> Outcome:
 
 @dataclass(frozen=True)
 class _Run:
-    """What all stacks of a series share."""
+    """Context shared by all stacks of a series."""
 
     target: Path
     method: SegmentationSetup
@@ -211,7 +211,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
 
 
 def _notes(stack: Stack) -> Iterator[str]:
-    """Yield what a reader of the result should know of the stack."""
+    """Yield remarks on the stack for a reader of the result."""
     if stack.label:
         yield f"One of several stacks in its series: {stack.label}."
     if stack.found.kind.answer is not Handling.SEGMENT:
@@ -221,7 +221,7 @@ def _notes(stack: Stack) -> Iterator[str]:
 
 
 def _remarks(sources: Sequence[Dataset]) -> list[str]:
-    """Return what a reader of the SEG should know of its frame of reference."""
+    """Return remarks on the frame of reference for a reader of the SEG."""
     if has_derived_frame_of_reference(sources):
         return ["The source has no frame of reference; this one was derived from its series UID."]
     return []

@@ -139,7 +139,7 @@ class ArchiveCount:
 
 
 def _same(before: Answer | None, answer: Answer) -> bool:
-    """Tell whether two answers in a row agree, and nothing came in between.
+    """Return whether two answers in a row agree, and nothing came in between.
 
     An archive that receives the series at the same time, from the same router, may have as many
     instances as this node in the middle of it, if only for a moment.

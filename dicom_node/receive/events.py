@@ -7,7 +7,7 @@ from dicom_node.receive.header import SeriesKey
 
 
 class ReceiveEvents(Protocol):
-    """Hears what becomes of associations; must return at once."""
+    """Callbacks of the receiver; each must return at once."""
 
     def instance_kept(self, association: "Association", series: SeriesKey) -> None:
         """An instance of this series is on the disk; the sender is answered next."""
@@ -17,10 +17,10 @@ class ReceiveEvents(Protocol):
 
 
 class Association(Hashable, Protocol):
-    """Whoever sends, known by identity."""
+    """An open association, compared by identity."""
 
     def is_alive(self) -> bool:
-        """Tell whether more may still come; pynetdicom's association is a thread."""
+        """Return whether more may still come; pynetdicom's association is a thread."""
 
 
 class NullReceiveEvents:

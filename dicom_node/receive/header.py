@@ -1,6 +1,6 @@
 """Identifiers of an instance, read from the first bytes of its data set.
 
-The handler of a C-STORE must know the series before it can put the file into its folder. It reads
+The handler of a C-STORE needs the series to put the file into its folder. It reads
 until it has the four UIDs and no further: as a rule no pixel is touched, and the bytes are kept as
 sent.
 """

@@ -60,8 +60,8 @@ class SeriesAssembler:
 
         Args:
             spool: what is received.
-            on_complete: takes a series; must keep it durably and tell a known set of instances
-                from a new one. If it raises, the series is offered again later.
+            on_complete: takes a series; must keep it durably and recognise a set of instances
+                that it had before. If it raises, the series is offered again later.
             quiet_s: seconds without a new instance after which nothing more is expected.
             resend_s: seconds after a start, if longer than `quiet_s`, that what the spool holds
                 waits for a sender that was cut off and comes back. Only the sender knew whether

@@ -1,4 +1,4 @@
-"""The findings of one series on one page, for whoever has no viewer."""
+"""One page with the findings of one series, for readers without a viewer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

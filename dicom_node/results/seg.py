@@ -3,7 +3,7 @@
 The segments are the values of the label map, exclusive as in LiTS: "Liver" is the liver without
 the tumours that are marked in it, "Tumour" is those. So the voxel counts of a viewer, the
 millilitres of the label map and what another toolkit reads back are the same numbers; the liver
-with its tumours is the sum of two. Each segment's description says so.
+with its tumours is the sum of two. Each segment's description states it.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def to_seg(
         encoding: BINARY unless every reader supports LABELMAP too.
         lesions: names in the order of `engine.findings.measure`, for one segment per lesion in
             place of one segment for all.
-        remarks: sentences a reader of the object should know; they go to Derivation
+        remarks: sentences for a reader of the object; they go to Derivation
             Description (0008,2111).
         frames: the slices of the stack, where the sources hold others too; all of them otherwise.
 

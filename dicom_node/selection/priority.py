@@ -1,6 +1,6 @@
 """Recognise series that are segmented before all others.
 
-Nothing in a CT image says so of itself: Requested Procedure Priority (0040,1003) belongs to the
+A CT image does not state its priority: Requested Procedure Priority (0040,1003) belongs to the
 worklist and seldom travels on. So an administrator also names the scanners of the emergency room
 by the AE titles under which they call, or words in the descriptions.
 """
@@ -21,7 +21,7 @@ PRIORITIES = {"STAT", "HIGH"}
 
 
 def is_urgent(paths: Sequence[Path], rules: PriorityRules) -> bool:
-    """Tell whether a series, known by its files, is urgent; what cannot be read is not."""
+    """Return whether a series, given by its files, is urgent; what cannot be read is not."""
     try:
         require_bounded_file(paths[0])
         header = dcmread(
@@ -35,7 +35,7 @@ def is_urgent(paths: Sequence[Path], rules: PriorityRules) -> bool:
 
 
 def asks_for_priority(header: Dataset, rules: PriorityRules) -> bool:
-    """Tell whether an instance's own priority, its sender or its descriptions make it urgent."""
+    """Return whether an instance's own priority, its sender or its descriptions make it urgent."""
     priority = str(header.get("RequestedProcedurePriority") or "").strip().upper()
     sender = getattr(header, "file_meta", Dataset()).get("SendingApplicationEntityTitle")
     return (

@@ -81,7 +81,7 @@ def _require_patterns(patterns: Patterns) -> Patterns:
     """Return `patterns` if each names an attribute of `DESCRIBED` and is a regular expression.
 
     Raises:
-        ValueError: one is not, and the message says which would be.
+        ValueError: one is not; the message gives a valid one.
     """
     for keyword, pattern in patterns.items():
         if keyword not in DESCRIBED:

@@ -15,12 +15,12 @@ def derived_frame_of_reference(series_uid: str) -> str:
 
 
 def lacks_frame_of_reference(instances: Sequence[Dataset]) -> bool:
-    """Tell whether no instance says in which frame of reference its position is meant."""
+    """Return whether no instance names its frame of reference."""
     return not any(instance.get("FrameOfReferenceUID") for instance in instances)
 
 
 def has_derived_frame_of_reference(instances: Sequence[Dataset]) -> bool:
-    """Tell whether the frame of reference was derived here; what is made from it must say so."""
+    """Return whether the frame of reference was derived here; results must state it."""
     return any(
         instance.get("FrameOfReferenceUID")
         == derived_frame_of_reference(str(instance.get("SeriesInstanceUID")))

@@ -109,7 +109,7 @@ def instances_of(frames: Iterable[Frame]) -> list[Dataset]:
 
 
 def is_multi_frame(instance: Dataset) -> bool:
-    """Tell whether the attributes of a slice lie in functional groups."""
+    """Return whether the attributes of a slice lie in functional groups."""
     return bool(value_of(instance, "SOPClassUID") == EnhancedCTImageStorage)
 
 

@@ -109,7 +109,7 @@ def required_split(frames: Sequence[Frame], along: NDArray[np.float64]) -> Diffe
 
 
 def possible_splits(frames: Sequence[Frame]) -> Iterator[Difference]:
-    """Yield every attribute that could tell stacks apart where the places say there are several."""
+    """Yield every attribute that could separate the stacks where the positions show several."""
     for trait in _traits(frames):
         values = tuple(trait.read(frames))
         if 1 < len({*values} - {""}) < len(frames):
@@ -133,7 +133,7 @@ def _never(course: Course) -> bool:
 
 
 def _jumps(course: Course) -> bool:
-    """Tell whether a value changes as from one scan to the next, not as from rotation to rotation.
+    """Return whether a value changes as between scans, not as between rotations.
 
     Times decide where they are known: a scan that goes on has no pause. Without times, runs of one
     length are the rotations of a sequential scan, and two long runs are two scans.

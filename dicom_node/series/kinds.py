@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Handling(StrEnum):
-    """What happens to a stack of some kind."""
+    """Handling of a kind of stack."""
 
     SEGMENT = "segment"
     SEGMENT_NATIVE = "segment on the native slices"
@@ -50,14 +50,14 @@ class SeriesKind(StrEnum):
 
     @property
     def answer(self) -> Handling:
-        """What the node does with a stack of this kind."""
+        """Handling of stacks of this kind."""
         if self is SeriesKind.REGULAR:
             return Handling.SEGMENT
         return Handling.SEGMENT_NATIVE if self in NATIVE else Handling.REFUSE
 
     @property
     def remedy(self) -> str:
-        """What makes a refused series one that can be segmented."""
+        """Change that makes a refused series usable; empty if there is none."""
         return REMEDIES.get(self, "")
 
 

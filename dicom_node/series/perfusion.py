@@ -2,7 +2,7 @@
 
 Two to four phases of a liver examination become results of their own. From `LEAST_TIMES` stacks at
 the same places on, a series shows the passage of contrast, and one result for each second of it
-would help nobody.
+would be of no use.
 """
 
 from collections.abc import Sequence

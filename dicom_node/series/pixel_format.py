@@ -1,4 +1,4 @@
-"""Whether the attributes that describe stored pixels agree with one another (PS3.3 C.7.6.3.1)."""
+"""Consistency of the attributes that describe stored pixels (PS3.3 C.7.6.3.1)."""
 
 from pydicom import Dataset
 

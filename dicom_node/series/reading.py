@@ -35,7 +35,7 @@ class ReadFiles:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over, for a person."""
+        """Files that were passed over, in words."""
         damaged = [f"{path.name} passed over: {why}" for path, why in self.unreadable.items()]
         copies = [f"{len(self.copies)} files hold instances twice; each is used once"]
         return (*damaged, *(copies if self.copies else []))
@@ -49,7 +49,7 @@ def read_files(
     Args:
         paths: files in DICOM Part 10 format, or data sets without its preamble.
         derive_frame_of_reference: give the instances a frame of reference made from their
-            series UID if none of them has one; `has_derived_frame_of_reference` tells later.
+            series UID if none of them has one; see `has_derived_frame_of_reference`.
         pixels: all of them now; otherwise `pixels_at_hand` reads those of single-frame instances
             one by one, which takes half of the memory.
     """

@@ -1,4 +1,4 @@
-"""Where the slices of a stack lie, and the kind of stack they form by that.
+"""Positions of a stack's slices, and the kind of stack that they form.
 
 This is the one place where the geometry of slices is derived: what is written (`results`) and read
 (`volume`) takes the order and the axes from here. `verify.planes` derives them again, on purpose.
@@ -82,7 +82,7 @@ def usual_step(places: Floats) -> float:
 
 
 def is_even(places: Floats) -> bool:
-    """Tell whether neighbouring slices are equally far apart, perpendicular to the slices."""
+    """Return whether neighbouring slices are equally far apart, perpendicular to the slices."""
     along = np.sort(places[:, 0])
     ideal = np.linspace(along[0], along[-1], len(along))
     return bool(np.abs(along - ideal).max() <= TOLERANCE_MM)
@@ -216,7 +216,7 @@ def _heights(frames: Sequence[Frame], places: Floats) -> list[float]:
 
 
 def _interleaved(along: Floats) -> bool:
-    """Tell whether every second slice belongs to another even pass."""
+    """Return whether every second slice belongs to another even pass."""
     # Three slices in each pass: two are always evenly spaced.
     if len(along) < 6:
         return False
@@ -227,7 +227,7 @@ def _interleaved(along: Floats) -> bool:
 
 
 def _is_uneven(steps: Floats) -> bool:
-    """Tell whether the distances change, rather than that slices are missing.
+    """Return whether the distances change, rather than that slices are missing.
 
     They do where each distance holds over a run of slices (thin slices below, thick ones above),
     and where none is much wider than usual.

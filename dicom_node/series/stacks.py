@@ -207,7 +207,7 @@ def _in_their_order(
 
 
 def _by_size(frames: Sequence[Frame]) -> Difference | None:
-    """Tell slices apart by matrix and pixel spacing; spacings within the tolerance are one."""
+    """Group slices by matrix and pixel spacing; spacings within the tolerance are one."""
     sizes = [
         (*(int((frame.numbers(each, 1) or (0,))[0]) for each in ("Rows", "Columns")), *spacing)
         for frame in frames

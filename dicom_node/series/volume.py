@@ -40,7 +40,7 @@ def stack_volume(stack: Stack) -> Volume:
     """Read the pixels of a stack; see `to_volume`.
 
     The geometry of a tilted gantry has the sheared step between slices, and that of uneven or
-    missing slices says where each slice lies, so that volumes are those of the patient.
+    missing slices has the place of each slice, so that volumes are those of the patient.
 
     Raises:
         UnsupportedSeries: pixels cannot be read.

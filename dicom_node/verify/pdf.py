@@ -24,7 +24,7 @@ def verify_pdf(file: Path | bytes, sources: Sequence[Dataset], measured: Measure
     """Return if the document is one page of the sources' patient with these numbers.
 
     Raises:
-        ResultMismatch: says what is missing.
+        ResultMismatch: names what is missing.
     """
     read = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     if keyword := differing(read, sources):

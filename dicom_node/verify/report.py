@@ -50,7 +50,7 @@ def verify_report(
     """Return if the report has these numbers, each tied to the segment of the SEG it is about.
 
     Raises:
-        ResultMismatch: says what differs.
+        ResultMismatch: names what differs.
     """
     report = _read(report_file)
     if keyword := differing(report, [seg]):

@@ -22,7 +22,7 @@ def verify_rtstruct(file: Path | bytes, sources: Sequence[Dataset], label_map: L
     """Return if patient and study are the sources' and each region fills to the marked voxels.
 
     Raises:
-        ResultMismatch: says which region differs, and where.
+        ResultMismatch: names the region that differs, and where.
     """
     read = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     if keyword := differing(read, sources):

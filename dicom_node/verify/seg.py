@@ -75,7 +75,7 @@ def verify_seg(
         per_lesion: each lesion should be a segment of its own, the largest first.
 
     Raises:
-        SegMismatch: says which frame differs, and in what.
+        SegMismatch: names the frame that differs, and in what.
     """
     seg = _read(seg_file)
     _check_subject(seg, sources, label_map)

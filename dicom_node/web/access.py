@@ -43,7 +43,7 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request."""
+    """Sender of a request."""
 
     user: str
     """Name for the record of changes; empty where nobody logged in."""

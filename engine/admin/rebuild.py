@@ -36,7 +36,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was done for one GPU architecture, in the form of the JSON report."""
+    """Record of one GPU architecture in the JSON report."""
 
     architecture: str
     status: Status

@@ -225,7 +225,7 @@ class PlanStore:
         return locked(self.folder / "switch.lock", wait=True)
 
     def _sweep(self) -> None:
-        """Remove what an interrupted build left: it is no plan, and nobody reads it."""
+        """Remove what an interrupted build left: it is no plan."""
         with self._switching():  # nobody else has a part under way
             for part in self.folder.glob(f"*{PART}"):
                 part.unlink()

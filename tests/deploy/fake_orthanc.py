@@ -8,7 +8,7 @@ class FakeOrthanc(ModuleType):
     """Keeps series; a C-STORE is a line in `sent`, or fails while `away` is true."""
 
     class OrthancException(Exception):
-        """What Orthanc raises, whatever went wrong."""
+        """Exception that Orthanc raises for every error."""
 
     ChangeType = SimpleNamespace(ORTHANC_STARTED=1, ORTHANC_STOPPED=2, STABLE_SERIES=3)
 
@@ -93,7 +93,7 @@ class FakeOrthanc(ModuleType):
 
 
 class Output:
-    """What a route answers."""
+    """Recorder of a route's answer."""
 
     said = status = None
 

@@ -278,7 +278,7 @@ def test_every_key_of_the_configuration_is_read():
 
 
 def call(orthanc, method, path):
-    """What Orthanc does with a request."""
+    """Call a route as Orthanc does."""
     for pattern, callback in orthanc.routes.items():
         if found := re.fullmatch(pattern, path):
             output = Output()

@@ -91,7 +91,7 @@ class Garrulous(Thresholds):
 
 @pytest.fixture
 def log():
-    """What a node's log would have of this test."""
+    """Log lines of this test in the node's format."""
     lines = io.StringIO()
     handler = logging.StreamHandler(lines)
     handler.setFormatter(LineFormatter())

@@ -64,7 +64,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
 
 
 def toy_answer(hu, spacing_mm) -> tuple[np.ndarray, np.ndarray]:
-    """What the toy's graph computes, written in NumPy."""
+    """The toy graph in NumPy."""
     liver_or_tumour = [(hu >= low) & (hu < 300) for low in (110, 100)]
     tumour = [(hu >= low) & (hu < 300) for low in (210, 200)]
     labels = liver_or_tumour[1].astype(np.uint8) + tumour[1]

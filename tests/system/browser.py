@@ -137,7 +137,7 @@ def browser_page(profile: Path) -> Iterator[Any]:
 
 
 def decoded_voxels(page: Any) -> dict[str, NDArray[np.uint8]]:
-    """What the viewer decoded over each instance, row by row."""
+    """Voxels that the viewer decoded for each instance, row by row."""
     decoded = page.evaluate(VOXELS).items()
     return {uid: np.frombuffer(b64decode(voxels), np.uint8) for uid, voxels in decoded}
 

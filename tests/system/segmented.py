@@ -36,11 +36,11 @@ class Segmented:
     expected: LabelMap | None = None
 
     def get(self, path: str) -> Any:
-        """What Orthanc answers through the proxy."""
+        """Orthanc's answer through the proxy."""
         return json.loads(fetch(f"{self.stack.viewer}/orthanc/{path}"))
 
     def modalities(self) -> set[str]:
-        """What the archive has in the study."""
+        """Modalities of the study in the archive."""
         series = self.get(f"studies/{self.study}/series")
         return {each["MainDicomTags"]["Modality"] for each in series}
 

@@ -27,7 +27,7 @@ def segs(
     model: Model,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Segs]:
-    """What the archive holds of each series once the node has delivered by C-STORE or STOW-RS."""
+    """SEGs of each series in the archive once the node has delivered by C-STORE or STOW-RS."""
     folder = tmp_path_factory.mktemp(request.param)
     archive = Orthanc(folder / "archive")
     with (
@@ -44,7 +44,7 @@ def segs(
 
 
 def by_series(segs: list[Path], firsts: dict[str, Path]) -> Segs:
-    """Tell which SEG belongs to which series by the series that it refers to."""
+    """Return the SEG of each series, by the series that it refers to."""
     referred = {dcmread(seg).ReferencedSeriesSequence[0].SeriesInstanceUID: seg for seg in segs}
     return {name: referred[dcmread(first).SeriesInstanceUID] for name, first in firsts.items()}
 

@@ -94,10 +94,10 @@ def _of_data(folder: Path, wanted: Wanted, model: Model) -> Iterator[View]:
 def chosen_subjects(
     folder: Path, named: frozenset[str], unseen: frozenset[str]
 ) -> Sequence[PatientCase]:
-    """Return those who are named; if nobody is, a few unseen ones, or any where nobody is unseen.
+    """Return the named patients; without names a few unseen ones, or any if all were seen.
 
     Raises:
-        BadData: there is nobody, or nobody of that name.
+        BadData: there is no patient, or none of that name.
     """
     if named:
         return list(read_subjects(folder, Choice(PatientGroup.NAMED, named)))

@@ -54,7 +54,7 @@ def of_case(case: Case, indices: Sequence[int] = (), neighbours: int = 0) -> Ite
 
     Args:
         case: the volume.
-        indices: slices that are wanted.
+        indices: slices to show.
         neighbours: slices to either side that the model sees too.
     """
     spacing_mm = case.volume.geometry.spacing[1:]

@@ -33,7 +33,7 @@ class WarmStart:
         return tuple(sorted(self.unseen & set(patients)))
 
     def with_remark(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with a remark that says where its members started."""
+        """Return the recipe with a remark that names the model its members started from."""
         said = f"{recipe.remarks} Its members went on from those of {self.title}."
         return recipe.model_copy(update={"remarks": said.strip()})
 

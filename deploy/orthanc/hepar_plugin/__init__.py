@@ -1,4 +1,4 @@
 """Hepar in Orthanc: hands CT series to the node and shows what becomes of them.
 
-Standard library only: Orthanc runs Debian's Python and knows no virtual environment.
+Standard library only: Orthanc runs Debian's Python and uses no virtual environment.
 """

@@ -50,7 +50,7 @@ class Archive:
         return list(self.get(f"/series/{series}")["Instances"])
 
     def fingerprint(self, series: str) -> str:
-        """Return what tells this set of instances from any other one of the series."""
+        """Return a digest of the instances that the series has now."""
         return hashlib.sha256("\n".join(sorted(self.instances(series))).encode()).hexdigest()
 
     def handed_over(self, series: str) -> str:
@@ -87,7 +87,7 @@ class Archive:
         Args:
             series: Orthanc's name of it.
             modality: key of the node in `DicomModalities`.
-            asked: whether a person wants it done, also if the node has done it before.
+            asked: whether a person asked for it, so that the node does it even if it did before.
 
         Raises:
             ArchiveError: the node is away, or refused an instance.

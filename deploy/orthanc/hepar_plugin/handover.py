@@ -60,7 +60,7 @@ class Handover:
         self._add(series, asked=False)
 
     def ask(self, series: str) -> None:
-        """Hand a series over because a person wants it, whatever was done before."""
+        """Hand a series over because a person asked for it, whatever was done before."""
         self._add(series, asked=True)
 
     def waiting(self) -> dict[str, Waiting]:

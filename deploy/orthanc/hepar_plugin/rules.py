@@ -11,7 +11,7 @@ writes, which may be segmented."""
 
 @dataclass(frozen=True)
 class Rules:
-    """What a series must be to be handed over by itself."""
+    """Rules for series that are handed over without a request."""
 
     modalities: tuple[str, ...] = ("CT",)
     """Not SEG, or the node's own results would go round in a circle."""

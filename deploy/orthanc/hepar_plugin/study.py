@@ -67,7 +67,7 @@ def _describe_series(
 def ask_for_study(
     study: str, archive: Archive, handover: Handover, settings: Settings
 ) -> dict[str, str]:
-    """Hand over the study's series that the rules allow; return what was said to each CT.
+    """Hand over the study's series that the rules allow; return the answer for each CT.
 
     Raises:
         ArchiveError: there is no such study.

@@ -126,7 +126,7 @@ def jobs_of(series_uid: str) -> list[WorkflowStatus]:
 
 
 def same_work(workflow: WorkflowStatus, job: str) -> bool:
-    """Tell whether a workflow is the job of this name, the first time or once more."""
+    """Return whether a workflow is the job of this name, the first time or once more."""
     return workflow.workflow_id.partition("-")[0] == job
 
 
@@ -154,7 +154,7 @@ def _replaced(
 
 
 def _is_leftover(known: WorkflowStatus, task: SeriesTask, jobs: Sequence[WorkflowStatus]) -> bool:
-    """Tell whether files are what a crash left of a superseded job, and were not sent again."""
+    """Return whether files are what a crash left of a superseded job, and were not sent again."""
     later = next((each for each in jobs if each.workflow_id == superseded_by(known)), None)
     moment_s = (later.created_at or 0) / 1000 if later else 0.0
     return all(path.stat().st_mtime < moment_s for path in task.paths)

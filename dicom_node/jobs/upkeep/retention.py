@@ -48,12 +48,12 @@ def _is_over(job: Job, of_series: Sequence[Job], retention: Retention, now: date
 
 
 def _untouched(jobs: Sequence[Job], before: datetime) -> bool:
-    """Tell whether no file was sent again since; a series sent again starts anew."""
+    """Return whether no file was sent again since; a series sent again starts anew."""
     return all(older(path, before) for job in jobs for path in job.paths)
 
 
 def older(path: Path, before: datetime) -> bool:
-    """Tell whether a file was written before a moment; one that is gone was."""
+    """Return whether a file was written before a moment; one that is gone was."""
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC) < before
     except FileNotFoundError:

@@ -26,7 +26,7 @@ def view(source: Dataset) -> Dataset:
 
 
 def raw_text(source: Dataset) -> Iterator[tuple[BaseTag, RawDataElement]]:
-    """Yield the texts of a data set that nobody has decoded yet, as the bytes of its file.
+    """Yield the texts of a data set that are not decoded yet, as the bytes of its file.
 
     pydicom decodes an attribute when it is first asked for, and replaces what it cannot decode;
     `get_item` does not ask for it.

@@ -42,7 +42,7 @@ NOT_CONTENT = frozenset(
         ),
     )
 )
-"""Attributes that tell when an object was made and what was there before. Equal work at another
+"""Attributes that state when an object was made and what was there before. Equal work at another
 time is equal work, so they have no part in the UIDs."""
 
 
@@ -59,7 +59,7 @@ def content_digest(made: Dataset) -> str:
 
 
 def content_uids(made: Dataset, making: Making, document: str = "") -> ResultUids:
-    """Return the UIDs of an object, derived from everything that it says.
+    """Return the UIDs of an object, derived from its whole content.
 
     The content names the source instances, carries what is copied from them, the masks or
     numbers, the model, the device and Hepar's version. The digest of what the run read is added:

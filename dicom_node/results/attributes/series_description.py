@@ -12,7 +12,7 @@ def series_description(what: str, sources: Sequence[Dataset], making: Making) ->
     """Return Series Description (0008,103E): what, of which series, of how much of it, by what.
 
     Such as "Hepar liver+tumours · 5 Portal 1.5 mm · 300 sl, 1.2.0". The source's description is
-    cut where 64 characters do not hold all; slices and version tell results of a part of the
+    cut where 64 characters do not hold all; slices and version distinguish results of a part of the
     series, or of another model, from the newest.
     """
     made_of = f"{_slices(sources)} sl, {making.algorithm.version}"[:24]

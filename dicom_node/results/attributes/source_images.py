@@ -85,7 +85,7 @@ def _single_frame(frame: Frame, common: Dataset, plane: int, volume: hd.Volume) 
 
 
 def _stand_in(frame: Frame) -> str:
-    """Return the UID under which highdicom knows a slice.
+    """Return the UID that stands for a slice in highdicom.
 
     It takes one multi-frame source at most, so each frame of those passes as an instance of its
     own; `take_positions` then names the instance and the frame number.

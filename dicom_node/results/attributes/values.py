@@ -83,7 +83,7 @@ def all_fitting(numbers: Iterable[Any]) -> list[Any]:
 
 
 def is_valid(vr: str, value: Any) -> bool:
-    """Tell whether a value, or each of several, is what its value representation asks for."""
+    """Return whether a value, or each of several, is what its value representation asks for."""
     pattern = VALID.get(vr)
     if pattern is None:
         return True

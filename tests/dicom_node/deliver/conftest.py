@@ -31,7 +31,7 @@ def authority():
 
 @pytest.fixture
 def tls_server(authority):
-    """What an archive with a certificate of this authority listens with."""
+    """Server context of an archive with a certificate of this authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context

@@ -90,7 +90,7 @@ def done(ledger, count):
 
 
 def devices_of(jobs, settings):
-    """What the SEGs say computed them, in the order of the jobs."""
+    """Devices named in the SEGs, in the order of the jobs."""
     said = []
     for job in jobs:
         seg = dcmread(settings.node.data / "delivered" / f"{job.outcome.seg_uid}.dcm")

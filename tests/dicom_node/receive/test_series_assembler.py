@@ -48,7 +48,7 @@ class Node:
         return path
 
     def after(self, seconds):
-        """What is handed over when so much time has passed."""
+        """Series handed over after so much time."""
         self.clock.now += seconds
         self.received.clear()
         self.assembler.hand_over()

@@ -88,12 +88,12 @@ class FakeCuda:
         return (self.done,)
 
     def waits_for(self, address):
-        """Tell whether work under way needs this memory."""
+        """Return whether work under way needs this memory."""
         return any(address in needed for work in list(self.streams.values()) for _, needed in work)
 
     @property
     def recorded(self):
-        """What this thread captures, if it does."""
+        """Capture of this thread, if there is one."""
         return getattr(self.capture, "work", None)
 
     def cudaStreamBeginCapture(self, stream, mode):  # noqa: N802

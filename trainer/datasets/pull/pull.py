@@ -63,7 +63,7 @@ def find_wanted(
     Args:
         archive: where to look.
         filters: attributes of the study or series to match, as QIDO-RS has them.
-        choice: which drawings are wanted.
+        choice: annotations to take.
         step: called with the series of SEGs read, and their total.
 
     Raises:

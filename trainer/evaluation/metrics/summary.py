@@ -1,4 +1,4 @@
-"""The figures of many patients as a few, each with the number of patients it rests on."""
+"""Summary statistics over patients, each with the number of patients."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One series of DICOM and what somebody drew on it."""
+"""One DICOM series and its reference labels."""
 
 from dataclasses import replace
 from pathlib import Path

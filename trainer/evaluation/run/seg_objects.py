@@ -1,4 +1,4 @@
-"""Label maps out of DICOM SEG objects, whoever wrote them."""
+"""Label maps from DICOM SEG objects of any software."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -164,7 +164,7 @@ def test_valid_decimals_are_copied_digit_by_digit(written, keyword):
 
 
 def hospital(source: Dataset, _: int) -> None:
-    """What a RIS and a PACS write."""
+    """Attributes as a RIS and a PACS write them."""
     source.TimezoneOffsetFromUTC, source.IssuerOfPatientID = "+0900", "HOSP_A"
     issuer, other, order, code = Dataset(), Dataset(), Dataset(), Dataset()
     issuer.UniversalEntityID, issuer.UniversalEntityIDType = "1.2.3", "ISO"
