@@ -398,7 +398,9 @@ def test_orthanc_loads_the_plugin_and_tells_it_what_happens(orthanc, monkeypatch
 
 
 def test_the_plugin_needs_nothing_but_the_standard_library():
-    for path in FOLDER.rglob("*.py"):
+    paths = list(FOLDER.rglob("*.py"))
+    assert paths
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -69,6 +69,7 @@ def test_every_figure_of_torch_comes_and_the_others_say_why_not(bare, tmp_path):
         assert found["bench"][name]["job_slices"] == 20
         assert found["bench"][name]["slices_per_s"] > 0
     assert found["stages"]["job"]["computed"] <= 20
+    assert found["stages"]["parts_ms"]
     assert all(ms > 0 for ms in found["stages"]["parts_ms"].values())
     assert len(found["sweep"]) == 6
     assert all(slices_per_s > 0 for slices_per_s in found["sweep"].values())

@@ -59,6 +59,7 @@ def test_the_page_has_patient_source_findings_review_and_model(findings):
         "data:image/png;base64,",
     ):
         assert text in html
+    assert measured.lesions
     for lesion in measured.lesions:
         assert f"{lesion.longest_mm:.1f} x {lesion.perpendicular_mm:.1f}" in html
         assert f"<td>{lesion.region.volume_ml:.1f}</td>" in html

@@ -54,7 +54,9 @@ def test_the_liver_is_the_whole_organ_and_each_lesion_a_region_of_its_own(case):
 def test_every_outline_lies_on_an_image_of_the_series(case):
     read = dcmread(BytesIO(outlines(case)))
     heights = {each.SOPInstanceUID: each.ImagePositionPatient[2] for each in case.sources}
+    assert read.ROIContourSequence
     for region in read.ROIContourSequence:
+        assert region.ContourSequence
         for outline in region.ContourSequence:
             z = set(outline.ContourData[2::3])
             assert z == {heights[outline.ContourImageSequence[0].ReferencedSOPInstanceUID]}

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from pydicom import DataElement, Dataset
 
 from dicom_node.selection.rules import Rules
-from dicom_node.selection.why_not import exclusion_reason
+from dicom_node.selection.why_not import exclusion_reason, why_not_pull
 
 
 def test_the_default_rules_take_an_ordinary_series(ct_series):
@@ -120,3 +120,29 @@ def test_rules_that_cannot_work_are_refused_at_once(pattern, message):
         Rules(include=pattern)
     with pytest.raises(ValidationError, match=message):
         Rules(exclude=pattern)
+
+
+def test_the_slices_of_a_stack_count_and_not_those_of_its_series(ct_series):
+    instances = ct_series(slices=6)
+    assert exclusion_reason(instances, Rules(min_slices=3), 2) == "slices: 2, at least 3 required"
+    assert exclusion_reason(instances, Rules(max_slices=3), 2) is None
+
+
+def test_an_archives_answer_is_held_to_the_rules_that_it_can_break(ct_series):
+    (answer,) = ct_series(slices=1)
+    thorax = {"SeriesDescription": "thorax"}
+    assert why_not_pull(answer, Rules(min_slices=99, max_thickness_mm=0.1)) is None
+    reason = "SeriesDescription does not match include 'thorax'"
+    assert why_not_pull(answer, Rules(include=thorax)) == reason
+    reason = "SeriesDescription matches exclude 'abdomen'"
+    assert why_not_pull(answer, Rules(exclude={"SeriesDescription": "abdomen"})) == reason
+    answer.Modality = "MR"
+    assert why_not_pull(answer, Rules()) == "Modality is MR, not CT"
+
+
+def test_what_an_archive_leaves_out_breaks_no_rule(ct_series):
+    (answer,) = ct_series(slices=1)
+    answer.SeriesDescription = ""
+    everything = {"SeriesDescription": "^$|abdomen"}
+    assert why_not_pull(answer, Rules(include={"SeriesDescription": "thorax"})) is None
+    assert why_not_pull(answer, Rules(exclude=everything)) is None

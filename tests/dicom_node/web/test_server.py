@@ -84,6 +84,7 @@ def test_a_node_that_works_is_healthy_and_ready(web, path):
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["ae_title"], found["model"], found["model_version"]) == ("HEPAR", "toy", "0.1")
+    assert found["checks"]
     assert all(check["ok"] for check in found["checks"].values())
 
 

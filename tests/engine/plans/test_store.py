@@ -109,9 +109,11 @@ def test_a_manifest_is_written_only_when_its_plan_is_on_disk(store, monkeypatch)
 
 def test_plans_can_be_read_by_another_user_than_the_one_who_built_them(store, keep):
     store.activate(keep(b"one", passed=True).name)
-    for pattern in ("*.plan", "*.json"):
-        for path in store.folder.glob(pattern):
-            assert path.stat().st_mode & 0o777 == 0o644, path
+    paths = [*store.folder.glob("*.plan"), *store.folder.glob("*.json")]
+    assert len(paths) == 3  # the plan, its manifest, and which plans serve
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in paths} == {
+        path.name: "0o644" for path in paths
+    }
 
 
 def spoil(path, how):

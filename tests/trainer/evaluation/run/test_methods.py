@@ -55,7 +55,9 @@ class Specks:
 def test_whole_volumes_are_cleaned_as_the_node_cleans_them(method):
     phantom = make_phantom(1, shape=(8, 40, 40), spacing_mm=(10.0, 9.0, 9.0))
     case = Case("one", "made", "1", phantom.volume, phantom.truth.labels)
-    for exam in method(PatientCase("one", case)).values():
+    exams = method(PatientCase("one", case))
+    assert exams
+    for exam in exams.values():
         (piece,) = exam.pieces
         assert (piece.found[:, 10:20, 8:16] == Label.LIVER).all()
         assert not piece.found[:, 30:32, 30:32].any()
