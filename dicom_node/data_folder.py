@@ -114,5 +114,6 @@ def _name(handle: int) -> str:
         return name
     name = str(uuid.uuid4())
     os.write(handle, name.encode())
+    # Before it is used: DBOS gives unfinished work only to a node of the same name.
     os.fsync(handle)
     return name

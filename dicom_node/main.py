@@ -37,6 +37,7 @@ def main() -> None:
     except (NodeError, EngineError) as error:
         print_error(error)
         sys.exit(error.exit_code)
+    # The edge of the program: an unforeseen error's own words may name a patient.
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

@@ -37,6 +37,7 @@ def cut(first: int, stop: int, count: int, most: int, neighbours: int) -> Iterat
     start = first
     while start < stop:
         low = max(start - neighbours, 0)
+        # At the end of the volume no neighbours have to fit in.
         reach = low + most if low + most >= count else low + most - neighbours
         end = min(max(reach, start + 1), stop)
         high = min(end + neighbours, count)

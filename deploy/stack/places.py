@@ -74,6 +74,7 @@ def _all_free(wanted: dict[str, int]) -> Ports:
 
 def _bound(probe: socket.socket, port: int) -> int:
     """Bind `port` if it is free, or any other one, and return it."""
+    # A port on which connections ended a moment ago is free.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind(("0.0.0.0", port))  # Orthanc listens on every address

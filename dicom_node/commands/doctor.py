@@ -92,6 +92,7 @@ def _port(host: str, port: int) -> str:
     if port == 0:
         return "any free one"
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As pynetdicom's listener: a port on which connections ended a moment ago is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -57,6 +57,7 @@ def _extended(pixel_data: bytes, start: int, index: int, frames: int, extended: 
     if not len(offsets) == len(lengths) == frames:
         raise BrokenStream(f"the extended offset table names {len(offsets)} frames of {frames}")
     content, _ = _item(pixel_data, start + offsets[index])
+    # With or without the byte that pads a fragment to even length.
     if len(content) not in (lengths[index], lengths[index] + lengths[index] % 2):
         raise BrokenStream("the extended offset table contradicts the length of a fragment")
     return content

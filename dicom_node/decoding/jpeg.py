@@ -81,6 +81,7 @@ def _marker(stream: bytes, at: int) -> tuple[int, int]:
 
 
 def _frame(stream: bytes, at: int) -> StreamHeader:
+    # Length, precision, lines, samples per line, components (ITU-T T.81 B.2.2).
     return StreamHeader(
         rows=number(stream, at + 3, 2),
         columns=number(stream, at + 5, 2),

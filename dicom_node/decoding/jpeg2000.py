@@ -31,6 +31,7 @@ def jpeg2000_header(stream: bytes) -> StreamHeader:
 
 def _size(stream: bytes) -> tuple[StreamHeader, int]:
     """Return the header, and how many tiles the picture has."""
+    # SIZ after SOC: eight numbers from byte 8 on, the components from 40 on (ITU-T T.800 A.5.1).
     width, height, left, top = (number(stream, 8 + 4 * i, 4) for i in range(4))
     tile_width, tile_height, tile_left, tile_top = (number(stream, 24 + 4 * i, 4) for i in range(4))
     samples = number(stream, 40, 2)
@@ -40,6 +41,7 @@ def _size(stream: bytes) -> tuple[StreamHeader, int]:
     if subsampled:
         raise BrokenStream("the components of the code stream are of different sizes")
     tiles = ceil((width - tile_left) / tile_width) * ceil((height - tile_top) / tile_height)
+    # The highest bit is the sign; the others hold the depth less one.
     bits = max((number(stream, 42 + 3 * i, 1) & 0x7F) + 1 for i in range(samples))
     return StreamHeader(height - top, width - left, samples, bits), tiles
 
@@ -48,6 +50,7 @@ def _tiles(stream: bytes) -> set[int]:
     """Go from tile-part to tile-part up to the end of the image; return the tiles there are."""
     at, tiles = _main_header_end(stream), set()
     while (marker := number(stream, at, 2)) == TILE_PART:
+        # SOT: marker, its length, the tile, the length of the tile-part (T.800 A.4.2).
         tiles.add(number(stream, at + 4, 2))
         length = number(stream, at + 6, 4)
         if length == 0:  # the last one, up to the end marker

@@ -32,6 +32,7 @@ class DecodingProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # decoders print what they read
+                # It must find the packages that this process found, whichever way.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
         self._connection = Connection(ours.detach())
@@ -83,6 +84,7 @@ class DecodingPool:
     def __init__(self, answer_s: float = ANSWER_S) -> None:
         self._answer_s = answer_s
         self._idle: list[DecodingProcess] = []
+        # For the list alone: requests run side by side.
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
@@ -125,4 +127,5 @@ class DecodingPool:
 
 
 pool = DecodingPool()
+# They would end with their sockets; this also reaps them.
 atexit.register(pool.close)

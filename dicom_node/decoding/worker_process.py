@@ -53,6 +53,7 @@ def _answer(request: Request) -> object:
 def _limit() -> None:
     # Not the address space: libraries map much that they never touch.
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    # A core dump would hold a patient's pixels.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A supervisor signals every process of the service; a job in the middle of a decoding would
     # count as refused. This process ends with its socket.

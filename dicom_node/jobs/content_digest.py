@@ -102,8 +102,10 @@ def _add_pixels(
     digest: "hashlib._Hash", file: BufferedReader, *, implicit: bool, compressed: bool
 ) -> None:
     """Add the rest of the file, in which the pixels stand; `file` is at their tag."""
+    # Tag and length; explicit VR has the VR and two reserved bytes in between (PS3.5 7.1.2).
     head = file.read(8 if implicit else 12)
     length = int.from_bytes(head[-4:], "little")
+    # Of undefined length (PS3.5 A.4): to the end of the file.
     left = (1 << 62) if compressed or length == 0xFFFFFFFF else length
     while left > 0 and (block := file.read(min(BLOCK, left))):
         digest.update(block)

@@ -72,6 +72,7 @@ class DimseSource:
         contexts = [(kind, UID(each)) for kind in IMAGES for each in ALL_TRANSFER_SYNTAXES]
         counter = Counter(series.series_uid, progress)
         handlers = CStoreHandler(Spool(folder), counter).handlers()
+        # C-GET: this node calls, and receives as an SCP on the same association (PS3.4 C.4.3).
         roles = [build_role(kind, scp_role=True) for kind in IMAGES]
         get = (STUDY_ROOT_GET, ImplicitVRLittleEndian)
         with self.entity.associated([get, *contexts], handlers, roles) as association:

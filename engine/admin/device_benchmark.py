@@ -95,6 +95,7 @@ def draw_volume(slices: int, size: int, folder: Path) -> Path:
 
 def measured_apart(task: Task) -> Speed | str:
     """Measure in a fresh process, so that peak memory and crashes are the device's own."""
+    # Not forked: CUDA cannot be used in a child of a process that has initialised it.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         try:
             return apart.submit(measure, task).result()

@@ -95,11 +95,13 @@ def find_runs(bits: NDArray[np.uint8]) -> Runs:
     _, rows, width = bits.shape
     stream = bits.reshape(-1)
     edges: NDArray[np.uint8] = stream >> np.uint8(1)  # each voxel against the one before it
+    # The last voxel of each byte stands before the first of the next.
     edges[1:] |= stream[:-1] << np.uint8(7)
     edges ^= stream
     filled = np.flatnonzero(edges != 0)
     places = np.flatnonzero(np.unpackbits(edges[filled]))
     changes = filled[places >> 3] * 8 + (places & 7)
+    # Beginnings and ends take turns: the padding ends every run within its row.
     return Runs(changes[::2], changes[1::2], 8 * width, 8 * width * rows)
 
 

@@ -56,4 +56,5 @@ class PackedLabels:
             np.unpackbits(bits[where], axis=-1, count=self.columns)
             for bits in (self.marked, self.tumour)
         )
+        # 1 for liver and 2 for tumour, because a tumour is marked, too.
         return np.add(marked, tumour, out=marked)

@@ -70,7 +70,6 @@ def _common(source: Dataset, volume: hd.Volume) -> Dataset:
     for keyword in COPIED:
         setattr(common, keyword, source[keyword].value)
     common.SOPClassUID = CTImageStorage
-    common.SOPClassUID = CTImageStorage
     common.FrameOfReferenceUID = volume.frame_of_reference_uid
     common.PositionReferenceIndicator = source.get("PositionReferenceIndicator")
     return common

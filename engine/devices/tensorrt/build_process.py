@@ -124,10 +124,12 @@ def build_in_process(request: Request, progress: Progress | None = None) -> Plan
         EngineError: as `build_plan`.
     """
     report = progress or (lambda phase, done, of: None)
+    # Not forked: CUDA cannot be used in a child of a process that has initialised it.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_build_and_send, args=(request, theirs), daemon=True)
     process.start()
+    # Or the end of the process would not end `recv`, as this process could still write.
     theirs.close()
     try:
         while isinstance(news := ours.recv(), tuple):

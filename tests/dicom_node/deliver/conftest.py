@@ -2,7 +2,6 @@ import ssl
 from pathlib import Path
 
 import pytest
-import trustme
 from pydicom import Dataset
 
 from dicom_node.net.tls.client_tls import TlsFiles
@@ -23,26 +22,18 @@ def seg_file(sources, tmp_path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def authority():
-    """A hospital's own certificate authority."""
-    return trustme.CA()
+@pytest.fixture
+def tls_server(server_tls):
+    """Server context of an archive."""
+    return server_tls
 
 
 @pytest.fixture
-def tls_server(authority):
-    """Server context of an archive with a certificate of this authority."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def tls_server_of_few(tls_server, authority):
+def tls_server_of_few(server_tls, authority):
     """The same, of an archive that demands a certificate of its callers."""
-    authority.configure_trust(tls_server)
-    tls_server.verify_mode = ssl.CERT_REQUIRED
-    return tls_server
+    authority.configure_trust(server_tls)
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    return server_tls
 
 
 @pytest.fixture

@@ -10,28 +10,10 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_node.errors import PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.connection import Allowance
-from dicom_node.receive.scp import Limits, listen
-from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import VERIFICATION
 from tests.waiting import GENEROUS_S, wait_until
 
 ECHO = [(VERIFICATION, ImplicitVRLittleEndian)]
-
-
-@pytest.fixture
-def receiver(tmp_path):
-    """Start a receiver with these limits; return its address and the server."""
-    running = []
-
-    def start(tls=None, **limits):
-        spool = Spool(tmp_path / "spool")
-        server = listen("TEST", ("127.0.0.1", 0), spool, limits=Limits(**limits), tls=tls)
-        running.append(server)
-        return server.socket.getsockname(), server
-
-    yield start
-    for server in running:
-        server.ae.shutdown()
 
 
 def peer(address, title="KNOWN", **options):

@@ -147,7 +147,8 @@ def test_numbers_of_a_study_never_collide(case):
     """Numbers as Philips gives them: 301 plus 9000 was 101 plus 9200."""
     (source,) = case.sources[:1]
     numbers = []
-    for number in [*range(1, 60), *range(101, 2000, 100), None, "", -3, 2000, 99999, 2**31 - 1]:
+    beyond = [None, "", -3, 2000, 2148, 9999, 99999, 2**31 - 1]
+    for number in [*range(1, 60), *range(101, 2000, 100), *beyond]:
         source.SeriesNumber = number
         numbers += [series_number(kind, source, f"1.2.{number}.{kind}") for kind in ObjectKind]
     assert len(set(numbers)) == len(numbers)

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
+from engine.findings import quality as quality_module
 from engine.findings.measure import measure
-from engine.findings.quality import Concern, Statement, check_quality
+from engine.findings.quality import (
+    AGREEMENT,
+    DROPPED_PART,
+    Concern,
+    Statement,
+    check_quality,
+)
 from engine.segmentation.segment import Segmentation
 from engine.volume import Geometry, Label, LabelMap, Volume
 
@@ -20,9 +27,13 @@ def made(
     return Segmentation(label_map, shared, {}, 10, dropped_ml, **rest)
 
 
-def concerns(result):
+def measured(result):
     volume = Volume(np.zeros(result.label_map.labels.shape, np.int16), result.label_map.geometry)
-    return check_quality(result, measure(volume, result.label_map))
+    return measure(volume, result.label_map)
+
+
+def concerns(result):
+    return check_quality(result, measured(result))
 
 
 def test_an_ordinary_liver_is_plausible():
@@ -67,3 +78,10 @@ def test_concerns_come_in_one_order():
         Concern.LIVER_DISPUTED,
         Concern.TUMOUR_DISPUTED,
     )
+
+
+def test_what_is_just_at_a_bound_is_plausible(monkeypatch):
+    liver_ml = measured(made(side_mm=19)).liver_ml
+    monkeypatch.setattr(quality_module, "LIVER_ML", (liver_ml, liver_ml))
+    at_bounds = {"agreement": AGREEMENT.values(), "dropped_ml": DROPPED_PART * liver_ml}
+    assert concerns(made(side_mm=19, **at_bounds)).concerns == ()

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from engine.segmentation.liver_search import COARSE_MM, around, search_steps_mm, spread
+from engine.segmentation.liver_search import (
+    COARSE_MM,
+    FINE_MM,
+    around,
+    search_steps_mm,
+    spread,
+)
 
 
 def test_a_low_volume_is_computed_whole_at_once():
@@ -35,3 +41,21 @@ def test_what_lies_between_two_looks_is_around_one_of_them():
     for spacing_mm in (0.6, 1.0, 2.5, 5.0):
         looked = spread(200, spacing_mm, COARSE_MM)
         assert around(looked, spacing_mm).all()
+
+
+def test_a_volume_of_four_coarse_steps_is_searched_coarsely_first():
+    assert search_steps_mm(4 * COARSE_MM) == (COARSE_MM, FINE_MM)
+
+
+def test_looks_go_from_the_first_slice_to_the_last_in_whole_steps():
+    assert np.flatnonzero(spread(9, 4.0, 15.0)).tolist() == [0, 3, 6, 8]
+    assert np.flatnonzero(spread(9, 2.5, 5.0)).tolist() == [0, 2, 4, 6, 8]
+    assert spread(3, 20.0, 15.0).tolist() == [True] * 3
+    assert spread(0, 2.0, 15.0).tolist() == []
+    assert spread(4, 2.0, 15.0).dtype == around(np.ones(4, bool), 2.0).dtype == np.bool_
+
+
+def test_around_the_ends_stays_within_the_volume():
+    seen = np.zeros(12, bool)
+    seen[[0, 11]] = True
+    assert np.flatnonzero(around(seen, 2.5)).tolist() == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]

@@ -15,26 +15,9 @@ from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.callers import Caller
 from dicom_node.net.tls.server_tls import ServerTls, ServerTlsFiles
-from dicom_node.receive.scp import Limits, listen
-from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import VERIFICATION
 
 ECHO = [(VERIFICATION, ImplicitVRLittleEndian)]
-
-
-@pytest.fixture
-def receiver(tmp_path):
-    running = []
-
-    def start(tls=None, **limits):
-        spool = Spool(tmp_path / "spool")
-        server = listen("TEST", ("127.0.0.1", 0), spool, limits=Limits(**limits), tls=tls)
-        running.append(server)
-        return server.socket.getsockname()
-
-    yield start
-    for server in running:
-        server.ae.shutdown()
 
 
 @pytest.fixture
@@ -66,7 +49,7 @@ def echo(address, title="SCANNER", **options):
 def test_a_caller_with_a_certificate_is_served_and_one_without_is_not(
     receiver, files, caller_tls, authority
 ):
-    address = receiver(ServerTls(files[0]))
+    address, _ = receiver(ServerTls(files[0]))
     assert echo(address, tls=caller_tls) == 0x0000
     without = ssl.create_default_context()
     authority.configure_trust(without)
@@ -76,7 +59,7 @@ def test_a_caller_with_a_certificate_is_served_and_one_without_is_not(
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_old_versions_are_refused(receiver, files, caller_tls):
-    address = receiver(ServerTls(files[0]))
+    address, _ = receiver(ServerTls(files[0]))
     caller_tls.minimum_version = ssl.TLSVersion.TLSv1
     caller_tls.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(PeerUnavailable):
@@ -85,7 +68,7 @@ def test_old_versions_are_refused(receiver, files, caller_tls):
 
 def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(receiver, files, caller_tls):
     tls = ServerTls(files[0])
-    address = receiver(tls)
+    address, _ = receiver(tls)
     before = tls()
     files[1]()
     os.utime(files[0].cert_file, (1, 1))
@@ -107,7 +90,7 @@ def test_dcmtk_calls_over_tls(receiver, files, authority, tmp_path):
     echoscu = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
     if echoscu is None:
         pytest.skip("no echoscu: install dcmtk")
-    address = receiver(ServerTls(files[0]))
+    address, _ = receiver(ServerTls(files[0]))
     mine = authority.issue_cert("scanner")
     mine.private_key_pem.write_to_path(tmp_path / "key.pem")
     mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
@@ -130,7 +113,7 @@ def test_dcmtk_calls_over_tls(receiver, files, authority, tmp_path):
     ],
 )
 def test_only_callers_that_are_named_are_admitted(receiver, caller, admitted):
-    address = receiver(callers=(caller,))
+    address, _ = receiver(callers=(caller,))
     if admitted:
         assert echo(address) == 0x0000
         return
@@ -151,6 +134,6 @@ def test_the_authority_of_another_does_not_count(receiver, files, caller_tls, au
     context = ssl.create_default_context()
     authority.configure_trust(context)
     other.issue_cert("scanner").configure_cert(context)
-    address = receiver(ServerTls(files[0]))
+    address, _ = receiver(ServerTls(files[0]))
     with pytest.raises(PeerUnavailable):
         echo(address, tls=context, negotiate_s=5)
