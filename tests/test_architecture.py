@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
+    "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
     "dicom_node/receive": "dicom_node dicom_node/net engine",
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
@@ -47,9 +48,9 @@ MAY_IMPORT: dict[str, str] = {
         " engine engine/findings"
     ),
     "dicom_node/pipeline": (
-        "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/selection"
-        " dicom_node/series dicom_node/verify engine engine/findings engine/segmentation"
-        " engine/serving"
+        "dicom_node dicom_node/nifti dicom_node/results dicom_node/results/attributes"
+        " dicom_node/selection dicom_node/series dicom_node/verify engine engine/findings"
+        " engine/segmentation engine/serving"
     ),
     "dicom_node/jobs": (
         "dicom_node dicom_node/decoding dicom_node/deliver dicom_node/pipeline dicom_node/receive"
@@ -71,8 +72,8 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/web": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
-        " dicom_node/jobs/upkeep dicom_node/pipeline dicom_node/receive dicom_node/results"
-        " dicom_node/results/attributes engine"
+        " dicom_node/jobs/upkeep dicom_node/net dicom_node/pipeline dicom_node/receive"
+        " dicom_node/results dicom_node/results/attributes engine"
     ),
     "dicom_node/node": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
@@ -94,8 +95,8 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views"
         " dicom_node/commands/synthetic dicom_node/config dicom_node/conformance"
         " dicom_node/deliver dicom_node/jobs dicom_node/jobs/upkeep dicom_node/net"
-        " dicom_node/node dicom_node/pipeline dicom_node/receive dicom_node/results"
-        " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
+        " dicom_node/nifti dicom_node/node dicom_node/pipeline dicom_node/receive"
+        " dicom_node/results dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
         " dicom_node/series dicom_node/verify dicom_node/web engine engine/admin"
         " engine/findings"
     ),
@@ -188,6 +189,7 @@ HOMES = {
     "tensorrt_rtx": {"engine/devices/tensorrt/library.py"},
     "cuda": {"engine/devices/tensorrt/cuda.py"},
     "onnx": {"trainer", "engine/devices/quantized.py"},
+    "nibabel": {"trainer", "dicom_node/nifti"},
 }
 """The only places that may import a library."""
 

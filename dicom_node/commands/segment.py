@@ -1,7 +1,8 @@
-"""`hepar segment`: segment series of a folder or an archive, without a node."""
+"""`hepar segment`: segment a folder, an archive's series or a NIfTI file, without a node."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -17,11 +18,14 @@ from dicom_node.config.settings import Settings
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import BadConfiguration, NodeError, UnsupportedSeries
 from dicom_node.logs import quieten_libraries
+from dicom_node.nifti.image import is_nifti, stem_of
 from dicom_node.node.startup import to_fleet
 from dicom_node.node.warm_up import to_segmenter
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import process
+from dicom_node.pipeline.process_nifti import process_nifti
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.pipeline.side_files import SideFile
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.retrieve.folder import Discovery, discover
 from dicom_node.retrieve.query import FoundSeries
@@ -31,11 +35,15 @@ from engine.errors import EngineError
 
 def segment(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the SEGs.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
     ],
-    folder: Annotated[
+    source: Annotated[
         Path | None,
-        typer.Argument(metavar="FOLDER", exists=True, help="Folder of DICOM files; or use --from."),
+        typer.Argument(
+            metavar="SOURCE",
+            exists=True,
+            help="Folder of DICOM files, or a NIfTI file (.nii, .nii.gz); or use --from.",
+        ),
     ] = None,
     peer: Annotated[
         str,
@@ -60,21 +68,31 @@ def segment(
         list[ObjectKind] | None,
         typer.Option("--also", help="Further kind of object to write; may be repeated."),
     ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write a PNG of the contours beside each result.")
+    ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option("--statistics", help="Write the figures beside each result, as JSON and CSV."),
+    ] = False,
     config: Config = None,
     model: Model = None,
 ) -> None:
-    """Write one SEG for every eligible CT series in FOLDER, and print why the others have none.
+    """Segment every eligible CT series of a folder or an archive, or one NIfTI file.
 
-    With --from, the series come from an archive instead, one after the other. The exit status is 0
+    A series gets a DICOM SEG, SERIES-UID.dcm; a NIfTI file gets NAME_labels.nii.gz on its own grid,
+    with 1 for liver and 2 for tumour. Without a result, the reason is printed. The exit status is 0
     when every eligible series was segmented.
     """
     quieten_libraries()
     chosen = settings(config, model)
-    lots = _lots(folder, peer, (study, since), chosen)
+    beside = {SideFile.PREVIEW: preview, SideFile.STATISTICS: statistics}
+    lots = _lots(source, peer, (study, since), chosen, also or [])
     method = replace(
         to_segmenter(chosen, *to_fleet(chosen)).now(),
         items=frozenset(map(ResultObject, {ObjectKind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
+        beside=frozenset(kind for kind, wanted in beside.items() if wanted),
     )
     require_folder(output)
     whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
@@ -82,22 +100,39 @@ def segment(
         raise typer.Exit(1)
 
 
+Lot = Discovery | Path
+"""What lies on the disk at the same time: the series of a folder, or a NIfTI file."""
+
+
 def _lots(
-    folder: Path | None, peer: str, studies: tuple[str, str], chosen: Settings
-) -> Iterable[Discovery | None]:
+    source: Path | None,
+    peer: str,
+    studies: tuple[str, str],
+    chosen: Settings,
+    also: list[ObjectKind],
+) -> Iterable[Lot | None]:
     """Return the series to segment, in lots of which only one is on the disk at a time."""
-    if peer and folder is None:
-        source = to_source(peer_named(peer, chosen))
-        choice = choose(source, *studies, chosen.select)
-        return _fetched(source, choice)
-    if folder is None or peer or any(studies):
+    if peer and source is None:
+        archive = to_source(peer_named(peer, chosen))
+        return _fetched(archive, choose(archive, *studies, chosen.select))
+    if source is None or peer or any(studies):
         raise BadConfiguration(
-            "name either a folder of DICOM files, or an archive: --from PEER and --study or --since"
+            "name a folder of DICOM files, a NIfTI file, or an archive: --from PEER and --study or"
+            " --since"
         )
-    found = discover(folder)
-    if not found.series:
-        raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
-    return [found]
+    if source.is_dir():
+        found = discover(source)
+        if not found.series:
+            raise BadConfiguration(f"no DICOM files in {source}; name a folder that has some")
+        return [found]
+    if not is_nifti(source):
+        raise BadConfiguration(
+            f"{source} is no folder and its name ends in neither .nii nor .nii.gz; name the folder"
+            " of a DICOM series, or a NIfTI file"
+        )
+    if also:
+        raise BadConfiguration("--also makes DICOM objects, for which a NIfTI file has no series")
+    return [source]
 
 
 def _fetched(source: Source, choice: Choice) -> Iterator[Discovery | None]:
@@ -121,42 +156,57 @@ def _fetch(source: Source, series: FoundSeries, folder: Path, said: str) -> None
         source.fetch(series, folder, lambda count: progress.update(task, completed=count))
 
 
-def _segment_all(found: Discovery, output: Path, method: SegmentationSetup) -> bool:
+@dataclass(frozen=True)
+class _Task:
+    """One series or file to segment."""
+
+    name: str
+    """As it is printed."""
+    run: Callable[..., Outcome]
+    """Takes `progress`."""
+    must_succeed: bool
+    """Whether a refusal counts as an error: the user named this very file."""
+
+
+def _tasks(lot: Lot, output: Path, method: SegmentationSetup) -> Iterator[_Task]:
+    if isinstance(lot, Path):
+        target = output / f"{stem_of(lot)}_labels.nii.gz"
+        yield _Task(lot.name, partial(process_nifti, lot, target, method), True)
+        return
+    for uid, paths in lot.series.items():
+        target = output / f"{Path(uid).name}.dcm"
+        yield _Task(uid, partial(process, paths, target, method, series=uid), False)
+
+
+def _segment_all(lot: Lot, output: Path, method: SegmentationSetup) -> bool:
     """Segment the eligible series; return whether none failed."""
-    errors = 0
+    whole = True
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        for uid, paths in found.series.items():
-            task = progress.add_task(f"…{uid[-24:]}", total=None)
-            try:
-                outcome = _segment_one(uid, paths, output, method, progress, task)
-                said = _said(outcome)
-            except UnsupportedSeries as error:
-                said = f"not segmented: {error}"
-            except (NodeError, EngineError, OSError) as error:
-                errors += 1
-                said = f"failed: {error}"
-            except Exception as error:  # the edge of this command: the other series go on
-                errors += 1
-                said = f"failed: {unforeseen(error)}"
-            progress.remove_task(task)
-            say(f"{uid}: {said}")
-    for path, reason in found.others.items():
+        for task in _tasks(lot, output, method):
+            bar = progress.add_task(f"…{task.name[-24:]}", total=None)
+            said, ended_well = _attempt(task, progress, bar)
+            whole = whole and ended_well
+            progress.remove_task(bar)
+            say(f"{task.name}: {said}")
+    for path, reason in lot.others.items() if isinstance(lot, Discovery) else ():
         say(f"{path}: {reason}")
-    return errors == 0
+    return whole
 
 
-def _segment_one(
-    uid: str,
-    paths: tuple[Path, ...],
-    output: Path,
-    method: SegmentationSetup,
-    progress: Progress,
-    task: TaskID,
-) -> Outcome:
+def _attempt(task: _Task, progress: Progress, bar: TaskID) -> tuple[str, bool]:
+    """Return the line to print, and whether nothing went wrong."""
+
     def advance(done: int, of: int) -> None:
-        progress.update(task, completed=done, total=of)
+        progress.update(bar, completed=done, total=of)
 
-    return process(paths, output / f"{Path(uid).name}.dcm", method, series=uid, progress=advance)
+    try:
+        return _said(task.run(progress=advance)), True
+    except UnsupportedSeries as error:
+        return f"not segmented: {error}", not task.must_succeed
+    except (NodeError, EngineError, OSError) as error:
+        return f"failed: {error}", False
+    except Exception as error:  # the edge of this command: the other series go on
+        return f"failed: {unforeseen(error)}", False
 
 
 def _said(outcome: Outcome) -> str:

@@ -88,13 +88,20 @@ def to_outcome(
     seconds: Mapping[str, float],
 ) -> Outcome:
     """Return the record of a stack whose objects are written."""
-    labels = [label for label in Label if label is not Label.BACKGROUND]
-    return Outcome(
-        Verdict.SEGMENTED,
+    return replace(
+        figures_of(made, quality, seconds),
         seg=seg,
         seg_uid=str(made_seg.SOPInstanceUID),
         seg_series_uid=str(made_seg.SeriesInstanceUID),
         files=dict(files),
+    )
+
+
+def figures_of(made: Segmentation, quality: Quality, seconds: Mapping[str, float]) -> Outcome:
+    """Return the figures of a volume that was segmented; the files are not named yet."""
+    labels = [label for label in Label if label is not Label.BACKGROUND]
+    return Outcome(
+        Verdict.SEGMENTED,
         slices=len(made.label_map.labels),
         millilitres={each.name.lower(): made.label_map.millilitres(each) for each in labels},
         agreement={label.name.lower(): part for label, part in made.agreement.items()},

@@ -1,7 +1,7 @@
 """Process one series: read, take apart, segment, write, verify."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -11,12 +11,14 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.errors import NothingFound, UnsupportedSeries
 from dicom_node.logs import note, step
+from dicom_node.pipeline.findings import Progress, find
 from dicom_node.pipeline.outcome import Outcome, Verdict, combine, to_outcome
 from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.pipeline.side_files import write_side_files
 from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
-from dicom_node.results.objects import PICTURED, ObjectKind, delivered_seg
+from dicom_node.results.objects import ObjectKind, delivered_seg
 from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import exclusion_reason
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
@@ -27,15 +29,8 @@ from dicom_node.series.reading import ReadFiles, read_files
 from dicom_node.series.stacks import Stack, find_stacks
 from dicom_node.series.volume import stack_volume
 from engine.durable_files import write_durably
-from engine.findings.contours import draw_contours
-from engine.findings.measure import measure
-from engine.findings.quality import check_quality
-from engine.segmentation.segment import segment
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with how many slices are computed, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -165,22 +160,23 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     for source in sources:
         source.pop("PixelData", None)  # multi-frame: from here on headers do
     note(logger, {"read": run.headers_s + perf_counter() - begun}, series, seconds)
-    made = segment(volume, method.device, run.progress)
-    note(logger, made.seconds, series, seconds)
-    with step(logger, "measure", series, seconds):
-        measured = measure(volume, made.label_map)
-        quality = check_quality(made, measured)
-    pictured = PICTURED & {item.kind for item in method.items}
-    picture = draw_contours(volume, made.label_map) if pictured else None
+    found_in = find(
+        volume,
+        method.device,
+        series=series,
+        progress=run.progress,
+        seconds=seconds,
+        pictured=method.draws,
+    )
     del volume
     notes = tuple(_notes(stack))
     found = SeriesResult(
         sources,
         method.algorithm,
-        made.label_map,
-        measured,
-        quality,
-        picture,
+        found_in.made.label_map,
+        found_in.measured,
+        found_in.quality,
+        found_in.picture,
         [*_remarks(sources), *notes],
         stack=stack.label,
         frames=stack.frames,
@@ -206,7 +202,8 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
             write_durably(files[item.name], file)
             if item.kind is ObjectKind.PDF:
                 write_durably(files[item.name].with_suffix(".html"), make_html(found))
-    outcome = to_outcome(made, quality, target, shown, files, seconds)
+    write_side_files(method.beside, target, found_in, method.algorithm)
+    outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
     return replace(outcome, stack=stack.key, label=stack.label, notes=notes)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_node.pipeline.outcome import Outcome
+from dicom_node.pipeline.side_files import SideFile
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.results.objects import SEG, ResultObject
+from dicom_node.results.objects import PICTURED, SEG, ResultObject
 from dicom_node.selection.rules import Rules
 from engine.device import Device
 from engine.errors import DeviceFailed
@@ -24,6 +25,13 @@ class SegmentationSetup:
     """What is made of a series for any destination; the SEG always is."""
     derive_frame_of_reference: bool = False
     """Give a series without a frame of reference one made from its UID; the SEG says so."""
+    beside: frozenset[SideFile] = frozenset()
+    """Files that are written beside the SEG."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether a picture of the contours is needed."""
+        return SideFile.PREVIEW in self.beside or any(item.kind in PICTURED for item in self.items)
 
 
 @dataclass(frozen=True)

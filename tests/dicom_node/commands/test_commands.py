@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import SimpleITK
 from pydicom import dcmread
 from rich.text import Text
 from typer.testing import CliRunner
@@ -111,6 +112,47 @@ def test_segment_says_why_not_and_goes_on(hepar, write_liver, toy_folder, tmp_pa
     assert "Modality is MR, not CT" in said
     assert "not segmented: " in said
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_segment_writes_labels_picture_and_figures_of_a_nifti_file(
+    hepar, write_liver, toy_folder, tmp_path
+):
+    folder, out = write_liver(), tmp_path / "out"
+    image = SimpleITK.ReadImage(sorted(map(str, folder.iterdir())))
+    SimpleITK.WriteImage(SimpleITK.Flip(image, [True, True, False]), tmp_path / "scan.nii.gz")
+    said = segment(*(hepar, tmp_path / "scan.nii.gz", out, toy_folder, "--preview", "--statistics"))
+    names = {f"scan_labels{suffix}" for suffix in (".nii.gz", ".png", ".json", ".csv")}
+    assert {path.name for path in out.iterdir()} == names
+    assert "scan.nii.gz: " in said
+    assert "review: liver reaches the first slice" in said
+    figures = json.loads((out / "scan_labels.json").read_text())
+    segment(hepar, folder, out, toy_folder, "--preview", "--statistics")
+    (of_series,) = [path for path in out.glob("*.json") if path.stem != "scan_labels"]
+    assert json.loads(of_series.read_text()) == figures
+    assert of_series.with_name(of_series.name.replace(".json", ".png")).exists()
+    (_, liver, tumour) = (out / "scan_labels.csv").read_text().splitlines()
+    assert liver.startswith("liver,0,")
+    assert tumour.startswith("tumour,1,64.0,")
+    labels = SimpleITK.ReadImage(out / "scan_labels.nii.gz")
+    seen = SimpleITK.GetArrayViewFromImage(SimpleITK.Flip(labels, [True, True, False]))
+    assert (seen[:, 20:30, 20:30] == 2).all()
+    assert (seen == 2).sum() == 800
+
+
+def test_a_nifti_file_that_is_refused_is_an_error(hepar, toy_folder, tmp_path):
+    (tmp_path / "scan.nii").write_bytes(b"no image")
+    said = segment(hepar, tmp_path / "scan.nii", tmp_path / "out", toy_folder, status=1)
+    assert "scan.nii: not segmented: scan.nii is no whole NIfTI image" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "reason"),
+    [("a.dcm", (), "name the folder of a DICOM series"), ("a.nii", ("--also", "report"), "--also")],
+)
+def test_segment_of_a_file_names_what_would_do(hepar, toy_folder, tmp_path, name, more, reason):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(BadConfiguration, match=reason):
+        segment(hepar, tmp_path / name, tmp_path / "out", toy_folder, *more)
 
 
 def test_segment_refuses_a_series_without_a_frame_of_reference_unless_asked(

@@ -1,0 +1,54 @@
+"""Findings in one volume, whatever kind of file it came from: segment, measure, judge, draw."""
+
+import logging
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+
+from PIL import Image
+
+from dicom_node.logs import note, step
+from engine.device import Device
+from engine.findings.contours import draw_contours
+from engine.findings.measure import Measurements, measure
+from engine.findings.quality import Quality, check_quality
+from engine.segmentation.segment import Segmentation, segment
+from engine.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with how many slices are computed, and of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Labels of a volume, their measurements and their plausibility."""
+
+    made: Segmentation
+    measured: Measurements
+    quality: Quality
+    picture: Image.Image | None
+    """Contours over a few slices, where they were asked for."""
+
+
+def find(
+    volume: Volume,
+    device: Device,
+    *,
+    series: str,
+    progress: Progress | None,
+    seconds: MutableMapping[str, float],
+    pictured: bool,
+) -> Findings:
+    """Segment a volume and measure what was found; notes the seconds of each stage.
+
+    Raises:
+        DeviceFailed: the device failed.
+    """
+    made = segment(volume, device, progress)
+    note(logger, made.seconds, series, seconds)
+    with step(logger, "measure", series, seconds):
+        measured = measure(volume, made.label_map)
+        quality = check_quality(made, measured)
+    picture = draw_contours(volume, made.label_map) if pictured else None
+    return Findings(made, measured, quality, picture)
