@@ -43,6 +43,7 @@ def serve_page(
         lambda: reception.assembler.running,
         lambda: fleet.device().name,
         progress,
+        reception.assembler,
     )
     with serve_web(view) as address:
         yield address

@@ -29,6 +29,9 @@ from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
 logger = logging.getLogger(__name__)
 
+STORED = CTImageStorage, EnhancedCTImageStorage
+"""SOP classes of the instances that are kept."""
+
 ENDING = 256
 """Associations that may be ending at a time without counting as open."""
 
@@ -111,7 +114,7 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     ae.add_supported_context(VERIFICATION)
     # Reports come from an archive, in the role of the SCP (PS3.4 J.3.3).
     ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
-    for storage in (CTImageStorage, EnhancedCTImageStorage):
+    for storage in STORED:
         ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
     return ae
 

@@ -111,7 +111,7 @@ def _needs_login(http: HttpSection) -> bool:
 
 
 def _caller(headers: Headers, client: tuple[str, int] | None, http: HttpSection) -> Caller:
-    if http.user_header and client and _is_proxy(client[0], http):
+    if http.user_header and client and is_proxy(client[0], http):
         return Caller(_one_line(headers.get(http.user_header, "")))
     kind, _, value = headers.get("authorization", "").partition(" ")
     if http.token is None or not value:
@@ -125,7 +125,8 @@ def _caller(headers: Headers, client: tuple[str, int] | None, http: HttpSection)
     return Caller("")
 
 
-def _is_proxy(address: str, http: HttpSection) -> bool:
+def is_proxy(address: str, http: HttpSection) -> bool:
+    """Return whether an address is that of a configured proxy."""
     return any(ipaddress.ip_address(address) in network for network in http.proxies)
 
 

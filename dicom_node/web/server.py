@@ -3,6 +3,7 @@
 GET  /                       operator's page
 GET  /jobs/JOB               one job
 POST /jobs/JOB/ACTION        retry, urge or remove; needs a login
+POST /dicom-web/studies      STOW-RS (`stow`)
 GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
 GET  /healthz, /health       200 while the node works, 503 and the failed checks otherwise
 GET  /readyz                 200 while it would receive and finish a series, 503 otherwise
@@ -33,10 +34,13 @@ from dicom_node.web.health import Finding, Health
 from dicom_node.web.job_view import to_public
 from dicom_node.web.metrics import Metrics
 from dicom_node.web.operator_pages import NEWEST, Pages
+from dicom_node.web.stow import StowDoor
 from dicom_node.web.view import NodeView
 
 CONNECTIONS = 64
 """Connections at the same time; one more is answered 503."""
+
+STOW_PATHS = "/dicom-web/studies", "/dicom-web/studies/{study}"
 
 IDLE_S = 5
 """Seconds after which an idle connection is closed."""
@@ -82,6 +86,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
     """Return the web application of a node."""
     health = Health(node, ledger)
     pages, metrics = Pages(node, ledger, health), Metrics(node, ledger, health)
+    door = StowDoor(node.settings, node.spool, node.listener)
     viewer = node.settings.viewer.url
     identity = {
         "ae_title": node.settings.node.ae_title,
@@ -117,6 +122,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs/{job}", pages.job, name="job"),
             Route("/jobs/{job}/montage.png", pages.montage),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
+            *(Route(path, door.store, methods=["POST"]) for path in STOW_PATHS),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ],
         middleware=[Middleware(Access, http=node.settings.http)],

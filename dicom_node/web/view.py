@@ -7,6 +7,7 @@ from threading import Lock
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
 
@@ -58,6 +59,8 @@ class NodeView:
     device: Callable[[], str]
     """Returns the name of the device that serves; raises `EngineError` where none does."""
     progress: Progress = field(default_factory=Progress)
+    listener: ReceiveEvents = field(default_factory=NullReceiveEvents)
+    """Hears of the instances that come by HTTP."""
 
     @property
     def data(self) -> DataFolder:

@@ -1,0 +1,272 @@
+"""Store Instances over the Web (STOW-RS, PS3.18 10.5): the same intake as C-STORE.
+
+POST /dicom-web/studies[/STUDY]   multipart/related; type="application/dicom"
+
+Each instance is in the spool, synced, before it is listed as stored. It is checked as one that
+comes by C-STORE is, and refused with the same statuses. Where [[callers]] are named, the user who
+logged in counts as calling AE title. With [tls], only a proxy of `http.proxies` may hand over.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from pydicom import Dataset
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from dicom_node.config.settings import Settings
+from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.net.callers import Caller, is_admitted
+from dicom_node.net.connection import MESSAGE_BYTES
+from dicom_node.receive.events import ReceiveEvents
+from dicom_node.receive.header import InstanceIdentifiers
+from dicom_node.receive.part10_intake import to_instance
+from dicom_node.receive.spool import Spool
+from dicom_node.web.access import Caller as WebCaller
+from dicom_node.web.access import is_proxy
+from dicom_node.web.multipart_stream import BadMultipart, MultipartStream, TooMuch, boundary_of
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/dicom+json"
+SILENCE_S = 60.0
+"""Without a byte, after which a request is given up; as on an association."""
+RETRY_S = 30
+"""Seconds after which a sender may try again, where there is no room or no slot."""
+AE_TITLE_BYTES = 16
+OTHER_STUDY = StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+"""A9xx: the data set does not match (PS3.18 I.2.2)."""
+
+
+class HttpAssociation:
+    """A request that sends instances, as the assembler sees it."""
+
+    def __init__(self) -> None:
+        self._open = True
+
+    def is_alive(self) -> bool:
+        """Return whether more instances may come."""
+        return self._open
+
+    def close(self) -> None:
+        """Note that no more come."""
+        self._open = False
+
+
+class Part:
+    """One instance while it comes; a sink of the multipart body."""
+
+    def __init__(self, complete: list["Part"], headers: Mapping[str, str]) -> None:
+        self._complete = complete
+        self._headers = headers
+        self.content = bytearray()
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the part states that it is an instance, or states nothing."""
+        kind = self._headers.get("content-type", "application/dicom")
+        return kind.partition(";")[0].strip().lower() == "application/dicom"
+
+    def write(self, content: bytes) -> None:
+        """Take some more bytes."""
+        if len(self.content) + len(content) > MESSAGE_BYTES:
+            raise TooMuch(f"an instance has more than {MESSAGE_BYTES >> 20} MB; send it by C-STORE")
+        self.content += content
+
+    def end(self) -> None:
+        """Offer the part."""
+        self._complete.append(self)
+
+
+@dataclass
+class Stored:
+    """What became of the instances of a request."""
+
+    stored: list[InstanceIdentifiers] = field(default_factory=list)
+    failed: list[tuple[InstanceIdentifiers | None, StoreStatus]] = field(default_factory=list)
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The status of the answer (PS3.18 table 10.5.3-1)."""
+        if not self.failed:
+            return HTTPStatus.OK if self.stored else HTTPStatus.BAD_REQUEST
+        if self.stored:
+            return HTTPStatus.ACCEPTED
+        if {status for _, status in self.failed} == {StoreStatus.OUT_OF_RESOURCES}:
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        return HTTPStatus.CONFLICT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Store Instances Response Module (PS3.18 I.2) as DICOM JSON.
+
+        Its Retrieve URL is empty: instances cannot be retrieved here.
+        """
+        answer = Dataset()
+        answer.RetrieveURL = ""
+        answer.ReferencedSOPSequence = [_referenced(each) for each in self.stored]
+        named = [(which, status) for which, status in self.failed if which is not None]
+        answer.FailedSOPSequence = [_failed(status, which) for which, status in named]
+        answer.OtherFailuresSequence = [
+            _failed(status) for which, status in self.failed if which is None
+        ]
+        for keyword in ("ReferencedSOPSequence", "FailedSOPSequence", "OtherFailuresSequence"):
+            if not answer[keyword].value:
+                delattr(answer, keyword)
+        return answer.to_json_dict()
+
+
+class StowDoor:
+    """The intake of one node."""
+
+    def __init__(self, settings: Settings, spool: Spool, listener: ReceiveEvents) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._listener = listener
+        self._callers = [Caller(**each.model_dump()) for each in settings.callers]
+        self._slots = threading.BoundedSemaphore(max(1, settings.receive.max_associations // 4))
+
+    async def store(self, request: Request) -> Response:
+        """Keep the instances of a request, and list what became of each."""
+        sender = _ae_title(request)
+        if refusal := self._refusal(request, sender):
+            return refusal
+        if not self._slots.acquire(blocking=False):
+            return _later("too many uploads at the same time")
+        try:
+            return await self._answer(request, sender)
+        finally:
+            self._slots.release()
+
+    def _refusal(self, request: Request, sender: str) -> Response | None:
+        host = request.client.host if request.client else ""
+        if self._settings.tls.files and not is_proxy(host, self._settings.http):
+            return _refuse(HTTPStatus.FORBIDDEN, "[tls] is set: send through a proxy with TLS")
+        if not is_admitted(self._callers, sender, self._settings.node.ae_title, host):
+            logger.warning(
+                "upload rejected: %s at %s is not among the callers",
+                *(sender or "nobody", host),
+                extra={"action": "association_rejected"},
+            )
+            return _refuse(HTTPStatus.FORBIDDEN, "not among [[callers]]: log in with an AE title")
+        if not _accepts_json(request.headers.get("accept", "")):
+            return _refuse(HTTPStatus.NOT_ACCEPTABLE, f"answers are {JSON}")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            return _refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read")
+        return None
+
+    async def _answer(self, request: Request, sender: str) -> Response:
+        boundary = boundary_of(
+            request.headers.get("content-type", ""), "multipart/related", "application/dicom"
+        )
+        if boundary is None:
+            return _refuse(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                'send multipart/related; type="application/dicom"; boundary=…',
+            )
+        try:
+            done = await self._read(request, boundary, sender)
+        except BadMultipart as error:
+            return _refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except TooMuch as error:
+            return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+        except TimeoutError:
+            return _refuse(HTTPStatus.REQUEST_TIMEOUT, f"silent for {SILENCE_S:g} s")
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        if done.status is HTTPStatus.BAD_REQUEST:
+            return _refuse(HTTPStatus.BAD_REQUEST, "the body has no parts")
+        full = done.status is HTTPStatus.SERVICE_UNAVAILABLE
+        headers = {"Retry-After": str(RETRY_S)} if full else None
+        return JSONResponse(done.to_json(), done.status, headers, media_type=JSON)
+
+    async def _read(self, request: Request, boundary: bytes, sender: str) -> Stored:
+        """Keep each instance as soon as it is complete."""
+        done, complete = Stored(), list[Part]()
+        stream = MultipartStream(boundary, lambda headers: Part(complete, headers))
+        chunks = aiter(request.stream())
+        with self._association() as association:
+            while True:
+                chunk = await asyncio.wait_for(anext(chunks, None), SILENCE_S)
+                if chunk is None:
+                    break
+                stream.write(chunk)
+                for part in complete:
+                    study = request.path_params.get("study", "")
+                    await run_in_threadpool(self._keep, part, sender, study, association, done)
+                complete.clear()
+        stream.finish()
+        return done
+
+    def _keep(
+        self, part: Part, sender: str, study: str, association: HttpAssociation, done: Stored
+    ) -> None:
+        identifiers = None
+        try:
+            if not part.is_dicom:
+                raise RejectedInstance("no application/dicom", StoreStatus.CANNOT_UNDERSTAND)
+            instance = to_instance(bytes(part.content), sender)
+            identifiers = instance.checked_header()
+            if study not in ("", identifiers.series.study_uid):
+                raise RejectedInstance("not of the study in the address", OTHER_STUDY)
+            self._spool.put(identifiers.series, instance.uid, instance.to_part10())
+        except RejectedInstance as error:
+            logger.warning("store refused: %s", error, extra={"action": "store_refused"})
+            done.failed.append((identifiers, error.status))
+        else:
+            self._listener.instance_kept(association, identifiers.series)
+            done.stored.append(identifiers)
+
+    @contextmanager
+    def _association(self) -> Iterator[HttpAssociation]:
+        association = HttpAssociation()
+        try:
+            yield association
+        finally:
+            association.close()
+            self._listener.association_closed(association)
+
+
+def _referenced(which: InstanceIdentifiers) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = which.sop_class_uid
+    item.ReferencedSOPInstanceUID = which.instance_uid
+    item.RetrieveURL = ""
+    return item
+
+
+def _failed(status: StoreStatus, which: InstanceIdentifiers | None = None) -> Dataset:
+    item = Dataset()
+    if which is not None:
+        item.ReferencedSOPClassUID = which.sop_class_uid
+        item.ReferencedSOPInstanceUID = which.instance_uid
+    item.FailureReason = int(status)
+    return item
+
+
+def _ae_title(request: Request) -> str:
+    """Return the user who logged in, where that is an AE title; empty otherwise."""
+    caller: WebCaller = request.scope["caller"]
+    user = caller.user.strip()
+    fits = 0 < len(user) <= AE_TITLE_BYTES and user.isascii() and "\\" not in user
+    return user if fits else ""
+
+
+def _accepts_json(accept: str) -> bool:
+    kinds = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
+    return any(kind in ("", "*/*", "application/*", JSON, "application/json") for kind in kinds)
+
+
+def _later(reason: str) -> Response:
+    headers = {"Retry-After": str(RETRY_S)}
+    return JSONResponse({"error": reason}, HTTPStatus.SERVICE_UNAVAILABLE, headers)
+
+
+def _refuse(status: HTTPStatus, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status)
