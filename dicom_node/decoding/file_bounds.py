@@ -8,10 +8,9 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
+from pydicom.filereader import read_file_meta_info, read_partial
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.decoding.bounds import INFLATED_BYTES
@@ -28,6 +27,7 @@ HEADER_BYTES = 1 << 18
 no harm. CT has a few kilobytes of header; some scanners add megabytes of private data."""
 PIXEL_DATA = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
 """Tag (7FE0,0010) in little and big endian."""
+ROWS, PIXELS = BaseTag(0x00280010), BaseTag(0x7FE00010)
 UNDEFINED = 0xFFFFFFFF
 """Length of compressed pixel data (PS3.5 A.4)."""
 
@@ -60,15 +60,24 @@ def _is_short(head: bytes, size: int) -> bool:
     """
     if not any(tag in head for tag in PIXEL_DATA):
         return False
+    lengths: list[int] = []
+
+    def at_the_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag == PIXELS:
+            lengths.append(length)
+        return bool(lengths)
+
+    stream = BytesIO(head)
     try:
-        found = dcmread(BytesIO(head), force=True, specific_tags=["Rows", "PixelData"])
+        # Up to the pixels: in a part of a file pydicom would miss the end of compressed ones, and
+        # warn of it.
+        found = read_partial(stream, at_the_pixels, force=True, specific_tags=[ROWS])
     except UNREADABLE_FILE:
         return False
-    pixels = found.get_item("PixelData")
-    if not isinstance(pixels, RawDataElement) or pixels.length == UNDEFINED:
+    if not lengths or lengths[0] == UNDEFINED:
         return False
     # An image without Rows would be read a second time, in another way.
-    return "Rows" in found and pixels.value_tell + pixels.length > size - HEADER_BYTES
+    return ROWS in found and stream.tell() + lengths[0] > size - HEADER_BYTES
 
 
 def _require_bounded_inflation(path: Path, most: int) -> None:
