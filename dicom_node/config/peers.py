@@ -17,7 +17,7 @@ class _Peer(BaseModel):
     """Objects that the peer receives for each series."""
 
     receipt: tuple[Receipt, ...] = ()
-    """Endings of a series without a result for which the peer receives a short text report."""
+    """Endings of a series, or of a stack in it, for which the peer receives a short text report."""
     seg_encoding: Encoding = Encoding.BINARY
     """Encoding of the SEG's masks; few archives accept LABELMAP."""
     segment_per_lesion: bool = False

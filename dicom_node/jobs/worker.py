@@ -25,14 +25,14 @@ from dicom_node.errors import (
 )
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
-from dicom_node.jobs.receipt_delivery import RECEIPTS, receipts
+from dicom_node.jobs.receipt_delivery import failure_receipts, outcome_receipts
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.attributes.making import Predecessor
-from dicom_node.results.objects import ObjectKind, Profile, Receipt, ResultObject
+from dicom_node.results.objects import ObjectKind, Profile, ResultObject
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
 
@@ -107,9 +107,7 @@ class SeriesWorker:
             extra = {"action": "skip", "series": series}
             logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
         deliveries = delivery_tasks(series, outcome, self.profiles)
-        if ending := RECEIPTS.get(outcome.verdict):
-            seg = self.data.result(job)
-            deliveries += receipts(task, ending, outcome.reason, seg, self.profiles)
+        deliveries += outcome_receipts(task, outcome, self.data.result(job), self.profiles)
         return SegmentResult(outcome, deliveries)
 
     def failed(self, job: str, task: SeriesTask, reason: str) -> tuple[DeliveryTask, ...]:
@@ -118,7 +116,7 @@ class SeriesWorker:
             require_unchanged(task)
         except SourceChanged:
             return ()
-        return receipts(task, Receipt.FAILED, reason, self.data.result(job), self.profiles)
+        return failure_receipts(task, reason, self.data.result(job), self.profiles)
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once.

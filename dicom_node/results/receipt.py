@@ -20,7 +20,8 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
 
     Args:
         source: an instance of the series; pixels are not needed.
-        verdict: how the series ended, such as "refused".
+        verdict: how the series ended, such as "refused"; empty where a part of it has a result,
+            and the reason names the others.
         reason: why, with the remedy.
         digest: of the content of the series; with the text it makes the UIDs, so that equal work
             has one receipt.
@@ -28,6 +29,10 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
     number = source.get("SeriesNumber")
     series = f"series {number}" if number is not None else "a series"
     text = f"Hepar: no result for {series}: {verdict}: {reason}"
+    title = f"Hepar: no result, {verdict}"
+    if not verdict:
+        text = f"Hepar: no result for a part of {series}: {reason}"
+        title = "Hepar: no result for a part"
     content = hd.sr.ContainerContentItem(name=TITLE)
     content.ContentSequence = hd.sr.ContentSequence(
         [hd.sr.TextContentItem(COMMENT, text, hd.sr.RelationshipTypeValues.CONTAINS)]
@@ -44,7 +49,7 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
     )
     # highdicom has no class for Basic Text SR; a container of texts is valid in both.
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
-    report.SeriesDescription = f"Hepar: no result, {verdict}"[:64]
+    report.SeriesDescription = title[:64]
     file = BytesIO()
     dcmwrite(file, report, enforce_file_format=True)
     return file.getvalue()
