@@ -62,7 +62,7 @@ def run(data, place) -> Path:
     changes = [each for change in QUICK for each in ("--set", change)]
     options = ("--run", place / "run", "--workers", 0, "--precision", "32-true")
     said = hepar("train", "bluenet", "--data", data, *options, *changes)
-    assert "patients learnt from: 2 (40 slices); steering: 1; held out: 1" in said
+    assert "patients to train on: 2 (40 slices); to validate: 1; held out: 1" in said
     return place / "run"
 
 

@@ -51,7 +51,7 @@ def train(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="Model folder whose members learn on; they learn from nothing if none."),
+        typer.Option(help="Model folder whose weights training starts from; random if none."),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -123,6 +123,11 @@ def _model_group(app: typer.Typer) -> typer.Typer:
     return made
 
 
+Healthy = Annotated[
+    bool, typer.Option("--healthy", help="No volume has a tumour: every mark is false.")
+]
+
+
 def evaluate(
     data: Annotated[Path | None, typer.Option("--data", exists=True, help=AS_DOWNLOADED)] = None,
     series: Annotated[
@@ -132,10 +137,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Its liver (1) and tumours (2) as NIfTI, or a DICOM SEG of them."),
     ] = None,
-    healthy: Annotated[
-        bool,
-        typer.Option("--healthy", help="No volume has a tumour: every mark is false."),
-    ] = False,
+    healthy: Healthy = False,
     model: Annotated[
         list[Path] | None,
         typer.Option(help="Model folder; several are compared. The default model if none."),
@@ -149,10 +151,10 @@ def evaluate(
         bool, typer.Option("--fusions", help="Each member alone and every fusion, in torch.")
     ] = False,
     trained: Annotated[
-        bool, typer.Option("--trained", help="The patients it has learnt from instead.")
+        bool, typer.Option("--trained", help="The patients it was trained on instead.")
     ] = False,
     everyone: Annotated[
-        bool, typer.Option("--all", help="All patients: for data that no model has learnt from.")
+        bool, typer.Option("--all", help="All patients: for data that no model was trained on.")
     ] = False,
     tolerance_mm: Annotated[float, typer.Option(min=0.1, help="Of the surface Dice.")] = 2.0,
     report: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
@@ -165,18 +167,11 @@ def evaluate(
     """
     with errors_said():
         from trainer.evaluation.evaluate_command import Data, Marking, Output, evaluate_command
-        from trainer.evaluation.run.patients import PatientGroup
+        from trainer.evaluation.run.patients import chosen_group
 
         models = tuple(model or ([] if segs else [default_model_folder()]))
-        whom = (
-            PatientGroup.EVERYONE
-            if everyone
-            else PatientGroup.TRAINED
-            if trained
-            else PatientGroup.UNSEEN
-        )
         evaluate_command(
-            Data(data, series, truth, healthy, whom),
+            Data(data, series, truth, healthy, chosen_group(trained, everyone)),
             Marking(models, segs, device, plans, fusions),
             Output(report, record),
             tolerance_mm,

@@ -41,7 +41,7 @@ def train_model(recipe: Recipe, run: Run) -> None:
     """Train what the run does not hold yet, choose a fusion, look at the held-out patients, export.
 
     Raises:
-        BadData: there is nothing to learn from in the data.
+        BadData: there is nothing to train on in the data.
         BadModel: the model to start from holds other networks.
         ParityError: the exported graph answers otherwise; no model folder was written.
     """
@@ -51,7 +51,7 @@ def train_model(recipe: Recipe, run: Run) -> None:
     if not is_first():
         return
     graph = EnsembleGraph(members, recipe).eval()
-    recipe, steered = _with_fusion(recipe, graph, cases)
+    recipe, validated = _with_fusion(recipe, graph, cases)
     (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
     figures = compare_fusions(graph, cases.held_out, recipe.augmentation.unknown_pixel_mm)
     data = sources_of(run.data)
@@ -59,7 +59,7 @@ def train_model(recipe: Recipe, run: Run) -> None:
         recipe=recipe.model_dump(mode="json"),
         data=data,
         evaluation=to_evaluation(figures, cases, recipe.fusion.kind),
-        card=to_card(recipe, figures, steered, cases, data),
+        card=to_card(recipe, figures, validated, cases, data),
         licence=licence_of(data),
     )
     with console.status("writing the model folder, and asking every device whether it agrees …"):
@@ -77,7 +77,7 @@ def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe,
         slices = slices_for(recipe, data, lambda name: status.update(f"reading {name} …"))
     narrowed = narrow(recipe, slices)
     if narrowed != recipe:
-        _say(
+        _print(
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
@@ -88,34 +88,34 @@ def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe,
 
 
 def _require_enough(recipe: Recipe, cases: Cases) -> None:
-    """Say who is learnt from, and refuse what would fail once all has been learnt."""
-    split, steering = cases.split, len(set(cases.validation.patient))
+    """Print the sizes of the split, and refuse what would fail at the end of the training."""
+    split, validating = cases.split, len(set(cases.validation.patient))
     if not split.held_out:
         raise BadData(
             f"{len(split.train)} patient that can be held out is too few: it takes two, one to "
-            "learn from and one to judge by, each with slices that were looked at everywhere"
+            "train on and one to evaluate, each with slices that were labelled everywhere"
         )
     if not split.train:
         raise BadData(
-            f"all {len(split.held_out)} patients are held out, for the model to start from has "
-            "never learnt from them: give others beside them, or start from nothing"
+            f"all {len(split.held_out)} patients are held out, because the model to start from was "
+            "not trained on them: give others beside them, or leave --start out"
         )
-    _say(
-        f"patients learnt from: {len(split.train)} ({len(cases.train)} slices); "
-        f"steering: {steering}; held out: {len(split.held_out)}"
+    _print(
+        f"patients to train on: {len(split.train)} ({len(cases.train)} slices); "
+        f"to validate: {validating}; held out: {len(split.held_out)}"
     )
     schedule = recipe.schedule
-    if not steering and schedule.rate == "plateau":
+    if not validating and schedule.rate == "plateau":
         raise BadData(
-            "nobody steers, which the rate 'plateau' needs: take more patients, or "
+            "no validation patients, which the rate 'plateau' needs: add patients, or "
             "--set validation=…, or --set 'schedule.rate=\"constant\"'"
         )
-    if not steering and schedule.stop_patience:
+    if not validating and schedule.stop_patience:
         most = max(member.steps for member in recipe.members)
-        _say(f"nobody steers, so no member stops early: up to {most} steps each")
+        _print(f"no validation patients, so no member stops early: up to {most} steps each")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     if is_first():
         console.print(text, markup=False, highlight=False)
 

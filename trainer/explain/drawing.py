@@ -65,14 +65,14 @@ def iou_maps(insight: Insight, structure: Structure) -> str:
     opinions = insight.opinions[structure]
     tiles = [
         _Tile(
-            f"{name}: IoU {_said(insight.iou(structure, name, ENSEMBLE))}",
+            f"{name}: IoU {_to_text(insight.iou(structure, name, ENSEMBLE))}",
             _agreement(opinions[name].marked, opinions[ENSEMBLE].marked),
             _truth(insight.view, structure),
         )
         for name in insight.names
     ]
     votes = insight.votes(structure) / len(insight.names)
-    title = f"all members: IoU {_said(insight.iou_of_all(structure))}"
+    title = f"all members: IoU {_to_text(insight.iou_of_all(structure))}"
     return _row(insight, [*tiles, _Tile(title, votes, _truth(insight.view, structure))])
 
 
@@ -163,5 +163,5 @@ def _box(insight: Insight) -> Box:
     return ends[0], ends[1]
 
 
-def _said(iou: float) -> str:
+def _to_text(iou: float) -> str:
     return "–" if np.isnan(iou) else f"{iou:.2f}"

@@ -60,12 +60,12 @@ def _ious(insight: Insight, structure: Structure) -> dict[str, Any]:
         "title": structure.capitalize(),
         "names": names,
         "rows": [
-            (one, [_said(insight.iou(structure, one, other)) for other in names]) for one in names
+            (one, [_to_text(insight.iou(structure, one, to)) for to in names]) for one in names
         ],
     }
 
 
-def _said(iou: float) -> str:
+def _to_text(iou: float) -> str:
     return "–" if iou != iou else f"{iou:.2f}"
 
 

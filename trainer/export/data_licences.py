@@ -1,4 +1,4 @@
-"""Sources and licences of the data that a model has learnt from."""
+"""Sources and licences of the data that a model was trained on."""
 
 from pathlib import Path
 
@@ -82,9 +82,9 @@ def sources_of(folder: Path) -> tuple[Data, ...]:
 
 def licence_of(data: tuple[Data, ...]) -> str:
     """Return the text of the weights' licence file."""
-    said = "\n".join(f"- {each.name}. {each.attribution}. {each.licence}." for each in data)
+    listed = "\n".join(f"- {each.name}. {each.attribution}. {each.licence}." for each in data)
     alike = {"CC BY-SA 4.0"} <= {each.licence for each in data} <= ALIKE
-    return (SHARE_ALIKE if alike else OTHERS).format(data=said)
+    return (SHARE_ALIKE if alike else OTHERS).format(data=listed)
 
 
 def _unknown(layout: str) -> Data:

@@ -82,7 +82,7 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-    except BaseException:
+    except BaseException:  # Ctrl-C too must leave no half-written folder behind
         shutil.rmtree(part)
         raise
     shutil.rmtree(folder, ignore_errors=True)

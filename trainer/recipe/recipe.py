@@ -256,7 +256,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     except json.JSONDecodeError as error:
         raise BadRecipe(f"{path / MANIFEST} is no JSON: {error}") from error
     except ValidationError as error:
-        raise BadRecipe(f"recipe {path.stem} cannot be used: {_said(error)}") from error
+        raise BadRecipe(f"recipe {path.stem} cannot be used: {_mistakes(error)}") from error
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def load_split(name: str) -> tuple[str, ...]:
     return tuple(table["held_out"])
 
 
-def _said(error: ValidationError) -> str:
+def _mistakes(error: ValidationError) -> str:
     """Return what is wrong, key by key as one writes them."""
     return "; ".join(
         f"{'.'.join(map(str, mistake['loc']))}: {_wrong(mistake)}".removeprefix(": ")

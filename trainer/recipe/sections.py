@@ -123,5 +123,7 @@ class Origin(Section):
     """The figure that its authors state."""
     split: str
     """Split into training and test data in the original."""
+    evidence: tuple[str, ...] = ()
+    """Files of the original, and the place in each, from which this was read."""
     departures: tuple[str, ...]
     """Departures of the recipe from the original, with reasons."""

@@ -27,8 +27,8 @@ def segmentation_loss(scores: Tensor, target: Tensor, terms: Sequence[Loss]) -> 
         target: (n, rows, columns) uint8, values of `Target`.
         terms: what to sum.
     """
-    said = _classes if scores.shape[1] == CLASSES else _each
-    judged = said(scores.float(), target)
+    judge = _classes if scores.shape[1] == CLASSES else _each
+    judged = judge(scores.float(), target)
     return torch.stack([term.weight * _term(judged, term) for term in terms]).sum()
 
 

@@ -37,7 +37,7 @@ class Sampler:
         self._pools = [(groups, count) for groups, count in pools if groups]
         if not self._pools:
             raise BadData(
-                f"no slice at hand shows what the recipe's [batch] asks for ({_said(batch)}); "
+                f"no slice at hand shows what the recipe's [batch] asks for ({_described(batch)}); "
                 "ask for slices of another kind, such as --set batch.other=4"
             )
         spare = batch.size - sum(count for _, count in self._pools)
@@ -61,7 +61,7 @@ def _tumour_diameter_mm(slices: Slices) -> NDArray[np.float64]:
     return np.asarray(2 * np.sqrt(area_mm2 / np.pi))
 
 
-def _said(batch: Batch) -> str:
+def _described(batch: Batch) -> str:
     asked = batch.model_dump().items()
     return ", ".join(f"{kind}: {count}" for kind, count in asked if count) or "none of any kind"
 

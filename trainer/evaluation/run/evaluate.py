@@ -82,7 +82,7 @@ def evaluate(
             for name, exam in method(subject).items():
                 trays.setdefault(name, _Tray()).add(exam, tolerance_mm)
     if not trays:
-        raise BadData("nobody was marked: no SEG object refers to a series of the data")
+        raise BadData("no SEG object refers to a series of the data: name their SEGs' folder")
     judged = tuple(_judged(name, tray) for name, tray in trays.items())
     return Evaluation(judged, tolerance_mm, about, learnt_from)
 

@@ -19,10 +19,17 @@ from trainer.errors import BadData
 class PatientGroup(StrEnum):
     """Choice of patients in a folder."""
 
-    UNSEEN = "patients whom no model has learnt from"
-    TRAINED = "patients whom the models have learnt from"
+    UNSEEN = "patients that no model was trained on"
+    TRAINED = "patients that the models were trained on"
     EVERYONE = "all patients"
-    NAMED = "called so"
+    NAMED = "named patients"
+
+
+def chosen_group(trained: bool, everyone: bool) -> PatientGroup:
+    """Return the group that two switches ask for; everyone wins."""
+    if everyone:
+        return PatientGroup.EVERYONE
+    return PatientGroup.TRAINED if trained else PatientGroup.UNSEEN
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:
             yield subject
             seen.add(subject.patient)
     if not seen:
-        raise BadData(_nobody(folder, choice.whom, others))
+        raise BadData(_no_patients(folder, choice.whom, others))
 
 
 def _slices(folder: Path) -> Iterator[PatientCase]:
@@ -87,14 +94,14 @@ def _slices(folder: Path) -> Iterator[PatientCase]:
             yield PatientCase(str(patient), slices.of([str(patient)]))
 
 
-def _nobody(folder: Path, whom: PatientGroup, others: Collection[str]) -> str:
+def _no_patients(folder: Path, whom: PatientGroup, others: Collection[str]) -> str:
     if not others:
         return (
             f"no labelled data in {folder}, neither volumes nor {', '.join(READERS)}; name the "
             "folder of a data set as it was downloaded"
         )
     if whom is PatientGroup.NAMED:
-        return f"nobody in {folder} is called so; there are {', '.join(sorted(others))}"
+        return f"no patient in {folder} has a given name; its patients: {', '.join(sorted(others))}"
     return (
         f"none of the {len(others)} patients in {folder} are {whom}; for data that no model has "
         "seen take --all"
