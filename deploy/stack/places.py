@@ -44,7 +44,7 @@ def require_packages() -> None:
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each part listens on 127.0.0.1."""
+    """Ports of the parts, on 127.0.0.1."""
 
     web: int = 8080
     """nginx: the viewer, DICOMweb and Orthanc's page."""

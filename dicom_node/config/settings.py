@@ -243,7 +243,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        """Refuse an address that others reach where nobody says who may send."""
+        """Refuse an address that others reach, without `[[callers]]` and without `open`."""
         node = self.node
         if not (self.callers or node.open or _is_loopback(node.host)):
             raise ValueError(

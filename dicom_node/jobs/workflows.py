@@ -234,7 +234,7 @@ def _deliver_workflow(worker: Worker) -> Workflow:
 
 
 def _pause(seconds: float) -> None:
-    """Wait until the pause is over, or somebody asks for the next attempt at once.
+    """Wait until the pause is over, or a person asks for the next attempt at once.
 
     It is durable: a restart waits for what is left.
     """

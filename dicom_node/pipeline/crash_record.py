@@ -3,7 +3,7 @@
     at-work/<job>      its work has begun and not ended
     suspects/<job>     the process died while it was at work; holds how often it died of it alone
 
-Only a series that was alone at work counts a death. Where several were, nobody can tell which one
+Only a series that was alone at work counts a death. Where several were, it is unknown which one
 it was: each is tried again alone, and the others wait.
 """
 

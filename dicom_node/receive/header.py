@@ -120,7 +120,7 @@ class LimitedReads(BytesIO):
 
     @property
     def spent(self) -> bool:
-        """Whether somebody asked for more."""
+        """Whether more was asked for."""
         return self.reads > MOST_READS
 
     def read(self, size: int | None = -1) -> bytes:

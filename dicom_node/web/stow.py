@@ -87,7 +87,7 @@ class Part:
 
 @dataclass
 class Stored:
-    """What became of the instances of a request."""
+    """Outcome of the instances of a request."""
 
     stored: list[InstanceIdentifiers] = field(default_factory=list)
     failed: list[tuple[InstanceIdentifiers | None, StoreStatus]] = field(default_factory=list)
