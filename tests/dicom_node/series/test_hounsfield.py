@@ -98,6 +98,11 @@ def test_padding_among_tissue_is_left_alone(slice_of):
     assert read(slice_of([1064, 0], PixelPaddingValue=1064)) == [40, -1024]
 
 
+def test_a_padding_range_that_begins_in_tissue_is_left_alone_whole(slice_of):
+    instance = slice_of([1064, 9000, 0], PixelPaddingValue=1064, PixelPaddingRangeLimit=9000)
+    assert read(instance) == [40, 3071, -1024]
+
+
 def test_bits_above_those_stored_are_no_part_of_the_value(slice_of):
     instance = slice_of([0xF000 | 1064, 1064], BitsStored=12, HighBit=11)
     assert read(instance) == [40, 40]
