@@ -228,6 +228,15 @@ def test_positions_a_little_off_the_grid_are_kept_as_the_source_has_them(ct_seri
     assert written <= places
 
 
+def test_the_orientation_is_that_of_the_sources_digit_by_digit(ct_series):
+    sources, turned = ct_series(slices=9), ["1", "0", "0", "0", "0.9999995", "0.001"]
+    for source in sources:
+        source.ImageOrientationPatient = turned
+    seg = write(draw(sources), sources)
+    (orientation,) = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    assert [str(each) for each in orientation.ImageOrientationPatient] == turned
+
+
 def test_one_enhanced_instance_is_as_good_as_its_slices(ct_series, enhanced_ct, tmp_path):
     sources = [enhanced_ct(ct_series(slices=9))]
     drawn = draw(sources)
