@@ -46,9 +46,11 @@ def values_of(dataset: Dataset, keyword: str) -> list[Any]:
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
-    """Return the value of an attribute as text, without padding; empty where there is none."""
-    value = value_of(dataset, keyword)
-    return "" if value is None else str(value).strip().rstrip("\0")
+    """Return the value of an attribute as text, without padding; empty where there is none.
+
+    Several values have a backslash between them, as in the file, also where there should be one.
+    """
+    return "\\".join(map(str, values_of(dataset, keyword))).strip().rstrip("\0")
 
 
 def raw_value(dataset: Dataset, keyword: str) -> object:
@@ -75,7 +77,19 @@ def unconverted_text(dataset: Dataset, keyword: str) -> str:
         text = text_of(copy, keyword)
     except UNREADABLE:
         return ""
-    return repr(element.value) if "\ufffd" in text else text
+    return repr(element.value.strip(b" \0")) if "\ufffd" in text else text
+
+
+def identifying_text(dataset: Dataset, keyword: str) -> str:
+    """Return a value of the patient or the order such that equal ones mean the same.
+
+    In a name, carets at the end of a group and empty groups at the end carry no meaning (PS3.5
+    6.2.1.1): DOE^JANE^^^ is DOE^JANE.
+    """
+    text = unconverted_text(dataset, keyword)
+    if keyword != "PatientName":
+        return text
+    return "=".join(group.rstrip("^ ") for group in text.split("=")).rstrip("=")
 
 
 def words_of(dataset: Dataset, keyword: str) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 
 from dicom_node.attributes import (
+    identifying_text,
     items_of,
     raw_number_text,
     raw_value,
     text_of,
-    unconverted_text,
     value_of,
 )
 from dicom_node.series.frames import Frame, is_multi_frame
@@ -72,17 +72,6 @@ def screen_images(frames: Sequence[Frame]) -> Classification | None:
     if modalities:
         return Classification(SeriesKind.NOT_CT, 0.0, f"Modality is {_listed(modalities)}")
     return _nameless(frames) or _incomplete(frames)
-
-
-def subject_value(frame: Frame, keyword: str) -> str:
-    """Return a value of the patient or the order such that equal ones mean the same.
-
-    Trailing empty components of a name are no difference (PS3.5 6.2.1.1).
-    """
-    groups = unconverted_text(frame.instance, keyword).split("=")
-    if keyword != "PatientName":
-        return "=".join(groups)
-    return "=".join(group.rstrip("^ ") for group in groups).rstrip("=")
 
 
 def rescale_note(frames: Sequence[Frame]) -> str:
@@ -156,7 +145,7 @@ def _differing(keyword: str, frames: Sequence[Frame]) -> str:
     some = dict(zip(raw, frames, strict=True))  # decoded once for all that are written alike
     if len(some) < 2:
         return ""
-    meaning = {each: subject_value(frame, keyword) for each, frame in some.items()}
+    meaning = {each: identifying_text(frame.instance, keyword) for each, frame in some.items()}
     counts = Counter(meaning[each] for each in raw)
     if len(counts) < 2:
         return ""

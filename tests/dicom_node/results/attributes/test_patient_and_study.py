@@ -5,13 +5,16 @@ from io import BytesIO
 import pytest
 from pydicom import Dataset, config, dcmread
 
+from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
+from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.rtstruct import to_rtstruct
 from dicom_node.results.seg import encode
 from dicom_node.series.reading import read_series
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.seg import verify_seg
+from engine.findings.contours import draw_contours
 from engine.findings.quality import Quality
-from tests.dicom_node.drawing import MAKING, draw_case
+from tests.dicom_node.drawing import ALGORITHM, MAKING, draw_case
 from tests.system.judges import dciodvfy
 
 
@@ -58,11 +61,21 @@ def test_bytes_that_the_character_set_cannot_decode_stay_as_they_are(written):
     latin = [("MXller^JXrg", "Müller^Jörg"), ("GrXXe", "Größe"), ("KrXss", "Krüss")]
     case = written(change, [(a.encode(), b.encode("latin-1")) for a, b in latin])
     verify(case)
-    for made in (case.seg(), case.report()):
-        file = encode(made)
+    for file in every_object(case):
         for _, text in latin:
             assert text.encode("latin-1") in file
         assert "\ufffd".encode() not in file
+
+
+def every_object(case) -> list[bytes]:
+    """Return one object of each kind, made one after another as a node makes them."""
+    picture = draw_contours(case.volume, case.label_map)
+    findings = SeriesResult(
+        case.sources, ALGORITHM, case.label_map, case.measured, Quality(), picture
+    )
+    seg = make_seg(findings)
+    others = make_others({ResultObject(kind) for kind in ObjectKind}, findings, seg)
+    return [encode_verified(seg, findings), *dict(others).values()]
 
 
 def test_an_object_of_undecoded_and_of_decoded_sources_is_the_same(written):
