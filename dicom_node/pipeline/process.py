@@ -14,6 +14,7 @@ from dicom_node.logs import note, step
 from dicom_node.pipeline.findings import Progress, find
 from dicom_node.pipeline.outcome import Outcome, Verdict, combine, to_outcome
 from dicom_node.pipeline.plausible_units import require_hounsfield
+from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.pipeline.side_files import write_side_files
 from dicom_node.results.attributes.making import Predecessor
@@ -191,7 +192,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
             return replace(nothing, notes=notes, seconds=seconds)
     target = stack_file(run.target, stack.key)
     with step(logger, "verify", series, seconds):
-        write_durably(target, encode_verified(seg, found))
+        keep_or_write(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
         files = {}
         shown, shown_item = seg, delivered_seg(method.items)
@@ -199,8 +200,8 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
             if item == shown_item:
                 shown = dcmread(BytesIO(file), stop_before_pixels=True)
             files[item.name] = item.file_beside(target)
-            write_durably(files[item.name], file)
-            if item.kind is ObjectKind.PDF:
+            written = keep_or_write(files[item.name], file)
+            if item.kind is ObjectKind.PDF and written:
                 write_durably(files[item.name].with_suffix(".html"), make_html(found))
     write_side_files(method.beside, target, found_in, method.algorithm)
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)

@@ -103,6 +103,30 @@ def phase(slices, number, **attributes):
     return copies
 
 
+def test_the_same_work_again_leaves_the_object_that_may_be_in_an_archive(run, slices, tmp_path):
+    """Under one UID there is one content, its time of making included."""
+    run(slices)
+    folder = tmp_path / "series0"
+    made = {path: yesterday(path) for path in folder.glob("seg*")}
+    assert len(made) == len(SETUP.items) + 1  # and the page
+    sources = sorted(folder.glob("[0-9]*.dcm"))
+    process(sources, folder / "seg.dcm", SETUP, series="test")
+    assert {path: path.read_bytes() for path in made} == made
+    newer = replace(SETUP, algorithm=replace(SETUP.algorithm, version="2"))
+    process(sources, folder / "seg.dcm", newer, series="test")
+    assert not any(path.read_bytes() == file for path, file in made.items())
+
+
+def yesterday(path):
+    """Date an object back; return its file."""
+    if path.suffix == ".dcm":
+        made = dcmread(path)
+        for kind in ("Series", "Content", "InstanceCreation"):
+            setattr(made, f"{kind}Date", "20200101")
+        made.save_as(path)
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("degrees", [-25, -5, 5, 15, 25])
 def test_a_tilted_gantry_gives_the_masks_of_the_upright_phantom_plane_by_plane(
     run, slices, degrees
