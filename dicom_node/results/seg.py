@@ -71,20 +71,7 @@ def to_seg(
     algorithm, frames = making.algorithm, in_order(frames or frames_of(sources))
     sources = instances_of(frames)
     segments = _segments(label_map, lesions)
-    first, volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
-    seg = hd.seg.Segmentation(
-        source_images=references(frames, first, volume),
-        pixel_array=volume,
-        segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        segment_descriptions=segments.described(algorithm),
-        **series_identity(segments.title, sources, making),
-        content_label="LIVER",
-        content_description=plain(
-            f"{segments.title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
-        ),
-        omit_empty_frames=True,
-    )
+    seg = _wrap(segments, label_map, frames, encoding, making)
     _without_background(seg)
     refer_to_all(seg, sources)
     take_positions(seg, frames, even=label_map.geometry.slice_places is None)
@@ -94,6 +81,31 @@ def to_seg(
         seg.compress(RLELossless, encoding_plugin=RLE_PLUGIN, generate_instance_uid=False)
     complete(seg, ObjectKind.SEG, segments.title, sources, making)
     return seg
+
+
+def _wrap(
+    segments: "_Segments",
+    label_map: LabelMap,
+    frames: Sequence[Frame],
+    encoding: Encoding,
+    making: Making,
+) -> hd.seg.Segmentation:
+    """Return the segments as highdicom makes an object of them."""
+    algorithm = making.algorithm
+    first, volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
+    return hd.seg.Segmentation(
+        source_images=references(frames, first, volume),
+        pixel_array=volume,
+        segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        segment_descriptions=segments.described(algorithm),
+        **series_identity(segments.title, instances_of(frames), making),
+        content_label="LIVER",
+        content_description=plain(
+            f"{segments.title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING
+        ),
+        omit_empty_frames=True,
+    )
 
 
 def encode(seg: Dataset) -> bytes:

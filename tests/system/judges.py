@@ -15,14 +15,18 @@ from tests.system.servers import BIN
 
 def dciodvfy(seg: Path) -> tuple[int, str]:
     """Exit status and words of dicom3tools' validator; 0 says that there is no error."""
-    run = subprocess.run([BIN / "dciodvfy", str(seg)], capture_output=True, text=True)
+    run = subprocess.run(
+        [BIN / "dciodvfy", str(seg)], capture_output=True, text=True, errors="replace"
+    )
     return run.returncode, run.stdout + run.stderr
 
 
 def read_by_dcmqi(seg: Path, folder: Path) -> dict[int, SimpleITK.Image]:
     """Return what dcmqi's `segimage2itkimage` makes of a SEG: segment number to image."""
     command = [BIN / "segimage2itkimage", "--inputDICOM", seg, "--outputDirectory", folder]
-    run = subprocess.run([*command, "--prefix", "read"], capture_output=True, text=True)
+    run = subprocess.run(
+        [*command, "--prefix", "read"], capture_output=True, text=True, errors="replace"
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     return {
         int(path.stem.removeprefix("read-")): SimpleITK.ReadImage(str(path))
@@ -34,7 +38,7 @@ def report_by_dcmqi(report: Path, folder: Path) -> list[dict[str, Any]]:
     """Return the measurement groups that dcmqi's `tid1500reader` finds in a report."""
     written = folder / "report.json"
     command = [BIN / "tid1500reader", "--inputDICOM", report, "--outputMetadata", written]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
     assert run.returncode == 0, run.stdout + run.stderr
     groups: list[dict[str, Any]] = json.loads(written.read_text())["Measurements"]
     return groups
@@ -44,7 +48,7 @@ def read_by_plastimatch(rtstruct: Path, images: Path, folder: Path) -> dict[str,
     """Return what plastimatch fills the outlines of an RTSTRUCT with: region's name to image."""
     command = ["plastimatch", "convert", "--input", rtstruct, "--referenced-ct", images]
     command += ["--output-prefix", folder / "filled", "--prefix-format", "nrrd"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
     assert run.returncode == 0, run.stdout + run.stderr
     return {
         path.stem: SimpleITK.ReadImage(str(path)) for path in (folder / "filled").glob("*.nrrd")

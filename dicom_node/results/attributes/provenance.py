@@ -36,14 +36,19 @@ EQUIPMENT = (
 
 
 def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], making: Making) -> None:
-    """Copy patient, study and order from the source, and state time and machines of the making."""
-    copy_patient_and_study(result, sources[0])
+    """Copy patient, study and order from the source, and state time and machines of the making.
+
+    All objects of a series take them from the same instance, in whatever order they have its
+    instances: one may have "DOE^JANE" where the next has "DOE^JANE^^^".
+    """
+    source = min(sources, key=lambda each: str(each.SOPInstanceUID))
+    copy_patient_and_study(result, source)
     if result.get("Modality") == "SR":
-        refer_to_order(result, sources[0])
+        refer_to_order(result, source)
     else:
-        copy_order(result, sources[0])
-    result.update(dates(making, sources[0]))
-    result.update(equipment(sources[0], making.algorithm))
+        copy_order(result, source)
+    result.update(dates(making, source))
+    result.update(equipment(source, making.algorithm))
 
 
 def dates(making: Making, source: Dataset) -> Dataset:
