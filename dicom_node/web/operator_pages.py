@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import dcmread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from dicom_node.errors import UnknownJob
@@ -31,6 +31,12 @@ NEWEST = 500
 """Newest jobs that the page searches."""
 SHOWN = 100
 """Rows of the table of jobs."""
+
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""Of a report: styles and pictures lie in the page itself, and nothing else may load or run."""
 
 
 class Pages:
@@ -64,6 +70,7 @@ class Pages:
                 },
                 "viewer": viewer_link(self._node.settings.viewer.url, job.study_uid, job.outcome),
                 "montage": self._montage(job).exists(),
+                "reports": len(self._reports(job)),
                 "may_retry": not job.state.active and job.state is not State.DONE,
                 "may_urge": job.state is State.WAITING and not job.urgent,
                 "may_remove": not job.state.active,
@@ -78,6 +85,21 @@ class Pages:
         png = BytesIO()
         Image.fromarray(dcmread(file).pixel_array).save(png, "PNG")
         return Response(png.getvalue(), media_type="image/png")
+
+    def report(self, request: Request) -> Response:
+        """Return one of a job's reports as a page; it names the patient, so only after a login."""
+        caller: Caller = request.scope["caller"]
+        if not caller.may_change:
+            raise HTTPException(
+                HTTPStatus.UNAUTHORIZED,
+                "the report names the patient; log in with the node's token to read it",
+                {"WWW-Authenticate": 'Basic realm="Hepar", charset="UTF-8"'},
+            )
+        reports, number = self._reports(self._find(request)), request.path_params["number"]
+        if not 1 <= number <= len(reports):
+            return Response("this job has no such report", HTTPStatus.NOT_FOUND)
+        headers = {"Content-Security-Policy": REPORT_POLICY}
+        return HTMLResponse(reports[number - 1].read_bytes(), headers=headers)
 
     def change(self, request: Request) -> Response:
         """Do what a button of a job's page asks for, and record who asked."""
@@ -147,6 +169,10 @@ class Pages:
         if job.id != name:
             raise UnknownJob(f"no job is called {name!r}; see the list of jobs")
         return job
+
+    def _reports(self, job: Job) -> list[Path]:
+        """Return the pages that were made with the PDFs of a job, one for each stack."""
+        return [each for each in self._node.data.results_of(job.id) if each.suffix == ".html"]
 
     def _montage(self, job: Job) -> Path:
         return ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))

@@ -2,6 +2,7 @@
 
 GET  /                       operator's page
 GET  /jobs/JOB               one job
+GET  /jobs/JOB/reports/N     a report as a page; names the patient, needs a login
 POST /jobs/JOB/ACTION        retry, urge or remove; needs a login
 POST /dicom-web/studies      STOW-RS (`stow`)
 GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
@@ -121,6 +122,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs", jobs),
             Route("/jobs/{job}", pages.job, name="job"),
             Route("/jobs/{job}/montage.png", pages.montage),
+            Route("/jobs/{job}/reports/{number:int}", pages.report),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
             *(Route(path, door.store, methods=["POST"]) for path in STOW_PATHS),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),

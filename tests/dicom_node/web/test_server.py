@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.state import State
@@ -128,6 +129,24 @@ def test_the_page_of_a_job_shows_figures_and_the_contours(web, done):
     picture = web.get(f"/jobs/{done.job['job']}/montage.png")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_report_is_read_after_a_login_alone(web, done, settings):
+    """The page that is made with the PDF names the patient."""
+    at = f"/jobs/{done.job['job']}/reports/1"
+    assert web.get(at, headers=login()).status_code == 404
+    page = DataFolder(settings.node.data).result(done.job["job"]).with_suffix(".pdf.html")
+    page.write_text("<p>Doe^Jane</p>")
+    try:
+        assert at in web.get(f"/jobs/{done.job['job']}").text
+        refused, answer = web.get(at), web.get(at, headers=login())
+    finally:
+        page.unlink()
+    assert refused.status_code == 401
+    assert "Doe" not in refused.text
+    assert answer.text == "<p>Doe^Jane</p>"
+    assert "img-src data:" in answer.headers["Content-Security-Policy"]
+    assert "script-src" not in answer.headers["Content-Security-Policy"]
 
 
 def test_no_patient_is_on_any_page(web, done):
