@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/results/attributes dicom_node/series dicom_node/verify"
         " engine engine/findings"
     ),
+    "dicom_node/results/notices": ("dicom_node dicom_node/results dicom_node/results/attributes"),
     "dicom_node/pipeline": (
         "dicom_node dicom_node/nifti dicom_node/results dicom_node/results/attributes"
         " dicom_node/selection dicom_node/series dicom_node/verify engine engine/findings"

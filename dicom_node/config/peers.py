@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from dicom_node.config.value_types import AeTitle, UserPath, WebRoot
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.net.tls.client_tls import TlsFiles
-from dicom_node.results.objects import Encoding, ObjectKind, Profile, Receipt, SegForm
+from dicom_node.results.objects import Encoding, ObjectKind, Profile, Receipt, SegForm, Superseded
 
 
 class _Peer(BaseModel):
@@ -20,6 +20,10 @@ class _Peer(BaseModel):
     """Endings of a series, or of a stack in it, for which the peer receives a short text report."""
     seg_encoding: Encoding = Encoding.BINARY
     """Encoding of the SEG's masks; few archives accept LABELMAP."""
+    superseded: Superseded = Superseded.KEEP
+    """What becomes of the node's own results of a series that newer ones take the place of, once
+    these have been delivered: kept; rejected by a Key Object Selection (IHE IOCM), which archives
+    such as dcm4chee honour; or deleted, from a folder or a DICOMweb server."""
     segment_per_lesion: bool = False
     """Whether each lesion is a segment of its own; otherwise all of them are one segment."""
 
@@ -33,7 +37,7 @@ class _Peer(BaseModel):
     def profile(self) -> Profile:
         """Objects that the peer receives, as a plain value."""
         form = SegForm(self.seg_encoding, self.segment_per_lesion)
-        return Profile(self.objects, form, self.receipt)
+        return Profile(self.objects, form, self.receipt, self.superseded)
 
 
 class _TlsPeer(_Peer):
@@ -78,6 +82,12 @@ class StoreSettings(_TlsPeer):
     """Whether associations are encrypted (PS3.15 B)."""
     confirm: ConfirmBy = ConfirmBy.AUTO
     """Confirmation by the peer that a result needs to count as delivered."""
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        if self.superseded is Superseded.DELETE:
+            raise ValueError('no DICOM service deletes; set superseded to "reject", or use STOW-RS')
+        return self
 
 
 class StowSettings(_TlsPeer):

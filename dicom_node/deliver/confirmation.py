@@ -23,6 +23,8 @@ class Confirmation(StrEnum):
     COMMITTED = "storage commitment"
     FOUND = "C-FIND"
     LISTED = "QIDO-RS"
+    DELETED = "deleted"
+    """Of superseded results: the peer has them no longer."""
     WORD = "accepted, not verified"
     """The peer offers no way to verify it, or the configuration asks for none."""
 

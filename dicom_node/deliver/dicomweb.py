@@ -17,11 +17,17 @@ from dicom_node.deliver.stow_answer import (
     Stored,
     instance_uids,
     is_page,
+    named_instances,
     read_answer,
 )
 from dicom_node.deliver.web_session import WebSession, status_phrase
 from dicom_node.errors import UNREADABLE, NotFoundYet, PeerRefused, ServiceRefused
 from dicom_node.net.status import error_for_status
+
+NO_DELETION = {400, 404, 405, 406, 415, 501}
+"""Statuses of a server that does not delete, or has no such object."""
+
+DELETED = {200, 204, 404}
 
 NO_SEARCH = {400, 405, 406, 415, 501}
 """Statuses of a server that does not search, or not in this way."""
@@ -92,11 +98,35 @@ class DicomWebPeer(WebSession):
             except (InvalidDicomError, *UNREADABLE) as error:
                 raise self.unreadable() from error
 
-    def delete_study(self, study_uid: str) -> bool:
-        """Delete a study; return whether the server did, for few offer it (Google, dcm4chee)."""
+    def delete(self, wanted: SopReference) -> None:
+        """Delete an object: as Google and dcm4chee offer it, or by Orthanc's own interface.
+
+        DICOM has no such service; a server with neither refuses.
+        """
+        answer = self._delete(self._address(self.root, wanted))
+        if answer.ok:
+            return
+        if answer.status_code not in NO_DELETION:
+            raise self.failure(answer)
+        if not self._delete_from_orthanc(wanted.instance_uid) and self._lists(wanted):
+            raise ServiceRefused(
+                f"{self.name}: {self.url} answered a deletion with"
+                f" {status_phrase(answer.status_code)}; allow it there, or set its superseded to"
+                ' "reject" or "keep"'
+            )
+
+    def _delete(self, url: str) -> requests.Response:
         with self.translated_errors(), self.open() as session:
-            answer = session.delete(f"{self.root}/studies/{study_uid}", timeout=self.timeout)
-        return answer.ok
+            return session.delete(url, timeout=self.timeout)
+
+    def _delete_from_orthanc(self, instance_uid: str) -> bool:
+        """Return whether the server is an Orthanc, and deleted the object or has none such."""
+        server = self.root.rpartition("/")[0]
+        answer = self.post(f"{server}/tools/lookup", instance_uid.encode(), "text/plain")
+        found = named_instances(answer)
+        return found is not None and all(
+            self._delete(f"{server}/instances/{each}").status_code in DELETED for each in found
+        )
 
     def client(self) -> DICOMwebClient:
         """Return a client for searching and reading, with the credentials for the server."""
@@ -139,8 +169,12 @@ class DicomWebPeer(WebSession):
         roots = dict.fromkeys([self.root, self.moved.get("root", self.root)])
         return any(wanted.instance_uid in self._search(root, wanted) for root in roots)
 
+    def _address(self, root: str, wanted: SopReference) -> str:
+        series = f"{root}/studies/{wanted.study_uid}/series/{wanted.series_uid}"
+        return f"{series}/instances/{wanted.instance_uid}"
+
     def _search(self, root: str, wanted: SopReference) -> set[str]:
-        path = f"{root}/studies/{wanted.study_uid}/series/{wanted.series_uid}/instances"
+        path = self._address(root, wanted).rpartition("/")[0]
         answer = self.get(path, {"SOPInstanceUID": wanted.instance_uid})
         if answer.status_code == 404:  # no such study or series, until it is indexed
             return set()

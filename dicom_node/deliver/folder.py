@@ -8,6 +8,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from dicom_node.deliver.confirmation import Confirmation
+from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.errors import PeerRefused, PeerUnavailable
 from engine.durable_files import PART, write_durably
 
@@ -41,6 +42,13 @@ class FolderPeer:
     def confirm(self, path: Path) -> Confirmation:
         """Return at once: `send` synced the file, and a reader may have moved it away since."""
         return Confirmation.WRITTEN
+
+    def delete(self, wanted: SopReference) -> None:
+        """Remove the file of an object, if nobody has moved it away."""
+        try:
+            (self.folder / f"{wanted.instance_uid}.dcm").unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def echo(self) -> None:
         """Return if the folder can be written."""

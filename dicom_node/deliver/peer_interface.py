@@ -1,9 +1,10 @@
 """The protocol of systems that take results."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dicom_node.deliver.confirmation import Confirmation
+from dicom_node.deliver.sop_reference import SopReference
 
 
 class Peer(Protocol):
@@ -40,4 +41,17 @@ class Peer(Protocol):
 
         Raises:
             PeerUnavailable, PeerRefused: as `send` would.
+        """
+
+
+@runtime_checkable
+class DeletingPeer(Peer, Protocol):
+    """A peer that deletes objects."""
+
+    def delete(self, wanted: SopReference) -> None:
+        """Delete an object; one that is not there counts as deleted.
+
+        Raises:
+            PeerUnavailable: it may be deleted later.
+            PeerRefused: the peer does not delete it.
         """

@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.confirm_by import ConfirmBy
 from dicom_node.deliver.dicomweb import DicomWebPeer
-from dicom_node.deliver.peer_interface import Peer
+from dicom_node.deliver.peer_interface import DeletingPeer, Peer
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import NodeError
 
@@ -56,10 +56,17 @@ def rehearse(
 
 def clean_up(peer: Peer, files: Mapping[str, Path]) -> str:
     """Remove the objects where the peer allows it; return what a person has to do, if anything."""
-    study = read_reference(next(iter(files.values()))).study_uid
-    if isinstance(peer, DicomWebPeer) and peer.delete_study(study):
-        return ""
-    return f"remove the study {study} of the synthetic patient in {peer.name}"
+    objects = [read_reference(file) for file in files.values()]
+    try:
+        for each in objects:
+            if not isinstance(peer, DeletingPeer):
+                break
+            peer.delete(each)
+        else:
+            return ""
+    except NodeError:  # then a person has to
+        pass
+    return f"remove the study {objects[0].study_uid} of the synthetic patient in {peer.name}"
 
 
 def _means(peer: Peer) -> tuple[str, ...]:

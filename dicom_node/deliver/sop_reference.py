@@ -19,6 +19,22 @@ class SopReference:
     series_uid: str
 
 
+def read_selected(path: Path) -> list[SopReference]:
+    """Return the objects that a Key Object Selection in a file names."""
+    note = dcmread(path)
+    return [
+        SopReference(
+            str(each.ReferencedSOPClassUID),
+            str(each.ReferencedSOPInstanceUID),
+            str(study.StudyInstanceUID),
+            str(series.SeriesInstanceUID),
+        )
+        for study in note.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for each in series.ReferencedSOPSequence
+    ]
+
+
 def read_reference(path: Path) -> SopReference:
     """Return the UIDs of the object in a file.
 

@@ -78,6 +78,20 @@ def instance_uids(answer: requests.Response) -> set[str]:
     return {str(uid) for match in _dicts(content) if (uid := _first(match, "00080018"))}
 
 
+def named_instances(answer: requests.Response) -> list[str] | None:
+    """Return Orthanc's names for the instances in its answer to a look-up; None of another server.
+
+    Such as `[{"ID": …, "Path": …, "Type": "Instance"}]`.
+    """
+    try:
+        content = answer.json() if answer.ok else None
+    except ValueError:
+        return None
+    if not isinstance(content, list) or len(_dicts(content)) != len(content):
+        return None
+    return [str(each.get("ID")) for each in content if each.get("Type") == "Instance"]
+
+
 def is_page(answer: requests.Response) -> bool:
     """Return whether an answer is a page for people, such as a login form."""
     return "html" in answer.headers.get("Content-Type", "").lower() and bool(answer.content)

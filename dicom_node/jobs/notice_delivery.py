@@ -1,23 +1,28 @@
-"""Receipts for a series, or a part of it, without a result, for peers configured to get them."""
+"""Notices to peers configured to get them: of a series without a result, of old results."""
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from pydicom import Dataset
+
 
 from dicom_node.dicom_file import UNREADABLE_FILE, read_file
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.records import DeliveryTask, SeriesTask
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from dicom_node.results.objects import Profile, Receipt
-from dicom_node.results.receipt import to_receipt
+from dicom_node.results.notices.receipt import to_receipt
+from dicom_node.results.notices.rejection import to_rejections
+from dicom_node.results.objects import ObjectKind, Profile, Receipt, Superseded
 from engine.durable_files import write_durably
 
 logger = logging.getLogger(__name__)
 
 ITEM = "receipt"
 """Name of a receipt among the objects of a job."""
+
+WITHDRAWAL = "superseded"
+"""Begins the name of a note on superseded results among the objects of a job."""
 
 WORDS = {
     Receipt.NOTHING: "nothing found",
@@ -91,3 +96,49 @@ def _readable(paths: Sequence[Path]) -> Dataset:
         except UNREADABLE_FILE:
             continue
     return read_file(paths[-1], stop_before_pixels=True)
+
+
+def withdrawals(
+    results: Sequence[DeliveryTask],
+    superseded: Sequence[Outcome],
+    seg: Path,
+    profiles: Mapping[str, Profile],
+) -> tuple[DeliveryTask, ...]:
+    """Write what withdraws superseded results beside a SEG; return the deliveries to make.
+
+    Each peer is sent notes on those kinds of objects alone that it receives, and after the new
+    results. Without new results the old ones stay.
+
+    Args:
+        results: deliveries of the new results.
+        superseded: outcomes of the older jobs on the series.
+        seg: where the new SEG lies.
+        profiles: what each peer receives.
+    """
+    made = {str(_header(each.file).SOPInstanceUID) for each in results} if superseded else set()
+    tasks: list[DeliveryTask] = []
+    for peer, profile in sorted(profiles.items()):
+        own = [each for each in results if each.peer == peer]
+        if profile.superseded is Superseded.KEEP or not own:
+            continue
+        last = next((each for each in own if each.kind is ObjectKind.SEG), own[0])
+        old = [each for each in _sent(superseded, profile) if str(each.SOPInstanceUID) not in made]
+        for number, note in enumerate(to_rejections(old), start=1):
+            item = f"{WITHDRAWAL}-{number}"
+            file = seg.with_suffix(f".{WITHDRAWAL}-{len(tasks) + 1}.dcm")
+            write_durably(file, note)
+            task = DeliveryTask(own[0].series_uid, peer, item, file, kind=None, after=last.item)
+            tasks.append(task)
+    return tuple(tasks)
+
+
+def _sent(superseded: Sequence[Outcome], profile: Profile) -> Iterator[Dataset]:
+    """Yield the headers of the objects of older jobs that a peer with this profile was sent."""
+    segs = [stack.seg for outcome in superseded for stack in outcome.each if stack.seg]
+    for file in (item.file_beside(seg) for seg in segs for item in profile.items):
+        if file.exists():
+            yield _header(file)
+
+
+def _header(file: Path) -> Dataset:
+    return read_file(file, stop_before_pixels=True)

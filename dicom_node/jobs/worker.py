@@ -9,8 +9,9 @@ from typing import Any
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
-from dicom_node.deliver.peer_interface import Peer
-from dicom_node.deliver.sop_reference import read_reference
+from dicom_node.deliver.confirmation import Confirmation
+from dicom_node.deliver.peer_interface import DeletingPeer, Peer
+from dicom_node.deliver.sop_reference import read_reference, read_selected
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import (
     BadCredentials,
@@ -25,14 +26,19 @@ from dicom_node.errors import (
 )
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
-from dicom_node.jobs.receipt_delivery import failure_receipts, outcome_receipts
+from dicom_node.jobs.notice_delivery import (
+    WITHDRAWAL,
+    failure_receipts,
+    outcome_receipts,
+    withdrawals,
+)
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.attributes.making import Predecessor
-from dicom_node.results.objects import ObjectKind, Profile, ResultObject
+from dicom_node.results.objects import ObjectKind, Profile, ResultObject, Superseded
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
 
@@ -107,6 +113,7 @@ class SeriesWorker:
             extra = {"action": "skip", "series": series}
             logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
         deliveries = delivery_tasks(series, outcome, self.profiles)
+        deliveries += withdrawals(deliveries, superseded, self.data.result(job), self.profiles)
         deliveries += outcome_receipts(task, outcome, self.data.result(job), self.profiles)
         return SegmentResult(outcome, deliveries)
 
@@ -128,7 +135,7 @@ class SeriesWorker:
         extra = {"action": "deliver", "series": task.series_uid, "peer": task.peer}
         with _errors_logged("deliver", task.series_uid):
             try:
-                changed = self._peer(task.peer).send(task.file)
+                changed = self._send(task)
             except NodeError as error:
                 if not error.transient:
                     raise
@@ -148,7 +155,8 @@ class SeriesWorker:
         extra = {"action": "confirm", "series": task.series_uid, "peer": task.peer}
         with _errors_logged("confirm", task.series_uid):
             try:
-                by = self._peer(task.peer).confirm(task.file)
+                peer = self._peer(task.peer)
+                by = Confirmation.DELETED if self._deletes(task) else peer.confirm(task.file)
             except NodeError as error:
                 if not error.transient:
                     raise
@@ -160,6 +168,21 @@ class SeriesWorker:
         if task.kind is ObjectKind.SEG:
             self._log_viewer_link(task)
         return ConfirmAnswer(by=str(by))
+
+    def _send(self, task: DeliveryTask) -> str:
+        peer = self._peer(task.peer)
+        if not self._deletes(task):
+            return peer.send(task.file)
+        if not isinstance(peer, DeletingPeer):
+            raise PeerRefused(f'{peer.name} cannot delete; set its superseded to "reject"')
+        for each in read_selected(task.file):
+            peer.delete(each)
+        return ""
+
+    def _deletes(self, task: DeliveryTask) -> bool:
+        """Return whether a delivery deletes what its file names, in place of sending it."""
+        withdraws = task.item.startswith(WITHDRAWAL)
+        return withdraws and self.profiles[task.peer].superseded is Superseded.DELETE
 
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each failed attempt."""

@@ -88,6 +88,15 @@ class Receipt(StrEnum):
     FAILED = "failed"
 
 
+class Superseded(StrEnum):
+    """What becomes of a peer's results once newer ones of the same series take their place."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+    """A Key Object Selection withdraws them."""
+    DELETE = "delete"
+
+
 @dataclass(frozen=True)
 class Profile:
     """The objects that one destination gets."""
@@ -95,6 +104,7 @@ class Profile:
     objects: tuple[ObjectKind, ...] = (ObjectKind.SEG,)
     form: SegForm = SegForm()
     receipts: tuple[Receipt, ...] = ()
+    superseded: Superseded = Superseded.KEEP
 
     @property
     def items(self) -> tuple[ResultObject, ...]:

@@ -91,19 +91,33 @@ def complete(
 
 
 def series_number(kind: ObjectKind, source: Dataset, series_uid: str) -> int:
-    """Return the Series Number (0020,0011) of a result, which no other series of a study has.
+    """Return the Series Number (0020,0011) of a result.
+
+    No result of another kind or of a series with another number has it. Two results of one kind,
+    of series with one number or by two models, have the same one in a case of 100,000; a viewer
+    tells them by Series Description then.
 
     Args:
         kind: kind of the result.
         source: any instance of its source series.
         series_uid: Series Instance UID of the result.
     """
-    chosen = int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8])
+    chosen = _chosen(series_uid)
     place = list(ObjectKind).index(kind)
     if (number := _number(source)) is None:
         return WITHOUT_SOURCE + place * WITHOUT_SOURCE_PER_KIND + chosen % WITHOUT_SOURCE_PER_KIND
     first = number * NUMBERS_PER_SERIES + place * NUMBERS_PER_KIND
     return first + chosen % NUMBERS_PER_KIND
+
+
+def notice_number(series_uid: str) -> int:
+    """Return the Series Number of a notice, such as a receipt: behind all results."""
+    first = WITHOUT_SOURCE + len(ObjectKind) * WITHOUT_SOURCE_PER_KIND
+    return first + _chosen(series_uid) % WITHOUT_SOURCE_PER_KIND
+
+
+def _chosen(series_uid: str) -> int:
+    return int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8])
 
 
 def _set_uids(result: Dataset, uids: ResultUids) -> None:

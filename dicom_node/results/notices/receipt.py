@@ -8,11 +8,10 @@ from pydicom.sr.coding import Code
 from pydicom.uid import BasicTextSRStorage
 
 from dicom_node.results.attributes.derived_uid import derived_uid
+from dicom_node.results.series_identity import notice_number
 
 TITLE = Code("18748-4", "LN", "Diagnostic imaging report")
 COMMENT = Code("121106", "DCM", "Comment")
-SERIES_NUMBER = 9390
-"""Beside the numbers of results, which begin at 9000."""
 
 
 def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes:
@@ -37,11 +36,12 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
     content.ContentSequence = hd.sr.ContentSequence(
         [hd.sr.TextContentItem(COMMENT, text, hd.sr.RelationshipTypeValues.CONTAINS)]
     )
+    series_uid = derived_uid("receipt series", digest, text)
     report = hd.sr.EnhancedSR(
         evidence=[source],
         content=content,
-        series_instance_uid=derived_uid("receipt series", digest, text),
-        series_number=SERIES_NUMBER,
+        series_instance_uid=series_uid,
+        series_number=notice_number(series_uid),
         sop_instance_uid=derived_uid("receipt", digest, text),
         instance_number=1,
         manufacturer="Hepar",

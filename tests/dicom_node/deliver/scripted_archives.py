@@ -151,6 +151,9 @@ class WebArchive(ThreadingHTTPServer):
     """Answers STOW-RS with `store(…)`: status, type, body, headers; QIDO-RS with `find(…)`."""
 
     daemon_threads = True
+    is_orthanc = False
+    deletes = 200
+    """Status of an answer to DELETE; with success the object is gone."""
 
     def __init__(self, store, find=None, prefix="/dw"):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -178,12 +181,25 @@ class WebArchive(ThreadingHTTPServer):
     def keep(self, uid):
         self.kept.setdefault(uid, self.now())
 
+    def delete(self, path):
+        """Delete the object that a path of DICOMweb or of Orthanc names; return the status."""
+        uid = path.rpartition("/")[2]
+        if uid.startswith("of-"):
+            del self.kept[uid.removeprefix("of-")]
+            return 200
+        if self.deletes == 200 and not self.kept.pop(uid, None):
+            return 404
+        return self.deletes
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
         archive = self.server
+        if self.path == "/tools/lookup":
+            self.look_up(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            return
         archive.copies += 1
         archive.headers.append(self.headers)
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -199,11 +215,22 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.reply(*answer)
 
+    def do_DELETE(self):
+        self.reply(self.server.delete(self.path))
+
     def do_GET(self):
         archive = self.server
         archive.queries += 1
         uid = self.path.partition("SOPInstanceUID=")[2]
         self.reply(*archive.find(archive, uid))
+
+    def look_up(self, uid):
+        """Answer as Orthanc does, whose name of an instance is no UID."""
+        if not self.server.is_orthanc:
+            self.reply(404)
+            return
+        found = [{"ID": f"of-{uid}", "Path": "/", "Type": "Instance"}]
+        self.reply(200, "application/json", json.dumps(found * (uid in self.server.kept)).encode())
 
     def reply(self, status, kind="", body=b"", headers=()):
         self.send_response(status)

@@ -10,6 +10,7 @@ import pytest
 from dicom_node.deliver.attempts import MAX_COPIES, ConfirmAnswer, SendAnswer, Steps, deliver
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.dicomweb import DicomWebPeer
+from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import (
     CredentialsRefused,
     NotFindable,
@@ -240,6 +241,44 @@ def test_a_silent_archive_is_asked_again_and_never_counts_as_delivered(seg_file)
         delivery = Delivery(archive, dimse_peer(port), seg_file)
         assert delivery.run().confirmed == FOUND
     assert delivery.slept == [5, 10, 20]
+
+
+# ---- deletion
+
+
+@pytest.mark.parametrize(
+    ("deletes", "is_orthanc"), [(200, False), (405, True), (404, True), (501, True)]
+)
+def test_a_web_archive_deletes_an_object_in_its_own_way(seg_file, deletes, is_orthanc):
+    archive, wanted = a.WebArchive(a.web_keeps), read_reference(seg_file)
+    archive.deletes, archive.is_orthanc = deletes, is_orthanc
+    with archive.running() as port:
+        peer = web_peer(port)
+        peer.send(seg_file)
+        assert list(archive.kept) == [wanted.instance_uid]
+        archive.keep("1.2.3")
+        peer.delete(wanted)
+        assert list(archive.kept) == ["1.2.3"]
+        peer.delete(wanted)  # it has gone already
+
+
+@pytest.mark.parametrize(
+    ("deletes", "error", "says"),
+    [
+        (405, ServiceRefused, 'a deletion with 405 Method Not Allowed; .*superseded to "reject"'),
+        (404, ServiceRefused, "a deletion with 404 Not Found"),
+        (403, PeerUnavailable, "403 Forbidden; check user, password or token"),
+        (503, PeerUnavailable, "503"),
+    ],
+)
+def test_a_web_archive_that_does_not_delete_says_what_to_do(seg_file, deletes, error, says):
+    archive = a.WebArchive(a.web_keeps)
+    archive.deletes = deletes
+    with archive.running() as port:
+        peer = web_peer(port)
+        peer.send(seg_file)
+        with pytest.raises(error, match=says):
+            peer.delete(read_reference(seg_file))
 
 
 # ---- TLS

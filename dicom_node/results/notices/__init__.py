@@ -1,0 +1,1 @@
+"""Objects that say something about results, or about why there are none."""
