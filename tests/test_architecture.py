@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/jobs": (
         "dicom_node dicom_node/decoding dicom_node/deliver dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results dicom_node/results/attributes"
+        " dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
         " dicom_node/selection engine engine/serving"
     ),
     "dicom_node/jobs/upkeep": "dicom_node dicom_node/jobs dicom_node/receive engine",

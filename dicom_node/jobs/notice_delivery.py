@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-
 from dicom_node.dicom_file import UNREADABLE_FILE, read_file
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.records import DeliveryTask, SeriesTask

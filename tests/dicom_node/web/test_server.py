@@ -23,6 +23,7 @@ from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S
 
 VIEWER = "https://viewer.example/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 TOKEN = "a-long-password"
@@ -51,7 +52,7 @@ def node(settings):
 
 @pytest.fixture(scope="module")
 def web(node):
-    with httpx.Client(base_url="http://{}:{}".format(*node.http)) as client:
+    with httpx.Client(base_url="http://{}:{}".format(*node.http), timeout=GENEROUS_S) as client:
         yield client
 
 
