@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from dicom_node.deliver.dicomweb import DicomWebPeer
+from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import Delivery, State
 from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
+from tests.dicom_node.drawing import draw_case
 from tests.engine.toy_model import write_toy_model
 from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu
 from tests.waiting import wait_until
@@ -148,3 +151,21 @@ def test_a_seg_that_orthanc_lost_before_it_committed_is_sent_again(
         with archive:
             assert delivery_of(node).attempts > 1
             assert len(archive.segmentations()) == 1
+
+
+def test_orthanc_deletes_one_object_and_keeps_the_others(tmp_path: Path):
+    """By its own interface: its DICOMweb plugin does not delete."""
+    archive = Orthanc(tmp_path / "archive")
+    for number in range(2):
+        draw_case(make_ct_series(slices=9, rows=20, columns=24)).seg().save_as(
+            tmp_path / f"{number}.dcm", enforce_file_format=True
+        )
+    with archive:
+        peer = DicomWebPeer("archive", f"http://127.0.0.1:{archive.http_port}/dicom-web")
+        for number in range(2):
+            peer.send(tmp_path / f"{number}.dcm")
+        peer.delete(read_reference(tmp_path / "0.dcm"))
+        (kept,) = archive.segmentations()
+        named = archive.get(f"instances/{kept}")["MainDicomTags"]["SOPInstanceUID"]
+        assert named == read_reference(tmp_path / "1.dcm").instance_uid
+        peer.delete(read_reference(tmp_path / "0.dcm"))
