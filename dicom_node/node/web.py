@@ -44,6 +44,7 @@ def serve_page(
         lambda: fleet.device().name,
         progress,
         reception.assembler,
+        reception.assembler.spool,
     )
     with serve_web(view) as address:
         yield address

@@ -19,6 +19,25 @@ from engine.durable_files import PART, sync_folder, write_durably
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
+class Tally:
+    """Instances and bytes kept since the start, by whatever way they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._instances = self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count an instance of so many bytes."""
+        with self._lock:
+            self._instances += 1
+            self._bytes += size
+
+    def read(self) -> tuple[int, int]:
+        """Return the numbers of instances and of bytes."""
+        with self._lock:
+            return self._instances, self._bytes
+
+
 class Spool:
     """A folder of instances, each in the folder of its series.
 
@@ -37,6 +56,7 @@ class Spool:
         # Between the `mkdir` of one thread and the `rmdir` of another.
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
+        self.tally = Tally()
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
 
@@ -63,6 +83,7 @@ class Spool:
                 f"could not keep {instance_uid}: {error.strerror or error}",
                 StoreStatus.OUT_OF_RESOURCES if full else StoreStatus.PROCESSING_FAILURE,
             ) from error
+        self.tally.add(len(part10))
         return path
 
     def series(self) -> list[SeriesKey]:

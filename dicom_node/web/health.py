@@ -3,12 +3,9 @@
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +15,7 @@ from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.store import connectable
+from dicom_node.web.probe import Finding, Probe, findings
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
 
@@ -27,19 +25,6 @@ NEWEST = 500
 ANSWER_S = 5.0
 """Seconds within which the node must answer its own C-ECHO."""
 
-FRESH_S = 2.0
-"""Age up to which a finding is used again, so that frequent health checks cost little."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check."""
-
-    check: str
-    ok: bool
-    detail: str
-    """The value found, and the remedy where it is not right."""
-
 
 class Health:
     """Checks of one node."""
@@ -47,25 +32,26 @@ class Health:
     def __init__(self, node: NodeView, ledger: Ledger) -> None:
         self._node = node
         self._ledger = ledger
-        self._lock = Lock()
-        self._kept: dict[str, tuple[float, list[Finding]]] = {}
+        self._alive = [
+            Probe("listener", self._listener),
+            Probe("assembler", self._assembler),
+            Probe("workers", self._workers),
+        ]
+        self._ready = [
+            Probe("disk", self._disk),
+            Probe("data folder", self._writable),
+            Probe("job store", self._store),
+            Probe("device", self._device),
+            Probe("peers", self._peers),
+        ]
 
     def alive(self) -> list[Finding]:
         """Check whether the node does its work; a restart may help where it does not."""
-        return self._fresh("alive", [self._listener, self._assembler, self._workers])
+        return findings(self._alive)
 
     def ready(self) -> list[Finding]:
         """Check whether the node would receive a series now and finish it."""
-        checks = [self._disk, self._writable, self._store, self._device, self._peers]
-        return [*self.alive(), *self._fresh("ready", checks)]
-
-    def _fresh(self, name: str, checks: Sequence[Callable[[], Finding]]) -> list[Finding]:
-        with self._lock:
-            then, findings = self._kept.get(name, (0.0, []))
-            if not findings or time.monotonic() - then > FRESH_S:
-                findings = [check() for check in checks]
-                self._kept[name] = (time.monotonic(), findings)
-            return findings
+        return findings([*self._alive, *self._ready])
 
     def _listener(self) -> Finding:
         port = self._node.dicom[1]

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.web.health import Health
+from dicom_node.web.job_view import ENDINGS
 from dicom_node.web.view import NodeView
 
 NEWEST = 1000
@@ -47,6 +48,15 @@ class Metrics:
             registry=registry,
         )
         self._registry.register(_Gauges(node, ledger, health))
+        self._begin_at_zero(node)
+
+    def _begin_at_zero(self, node: NodeView) -> None:
+        """Expose every counter from the start: `increase()` does not see one that appears as 1."""
+        for state in ENDINGS:
+            self._series.labels(str(state))
+        for peer in node.settings.destinations:
+            for state in (State.DONE, State.FAILED):
+                self._deliveries.labels(peer, str(state))
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -93,6 +103,9 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(
             "hepar_arriving_series", "Series that are coming in.", value=len(self._node.arriving())
         )
+        instances, size = self._node.spool.tally.read()
+        yield CounterMetricFamily("hepar_instances", "Instances received.", value=instances)
+        yield CounterMetricFamily("hepar_received_bytes", "Bytes received.", value=size)
         yield GaugeMetricFamily(
             "hepar_disk_free_bytes",
             "Free bytes on the disk of the data folder.",

@@ -31,10 +31,11 @@ from starlette.staticfiles import StaticFiles
 from dicom_node.errors import AlreadyRunning, UnknownJob
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.web.access import Access
-from dicom_node.web.health import Finding, Health
+from dicom_node.web.health import Health
 from dicom_node.web.job_view import to_public
 from dicom_node.web.metrics import Metrics
 from dicom_node.web.operator_pages import NEWEST, Pages
+from dicom_node.web.probe import Finding
 from dicom_node.web.stow import StowDoor
 from dicom_node.web.view import NodeView
 

@@ -60,7 +60,9 @@ class NodeView:
     """Returns the name of the device that serves; raises `EngineError` where none does."""
     progress: Progress = field(default_factory=Progress)
     listener: ReceiveEvents = field(default_factory=NullReceiveEvents)
-    """Hears of the instances that come by HTTP."""
+    """Called with the instances that come by HTTP."""
+    received: Spool | None = None
+    """The spool that the receiver writes to; a view of its folder without."""
 
     @property
     def data(self) -> DataFolder:
@@ -70,7 +72,7 @@ class NodeView:
     @property
     def spool(self) -> Spool:
         """Received instances."""
-        return Spool(self.data.spool, self.settings.receive.keep_free_mb << 20)
+        return self.received or Spool(self.data.spool, self.settings.receive.keep_free_mb << 20)
 
     @property
     def results(self) -> Path:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -218,6 +219,9 @@ def test_metrics_count_each_series_once(web, done):
     assert 'hepar_series_total{state="done"} 1.0' in text
     assert 'hepar_deliveries_total{peer="shelf",state="done"} 2.0' in text
     assert "hepar_slices_total 20.0" in text
+    assert "hepar_instances_total 20.0" in text
+    (received,) = re.findall(r"^hepar_received_bytes_total (.+)$", text, re.MULTILINE)
+    assert float(received) > 20 * 64 * 64 * 2
     assert 'hepar_check{check="listener"} 1.0' in text
     assert 'hepar_stage_seconds_count{stage="read"} 1.0' in text
 
