@@ -66,18 +66,19 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/deliver dicom_node/net dicom_node/net/tls"
         " dicom_node/results dicom_node/selection"
     ),
+    "dicom_node/alerts": "dicom_node/config",
     "dicom_node/conformance": (
         "dicom_node dicom_node/config dicom_node/decoding dicom_node/deliver dicom_node/jobs"
         " dicom_node/net dicom_node/receive dicom_node/results dicom_node/results/attributes"
         " dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/web": (
-        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
+        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/jobs"
         " dicom_node/jobs/upkeep dicom_node/net dicom_node/pipeline dicom_node/receive"
         " dicom_node/results dicom_node/results/attributes engine"
     ),
     "dicom_node/node": (
-        "dicom_node dicom_node/config dicom_node/deliver dicom_node/jobs"
+        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"

@@ -172,6 +172,31 @@ class ViewerSection(Section):
     """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
 
 
+class AlertsSection(Section):
+    """`[alerts]`: messages when the node is not ready, or a delivery failed."""
+
+    webhook: SecretStr | None = None
+    """Address that takes each message as JSON by POST, such as that of a chat room."""
+    mail_to: tuple[str, ...] = ()
+    """Addresses that get each message as mail."""
+    mail_from: str = "hepar@localhost"
+    """Sender of the mail."""
+    smtp_host: str = "localhost"
+    """Mail server."""
+    smtp_port: int = Field(default=25, ge=1, le=65535)
+    smtp_tls: bool = False
+    """Whether to speak TLS with it (STARTTLS), with the system's authorities."""
+    smtp_user: str = ""
+    """User to log in as, where `smtp_password` is set."""
+    smtp_password: SecretStr | None = None
+    """Password of `smtp_user`."""
+    every_s: float = Field(default=30.0, gt=0)
+    """Seconds between looks."""
+    after_s: float = Field(default=120.0, ge=0)
+    """Seconds that a check must have failed before a message is sent; failed deliveries are
+    reported at once."""
+
+
 class EngineSection(Section):
     """`[engine]`: model and device."""
 
@@ -226,6 +251,7 @@ class Settings(BaseSettings):
     `node.open` says otherwise."""
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
+    alerts: AlertsSection = AlertsSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
     """Destinations of results, by name; without any, a folder beside the spool."""
 

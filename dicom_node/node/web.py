@@ -1,11 +1,17 @@
-"""Web server of a running node, if the configuration asks for one."""
+"""Web server and alerts of a running node, if the configuration asks for them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
+from dicom_node.alerts.channels import Channel, channels
+from dicom_node.alerts.watch import Watch, watching
 from dicom_node.config.settings import Settings
+from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.web.health import Health
+from dicom_node.web.troubles import troubles
 from dicom_node.web.view import Arriving, NodeView, Progress
 from engine.serving.fleet import Fleet
 
@@ -18,33 +24,68 @@ def serve_page(
     fleet: Fleet,
     progress: Progress,
 ) -> Iterator[tuple[str, int] | None]:
-    """Serve the node's page while the block lasts; yields host and port, None where there is none.
+    """Serve the node's page and send alerts while the block lasts.
+
+    Yields host and port of the page, None where there is none.
 
     Raises:
         AlreadyRunning: the port is taken.
     """
-    if settings.http.port is None:
+    if settings.http.port is None and not channels(settings.alerts):
         yield None
         return
-    from dicom_node.web.server import serve_web  # 0.2 s of imports
+    view = _view(settings, setup, reception, fleet, progress)
+    with ExitStack() as stack:
+        if watched := channels(settings.alerts):
+            stack.enter_context(_alerting(view, watched))
+        if settings.http.port is None:
+            yield None
+            return
+        from dicom_node.web.server import serve_web  # 0.2 s of imports
+
+        yield stack.enter_context(serve_web(view))
+
+
+def _view(
+    settings: Settings,
+    setup: SegmentationSetup,
+    reception: Reception,
+    fleet: Fleet,
+    progress: Progress,
+) -> NodeView:
+    assembler = reception.assembler
 
     def arriving() -> list[Arriving]:
-        assembler = reception.assembler
         return [
             Arriving(key.study_uid, key.series_uid, len(assembler.spool.paths(key)))
             for key in assembler.arriving()
         ]
 
-    view = NodeView(
+    return NodeView(
         settings,
         setup.algorithm,
         reception.address,
         arriving,
-        lambda: reception.assembler.running,
+        lambda: assembler.running,
         lambda: fleet.device().name,
         progress,
-        reception.assembler,
-        reception.assembler.spool,
+        assembler,
+        assembler.spool,
     )
-    with serve_web(view) as address:
-        yield address
+
+
+@contextmanager
+def _alerting(view: NodeView, watched: Mapping[str, Channel]) -> Iterator[None]:
+    """Watch the node while the block lasts."""
+    alerts, begun = view.settings.alerts, datetime.now(UTC)
+    with open_ledger(view.settings.database_url) as ledger:
+        health = Health(view, ledger)
+        title = view.settings.node.ae_title
+        watches = {
+            name: Watch(
+                title, lambda: troubles(health, ledger, begun), channel, after_s=alerts.after_s
+            )
+            for name, channel in watched.items()
+        }
+        with watching(watches, alerts.every_s):
+            yield

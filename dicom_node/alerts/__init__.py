@@ -1,0 +1,1 @@
+"""Messages by webhook and mail when the node is not ready or a delivery failed."""
