@@ -60,7 +60,7 @@ def post(alert: Alert, url: str) -> None:
     Raises:
         NotSent: the server refused it, or did not answer.
     """
-    content = {
+    content: dict[str, str | bool] = {
         "text": f"{alert.line}: {alert.detail}",
         "node": alert.node,
         "subject": alert.subject,

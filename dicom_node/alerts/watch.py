@@ -17,7 +17,7 @@ class Trouble:
     """Something that is not right."""
 
     detail: str
-    lasting: bool = False
+    at_once: bool = False
     """Whether it is reported at once; others must have lasted for a while."""
 
 
@@ -60,7 +60,7 @@ class Watch:
         self._since = {name: self._since.get(name, now) for name in troubles}
         for name in sorted(troubles.keys() - self._reported):
             trouble = troubles[name]
-            lasted = trouble.lasting or now - self._since[name] >= self._after_s
+            lasted = trouble.at_once or now - self._since[name] >= self._after_s
             if lasted and self._send(Alert(self._node, name, False, trouble.detail)):
                 self._reported.add(name)
         for name in sorted(self._reported - troubles.keys()):

@@ -11,7 +11,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.web.health import Health
-from dicom_node.web.troubles import troubles
+from dicom_node.web.troubles import Troubles
 from dicom_node.web.view import Arriving, NodeView, Progress
 from engine.serving.fleet import Fleet
 
@@ -82,9 +82,7 @@ def _alerting(view: NodeView, watched: Mapping[str, Channel]) -> Iterator[None]:
         health = Health(view, ledger)
         title = view.settings.node.ae_title
         watches = {
-            name: Watch(
-                title, lambda: troubles(health, ledger, begun), channel, after_s=alerts.after_s
-            )
+            name: Watch(title, Troubles(health, ledger, begun), channel, after_s=alerts.after_s)
             for name, channel in watched.items()
         }
         with watching(watches, alerts.every_s):

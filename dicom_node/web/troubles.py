@@ -2,7 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.alerts.watch import Trouble
 from dicom_node.counted import counted
@@ -11,23 +14,41 @@ from dicom_node.jobs.state import State
 from dicom_node.web.health import NEWEST, Health
 
 
-def troubles(health: Health, ledger: Ledger, begun: datetime) -> Mapping[str, Trouble]:
-    """Return the troubles by subject; no text of a peer or a file is quoted.
+class Troubles:
+    """The troubles of one node; no text of a peer or a file is quoted."""
 
-    A failed delivery counts until it is retried; one that failed before `begun` was reported then.
-    """
-    found = {each.check: Trouble(each.detail) for each in health.ready() if not each.ok}
-    failed = Counter(
-        delivery.peer
-        for job in ledger.jobs(NEWEST)
-        if job.finished and job.finished >= begun
-        for delivery in job.deliveries
-        if delivery.state is State.FAILED
-    )
-    for peer, count in failed.items():
-        found[f"delivery to {peer}"] = Trouble(
-            f"not delivered: {counted(count, 'object')}; hepar jobs list --state failed --peer"
-            f" {peer} names the reason, hepar jobs retry --failed --peer {peer} sends again",
-            lasting=True,
+    def __init__(self, health: Health, ledger: Ledger, begun: datetime) -> None:
+        """Look at a node.
+
+        Args:
+            health: its checks.
+            ledger: its jobs.
+            begun: deliveries of jobs that ended before this are left out: they were reported then.
+        """
+        self._health = health
+        self._ledger = ledger
+        self._begun = begun
+        self._failed: Counter[str] = Counter()
+
+    def __call__(self) -> Mapping[str, Trouble]:
+        """Return the present troubles by subject; a failed delivery counts until it is retried."""
+        found = {each.check: Trouble(each.detail) for each in self._health.ready() if not each.ok}
+        # The job store is a check of its own; without it, what had failed still has.
+        with suppress(SQLAlchemyError):
+            self._failed = self._failed_deliveries()
+        for peer, count in self._failed.items():
+            found[f"delivery to {peer}"] = Trouble(
+                f"not delivered: {counted(count, 'object')}; hepar jobs list --state failed --peer"
+                f" {peer} names the reason, hepar jobs retry --failed --peer {peer} sends again",
+                at_once=True,
+            )
+        return found
+
+    def _failed_deliveries(self) -> Counter[str]:
+        return Counter(
+            delivery.peer
+            for job in self._ledger.jobs(NEWEST)
+            if job.finished is None or job.finished >= self._begun
+            for delivery in job.deliveries
+            if delivery.state is State.FAILED
         )
-    return found

@@ -13,13 +13,14 @@ from types import SimpleNamespace
 
 import pytest
 from aiosmtpd.smtp import SMTP
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.alerts.channels import Alert, NotSent, channels, mail, post
 from dicom_node.alerts.watch import Trouble, Watch, watching
 from dicom_node.config.settings import AlertsSection
 from dicom_node.jobs.state import Delivery, State
 from dicom_node.web.probe import Finding
-from dicom_node.web.troubles import troubles
+from dicom_node.web.troubles import Troubles
 
 PATIENCE_S = 60.0
 FULL = Trouble("10 MB free, 2000 MB needed")
@@ -127,13 +128,13 @@ def test_a_trouble_that_passes_is_not_reported(scene):
 
 
 def test_a_failed_delivery_is_reported_at_once(scene):
-    scene.present["delivery to archive"] = Trouble("1 object", lasting=True)
+    scene.present["delivery to archive"] = Trouble("1 object", at_once=True)
     scene.watch.step()
     assert scene.sent == [("delivery to archive", False)]
 
 
 def test_what_was_not_taken_is_sent_again(scene, caplog):
-    scene.present["peers"] = Trouble("…", lasting=True)
+    scene.present["peers"] = Trouble("…", at_once=True)
     scene.broken.append(True)
     scene.watch.step()
     assert "alert not sent, will be tried again: peers: status 500" in caplog.text
@@ -204,7 +205,17 @@ def test_troubles_are_failed_checks_and_deliveries_that_failed_since_the_start()
         SimpleNamespace(finished=None, deliveries=()),
     ]
     health = SimpleNamespace(ready=lambda: [Finding("disk", False, "full"), Finding("a", True, "")])
-    found = troubles(health, SimpleNamespace(jobs=lambda last: jobs), begun)
+    away = []
+
+    def read(last):
+        if away:
+            raise SQLAlchemyError("away")
+        return jobs
+
+    look = Troubles(health, SimpleNamespace(jobs=read), begun)
+    found = look()
     assert found.keys() == {"disk", "delivery to archive"}
     assert found["delivery to archive"].detail.startswith("not delivered: 1 object;")
     assert "Doe" not in str(found)
+    away.append(True)
+    assert look() == found  # what failed has not come right because the store cannot be read
