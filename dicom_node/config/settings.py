@@ -184,6 +184,7 @@ class AlertsSection(Section):
     smtp_host: str = "localhost"
     """Mail server."""
     smtp_port: int = Field(default=25, ge=1, le=65535)
+    """Its port."""
     smtp_tls: bool = False
     """Whether to speak TLS with it (STARTTLS), with the system's authorities."""
     smtp_user: str = ""
