@@ -25,10 +25,14 @@ NodeError
 └── AlreadyRunning       another node uses the same data folder or port
 """
 
+import errno
 import struct
 import zlib
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class StoreStatus(IntEnum):
@@ -176,3 +180,20 @@ class AlreadyRunning(NodeError):
     """Another node uses the same data folder or port."""
 
     exit_code = 2
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Return whether an error comes of a full disk, a used-up quota or a full job store."""
+    return any(
+        (isinstance(each, OSError) and each.errno in NO_ROOM)
+        or "database or disk is full" in str(getattr(each, "orig", ""))  # SQLITE_FULL
+        for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -39,6 +39,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     # The edge of the program: an unforeseen error's own words may name a patient.
     except Exception as error:
+        # The edge of the command: Python would print the error's words, which may quote a file of a
+        # patient. Its kind and place are named, and the exit status says that it failed.
         if os.environ.get(TRACEBACK):
             raise
         print_error(f"{unforeseen(error)}, or set {TRACEBACK}=1 to see all of it")

@@ -97,7 +97,9 @@ class DecodingPool:
         process = self._take()
         try:
             answer = process.call(request, self._answer_s)
-        except BaseException:  # also where the caller is interrupted: half an answer is under way
+        # Any error, also an interrupt of the caller: half an answer may be under way, which the
+        # next request would take for its own. It is raised all the same.
+        except BaseException:
             process.stop()
             raise
         with self._lock:

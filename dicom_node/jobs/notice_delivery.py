@@ -8,6 +8,7 @@ from pydicom import Dataset
 
 from dicom_node.dicom_file import UNREADABLE_FILE, read_file
 from dicom_node.error_location import unforeseen
+from dicom_node.errors import lacks_room
 from dicom_node.jobs.records import DeliveryTask, SeriesTask
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.notices.receipt import to_receipt
@@ -80,7 +81,11 @@ def _receipts(
     file = seg.with_suffix(f".{ITEM}.dcm")
     try:
         write_durably(file, to_receipt(_readable(task.paths), *words, task.digest))
-    except Exception as error:  # whatever the headers lack; the job list has the reason anyway
+    except Exception as error:
+        if lacks_room(error):  # the worker waits for room
+            raise
+        # Whatever the headers lack: a job must not fail for want of a receipt, and the job list has
+        # its reason anyway.
         extra = {"action": "receipt", "series": task.series_uid}
         logger.warning("no receipt: %s", unforeseen(error), extra=extra)
         return ()

@@ -38,7 +38,10 @@ def watching(running: RunningWorkflows) -> Iterator[None]:
         while not stop.wait(ROUND_S):
             try:
                 suspects = put_back(running, suspects)
-            except Exception as error:  # the store may be full or locked: the next round will do
+            # The edge of this thread, which must not end: the store may be full, locked or away,
+            # and DBOS passes on whatever its driver raises. The workflows stay as they are for
+            # the next round.
+            except Exception as error:
                 reason = unforeseen(error)
                 logger.warning("watchdog: %s", reason, extra={"action": "watch"})
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
@@ -23,6 +23,7 @@ from dicom_node.errors import (
     SourceChanged,
     Unforeseen,
     UnsupportedSeries,
+    lacks_room,
 )
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
@@ -34,6 +35,7 @@ from dicom_node.jobs.notice_delivery import (
 )
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.viewer_link import seg_link
+from dicom_node.pipeline.disk_room import with_room
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 JobProgress = Callable[[str, int, int], None]
 """Called with a job, the number of its slices that are computed, and of all of them."""
 
+
+Answer = TypeVar("Answer")
 
 AtWork = Callable[[str], AbstractContextManager[object]]
 """Notes that a job is at work while a block lasts."""
@@ -91,6 +95,30 @@ class SeriesWorker:
             DiedOfIt: the node has died of this series too often.
         """
         series = task.series_uid
+        outcome = with_room(
+            lambda: self._segment(job, task, urgent, superseded), action="segment", series=series
+        )
+        if outcome.verdict is not Verdict.SEGMENTED:
+            extra = {"action": "skip", "series": series}
+            logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
+        deliveries = delivery_tasks(series, outcome, self.profiles)
+        seg = self.data.result(job)
+        deliveries += with_room(
+            lambda: withdrawals(deliveries, superseded, seg, self.profiles),
+            action="withdraw",
+            series=series,
+        )
+        deliveries += with_room(
+            lambda: outcome_receipts(task, outcome, seg, self.profiles),
+            action="receipt",
+            series=series,
+        )
+        return SegmentResult(outcome, deliveries)
+
+    def _segment(
+        self, job: str, task: SeriesTask, urgent: bool, superseded: Sequence[Outcome]
+    ) -> Outcome:
+        series = task.series_uid
         origin = Origin(task.digest, predecessors(superseded))
         with _errors_logged("segment", series), self.at_work(job):
             try:
@@ -109,13 +137,7 @@ class SeriesWorker:
             except UnsupportedSeries as error:
                 outcome = Outcome(Verdict.REFUSED, str(error), slices=len(task.paths))
             require_unchanged(task)
-        if outcome.verdict is not Verdict.SEGMENTED:
-            extra = {"action": "skip", "series": series}
-            logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
-        deliveries = delivery_tasks(series, outcome, self.profiles)
-        deliveries += withdrawals(deliveries, superseded, self.data.result(job), self.profiles)
-        deliveries += outcome_receipts(task, outcome, self.data.result(job), self.profiles)
-        return SegmentResult(outcome, deliveries)
+        return outcome
 
     def failed(self, job: str, task: SeriesTask, reason: str) -> tuple[DeliveryTask, ...]:
         """Return the receipts of a series whose work failed; none if it came again meanwhile."""
@@ -123,7 +145,12 @@ class SeriesWorker:
             require_unchanged(task)
         except SourceChanged:
             return ()
-        return failure_receipts(task, reason, self.data.result(job), self.profiles)
+        seg = self.data.result(job)
+        return with_room(
+            lambda: failure_receipts(task, reason, seg, self.profiles),
+            action="receipt",
+            series=task.series_uid,
+        )
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once.
@@ -132,17 +159,11 @@ class SeriesWorker:
             PeerRefused: the peer will never accept it, or is no longer configured.
         """
         begun = time.perf_counter()
-        extra = {"action": "deliver", "series": task.series_uid, "peer": task.peer}
-        with _errors_logged("deliver", task.series_uid):
-            try:
-                changed = self._send(task)
-            except NodeError as error:
-                if not error.transient:
-                    raise
-                logger.warning("not delivered yet: %s", error, extra=extra)
-                return SendAnswer(str(error) or type(error).__name__, **_policy(error))
+        changed = self._ask(task, "deliver", "delivered", lambda: self._send(task))
+        if isinstance(changed, NodeError):
+            return SendAnswer(_reason(changed), **_policy(changed))
         seconds = time.perf_counter() - begun
-        logger.info("done", extra={**extra, "seconds": seconds})
+        logger.info("done", extra={**_extra("deliver", task), "seconds": seconds})
         return SendAnswer(seconds=seconds, changed=changed)
 
     def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
@@ -152,19 +173,11 @@ class SeriesWorker:
             PeerRefused: the peer will never confirm it, or is no longer configured.
         """
         begun = time.perf_counter()
-        extra = {"action": "confirm", "series": task.series_uid, "peer": task.peer}
-        with _errors_logged("confirm", task.series_uid):
-            try:
-                peer = self._peer(task.peer)
-                by = Confirmation.DELETED if self._deletes(task) else peer.confirm(task.file)
-            except NodeError as error:
-                if not error.transient:
-                    raise
-                logger.warning("not confirmed yet: %s", error, extra=extra)
-                return ConfirmAnswer(
-                    str(error) or type(error).__name__, missing=_missing(error), **_policy(error)
-                )
-        logger.info("by %s", by, extra={**extra, "seconds": time.perf_counter() - begun})
+        by = self._ask(task, "confirm", "confirmed", lambda: self._confirm(task))
+        if isinstance(by, NodeError):
+            return ConfirmAnswer(_reason(by), missing=_missing(by), **_policy(by))
+        seconds = time.perf_counter() - begun
+        logger.info("by %s", by, extra={**_extra("confirm", task), "seconds": seconds})
         if task.kind is ObjectKind.SEG:
             self._log_viewer_link(task)
         return ConfirmAnswer(by=str(by))
@@ -187,6 +200,27 @@ class SeriesWorker:
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each failed attempt."""
         return self.backoff.pauses()
+
+    def _confirm(self, task: DeliveryTask) -> Confirmation:
+        peer = self._peer(task.peer)
+        return Confirmation.DELETED if self._deletes(task) else peer.confirm(task.file)
+
+    def _ask(
+        self, task: DeliveryTask, action: str, done: str, ask: Callable[[], Answer]
+    ) -> Answer | NodeError:
+        """Return the answer of a peer, or the error that may pass by itself, once it is logged."""
+
+        def once() -> Answer | NodeError:
+            try:
+                return ask()
+            except NodeError as error:
+                if not error.transient or lacks_room(error):
+                    raise
+                logger.warning("not %s yet: %s", done, error, extra=_extra(action, task))
+                return error
+
+        with _errors_logged(action, task.series_uid):
+            return with_room(once, action=action, series=task.series_uid)
 
     def _log_viewer_link(self, task: DeliveryTask) -> None:
         result = read_reference(task.file)
@@ -232,6 +266,15 @@ def _sent_before(item: ResultObject, profile: Profile, stack: str) -> str:
     seg = ResultObject(ObjectKind.SEG, item.form)
     refers = item.kind is ObjectKind.REPORT and seg in profile.items
     return stacked(seg.name, stack) if refers else ""
+
+
+def _extra(action: str, task: DeliveryTask) -> dict[str, str]:
+    """Return the fields of a line on a delivery."""
+    return {"action": action, "series": task.series_uid, "peer": task.peer}
+
+
+def _reason(error: NodeError) -> str:
+    return str(error) or type(error).__name__
 
 
 def _policy(error: NodeError) -> dict[str, Any]:
@@ -287,6 +330,8 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
     try:
         yield
     except (NodeError, EngineError, OSError) as error:
+        if lacks_room(error):  # it is done again: see `with_room`
+            raise
         logger.error("failed: %s", error, extra=extra)
         raise
     except BaseException as error:

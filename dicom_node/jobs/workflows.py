@@ -15,7 +15,7 @@ from dbos import DBOS, SetWorkflowID, WorkflowStatus
 
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer, Steps
 from dicom_node.deliver.attempts import deliver as deliver_object
-from dicom_node.errors import PeerRefused
+from dicom_node.errors import PeerRefused, lacks_room
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask, is_of_0_1
 from dicom_node.pipeline.outcome import Outcome
@@ -67,6 +67,13 @@ Workflow = Callable[..., dict[str, Any]]
 """Takes the arguments that the store keeps: one task as JSON, or those of 0.1."""
 
 
+class StoreFull(BaseException):
+    """The store had no room for a step's result. No Exception: DBOS would record a failed workflow.
+
+    It stays under way, and the watchdog queues it again once the store can be written.
+    """
+
+
 class RunningWorkflows:
     """Names of the workflows that threads of this process run now."""
 
@@ -95,7 +102,12 @@ class RunningWorkflows:
 
         def listed(*arguments: Any) -> dict[str, Any]:
             with self.noted(str(DBOS.workflow_id)):
-                return workflow(*arguments)
+                try:
+                    return workflow(*arguments)
+                except Exception as error:  # any: it is only looked at, and raised all the same
+                    if lacks_room(error):
+                        raise StoreFull from error
+                    raise
 
         return listed
 
@@ -177,7 +189,10 @@ def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:
         task, job = SeriesTask.from_arguments(arguments), str(DBOS.workflow_id)
         try:
             stored = DBOS.run_step({"name": SEGMENT}, segment_step, job, task)
-        except Exception as error:  # it fails all the same, but not without its receipts
+        # Whatever ended it: the job fails all the same, but not without its receipts.
+        except Exception as error:
+            if lacks_room(error):  # it does not fail: see StoreFull
+                raise
             made = DBOS.run_step({"name": RECEIPT}, receipt_step, job, task, str(error))
             _queue_deliveries(deliver, job, task, [DeliveryTask.from_json(each) for each in made])
             raise

@@ -84,7 +84,9 @@ def warn_of_unready_peers(peers: Iterable[Peer]) -> threading.Thread:
                     error,
                     extra={"action": "check", "peer": peer.name},
                 )
-            except Exception as error:  # the edge of this thread
+            # The edge of this thread: a peer that answers in an unforeseen way must not keep the
+            # next one from being checked. It is a check alone; deliveries have their own.
+            except Exception as error:
                 extra = {"action": "check", "peer": peer.name}
                 logger.warning("not checked: %s", unforeseen(error), extra=extra)
 

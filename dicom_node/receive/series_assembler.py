@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dicom_node.errors import lacks_room
 from dicom_node.receive.events import Association
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.incoming_series import IncomingSeries
@@ -187,16 +188,14 @@ class SeriesAssembler:
             self._closed.pop(series, None)
         try:
             self._offer(series)
-        except Exception:  # the edge of this thread: whatever it was, the series must not be lost
+        except Exception as error:  # the edge of this thread: whatever it was, nothing is lost
+            again = arrival.refused(self._clock(), lacks_room=lacks_room(error))
             logger.exception(
                 "series not taken, will be offered again in %g s",
                 arrival.pause_s + self.quiet_s,
                 extra={"action": "hand_over_failed", "series": series.series_uid},
             )
             with self._lock:
-                again = IncomingSeries(
-                    self._clock() + arrival.pause_s, refusals=arrival.refusals + 1
-                )
                 self._arriving.setdefault(series, again)
 
     def _offer(self, series: SeriesKey) -> None:

@@ -81,7 +81,9 @@ class SeriesSubmitter:
         stamp = file_stamp(paths)  # before the digest: what comes meanwhile changes it
         try:
             digest, urgent = content_digest(paths), is_urgent(paths, self.priority)
-        except Exception as error:  # whatever a file does to a reader, its series has to end
+        # Whatever a file does to a reader, its series has to end: it is offered again twice, and
+        # then becomes a job that is refused with the place of the error. Its files stay.
+        except Exception as error:
             self._failures[uid] += 1
             if self._failures[uid] < TRIES:
                 raise

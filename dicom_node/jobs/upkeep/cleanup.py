@@ -93,7 +93,8 @@ def cleaning_up(
                     sweep(ledger, spool, data, retention, datetime.now(UTC))
             except (OSError, SQLAlchemyError, NodeError) as error:
                 _log_failure(error)
-            except Exception as error:  # the edge of this thread: the next round may do better
+            # The edge of this thread: what was not removed stays, and the next round tries again.
+            except Exception as error:
                 _log_failure(unforeseen(error))
             stop.wait(INTERVAL_S)
 
