@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydicom import Dataset
 
 from engine.findings.quality import Quality
+from engine.findings.summary import Summary
 from engine.segmentation.segment import Segmentation
 from engine.volume import Label
 
@@ -62,6 +63,8 @@ class Outcome:
     """Why a person should look at the result; empty where nothing is unusual."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage, in order."""
+    summary: Summary | None = None
+    """Grid, volumes and the table of lesions; None without a result, and in older jobs."""
 
     @property
     def each(self) -> tuple["Outcome", ...]:

@@ -30,6 +30,7 @@ from dicom_node.series.reading import ReadFiles, read_files
 from dicom_node.series.stacks import Stack, find_stacks
 from dicom_node.series.volume import stack_volume
 from engine.durable_files import write_durably
+from engine.findings.summary import summarize
 
 logger = logging.getLogger(__name__)
 
@@ -194,18 +195,27 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     with step(logger, "verify", series, seconds):
         keep_or_write(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
-        files = {}
-        shown, shown_item = seg, delivered_seg(method.items)
-        for item, file in make_others(method.items, found, seg):
-            if item == shown_item:
-                shown = dcmread(BytesIO(file), stop_before_pixels=True)
-            files[item.name] = item.file_beside(target)
-            written = keep_or_write(files[item.name], file)
-            if item.kind is ObjectKind.PDF and written:
-                write_durably(files[item.name].with_suffix(".html"), make_html(found))
+        files, shown = _write_others(found, seg, target, method)
     write_side_files(method.beside, target, found_in, method.algorithm)
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
-    return replace(outcome, stack=stack.key, label=stack.label, notes=notes)
+    summary = summarize(found.measured, found.label_map)
+    return replace(outcome, stack=stack.key, label=stack.label, notes=notes, summary=summary)
+
+
+def _write_others(
+    found: SeriesResult, seg: Dataset, target: Path, method: SegmentationSetup
+) -> tuple[dict[str, Path], Dataset]:
+    """Write the objects beside the SEG; return their files, and the SEG that a viewer shows."""
+    files = {}
+    shown, shown_item = seg, delivered_seg(method.items)
+    for item, file in make_others(method.items, found, seg):
+        if item == shown_item:
+            shown = dcmread(BytesIO(file), stop_before_pixels=True)
+        files[item.name] = item.file_beside(target)
+        written = keep_or_write(files[item.name], file)
+        if item.kind is ObjectKind.PDF and written:
+            write_durably(files[item.name].with_suffix(".html"), make_html(found))
+    return files, shown
 
 
 def _notes(stack: Stack) -> Iterator[str]:

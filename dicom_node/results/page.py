@@ -6,23 +6,20 @@ from datetime import datetime
 from html import escape
 from importlib.metadata import version
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dicom_node.results.attributes.making import Making, local_time
-from engine.findings.measure import Lesion, Measurements
+from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
+from engine.findings.summary import LesionSummary, summarize
 from engine.volume import Geometry, LabelMap
 
 RESEARCH_ONLY = "For research only, not for diagnosis. Generated automatically, not reviewed."
 HEADER = ("No.", "Position", "Volume ml", "Diameters mm", "Mean HU", "Slice")
 MOST_LESIONS = 14
 """Rows of the table: more leave no room for the picture on one page."""
-THIRDS = (("right", "central", "left"), ("anterior", "", "posterior"), ("lower", "", "upper"))
-"""Words for each third of the liver's extent, along x, y and z of the patient (DICOM's LPS, where x
-runs to the left and y to the back)."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,12 @@ def to_page(
 ) -> Page:
     """Return the page on a series; times are not part of it."""
     source, geometry = sources[0], label_map.geometry
-    shown = measured.lesions[:MOST_LESIONS]
-    extent = _extent(label_map)
-    hidden = len(measured.lesions) - len(shown)
+    found = summarize(measured, label_map, MOST_LESIONS)
     return Page(
         "Liver and liver tumours in CT",
         (*_subject(source), *_source(source, geometry), *_sizes(measured)),
-        tuple(_row(lesion, geometry, extent) for lesion in shown),
-        f"{hidden} smaller lesions are listed in the report." if hidden else "",
+        tuple(_row(lesion, found.slices) for lesion in found.lesions),
+        f"{found.hidden} smaller lesions are listed in the report." if found.hidden else "",
         (*_review(quality), *remarks),
         _made_by(making),
     )
@@ -157,46 +152,16 @@ def _sizes(measured: Measurements) -> list[tuple[str, str]]:
     ]
 
 
-def _row(lesion: Lesion, geometry: Geometry, extent: "_Extent") -> tuple[str, ...]:
+def _row(lesion: LesionSummary, slices: int) -> tuple[str, ...]:
     return (
         str(lesion.number),
-        extent.position(lesion),
-        f"{lesion.region.volume_ml:.1f}",
+        lesion.position,
+        f"{lesion.volume_ml:.1f}",
         f"{lesion.longest_mm:.1f} x {lesion.perpendicular_mm:.1f}",
-        f"{lesion.region.mean_hu:.0f}",
-        _slice(lesion, geometry),
+        f"{lesion.mean_hu:.0f}",
+        # counted from the foot as under the picture
+        f"{lesion.slice_number} of {slices} (z {lesion.z_mm:+.1f} mm)",
     )
-
-
-def _slice(lesion: Lesion, geometry: Geometry) -> str:
-    """Return the slice of the diameters, counted from the foot as under the picture."""
-    place = lesion.axes[0][0]
-    index = float((np.linalg.inv(geometry.affine) @ [*place, 1])[0])
-    return f"{round(index) + 1} of {geometry.shape[0]} (z {place[2]:+.1f} mm)"
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """Box around the liver in the patient, by which places in it are named."""
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def position(self, lesion: Lesion) -> str:
-        """Name the thirds of the liver in which a lesion lies; no segments of Couinaud."""
-        words = []
-        for place, low, high, names in zip(lesion.centre, self.low, self.high, THIRDS, strict=True):
-            part = (place - low) / (high - low) if high > low else 0.5
-            words.append(names[min(2, max(0, int(part * 3)))])
-        return ", ".join(filter(None, words))
-
-
-def _extent(label_map: LabelMap) -> _Extent:
-    marked = label_map.labels > 0
-    spans = [np.flatnonzero(marked.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    ends = np.array([[span[0], span[-1]] for span in spans]).T
-    corners = (label_map.geometry.affine @ np.c_[ends, np.ones(2)].T)[:3]
-    return _Extent(tuple(corners.min(axis=1).tolist()), tuple(corners.max(axis=1).tolist()))
 
 
 def _review(quality: Quality) -> list[str]:

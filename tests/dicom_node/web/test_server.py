@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from pydicom import dcmread
@@ -16,12 +17,14 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
+from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
+from engine.volume import Label
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy_model import write_toy_model
 from tests.waiting import GENEROUS_S
@@ -45,9 +48,22 @@ def settings(tmp_path_factory):
     )
 
 
+class Spotting(Thresholds):
+    """A device that takes a square in the middle of the phantom's liver for tumour."""
+
+    def run(self, hu, spacing_mm):
+        answer = super().run(hu, spacing_mm)
+        for plane in answer.labels:
+            if plane.any():
+                row, column = np.median(np.argwhere(plane), axis=0).astype(int)
+                spot = plane[row - 2 : row + 2, column - 2 : column + 2]
+                spot[spot > 0] = Label.TUMOUR
+        return answer
+
+
 @pytest.fixture(scope="module")
 def node(settings):
-    with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
+    with running_node(settings, open_device=lambda model, settings: Spotting()) as node:
         yield node
 
 
@@ -131,6 +147,22 @@ def test_the_page_of_a_job_shows_figures_and_the_contours(web, done):
     picture = web.get(f"/jobs/{done.job['job']}/montage.png")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_the_page_of_a_job_has_the_grid_the_volumes_and_each_lesion(web, done, settings):
+    with open_ledger(settings.database_url) as ledger:
+        found = ledger.find(done.job["job"]).outcome.summary
+    page = " ".join(web.get(f"/jobs/{done.job['job']}").text.split())
+    assert found.lesions
+    for text in ("20, 10.00 mm apart", "64 × 64", "6.00 × 6.00 mm", f"{found.tumour_ml:.1f} ml, "):
+        assert f"<dd>{text}" in page
+    for each in found.lesions:
+        assert (
+            f'<th scope="row">{each.number}</th><td>{each.position}</td>'
+            f"<td>{each.volume_ml:.1f} ml</td>"
+            f" <td>{each.longest_mm:.1f} × {each.perpendicular_mm:.1f} mm</td>"
+            f" <td>{each.mean_hu:.0f} HU</td><td>{each.slice_number} of 20</td>"
+        ) in page
 
 
 def test_a_report_is_read_after_a_login_alone(web, done, settings):

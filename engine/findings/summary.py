@@ -1,0 +1,111 @@
+"""Figures of one volume for a table: its grid, volumes, and where each lesion lies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.findings.measure import Lesion, Measurements
+from engine.volume import Geometry, LabelMap
+
+MOST_LESIONS = 30
+"""Lesions in a summary, the largest; noise can have thousands."""
+THIRDS = (("right", "central", "left"), ("anterior", "", "posterior"), ("lower", "", "upper"))
+"""Words for each third of the liver's extent, along x, y and z of the patient (DICOM's LPS, where x
+runs to the left and y to the back)."""
+
+
+@dataclass(frozen=True)
+class LesionSummary:
+    """Figures of one lesion."""
+
+    number: int
+    """From 1, largest first."""
+    position: str
+    """Thirds of the liver in which its centre lies; no segments of Couinaud."""
+    volume_ml: float
+    longest_mm: float
+    perpendicular_mm: float
+    mean_hu: float
+    slice_number: int
+    """Slice of the diameters, from 1 at the foot."""
+    z_mm: float
+    """Where that slice is cut by the longest diameter, along z of the patient."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of one volume."""
+
+    slices: int
+    rows: int
+    columns: int
+    spacing_mm: tuple[float, float, float]
+    """Between slices, between rows and between columns."""
+    liver_ml: float
+    """Volume of the liver including tumours."""
+    tumour_ml: float
+    burden_percent: float
+    """Percentage of the liver that is tumour."""
+    lesions: tuple[LesionSummary, ...]
+    """The largest of them."""
+    hidden: int = 0
+    """Number of smaller lesions that are not in the table."""
+
+
+def summarize(measured: Measurements, label_map: LabelMap, most: int = MOST_LESIONS) -> Summary:
+    """Return the figures of a volume that contains liver, and of its `most` largest lesions."""
+    grid, extent, shown = label_map.geometry, _extent(label_map), measured.lesions[:most]
+    return Summary(
+        *grid.shape,
+        spacing_mm=grid.spacing,
+        liver_ml=measured.liver_ml,
+        tumour_ml=measured.tumour_ml,
+        burden_percent=measured.burden_percent,
+        lesions=tuple(_lesion(lesion, grid, extent) for lesion in shown),
+        hidden=len(measured.lesions) - len(shown),
+    )
+
+
+def _lesion(lesion: Lesion, grid: Geometry, extent: "_Extent") -> LesionSummary:
+    place = lesion.axes[0][0]
+    return LesionSummary(
+        lesion.number,
+        extent.position(lesion),
+        lesion.region.volume_ml,
+        lesion.longest_mm,
+        lesion.perpendicular_mm,
+        lesion.region.mean_hu,
+        _slice_number(place, grid),
+        place[2],
+    )
+
+
+def _slice_number(point: tuple[float, float, float], grid: Geometry) -> int:
+    """Return the slice nearest to a point; slices may lie at changing distances."""
+    step = float((np.linalg.inv(grid.affine) @ [*point, 1])[0])
+    return 1 + min(range(grid.shape[0]), key=lambda index: abs(grid.place(index) - step))
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Box around the liver in the patient, by which places in it are named."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def position(self, lesion: Lesion) -> str:
+        """Name the thirds of the liver in which a lesion lies."""
+        words = []
+        for place, low, high, names in zip(lesion.centre, self.low, self.high, THIRDS, strict=True):
+            part = (place - low) / (high - low) if high > low else 0.5
+            words.append(names[min(2, max(0, int(part * 3)))])
+        return ", ".join(filter(None, words))
+
+
+def _extent(label_map: LabelMap) -> _Extent:
+    marked, grid = label_map.labels > 0, label_map.geometry
+    spans = [np.flatnonzero(marked.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    ends = np.array([[span[0], span[-1]] for span in spans], float).T
+    ends[:, 0] = [grid.place(index) for index in ends[:, 0]]
+    corners = (grid.affine @ np.c_[ends, np.ones(2)].T)[:3]
+    return _Extent(tuple(corners.min(axis=1).tolist()), tuple(corners.max(axis=1).tolist()))
