@@ -58,6 +58,8 @@ class Delivery:
     seconds: float
     confirmed: str
     """Means by which the peer confirmed the result; empty until then."""
+    finished: datetime | None = None
+    """When it ended; None while it is under way."""
 
     @property
     def to(self) -> str:
@@ -147,6 +149,7 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
         attempts=result.attempts,
         seconds=result.seconds,
         confirmed=result.confirmed,
+        finished=_moment(status.completed_at) if status.completed_at else None,
     )
 
 

@@ -1,13 +1,14 @@
 """Jobs as JSON and as rows of the page; no file, folder or patient is named."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
 
 ENDINGS = (
     State.DONE,
@@ -60,22 +61,37 @@ class PeerRow:
     failed: int
     reason: str
     """Of the newest delivery that failed."""
+    last_success: datetime | None
+    """When a delivery was last confirmed."""
+    next_attempt: datetime | None
+    """When the first of the deliveries that pause is tried again."""
 
 
-def peer_rows(peers: Iterable[str], jobs: Sequence[Job]) -> list[PeerRow]:
+NextAttempt = Callable[[Delivery], datetime | None]
+"""Returns when a delivery is tried again; None if it does not pause."""
+
+
+def peer_rows(
+    peers: Iterable[str], jobs: Sequence[Job], next_attempt: NextAttempt
+) -> list[PeerRow]:
     """Return what became of the deliveries of `jobs`, peer by peer."""
-    return [_peer_row(name, jobs) for name in sorted(peers)]
+    return [_peer_row(name, jobs, next_attempt) for name in sorted(peers)]
 
 
-def _peer_row(name: str, jobs: Sequence[Job]) -> PeerRow:
+def _peer_row(name: str, jobs: Sequence[Job], next_attempt: NextAttempt) -> PeerRow:
     deliveries = [each for job in jobs for each in job.deliveries if each.peer == name]
     failed = [each for each in deliveries if each.state is State.FAILED]
+    done = [each for each in deliveries if each.state is State.DONE]
+    # Each look reads the steps of a delivery; no more than these are at work at the same time.
+    at_work = [each for each in deliveries if each.state is State.DELIVERING][:DELIVERIES_AT_ONCE]
     return PeerRow(
         name,
-        sum(each.state is State.DONE for each in deliveries),
+        len(done),
         sum(each.state.active for each in deliveries),
         len(failed),
         failed[-1].reason if failed else "",
+        max((each.finished for each in done if each.finished), default=None),
+        min(filter(None, map(next_attempt, at_work)), default=None),
     )
 
 

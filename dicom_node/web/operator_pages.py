@@ -68,6 +68,7 @@ class Pages:
                     for each in job.deliveries
                     if each.state.active
                 },
+                "due": {each.id: self._ledger.next_attempt(each) for each in job.deliveries},
                 "viewer": viewer_link(self._node.settings.viewer.url, job.study_uid, job.outcome),
                 "montage": self._montage(job).exists(),
                 "reports": len(self._reports(job)),
@@ -145,7 +146,7 @@ class Pages:
             "active": active,
             "progress": {job.id: self._node.progress.of(job.id) for job in active},
             "day": last_day(jobs),
-            "peers": peer_rows(self._node.settings.destinations, jobs),
+            "peers": peer_rows(self._node.settings.destinations, jobs, self._ledger.next_attempt),
             "findings": self._health.ready(),
             "jobs": chosen.chosen(reversed(jobs))[:SHOWN],
             "chosen": chosen,

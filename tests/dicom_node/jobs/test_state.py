@@ -1,5 +1,6 @@
 """The state of a job, read from its workflows."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -66,3 +67,8 @@ def test_a_job_is_finished_with_the_last_of_its_deliveries():
 
 def test_a_cancelled_job_keeps_its_queue():
     assert to_job(segment(**{QUEUE: "segment on n"}), []).queue == "segment on n"
+
+
+def test_a_delivery_states_when_it_ended():
+    job = to_job(segment(), [delivery(), delivery("PENDING", completed_at=None)])
+    assert [each.finished for each in job.deliveries] == [datetime.fromtimestamp(1, UTC), None]

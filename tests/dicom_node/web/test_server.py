@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from datetime import datetime
 from types import SimpleNamespace
 
 import httpx
@@ -132,6 +133,13 @@ def test_the_page_lists_jobs_and_chooses_among_them(web, done):
     assert series[-16:] in web.get("/", params={"state": "done", "peer": "shelf"}).text
     for other in ({"state": "failed"}, {"text": "no such words"}):
         assert series[-16:] not in web.get("/", params=other).text
+
+
+def test_the_page_states_when_a_peer_last_received_a_result(web, done):
+    (row,) = re.findall(r'<th scope="row">shelf</th>.*?</tr>', web.get("/").text, re.DOTALL)
+    (at,) = re.findall(r'<td>2</td><td><time datetime="([^"]+)">', row)
+    assert datetime.fromisoformat(done.job["created"]) < datetime.fromisoformat(at)
+    assert row.count("<time") == 1  # no attempt is to come
 
 
 def test_htmx_is_answered_with_the_changing_part_alone(web, done):

@@ -1,0 +1,41 @@
+"""What the page shows of jobs, without a running node."""
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+from dicom_node.jobs.state import Delivery, State
+from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
+from dicom_node.web.job_view import peer_rows
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def delivery(state, *, peer="archive", name="d", reason="", finished=None):
+    return Delivery(name, peer, "q", "seg", state, reason, 1, 0.0, "", finished)
+
+
+def job(*deliveries, **named):
+    return SimpleNamespace(deliveries=deliveries, **named)
+
+
+def test_a_peer_has_its_last_success_and_the_first_of_its_next_attempts():
+    early, late = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    due = {"slow": NOW + timedelta(minutes=9), "soon": NOW + timedelta(minutes=1), "running": None}
+    jobs = [
+        job(delivery(State.DONE, finished=late), delivery(State.DELIVERING, name="slow")),
+        job(delivery(State.DONE, finished=early), delivery(State.DELIVERING, name="running")),
+        job(delivery(State.FAILED, reason="refused", finished=NOW), delivery(State.WAITING)),
+        job(delivery(State.DELIVERING, name="soon"), delivery(State.DELIVERING, peer="other")),
+    ]
+    archive, idle = peer_rows(["idle", "archive"], jobs, lambda each: due[each.id])
+    assert (archive.last_success, archive.next_attempt) == (late, due["soon"])
+    assert (archive.done, archive.waiting, archive.failed, archive.reason) == (2, 4, 1, "refused")
+    assert (idle.last_success, idle.next_attempt, idle.done) == (None, None, 0)
+
+
+def test_no_more_deliveries_are_asked_for_than_can_be_at_work():
+    """Each look reads the store, and the page is drawn anew every two seconds."""
+    asked = []
+    many = [job(*[delivery(State.DELIVERING)] * 3, delivery(State.WAITING))] * 20
+    peer_rows(["archive"], many, asked.append)
+    assert len(asked) == DELIVERIES_AT_ONCE
