@@ -30,6 +30,8 @@ class Filter:
     peer: str = ""
     text: str = ""
     """Part of the job's name, of a UID or of the reason."""
+    review: str = ""
+    """"yes": a check asks for a look at the result; "no": none does."""
 
     def chosen(self, jobs: Iterable[Job]) -> list[Job]:
         """Return the jobs that are chosen, in the same order."""
@@ -41,6 +43,7 @@ class Filter:
             self.state in ("", job.state)
             and (not self.peer or self.peer in {each.peer for each in job.deliveries})
             and self.text.lower() in words
+            and self.review in ("", "yes" if job.review else "no")
         )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -69,7 +70,7 @@ class Pages:
                     if each.state.active
                 },
                 "due": {each.id: self._ledger.next_attempt(each) for each in job.deliveries},
-                "viewer": viewer_link(self._node.settings.viewer.url, job.study_uid, job.outcome),
+                "link_to": partial(viewer_link, self._node.settings.viewer.url, job.study_uid),
                 "montage": self._montage(job).exists(),
                 "reports": len(self._reports(job)),
                 "may_retry": not job.state.active and job.state is not State.DONE,
@@ -138,7 +139,8 @@ class Pages:
 
     def _state(self, request: Request) -> dict[str, Any]:
         query = request.query_params
-        chosen = Filter(query.get("state", ""), query.get("peer", ""), query.get("text", ""))
+        fields = "state", "peer", "text", "review"
+        chosen = Filter(**{name: query.get(name, "") for name in fields})
         jobs = self._ledger.jobs(NEWEST)
         active = [job for job in jobs if job.state.active]
         return {

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from dicom_node.jobs.state import Delivery, State
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
-from dicom_node.web.job_view import peer_rows
+from dicom_node.web.job_view import Filter, peer_rows
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -39,3 +39,10 @@ def test_no_more_deliveries_are_asked_for_than_can_be_at_work():
     many = [job(*[delivery(State.DELIVERING)] * 3, delivery(State.WAITING))] * 20
     peer_rows(["archive"], many, asked.append)
     assert len(asked) == DELIVERIES_AT_ONCE
+
+
+def test_jobs_are_chosen_by_whether_a_review_is_asked_for():
+    named = {"id": "1", "study_uid": "", "series_uid": "", "reason": "", "state": State.DONE}
+    odd, plain = job(review=("liver reaches the first slice",), **named), job(review=(), **named)
+    chosen = {review: Filter(review=review).chosen([odd, plain]) for review in ("", "yes", "no")}
+    assert chosen == {"": [odd, plain], "yes": [odd], "no": [plain]}

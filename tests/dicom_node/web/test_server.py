@@ -4,7 +4,9 @@ import base64
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import datetime
+from html import escape
 from types import SimpleNamespace
 
 import httpx
@@ -18,11 +20,11 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.node.node import running_node
-from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.pipeline.outcome import Outcome, Verdict, combine
 from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from engine.volume import Label
@@ -127,11 +129,33 @@ def test_a_job_links_to_its_result_in_the_viewer(done, settings):
     assert done.job["viewer"] == VIEWER.format(study=study, series=series)
 
 
+def test_the_page_of_a_job_links_to_each_stack_in_the_viewer(web, done, monkeypatch):
+    at = f"/jobs/{done.job['job']}"
+    assert f'<a href="{escape(done.job["viewer"])}">Open in the viewer</a>' in web.get(at).text
+    stacks = [
+        Outcome(Verdict.SEGMENTED, stack="a", label="KVP 80", seg_series_uid="1.80"),
+        Outcome(Verdict.REFUSED, "uneven", stack="b", label="KVP 140"),
+    ]
+    found = Ledger.find
+    monkeypatch.setattr(
+        Ledger,
+        "find",
+        lambda *given: replace(found(*given), outcome=combine(stacks)),
+    )
+    page = web.get(at).text
+    link = VIEWER.format(study=done.job["study"], series="1.80")
+    assert f'<a href="{escape(link)}">Open KVP 80 in the viewer</a>' in page
+    assert page.count("in the viewer") == 1
+
+
 def test_the_page_lists_jobs_and_chooses_among_them(web, done):
     series = done.job["series"]
     assert series[-16:] in web.get("/").text
     assert series[-16:] in web.get("/", params={"state": "done", "peer": "shelf"}).text
-    for other in ({"state": "failed"}, {"text": "no such words"}):
+    asked = {True: "yes", False: "no"}
+    assert series[-16:] in web.get("/", params={"review": asked[bool(done.job["review"])]}).text
+    unasked = {"review": asked[not done.job["review"]]}
+    for other in ({"state": "failed"}, {"text": "no such words"}, unasked):
         assert series[-16:] not in web.get("/", params=other).text
 
 
