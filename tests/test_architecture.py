@@ -32,13 +32,14 @@ MAY_IMPORT: dict[str, str] = {
     # dicom_node: the archive's side
     "dicom_node": "engine",
     "dicom_node/net/tls": "dicom_node engine",
-    "dicom_node/net": "dicom_node dicom_node/net/tls engine",
+    "dicom_node/audit": "dicom_node dicom_node/net/tls",
+    "dicom_node/net": "dicom_node dicom_node/audit dicom_node/net/tls engine",
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
     "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
-    "dicom_node/receive": "dicom_node dicom_node/net engine",
+    "dicom_node/receive": "dicom_node dicom_node/audit dicom_node/net engine",
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
     "dicom_node/verify": "dicom_node dicom_node/series engine engine/findings",
@@ -54,16 +55,18 @@ MAY_IMPORT: dict[str, str] = {
         " engine/segmentation engine/serving"
     ),
     "dicom_node/jobs": (
-        "dicom_node dicom_node/decoding dicom_node/deliver dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
-        " dicom_node/selection engine engine/serving"
+        "dicom_node dicom_node/audit dicom_node/decoding dicom_node/deliver dicom_node/pipeline"
+        " dicom_node/receive dicom_node/results dicom_node/results/attributes"
+        " dicom_node/results/notices dicom_node/selection engine engine/serving"
     ),
-    "dicom_node/jobs/upkeep": "dicom_node dicom_node/jobs dicom_node/receive engine",
+    "dicom_node/jobs/upkeep": (
+        "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive engine"
+    ),
     "dicom_node/jobs/submit": (
         "dicom_node dicom_node/jobs dicom_node/receive dicom_node/selection engine"
     ),
     "dicom_node/config": (
-        "dicom_node dicom_node/deliver dicom_node/net dicom_node/net/tls"
+        "dicom_node dicom_node/audit dicom_node/deliver dicom_node/net dicom_node/net/tls"
         " dicom_node/results dicom_node/selection"
     ),
     "dicom_node/alerts": "dicom_node/config",
@@ -78,7 +81,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results dicom_node/results/attributes engine"
     ),
     "dicom_node/node": (
-        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/jobs"
+        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
+        " dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"

@@ -26,10 +26,19 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from dicom_node.audit.trail import Destination
 from dicom_node.config.error_messages import misplaced_secrets, validation_messages
 from dicom_node.config.peers import FolderSettings, PeerSettings
-from dicom_node.config.value_types import AeTitle, PeerName, UserPath, ViewerUrl
+from dicom_node.config.value_types import (
+    AeTitle,
+    HostAndPort,
+    PeerName,
+    UserPath,
+    ViewerUrl,
+    host_and_port,
+)
 from dicom_node.errors import BadConfiguration
+from dicom_node.net.tls.client_tls import TlsFiles
 from dicom_node.net.tls.server_tls import ServerTlsFiles
 from dicom_node.results.objects import ObjectKind
 from dicom_node.selection.rules import PriorityRules, Rules
@@ -198,6 +207,32 @@ class AlertsSection(Section):
     reported at once."""
 
 
+class AuditSection(Section):
+    """`[audit]`: the audit trail, as DICOM audit messages (PS3.15 A.5)."""
+
+    file: UserPath | None = None
+    """File that takes each message as one line of XML; nobody else may read it."""
+    file_mb: int = Field(default=10, ge=1)
+    """Size at which the file is put aside, as `file.1`, for a new one."""
+    files: int = Field(default=100, ge=1)
+    """Files put aside that are kept; the oldest is removed."""
+    syslog: HostAndPort | None = None
+    """Syslog server that takes each message over TLS (RFC 5425), such as "logs.example:6514"."""
+    ca_file: UserPath | None = None
+    """Authority of the server's certificate, as PEM, beside those that the system trusts."""
+    cert_file: UserPath | None = None
+    """Certificate of the node, as PEM, for a server that asks for one."""
+    key_file: UserPath | None = None
+    """Its private key, unless `cert_file` holds both."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where the trail goes."""
+        tls = TlsFiles(self.ca_file, self.cert_file, self.key_file)
+        syslog = host_and_port(self.syslog) if self.syslog else None
+        return Destination(self.file, self.file_mb * 1_000_000, self.files, syslog, tls)
+
+
 class EngineSection(Section):
     """`[engine]`: model and device."""
 
@@ -253,6 +288,7 @@ class Settings(BaseSettings):
     http: HttpSection = HttpSection()
     viewer: ViewerSection = ViewerSection()
     alerts: AlertsSection = AlertsSection()
+    audit: AuditSection = AuditSection()
     peers: dict[PeerName, Annotated[PeerSettings, Field(discriminator="kind")]] = {}
     """Destinations of results, by name; without any, a folder beside the spool."""
 

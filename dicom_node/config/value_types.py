@@ -45,6 +45,28 @@ def _require_viewer(url: str) -> str:
     return url
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the two parts of "host:port"; an IPv6 address stands in brackets.
+
+    Raises:
+        ValueError: it is not of this form.
+    """
+    message = 'not an address; an example is "logs.example:6514"'
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port that is no number, or too large
+        raise ValueError(message) from None
+    if not host or not port or parts.netloc != text or parts.username is not None:
+        raise ValueError(message)
+    return host, port
+
+
+def _require_host_and_port(text: str) -> str:
+    host_and_port(text)
+    return text
+
+
 AeTitle = Annotated[str, Field(min_length=1, max_length=16), AfterValidator(_require_ae_title)]
 """Name of a DICOM node."""
 
@@ -59,3 +81,5 @@ ViewerUrl = Annotated[str, AfterValidator(_require_viewer)]
 
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 """A path in which "~" is the home folder of the user that runs the node."""
+HostAndPort = Annotated[str, AfterValidator(_require_host_and_port)]
+"""Address of a server, as "host:port"."""

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from dicom_node.audit.audit_event import AuditEvent, Study, deleted, sent
+from dicom_node.audit.instances import study_of
+from dicom_node.audit.trail import record
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.deliver.confirmation import Confirmation
@@ -164,6 +167,7 @@ class SeriesWorker:
             return SendAnswer(_reason(changed), **_policy(changed))
         seconds = time.perf_counter() - begun
         logger.info("done", extra={**_extra("deliver", task), "seconds": seconds})
+        record(lambda: self._audited(task))
         return SendAnswer(seconds=seconds, changed=changed)
 
     def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
@@ -191,6 +195,14 @@ class SeriesWorker:
         for each in read_selected(task.file):
             peer.delete(each)
         return ""
+
+    def _audited(self, task: DeliveryTask) -> AuditEvent:
+        """Return the event that a delivery reached its peer."""
+        study = study_of(read_reference(task.file).study_uid, [task.file])
+        if not self._deletes(task):
+            return sent(study, task.peer)
+        # The file is the note that names what was deleted, and not itself deleted.
+        return deleted(Study(study.uid), task.peer)
 
     def _deletes(self, task: DeliveryTask) -> bool:
         """Return whether a delivery deletes what its file names, in place of sending it."""

@@ -21,6 +21,9 @@ from weakref import WeakKeyDictionary
 
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.audit.audit_event import refused
+from dicom_node.audit.trail import record
+
 logger = logging.getLogger(__name__)
 
 REQUEST = 0x01
@@ -32,6 +35,8 @@ PIECE_BYTES = 1 << 16
 LOOK_UP_S = 0.5
 """Between two looks at the deadlines."""
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
+GONE = ssl.SSLEOFError, ssl.SSLZeroReturnError
+"""Errors of TLS that only mean that the peer has gone, as a probe of the port does."""
 
 Address = tuple[Any, ...]
 """Of a socket: host and port first."""
@@ -194,7 +199,9 @@ class WaitingRoom:
             self._selector.modify(caller.connection, selectors.EVENT_READ, caller)
         except ssl.SSLWantWriteError:  # the handshake has more to send than fits
             self._selector.modify(caller.connection, selectors.EVENT_WRITE, caller)
-        except (OSError, ValueError):  # garbage, a failed handshake, or the peer has gone
+        except (OSError, ValueError) as error:  # garbage, a failed handshake, or the peer has gone
+            if isinstance(error, ssl.SSLError) and not isinstance(error, GONE):
+                record(lambda: refused("", caller.host))
             self._end(caller)
 
     def _let_in(self, caller: _Caller) -> None:

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from types import FrameType
 
+from dicom_node.audit.trail import auditing
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
@@ -97,6 +98,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
     settings, data = opened.settings, opened.data
     url = settings.database_url
     with ExitStack() as stack:
+        stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
         segmenter = to_segmenter(settings, opened.model, opened.fleet)
         opened.device.result()  # a node without a device must not start, let alone receive
         setup = segmenter.now()

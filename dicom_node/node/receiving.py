@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from dicom_node.audit.audit_event import queried, received
+from dicom_node.audit.instances import series_query, study_of
+from dicom_node.audit.trail import record
 from dicom_node.config.own_receiver import own_caller
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_interface import Peer
@@ -14,10 +17,11 @@ from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.archive_count import ArchiveCount
+from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.scp import Limits, listen
-from dicom_node.receive.series_assembler import SeriesAssembler
+from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
-from dicom_node.retrieve.source import count_instances, to_source
+from dicom_node.retrieve.source import Source, count_instances, to_source
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def receiving(
     submitter = SeriesSubmitter(spool, model_digest, settings.urgent, settings.database_url)
     assembler = SeriesAssembler(
         spool,
-        submitter.submit,
+        partial(_submit, submitter),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
@@ -66,13 +70,25 @@ def receiving(
         assembler.stop()
 
 
+def _submit(submitter: SeriesSubmitter, series: ReceivedSeries) -> None:
+    """Queue the work on a series; the trail has it once it is taken."""
+    submitter.submit(series)
+    record(lambda: received(study_of(series.study_uid, series.paths)))
+
+
+def _count(peer: Peer, source: Source, series: SeriesKey) -> int | None:
+    """Ask an archive for the number of instances of a series."""
+    record(lambda: queried(series_query(series.study_uid, series.series_uid), peer.name))
+    return count_instances(source, series)
+
+
 @contextmanager
 def _asking(peer: Peer | None, assembler: SeriesAssembler, after_s: float) -> Iterator[None]:
     """Ask an archive about the series that come in, if there is one to be asked."""
     if peer is None:
         yield
         return
-    questions = ArchiveCount(assembler, partial(count_instances, to_source(peer)), after_s=after_s)
+    questions = ArchiveCount(assembler, partial(_count, peer, to_source(peer)), after_s=after_s)
     questions.start()
     try:
         yield

@@ -16,6 +16,8 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from dicom_node.audit.audit_event import refused
+from dicom_node.audit.trail import record
 from dicom_node.net.admission import AdmissionServer
 from dicom_node.net.callers import Caller, is_admitted
 from dicom_node.net.commitments import Commitments, on_n_event_report
@@ -132,6 +134,7 @@ def on_requested(event: Event, limits: Limits) -> None:
             *(calling, host, called),
             extra={"action": "association_rejected"},
         )
+        record(lambda: refused(calling, host))
         # Permanent, by the user, calling AE title not recognised (PS3.8 table 9-21).
         association.acse.send_reject(0x01, 0x01, 0x03)
         association.kill()

@@ -5,9 +5,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.audit.audit_event import deleted
+from dicom_node.audit.instances import study_of
+from dicom_node.audit.trail import record
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError
@@ -40,6 +44,7 @@ def _remove_files(job: Job, spool: Spool, data: DataFolder) -> bool:
     results = data.results_of(job.id)
     if not results and not any(path.exists() for path in job.paths):
         return False
+    _record_removal(job.study_uid, [*job.paths, *results])
     spool.remove(job.paths)
     for result in results:
         result.unlink(missing_ok=True)
@@ -59,9 +64,16 @@ def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None
     """Remove received files that no job has, such as those of a job that was forgotten."""
     owned = {path for job in jobs for path in job.paths}
     for series in spool.series():
-        spool.remove(
+        jobless = [
             path for path in spool.paths(series) if path not in owned and older(path, before)
-        )
+        ]
+        if jobless:
+            _record_removal(series.study_uid, jobless)
+        spool.remove(jobless)
+
+
+def _record_removal(study_uid: str, paths: Sequence[Path]) -> None:
+    record(lambda: deleted(study_of(study_uid, paths)))
 
 
 def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
