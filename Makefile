@@ -20,8 +20,11 @@ demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, with a running node
 stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on this machine; MODEL=folder for another model
 	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
 
+# One process a core; a file's tests stay together, because they share servers. JOBS=0: all in one process.
+JOBS ?= $(shell nproc)
+
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
 	@.ci/each-python

@@ -67,7 +67,7 @@ def test_a_port_that_is_taken_is_left_to_whoever_has_it():
             assert places._bound(probe, other.getsockname()[1]) != other.getsockname()[1]
 
 
-@pytest.mark.parametrize("wanted", [0, Ports.free().web])
+@pytest.mark.parametrize("wanted", [0, Ports.free().web], ids=["any", "a free one"])
 def test_free_ports_differ_from_one_another_also_where_one_is_wanted_twice(wanted):
     ports = astuple(places._all_free(dict.fromkeys(vars(Ports()), wanted)))
     assert len(set(ports)) == len(ports)
