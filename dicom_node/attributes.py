@@ -6,7 +6,7 @@ happens to be read. Here it reads as absent, and the checks then name it as miss
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -70,14 +70,19 @@ def unconverted_text(dataset: Dataset, keyword: str) -> str:
         element = dataset.get_item(keyword) if keyword in dataset else None
         if not isinstance(element, RawDataElement):
             return text_of(dataset, keyword)
-        copy = Dataset()
-        for each in ("SpecificCharacterSet", keyword):
-            if each in dataset:
-                copy[each] = dataset.get_item(each)
-        text = text_of(copy, keyword)
+        text = text_of(unconverted_copy(dataset, [keyword]), keyword)
     except UNREADABLE:
         return ""
     return repr(element.value.strip(b" \0")) if "\ufffd" in text else text
+
+
+def unconverted_copy(dataset: Dataset, keywords: Iterable[str]) -> Dataset:
+    """Return these attributes in a data set of their own, in which they may be converted."""
+    copy = Dataset()
+    for each in ("SpecificCharacterSet", *keywords):
+        if each in dataset:
+            copy[each] = dataset.get_item(each)
+    return copy
 
 
 def identifying_text(dataset: Dataset, keyword: str) -> str:

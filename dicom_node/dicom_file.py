@@ -6,11 +6,12 @@ raises on bytes that are neither is one list.
 
 import struct
 import zlib
-from io import BytesIO
+from io import SEEK_END, BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -23,6 +24,7 @@ UNREADABLE_FILE = (InvalidDicomError, OSError, *UNREADABLE)
 PREAMBLE = 132
 """Bytes before the file meta information: 128 and "DICM" (PS3.10 7.1)."""
 PIXEL_DATA, ITEM_GROUP, UNDEFINED = (0x7FE0, 0x0010), 0xFFFE, 0xFFFFFFFF
+DELIMITER_BYTES = 8
 FILE_META_GROUP = 0x0002
 LONG_VRS = {
     b"OB",
@@ -60,18 +62,51 @@ def read_file(path: Path, **options: Any) -> Dataset:
         head = file.read(PREAMBLE)
         bare = head[128:] != b"DICM" and head[:2] in FIRST_GROUPS
         file.seek(0)
-        instance = dcmread(file, force=bare, **options)
-        reached_end = not file.read(1)
-    if reached_end and "PixelData" not in instance and _may_hide_elements(instance):
+        instance, reached_end = _parse(file, bare, options)
+        size = file.seek(0, SEEK_END)
+    if instance is None or (reached_end and _may_hide_pixels(instance)):
         content = path.read_bytes()
         if (known := with_known_vrs(content)) != content:
             instance = dcmread(BytesIO(known), force=bare, **options)
+        elif instance is None:
+            raise EOFError("an element states more bytes than the memory holds")
+    _require_delimiter(instance, size)
     instance.filename = str(path)
     return _with_syntax(instance) if bare else instance
 
 
-def _may_hide_elements(instance: Dataset) -> bool:
+def _parse(
+    file: BufferedReader, bare: bool, options: dict[str, Any]
+) -> tuple[Dataset | None, bool]:
+    """Return a data set and whether it was read to the end of the file.
+
+    None stands for a length beyond the memory, which the bytes behind an unknown VR may look like:
+    a buffered reader allocates what it is asked for before it reads.
+    """
+    try:
+        instance = dcmread(file, force=bare, **options)
+    except MemoryError:
+        return None, False
+    return instance, not file.read(1)
+
+
+def _require_delimiter(instance: Dataset, size: int) -> None:
+    """Return unless encapsulated pixels end within their delimiter, which pydicom lets pass.
+
+    Raises:
+        EOFError: the file was cut there (PS3.5 A.4: tag and length, 8 bytes).
+    """
+    pixels = instance.get_item("PixelData") if "PixelData" in instance else None
+    if isinstance(pixels, RawDataElement) and pixels.length == UNDEFINED and pixels.value:
+        missing = pixels.value_tell + len(pixels.value) + DELIMITER_BYTES - size
+        if missing > 0:
+            raise EOFError(f"the delimiter of the pixel data lacks {missing} bytes")
+
+
+def _may_hide_pixels(instance: Dataset) -> bool:
     """Return whether an unknown VR could have hidden the pixels: the data set is not deflated."""
+    if "PixelData" in instance:
+        return False
     syntax = UID(instance.file_meta.get("TransferSyntaxUID") or ExplicitVRLittleEndian)
     return not syntax.is_transfer_syntax or not syntax.is_deflated
 

@@ -10,6 +10,7 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
+from dicom_node.attributes import unconverted_copy
 from dicom_node.results.attributes.making import Making, local_time
 from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
@@ -18,6 +19,18 @@ from engine.volume import Geometry, LabelMap
 
 RESEARCH_ONLY = "For research only, not for diagnosis. Generated automatically, not reviewed."
 HEADER = ("No.", "Position", "Volume ml", "Diameters mm", "Mean HU", "Slice")
+SHOWN = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyDescription",
+    "AccessionNumber",
+    "SeriesNumber",
+    "SeriesDescription",
+)
+"""Attributes of the source on the page."""
 MOST_LESIONS = 14
 """Rows of the table: more leave no room for the picture on one page."""
 
@@ -49,7 +62,7 @@ def to_page(
     remarks: Sequence[str] = (),
 ) -> Page:
     """Return the page on a series; times are not part of it."""
-    source, geometry = sources[0], label_map.geometry
+    source, geometry = unconverted_copy(sources[0], SHOWN), label_map.geometry
     found = summarize(measured, label_map, MOST_LESIONS)
     return Page(
         "Liver and liver tumours in CT",

@@ -62,10 +62,10 @@ STAGES = {
     "waiting": Death(dicom_node.jobs.submit.submission, "submit", after=True),
     "reading": Death(dicom_node.pipeline.process, "stack_volume", after=True),
     "segmenting": Death(Thresholds, "run", after=False, call=2),
-    "before the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=False),
-    "after the SEG is written": Death(dicom_node.pipeline.process, "write_durably", after=True),
+    "before the SEG is written": Death(dicom_node.pipeline.process, "keep_or_write", after=False),
+    "after the SEG is written": Death(dicom_node.pipeline.process, "keep_or_write", after=True),
     "before the report is written": Death(
-        dicom_node.pipeline.process, "write_durably", after=False, call=2
+        dicom_node.pipeline.process, "keep_or_write", after=False, call=2
     ),
     "before delivery": Death(FolderPeer, "send", after=False),
     "after delivery": Death(FolderPeer, "send", after=True),

@@ -171,5 +171,5 @@ def test_which_studies_must_be_said(start, hepar, write_liver, tmp_path):
 
 def test_segment_takes_a_folder_or_an_archive_and_not_both(hepar, tmp_path):
     for words in ((), (tmp_path, "--from", "A@127.0.0.1:1"), (tmp_path, "--study", "1.2")):
-        with pytest.raises(BadConfiguration, match=r"either a folder .* or an archive: --from"):
+        with pytest.raises(BadConfiguration, match=r"a folder .*, or an archive: --from"):
             hepar("segment", *words, "-o", tmp_path / "out")
