@@ -60,6 +60,19 @@ def raw_value(dataset: Dataset, keyword: str) -> object:
     return getattr(element, "value", None)
 
 
+def written_form(dataset: Dataset, keyword: str) -> tuple[object, ...] | None:
+    """Return the bytes of an attribute and what decides their meaning; none of it where absent.
+
+    None where pydicom has converted them: a value does not show how it was written.
+    """
+    element = dataset.get_item(_tag(keyword), keep_deferred=True)
+    if element is None:
+        return ()
+    if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        return None
+    return element.VR, element.value, element.is_implicit_VR, element.is_little_endian
+
+
 def unconverted_text(dataset: Dataset, keyword: str) -> str:
     """Return the value of an attribute as text, and leave its bytes in the data set as they are.
 

@@ -37,6 +37,13 @@ def seconds_of(frame: Frame, keyword: str = "AcquisitionTime") -> float:
     return (moment - datetime(1900, 1, 1)).total_seconds() + float(found[3] or 0)
 
 
+def made_of(keyword: str) -> tuple[str, ...]:
+    """Return the attributes that `seconds_of` reads for one."""
+    stand_in = ("AcquisitionDateTime",) if keyword == "AcquisitionTime" else ()
+    dates = (DATES[keyword],) if keyword in DATES else ()
+    return (keyword, *stand_in, *dates)
+
+
 def passes(frames: Sequence[Frame], keyword: str) -> list[str]:
     """Return the pass that each slice belongs to, by its first time of day; empty where unknown.
 

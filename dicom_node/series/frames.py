@@ -1,7 +1,8 @@
 """The slices of a series, whether each is an instance or a frame of one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -12,10 +13,12 @@ from pydicom.uid import EnhancedCTImageStorage
 from dicom_node.attributes import (
     items_of,
     numbers_of,
+    raw_value,
     text_of,
     value_of,
     values_of,
     words_of,
+    written_form,
 )
 from dicom_node.errors import UNREADABLE
 
@@ -71,6 +74,9 @@ class Frame:
     """Keyword of a dimension other than place to the frame's index in it (PS3.3 C.7.6.17)."""
     _read: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
     """Values read before: every check asks for some of the same, and pydicom takes 10 us each."""
+    _read_in_series: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
+    """Values read in any frame of the series, by how they are written: most are in all frames the
+    same."""
 
     @property
     def name(self) -> str:
@@ -80,27 +86,61 @@ class Frame:
 
     def text(self, keyword: str) -> str:
         """Return the value of an attribute as text, empty where there is none."""
-        key = keyword, 0
-        if key not in self._read:
-            self._read[key] = text_of(self.header, keyword)
-        return str(self._read[key])
+        return str(self._once(keyword, 0, lambda: text_of(self.header, keyword)))
 
     def words(self, keyword: str) -> tuple[str, ...]:
         """Return the values of a code string attribute, in capitals."""
-        return words_of(self.header, keyword)
+        found: tuple[str, ...] = self._once(keyword, -1, lambda: words_of(self.header, keyword))
+        return found
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """Return the values of a numeric attribute; None unless there are `count`, all finite."""
-        key = keyword, count
-        if key not in self._read:
-            self._read[key] = numbers_of(self.header, keyword, count)
-        found: tuple[float, ...] | None = self._read[key]
+        found: tuple[float, ...] | None = self._once(
+            keyword, count, lambda: numbers_of(self.header, keyword, count)
+        )
         return found
+
+    def written(self, keyword: str) -> tuple[object, ...] | None:
+        """Return how an attribute is written, the same only for the same value; see `written_form`.
+
+        Text depends on the character set too.
+        """
+        form = written_form(self.header, keyword)
+        return (*form, self._character_set) if form else form
+
+    @cached_property
+    def _character_set(self) -> str:
+        return str(raw_value(self.header, "SpecificCharacterSet"))
+
+    def _once(self, keyword: str, form: int, read: Callable[[], Any]) -> Any:
+        key = keyword, form
+        if key not in self._read:
+            self._read[key] = self._once_in_series(key, read)
+        return self._read[key]
+
+    def _once_in_series(self, key: tuple[str, int], read: Callable[[], Any]) -> Any:
+        written = self.written(key[0])
+        if not written:
+            return read()
+        in_series = (*key, *written)
+        if in_series not in self._read_in_series:
+            self._read_in_series[in_series] = read()
+        return self._read_in_series[in_series]
 
 
 def frames_of(instances: Iterable[Dataset]) -> list[Frame]:
     """Return every frame of every instance, in the order they come."""
-    return [frame for instance in instances for frame in _frames(instance)]
+    read_in_series: dict[tuple[object, ...], Any] = {}
+    return [frame for instance in instances for frame in _frames(instance, read_in_series)]
+
+
+def written_alike(frames: Sequence[Frame], keyword: str) -> bool:
+    """Return whether all frames hold the same bytes of an attribute, or none has it.
+
+    False also where one was converted before.
+    """
+    first = frames[0].written(keyword)
+    return first is not None and all(frame.written(keyword) == first for frame in frames)
 
 
 def instances_of(frames: Iterable[Frame]) -> list[Dataset]:
@@ -113,9 +153,9 @@ def is_multi_frame(instance: Dataset) -> bool:
     return bool(value_of(instance, "SOPClassUID") == EnhancedCTImageStorage)
 
 
-def _frames(instance: Dataset) -> list[Frame]:
+def _frames(instance: Dataset, read_in_series: dict[tuple[object, ...], Any]) -> list[Frame]:
     if not is_multi_frame(instance):
-        return [Frame(instance, 1, instance)]
+        return [Frame(instance, 1, instance, _read_in_series=read_in_series)]
     shared = items_of(instance, "SharedFunctionalGroupsSequence") or [Dataset()]
     own = items_of(instance, "PerFrameFunctionalGroupsSequence") or [Dataset()]
     pointers = [

@@ -1,7 +1,7 @@
 """Checks of headers alone, before any slice is placed."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
@@ -36,6 +36,9 @@ NUMBERS = {
 
 WHOLE_NUMBERS = ("NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 """Attributes that may be absent, but are one whole number where they are there."""
+
+ALIKE_IN_MOST = (*(each for each in NUMBERS if each != "ImagePositionPatient"), *WHOLE_NUMBERS)
+"""Attributes that the slices of a series share, as a rule: checked once for all written alike."""
 
 ONE_PER_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 OF_THE_SUBJECT = (
@@ -167,10 +170,24 @@ def _nameless(frames: Sequence[Frame]) -> Classification | None:
 
 
 def _incomplete(frames: Sequence[Frame]) -> Classification | None:
+    sound: set[Hashable] = set()
     for frame in frames:
+        written = _written_but_place(frame)
+        if written in sound and frame.numbers("ImagePositionPatient", 3) is not None:
+            continue
         if fault := _fault(frame):
             return Classification(SeriesKind.INCOMPLETE, 0.0, f"{fault} in {frame.name}")
+        if written is not None:
+            sound.add(written)
     return None
+
+
+def _written_but_place(frame: Frame) -> Hashable | None:
+    """Return how all is written that `_fault` reads but the position, if nothing else decides."""
+    if frame.header is not frame.instance:  # functional groups have a say
+        return None
+    written = tuple(frame.written(keyword) for keyword in ALIKE_IN_MOST)
+    return None if None in written else written
 
 
 def _fault(frame: Frame) -> str | None:

@@ -13,8 +13,8 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.series.acquisition_times import passes, seconds_of
-from dicom_node.series.frames import Frame
+from dicom_node.series.acquisition_times import made_of, passes, seconds_of
+from dicom_node.series.frames import Frame, written_alike
 from dicom_node.series.slice_positions import places_of
 from dicom_node.tolerances import TOLERANCE_MM
 
@@ -92,6 +92,8 @@ class Trait:
     keyword: str
     read: Callable[[Sequence[Frame]], Values]
     splits: Callable[[Course], bool]
+    made_of: tuple[str, ...] = ()
+    """Attributes that decide its values alone: if each is the same in all slices, so are these."""
 
 
 def required_split(frames: Sequence[Frame], along: NDArray[np.float64]) -> Difference | None:
@@ -102,6 +104,9 @@ def required_split(frames: Sequence[Frame], along: NDArray[np.float64]) -> Diffe
         along: millimetres of each along the normal.
     """
     for trait in (*_traits(frames), *IN_TURN):
+        # Converting what is written alike everywhere took 0.3 s of 300 slices.
+        if trait.made_of and all(written_alike(frames, each) for each in trait.made_of):
+            continue
         course = Course(frames, trait.read(frames), along)
         if course.in_turn or (course.distinct > 1 and trait.splits(course)):
             return Difference(trait.keyword, tuple(course.values))
@@ -224,6 +229,18 @@ def _key(value: str) -> tuple[bool, float, str]:
         return True, 0.0, value
 
 
+def _trait(
+    keyword: str,
+    read: Callable[[str, Sequence[Frame]], Values],
+    splits: Callable[[Course], bool],
+) -> Trait:
+    return Trait(keyword, partial(read, keyword), splits, (keyword,))
+
+
+def _trait_of_time(keyword: str, splits: Callable[[Course], bool]) -> Trait:
+    return Trait(keyword, lambda frames: passes(frames, keyword), splits, made_of(keyword))
+
+
 TECHNIQUE = (
     *("KVP", "ConvolutionKernel", "FilterType", "ScanOptions", "NominalPercentageOfCardiacPhase"),
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "StackID"),
@@ -235,21 +252,21 @@ WRITTEN = ("SeriesDescription", "SliceThickness")
 alternate."""
 
 TRAITS = (
-    *(Trait(each, partial(_text, each), _always) for each in TECHNIQUE),
-    Trait("ImageType", _kind_of_image, _always),
-    Trait("ContrastBolusAgent", partial(_text_or_none, "ContrastBolusAgent"), _always),
-    *(Trait(each, partial(_text, each), _alternating_or_jumping) for each in ACQUISITION),
-    *(Trait(each, partial(_levels, each), _always) for each in EXPOSURE),
-    *(Trait(each, partial(_text, each), _alternating) for each in WRITTEN),
-    Trait("AcquisitionTime", lambda f: passes(f, "AcquisitionTime"), _alternating_or_jumping),
-    Trait("AcquisitionDateTime", lambda f: passes(f, "AcquisitionDateTime"), _alternating),
+    *(_trait(each, _text, _always) for each in TECHNIQUE),
+    Trait("ImageType", _kind_of_image, _always, ("ImageType",)),
+    _trait("ContrastBolusAgent", _text_or_none, _always),
+    *(_trait(each, _text, _alternating_or_jumping) for each in ACQUISITION),
+    *(_trait(each, _levels, _always) for each in EXPOSURE),
+    *(_trait(each, _text, _alternating) for each in WRITTEN),
+    _trait_of_time("AcquisitionTime", _alternating_or_jumping),
+    _trait_of_time("AcquisitionDateTime", _alternating),
     # When an image was made, not when it was acquired: only tells apart what must be apart.
-    Trait("ContentTime", lambda f: passes(f, "ContentTime"), _never),
+    _trait_of_time("ContentTime", _never),
 )
 
 IN_TURN = (
     *(
-        Trait(each, partial(_text, each), _never)
+        _trait(each, _text, _never)
         for each in (
             *("ProtocolName", "ImageComments", "AcquisitionDate", "TriggerTime", "TablePosition"),
             *("ContrastBolusStartTime", "ContrastBolusVolume", "SeriesNumber", "SeriesTime"),

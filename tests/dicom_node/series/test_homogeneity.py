@@ -1,6 +1,9 @@
 """Values that alternate or jump split a series; values that progress do not."""
 
+from io import BytesIO
+
 import pytest
+from pydicom import dcmread
 
 from dicom_node.series.kinds import SeriesKind
 from dicom_node.series.stacks import find_stacks
@@ -164,3 +167,68 @@ def test_two_passes_that_nothing_tells_apart_are_refused(ct_series):
     found = find_stacks([*lower, *upper]).found
     assert found.kind is SeriesKind.SEVERAL_STACKS
     assert "two passes" in found.detail
+
+
+def read_back(instances):
+    """Return the instances as they are read from files, each value in its bytes."""
+    return [_read_back(instance) for instance in instances]
+
+
+def _read_back(instance):
+    stream = BytesIO()
+    instance.save_as(stream, enforce_file_format=True)
+    stream.seek(0)
+    return dcmread(stream)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("AcquisitionNumber", 1, 2),
+        ("ConvolutionKernel", "B30f", "B70f"),
+        ("ContrastBolusAgent", None, "agent"),
+        ("XRayTubeCurrent", 100, 300),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"], ["ORIGINAL", "PRIMARY", "AXIAL", "VMI"]),
+        ("AcquisitionDate", "20260102", "20260103"),
+        ("AcquisitionDateTime", "20260102101530", "20260102101630"),
+        ("ContentTime", "101530", "101630"),
+        ("TriggerTime", 0, 30000),
+    ],
+)
+def test_values_in_files_are_compared_in_every_slice(ct_series, keyword, first, second):
+    instances = given(ct_series(slices=12), keyword, [first, second] * 6)
+    stacks = find_stacks(read_back(instances)).stacks
+    assert [len(stack.frames) for stack in stacks] == [6, 6]
+
+
+def test_the_same_bytes_in_other_characters_are_another_text(ct_series):
+    instances = given(ct_series(slices=12), "ConvolutionKernel", ["Ä", "Ф"] * 6)
+    given(instances, "SpecificCharacterSet", ["ISO_IR 100", "ISO_IR 144"] * 6)
+    read = read_back(instances)
+    assert {one.get_item("ConvolutionKernel").value for one in read} == {b"\xc4 "}
+    assert len(find_stacks(read).stacks) == 2
+
+
+def test_one_number_written_in_two_ways_is_one(ct_series):
+    instances = given(ct_series(slices=12), "KVP", ["120", "120.0"] * 6)
+    assert labels(read_back(instances)) == [""]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "reason"),
+    [
+        ("ImagePositionPatient", [1, 2], "ImagePositionPatient is missing or not 3"),
+        ("RescaleSlope", 0, "RescaleSlope is 0"),
+        ("RescaleSlope", None, "RescaleSlope is missing"),
+        ("HighBit", 15, "BitsStored is 12 and HighBit 15"),
+        ("NumberOfFrames", 2, "NumberOfFrames is 2"),
+    ],
+)
+def test_a_fault_of_one_file_among_sound_ones_is_found(ct_series, keyword, value, reason):
+    instances = ct_series(slices=12)
+    given(instances, "BitsStored", [12] * 12)
+    given(instances, "HighBit", [11] * 12)
+    setattr(instances[7], keyword, value)
+    found = find_stacks(read_back(instances)).found
+    assert found.detail.startswith(reason)
+    assert found.detail.endswith(f"in {instances[7].SOPInstanceUID}")
