@@ -74,7 +74,7 @@ class CrashRecord:
         for job in left:
             deaths = (self._deaths(job) or 0) + (1 if len(left) == 1 else 0)
             logger.warning(
-                "the node died while it was at work, %d times of it alone",
+                "the node died while it computed this series; deaths while it was alone: %d",
                 deaths,
                 extra={"action": "crash", "job": job},
             )
