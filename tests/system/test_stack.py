@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,12 @@ def lines_drawn(picture: bytes) -> float:
     return float(np.mean((green - blue)[100:700, 300:980] > 100))
 
 
+def paper(picture: bytes) -> float:
+    """The part of the viewport that is white."""
+    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L"), int)
+    return float(np.mean(grey[100:700, 300:980] > 240))
+
+
 def coloured(picture: bytes) -> float:
     """The part of the viewport that the overlay colours; a CT is grey."""
     red, _, blue = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int).transpose(
@@ -237,9 +244,9 @@ def test_the_page_opens_as_pdf_in_the_viewer(segmented: Segmented, page: Any):
     assert address
     fetched = page.evaluate(FETCHED, address)
     assert base64.b64decode(fetched).startswith(b"%PDF-")
-    page.wait_for_timeout(1500)  # until it is painted
     ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / "page_pdf.png")
+    shot = partial(page.screenshot, path=ARTEFACTS / "page_pdf.png")
+    wait_until(lambda: paper(shot()) > 0.1, what="the PDF is painted")
 
 
 @pytest.mark.parametrize("modality", ["SEG", "SR", "DOC"])
