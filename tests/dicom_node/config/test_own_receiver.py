@@ -61,8 +61,8 @@ def test_only_callers_and_the_node_itself_are_admitted(listening):
         echo_itself(other, address, 20)
 
 
-# pynetdicom's reactor may still see the end of an association that was refused and has closed (Evt15
-# in Sta13), and then ends its thread with an error.
+# pynetdicom's reactor may still see the end of an association that was refused and has closed
+# (Evt15 in Sta13), and then ends its thread with an error.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_node_comes_in_where_others_take_all_the_room(listening):
     settings = Settings()
