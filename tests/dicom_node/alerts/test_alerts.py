@@ -159,6 +159,14 @@ def test_a_webhook_that_refuses_or_is_away_is_named_without_its_key():
         post(ALERT, url)
 
 
+def test_a_webhook_that_has_moved_has_not_taken_the_alert():
+    with (
+        web_server(status=301) as (url, _),
+        pytest.raises(NotSent, match=r"^status 301, a redirect; set alerts\.webhook to"),
+    ):
+        post(ALERT, url)
+
+
 def test_mail_reaches_every_address_and_one_that_cannot_be_sent_is_named():
     with mail_server() as (port, received):
         addresses = ("a@x.example", "b@x.example")
