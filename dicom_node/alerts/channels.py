@@ -71,9 +71,10 @@ def post(alert: Alert, url: str) -> None:
         answer = requests.post(url, json=content, timeout=ANSWER_S, allow_redirects=False)
     except requests.RequestException as error:
         raise NotSent(type(error).__name__) from None  # its words hold the address, a secret
-    if 300 <= answer.status_code < 400:  # not followed: the address, a secret, would go elsewhere
+    # A redirect is not followed: what it leads to would learn the address, which is a secret.
+    if 300 <= answer.status_code < 400:
         raise NotSent(
-            f"status {answer.status_code}, a redirect; set alerts.webhook to the address it leads to"
+            f"status {answer.status_code}, a redirect; set alerts.webhook to where it leads"
         )
     if not answer.ok:
         raise NotSent(f"status {answer.status_code}")
