@@ -1,6 +1,9 @@
-import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from io import BufferedReader
 
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from dicom_node import dicom_file
 from dicom_node.dicom_file import read_file, with_known_vrs
 
 PLACES = {0x0009: "PatientName", 0x0029: "PixelData", 0x0008: "PatientName"}
@@ -44,3 +47,36 @@ def test_a_file_without_vrs_is_read_as_it_is(ct_series, tmp_path, syntax):
     instance.save_as(path, enforce_file_format=True)
     assert read_file(path).PixelData == instance.PixelData
     assert with_known_vrs(path.read_bytes()) == path.read_bytes()
+
+
+@pytest.mark.parametrize("missing", range(1, 5))
+@pytest.mark.parametrize("options", [{}, {"specific_tags": ["PixelData"]}])
+def test_a_file_cut_within_its_last_delimiter_is_refused(ct_series, tmp_path, missing, options):
+    (instance,) = ct_series(slices=1)
+    instance.compress(RLELossless, generate_instance_uid=False)
+    path = tmp_path / "cut.dcm"
+    instance.save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(EOFError, match=f"lacks {missing} bytes"):
+        read_file(path, **options)
+
+
+@pytest.mark.parametrize("vr", [b"??", b"OW"])
+def test_a_length_beyond_the_memory_ends_the_reading_only_where_it_is_true(
+    file_with, monkeypatch, vr
+):
+    path, instance = file_with(0x0009, vr)
+    read = dicom_file.dcmread
+
+    def in_little_memory(source, **options):
+        buffered = isinstance(source, BufferedReader)
+        if buffered:
+            raise MemoryError
+        return read(source, **options)
+
+    monkeypatch.setattr(dicom_file, "dcmread", in_little_memory)
+    if vr == b"??":
+        assert read_file(path).PixelData == instance.PixelData
+    else:
+        with pytest.raises(EOFError, match="more bytes than the memory holds"):
+            read_file(path)
