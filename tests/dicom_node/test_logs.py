@@ -18,6 +18,7 @@ from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import NodeProcess, Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S
 
 PATIENT = {
     "PatientName": "Musterfrau^Erika",
@@ -121,7 +122,7 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_place_and_not_in_its_words(
         wait_until(lambda: [job.state for job in ledger.jobs()] == [State.FAILED])
         (job,) = ledger.jobs()
         address = "http://{}:{}/jobs?study={}".format(*node.http, study)
-        with urllib.request.urlopen(address, timeout=5) as reply:
+        with urllib.request.urlopen(address, timeout=GENEROUS_S) as reply:
             told = reply.read().decode()
     assert re.match(r"unforeseen ValueError at dicom_node/test_logs\.py:\d+; ", job.reason)
     (line,) = re.findall(r"^.* ERROR .*$", log.getvalue(), re.MULTILINE)  # and none of DBOS

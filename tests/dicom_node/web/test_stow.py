@@ -15,6 +15,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.node import running_node
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S
 
 TOKEN = "a-long-password"
 CT_MODALITY = "CT-1"
@@ -42,7 +43,8 @@ def node(settings):
 @pytest.fixture(scope="module")
 def door(node):
     url = "http://{}:{}/dicom-web".format(*node.http)
-    with httpx.Client(base_url=url, auth=(CT_MODALITY, TOKEN)) as client:
+    auth = CT_MODALITY, TOKEN
+    with httpx.Client(base_url=url, auth=auth, timeout=GENEROUS_S) as client:
         yield client
 
 
@@ -193,7 +195,8 @@ def test_who_does_not_log_in_or_is_no_caller_is_refused(node, ct_series):
     content = body(file_of(ct_series(slices=1)[0]))
     for auth, status in ((None, 401), (("CT-1", "wrong"), 401), (("CT-2", TOKEN), 403)):
         url = "http://{}:{}/dicom-web/studies".format(*node.http)
-        answer = httpx.post(url, content=content, headers={"Content-Type": RELATED}, auth=auth)
+        headers = {"Content-Type": RELATED}
+        answer = httpx.post(url, content=content, headers=headers, auth=auth, timeout=GENEROUS_S)
         assert answer.status_code == status
 
 

@@ -15,6 +15,7 @@ from dicom_node.jobs.upkeep.cleanup import cleaning_up, sweep
 from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
+from tests.waiting import GENEROUS_S
 
 NOTHING_KEPT = Retention(timedelta(), timedelta(), timedelta(), timedelta())
 
@@ -36,7 +37,7 @@ def test_a_round_that_fails_is_not_the_last(tmp_path, monkeypatch, caplog, troub
     monkeypatch.setattr(cleanup, "INTERVAL_S", 0.01)
     monkeypatch.setattr(cleanup, "open_ledger", fail)
     with cleaning_up("", Spool(tmp_path / "spool"), DataFolder(tmp_path), NOTHING_KEPT):
-        assert twice.wait(5)
+        assert twice.wait(GENEROUS_S)
     assert "clean-up failed, will be tried again: " in caplog.text
     assert "Doe" not in caplog.text
 
