@@ -20,11 +20,13 @@ demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, with a running node
 stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on this machine; MODEL=folder for another model
 	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
 
-# JOBS=2 runs the tests in two processes, in half the time; a file's tests stay together, because they share servers.
-JOBS ?= 0
+# The tests run in JOBS processes (0: in one, where a debugger works); a file's tests stay together, because
+# they share servers. RERUNS=1 runs a test that failed once more, and lists it even if it passes then.
+JOBS   ?= 2
+RERUNS ?= 0
 
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --reruns $(RERUNS)
 
 versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
 	@.ci/each-python
