@@ -88,6 +88,7 @@ def pooled_agreement(counts: NDArray[np.float32]) -> dict[Label, float]:
     Args:
         counts: (slices, 2, 2), as in `Answer.agreement`.
     """
+    # Sums of float32 are exact up to 2**24 only, which 256 slices of 256x256 pixels reach.
     pooled = counts.sum(axis=0, dtype=np.float64)
     return {
         label: float(every / any_) if any_ else 1.0

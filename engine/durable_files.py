@@ -18,14 +18,18 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         content: of the file.
         mode: permissions; by default for this user alone, since it may hold a patient's data.
     """
+    # In the same folder: a rename is atomic within one file system only.
     handle, name = tempfile.mkstemp(PART, f"{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            # fsync sees what Python has handed to the kernel, not what it still buffers.
             file.flush()
+            # Before the rename: under its final name the file never has other permissions.
             os.fchmod(handle, mode)
             os.fsync(handle)
         Path(name).replace(path)
+    # Also after Ctrl-C: nobody else would ever remove the part.
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -41,5 +41,6 @@ def to_float16(hu: NDArray[Any], out: NDArray[np.float16] | None = None) -> NDAr
 @cache
 def _table() -> NDArray[np.float16]:
     """Return the float16 of every int16, indexed by its bits as uint16."""
+    # In the order of the bits, so that an int16's bits, read as uint16, are its index.
     every = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     return np.clip(every, *HU_BOUNDS).astype(np.float16)

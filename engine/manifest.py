@@ -12,6 +12,7 @@ CONTRACT = 1
 
 
 def _plain(name: str) -> str:
+    # The names are joined to the model's folder: none may lead out of it.
     if name in {"", ".", ".."} or PurePath(name).name != name or "\\" in name:
         raise ValueError(f"{name!r} is not a plain file name: remove folders from it")
     return name
@@ -108,6 +109,7 @@ class Manifest(_Part):
             if name not in self.files:
                 raise ValueError(f"files: {name} is missing from {sorted(self.files)}")
         labels = [kind.label for kind in self.classes]
+        # Segment numbers of a SEG start at 1 and are unique (PS3.3 C.8.20.2.4).
         if labels != sorted(set(labels)) or Label.BACKGROUND in labels:
             raise ValueError(f"classes: labels {[int(k) for k in labels]} are not ascending from 1")
         return self

@@ -102,6 +102,7 @@ def load_model(folder: Path) -> Model:
         raise ModelNotFound(
             f"no {MANIFEST} in {folder}; give a model folder, such as {default_model_folder()}"
         ) from error
+    # From the bytes that the digest below is made of: a second read might see another file.
     manifest = _read_manifest(text, path)
     for name, digest in manifest.files.items():
         _require_digest(folder / name, digest)
@@ -113,6 +114,8 @@ def _read_manifest(text: bytes, path: Path) -> Manifest:
         content = json.loads(text)
     except ValueError as error:  # includes UnicodeDecodeError
         raise BrokenModel(f"{path} is not JSON ({error}); copy the model folder again") from error
+    # Before the schema, which would complain of keys that another contract has. A missing
+    # contract is left to the schema.
     if isinstance(content, dict) and content.get("contract", CONTRACT) != CONTRACT:
         raise BrokenModel(
             f"{path} follows graph contract {content['contract']!r}, this Hepar supports "

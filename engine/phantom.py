@@ -42,6 +42,7 @@ class Ellipsoid:
         return Ellipsoid(self.centre, (z * factor, y * factor, x * factor), self.power)
 
 
+# A half-axis of 1e4 mm: no end within any scan.
 BODY = Ellipsoid((0, 0, 0), (1e4, 112, 160), 2.3)
 LUNGS = (Ellipsoid((150, 0, -72), (115, 92, 76)), Ellipsoid((150, 5, 76), (120, 90, 70)))
 RIGHT_LOBE = Ellipsoid((15, 2, -78), (92, 78, 62), 2.4)
@@ -105,6 +106,7 @@ class _Canvas:
     ) -> None:
         self.random = random
         self.spacing_mm = spacing_mm
+        # Patients differ in size; the axes are divided by it instead of multiplying every shape.
         self.size = random.uniform(0.9, 1.1)
         self.axes = [
             ((np.arange(n) - (n - 1) / 2) * step / self.size).astype(np.float32)
@@ -124,6 +126,7 @@ class _Canvas:
         if bumps:
             zyx = np.meshgrid(z, y, x, indexing="ij", sparse=True)
             phase = self.random.uniform(0, 2 * np.pi, 3)
+            # Waves of 2 pi x 24 = 150 mm: lobes, not roughness.
             wave = sum(np.sin(a / 24 + p) for a, p in zip(zyx, phase, strict=True))
             limit: NDArray[np.float32] | float = 1 + bumps * np.asarray(wave, np.float32)
         else:
@@ -137,6 +140,7 @@ class _Canvas:
 
     def fill(self, where: NDArray[np.bool_], hu: float) -> None:
         """Set the voxels `where` to one density, varied by up to 8 HU per patient."""
+        # Fat, lung and air, all below 0, are the same in everybody.
         self.hu[where] = hu + (self.random.uniform(-8, 8) if hu > 0 else 0)
 
 
@@ -151,6 +155,7 @@ def _draw_body(canvas: _Canvas) -> None:
     canvas.fill(cavity & _clouds(canvas), canvas.random.uniform(15, 45))  # bowel
     for side in (-1, 1):
         canvas.fill(canvas.inside(Ellipsoid((0, 74, side * 40), (1e4, 26, 30))), MUSCLE_HU)
+    # Later shapes cover earlier ones: kidneys before their pelves, bowel before the stomach.
     for organ, hu in ORGANS:
         canvas.fill(canvas.inside(canvas.vary(organ, 3.0)) & canvas.inside(wall.scaled(0.93)), hu)
     canvas.fill(canvas.inside(SPINE), BONE_HU)
@@ -166,6 +171,7 @@ def _draw_ribs(canvas: _Canvas, wall: Ellipsoid) -> None:
     z, y, x = np.meshgrid(*canvas.axes, indexing="ij", sparse=True)
     slope = np.arctan2(-y, np.abs(x)) * 30  # ribs run down towards the front
     ring = canvas.inside(wall.scaled(0.985)) & ~canvas.inside(wall.scaled(0.93))
+    # A rib of 11 mm every 27 mm.
     canvas.fill(ring & (np.mod(z + slope, 27) < 11), BONE_HU)
 
 
@@ -198,6 +204,7 @@ def _draw_vessels(canvas: _Canvas, liver: NDArray[np.bool_]) -> None:
             z, y, x = point
             ball = canvas.inside(Ellipsoid((z, y, x), (radius, radius, radius)))
             canvas.hu[ball & liver] = VESSEL_HU
+            # A smooth bend: each step deviates a little from the one before.
             step += canvas.random.normal(scale=0.4, size=3)
             point = point + step / np.linalg.norm(step) * radius
             radius *= 0.93
@@ -223,6 +230,7 @@ def _scan(
     """Blur edges and add correlated noise, as a scanner does."""
     noise = random.normal(scale=noise_hu * 2, size=hu.shape).astype(np.float32)
     blurred = _box(hu) + _box(noise)  # the 2x2 mean halves the standard deviation
+    # The range of 12 bits with an intercept of -1024, as scanners store it.
     scanned: NDArray[np.int16] = np.rint(np.clip(blurred, -1024, 3071)).astype(np.int16)
     return scanned
 
@@ -242,4 +250,5 @@ def _geometry(
         affine[column, axis] = step
         affine[column, 3] = -(shape[axis] - 1) / 2 * step
     affine[3, 3] = 1
+    # One frame of reference per seed: different phantoms must not match.
     return Geometry(shape, affine, f"2.25.{20260000 + seed}")

@@ -39,6 +39,7 @@ def cut(first: int, stop: int, count: int, most: int, neighbours: int) -> Iterat
         low = max(start - neighbours, 0)
         # At the end of the volume no neighbours have to fit in.
         reach = low + most if low + most >= count else low + most - neighbours
+        # At least one slice further, or a `most` that is too small would loop for ever.
         end = min(max(reach, start + 1), stop)
         high = min(end + neighbours, count)
         yield Slab(slice(low, high), slice(start - low, end - low), slice(start, end))

@@ -43,6 +43,7 @@ class Geometry:
         The step from slice to slice is longer than that where a gantry was tilted.
         """
         _, rows, columns = np.linalg.norm(self.affine[:3, :3], axis=0)
+        # The unit normal of the slices.
         across = np.cross(self.affine[:3, 1] / rows, self.affine[:3, 2] / columns)
         return float(abs(across @ self.affine[:3, 0])), float(rows), float(columns)
 
@@ -60,6 +61,7 @@ class Geometry:
         if self.slice_places is None or self.shape[0] < 2:
             return np.ones(self.shape[0])
         half = np.diff(self.slice_places) / 2
+        # Below each slice and above it; the outermost gap is used on both sides.
         weights: NDArray[np.float64] = np.append(half[:1], half) + np.append(half, half[-1:])
         return weights
 

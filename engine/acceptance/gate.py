@@ -53,6 +53,7 @@ def check_device(
         passed=not faults,
         device=device.name,
         batches=sizes,
+        # Without figures every batch size failed: recorded as the worst, not as a perfect 0.
         differing_pixels=max((each.differing_pixels for each in figures), default=1.0),
         dice={label: min(each.dice[key] for each in figures) for key, label in _labels(figures)},
         agreement={label: _worst(figures, key) for key, label in _labels(figures)},
@@ -73,6 +74,7 @@ def _answer(model: Model, device: Device, size: int) -> tuple[Answer, Answer]:
         return _joined(
             [(device.run(hu[slab.shown], spacing_mm), slab.kept) for slab in slabs]
         ), expected
+    # A reference shorter than a call starts again, or the largest batch sizes were never run.
     order = np.arange(max(size, len(hu))) % len(hu)
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     found = _joined([(device.run(hu[part], spacing_mm), slice(None)) for part in parts])
@@ -103,4 +105,5 @@ def _labels(figures: list[Figures]) -> list[tuple[Label, str]]:
 def _worst(figures: list[Figures], label: Label) -> float:
     """Return the largest difference of agreement; NaN counts as 1."""
     found = [each.agreement[label] for each in figures]
+    # max() of a list with NaN depends on the order of the list: every comparison with NaN is false.
     return max(difference if np.isfinite(difference) else 1.0 for difference in found)

@@ -70,6 +70,8 @@ def read_reference(model: Model) -> tuple[NDArray[np.float16], tuple[float, floa
         BrokenModel: the reference cannot be read.
     """
     try:
+        # Stated although it is the default: a model folder comes from elsewhere and must run no
+        # code.
         with np.load(model.reference, allow_pickle=False) as kept:
             rows_mm, columns_mm = kept["spacing"].tolist()
             answer = Answer(kept["labels"], kept["agreement"])
@@ -91,6 +93,7 @@ def compare(found: Answer, expected: Answer) -> Figures:
 
 def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     both = np.count_nonzero(one) + np.count_nonzero(other)
+    # Marked in neither: agreement, not a division by zero.
     return 2 * np.count_nonzero(one & other) / both if both else 1.0
 
 
@@ -105,6 +108,7 @@ def faults_of(figures: Figures, allowed: Tolerances) -> list[str]:
         if dice < allowed.dice:
             faults.append(f"{label.name.lower()} Dice {dice:.4f} (< {allowed.dice})")
     for label, difference in figures.agreement.items():
+        # Not `>`, which NaN would pass.
         if not difference <= allowed.agreement:
             faults.append(
                 f"{label.name.lower()} agreement off by {difference:.4f} (> {allowed.agreement})"

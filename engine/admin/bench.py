@@ -51,6 +51,7 @@ def bench(
         tempfile.TemporaryDirectory(prefix="hepar-bench-") as folder,
     ):
         volume = draw_volume(slices, size, Path(folder))
+        # One after the other: devices that run at the same time would share cores and GPU.
         for name in device or DEVICES:
             status.update(f"measuring {name} …")
             measured[name] = measured_apart(

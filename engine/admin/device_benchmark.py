@@ -27,6 +27,7 @@ DRAWN = 75
 """Slices of the phantom that are drawn; for more, each is repeated with thinner spacing."""
 WARM_S = 2.0
 """Seconds of warm-up of a GPU before anything is measured."""
+# Fixed, so that more slices are thinner ones and every volume holds the same anatomy.
 HEIGHT_MM, WIDTH_MM = 420.0, 400.0
 
 
@@ -82,6 +83,7 @@ class Speed:
 
 def draw_volume(slices: int, size: int, folder: Path) -> Path:
     """Write a phantom's voxels to a file, the same for every device, and return it."""
+    # Ceiling division, here and below.
     times = -(-slices // DRAWN)
     planes = -(-slices // times)
     drawn = make_phantom(
@@ -128,6 +130,7 @@ def _speed(task: Task, model: Model, device: Device, open_s: float) -> Speed:
     timed.seconds_of(batch[:1], (rows_mm, columns_mm))
     one = median(timed.seconds_of(batch[:1], (rows_mm, columns_mm)) for _ in range(task.rounds))
     jobs = [_job(volume, timed) for _ in range(task.rounds)]
+    # The median job as a whole: medians of each figure apart would not belong together.
     seconds, cpu_s, outside, computed = sorted(jobs)[len(jobs) // 2]
     return Speed(
         device=device.name,
@@ -159,12 +162,14 @@ def read_volume(file: Path) -> Volume:
     hu = np.load(file)
     slices, rows, columns = hu.shape
     affine = np.diag([HEIGHT_MM / slices, WIDTH_MM / rows, WIDTH_MM / columns, 1.0])
+    # Any UID does as frame of reference: nothing compares this grid with another.
     return Volume(hu, Geometry(hu.shape, affine, "1.2.3"))
 
 
 def peak_mb() -> int:
     """Return the peak main memory of this process."""
     status = Path("/proc/self/status").read_text()
+    # Not getrusage: its ru_maxrss starts at the parent's peak, which fork and exec hand on.
     (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
     return int(kilobytes) >> 10
 
@@ -180,6 +185,7 @@ def _part_of_peak(
     except ImportError:
         return None
     work, peak = operations(model, batch.shape[1:]), peak_of(device.name)
+    # `peak_of` measures one GPU only.
     count = len(device.devices) if isinstance(device, MultiGpu) else 1
     return round(work * slices_per_s / (count * peak), 3) if work and peak else None
 
@@ -189,6 +195,7 @@ class _Timed:
 
     def __init__(self, device: Device) -> None:
         self.device, self.name, self.batch = device, device.name, device.batch
+        # `segment` asks the device that it gets, which is this wrapper, for both.
         self.neighbours, self.liver_hu = neighbours_of(device), liver_hu_of(device)
         self.total = 0.0
 
@@ -201,6 +208,7 @@ class _Timed:
 
     def warm(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> None:
         """Run until everything is compiled and a GPU has reached its clock rate."""
+        # Only a GPU has memory to report. One that is idle clocks down and needs time to speed up.
         there = isinstance(self.device, ReportsMemory) and self.device.memory_mb is not None
         end = perf_counter() + (WARM_S if there else 0.0)
         self.run(hu, spacing_mm)
@@ -219,6 +227,7 @@ def _serving(name: str) -> Callable[[Model, Task], Device]:
 
     def opened(model: Model, task: Task) -> Device:
         serving = openers(model, task.plans, threads=task.threads, cache=task.cache)
+        # `open` includes the check against the reference: a node pays for it, so it counts.
         return next(each for each in serving if each.name == name).open()
 
     return opened
@@ -244,6 +253,7 @@ def _torch(*, half: bool) -> Callable[[Model, Task], Device]:
             raise DeviceFailed(f"model {model.name} {model.version} has no {PROGRAM}")
         try:
             from engine.devices.torch_gpu import open_plain
+        # OSError: torch is there, one of the shared libraries that it loads is not.
         except (ImportError, OSError) as error:
             raise LibraryMissing(
                 f"torch cannot be imported ({error}); install it to compare"

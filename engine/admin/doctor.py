@@ -85,6 +85,7 @@ def examine(model: Path, plans: Path, *, quick: bool = False) -> Iterator[Findin
     yield Finding("model", Health.GOOD, f"{loaded.name} {loaded.version}, {loaded.digest[:12]}")
     store = PlanStore(plans)
     used = plans.is_dir() and bool(store.slots())
+    # Somebody who activated a plan expects a GPU to serve; everybody else does not need one.
     absent = Health.BAD if used else Health.UNUSED
     yield _examined("GPU", _gpu, absent)
     yield _examined("TensorRT", lambda: load_tensorrt().name, absent)
@@ -141,6 +142,7 @@ def _plans(store: PlanStore, model: Model) -> Iterator[Finding]:
 
 
 def _disk(plans: Path) -> Finding:
+    # The folder of the plans may not exist yet; its disk is that of the nearest folder above.
     place = next(each for each in (plans.absolute(), *plans.absolute().parents) if each.exists())
     free = shutil.disk_usage(place).free >> 20
     health = Health.GOOD if free >= ROOM_MB else Health.BAD
@@ -156,6 +158,7 @@ def _processor(model: Model) -> str:
 
 def _phantom(model: Model, plans: Path) -> str:
     """Segment a phantom on the device that would serve; this does not prove accuracy."""
+    # Coarse, for speed: 240 mm tall, so that the liver is whole and the search has to find it.
     made = make_phantom(shape=(40, 256, 256), spacing_mm=(6.0, 1.5, 1.5))
     device = Fleet(openers(model, plans)).device()
     result = segment(made.volume, device)

@@ -80,6 +80,7 @@ def rebuild(
     exit status is 0 if every architecture has a good plan, 1 otherwise; a running node serves on
     the old plan, or on another device, until the switch.
     """
+    # Both, or neither.
     if everything == bool(architecture):
         raise typer.BadParameter("give either --all or --architecture")
     found: list[Rebuilt] = []
@@ -119,6 +120,7 @@ def rebuilt(
         try:
             yield _rebuilt(model, library, store, architecture, activate, build)
         except EngineError as error:
+            # Reported as a row: at boot the other GPUs of the machine must still get their plans.
             yield Rebuilt(architecture, Status.FAILED, reason=str(error))
 
 
@@ -132,8 +134,10 @@ def _rebuilt(
 ) -> Rebuilt:
     key = wanted_key(store, architecture, library, model.digest)
     slot = store.slots().get(slot_of(architecture, model.digest))
+    # Read before anything changes: afterwards the active one is the new one.
     previous = slot.active if slot else None
     reason = why_build(store, key)
+    # Also found where it was built earlier but the check did not get a verdict.
     plan = store.of_key(key)
     if plan is None:
         plan = build(Request(model.folder, store.folder, key))
@@ -158,6 +162,7 @@ def wanted_key(store: PlanStore, architecture: str, library: Library, model: str
         for plan in store.plans()
         if plan.key.architecture == architecture and plan.state is not State.REJECTED
     ]
+    # `plans()` has the oldest first, so [-1] below is the newest.
     active = [plan for plan in alike if plan.state is State.ACTIVE] or alike
     return PlanKey(
         architecture=architecture,

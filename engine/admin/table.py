@@ -47,6 +47,7 @@ def age(since: timedelta) -> str:
     for unit, length in (("d", 24 * 60), ("h", 60)):
         if minutes >= length:
             return f"{minutes // length} {unit}"
+    # Negative where the clock was set back since the build.
     return f"{max(minutes, 0)} min"
 
 

@@ -29,10 +29,12 @@ class MultiGpu:
 
     def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:
         """Return the joined answers, in the order of the slices."""
+        # Not strict: fewer slices than GPUs make fewer shares, and the last GPUs get none.
         work = [
             (slab, self._workers.submit(device.run, hu[slab.shown], spacing_mm))
             for device, slab in zip(self.devices, self._shares(len(hu)), strict=False)
         ]
+        # `work` is a list, so every GPU has its share before the first result is waited for.
         answers = [(slab, each.result()) for slab, each in work]
         return Answer(
             np.concatenate([answer.labels[slab.kept] for slab, answer in answers]),
@@ -42,4 +44,5 @@ class MultiGpu:
     def _shares(self, count: int) -> Iterator[Slab]:
         share = -(-count // len(self.devices))
         for start in range(0, count, share):
+            # At most `count` slices in a slab, so each share is exactly one.
             yield from cut(start, min(start + share, count), count, count, self.neighbours)

@@ -32,6 +32,7 @@ class OnnxRuntime:
             ) from error
         self.liver_hu = model.liver_hu
         options = onnxruntime.SessionOptions()
+        # 0: ONNX Runtime takes one thread per core.
         options.intra_op_num_threads = threads or 0
         self._session = onnxruntime.InferenceSession(
             str(model.graph), options, providers=["CPUExecutionProvider"]

@@ -96,6 +96,7 @@ class OpenVino:
         self._core = openvino.Core()
         self._lock = Lock()
         self._compiled: tuple[tuple[int, int], list[_Chain]] | None = None
+        # Kept apart from `_compiled`: the members work on their own grid, whatever the slice size.
         self._kept: tuple[Cut, openvino.CompiledModel] | None = None
         self._read = self._read_graph()
         if half:
@@ -109,6 +110,7 @@ class OpenVino:
             try:
                 self._fill(answer, hu, np.array(spacing_mm, np.float32))
             except RuntimeError as error:
+                # Compiled anew by the next call, whatever state the failure left the requests in.
                 self._compiled = self._kept = None
                 raise DeviceFailed(
                     f"{self.name} cannot run {self._graph.name} on {hu.shape} slices: {error}"
@@ -127,6 +129,7 @@ class OpenVino:
             own = slice(self.neighbours, self.neighbours + here.stop - here.start)
             try:
                 labels, agreement = chain.run(self._input(hu, start), spacing)
+                # Copied before the chain is put back: its next run overwrites these views.
                 answer.labels[here], answer.agreement[here] = labels[own], agreement[own]
             finally:
                 idle.put(chain)
@@ -154,10 +157,13 @@ class OpenVino:
         return self._compiled[1]
 
     def _compile(self, size: tuple[int, int]) -> list["_Chain"]:
+        # In float32 nothing has to be kept apart, so the graph stays whole.
         if not self._half:
             whole = self._core.compile_model(self._of(size), "CPU", self._settings)
             return [_Chain.of(whole) for _ in range(_streams(whole))]
         cut, members = self._members(size)
+        # As many streams in each part as the members have, or chains would wait for one another
+        # there.
         alike = self._settings | {"NUM_STREAMS": _streams(members)}
         before, after = (
             self._core.compile_model(part(self._of(size)), "CPU", alike)
@@ -181,6 +187,7 @@ class OpenVino:
 
     def _require_half(self) -> None:
         able = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        # The precision is a hint only: OpenVINO may compute in another one.
         if "BF16" not in able:
             raise DeviceFailed(f"this processor supports {', '.join(able)}, not bfloat16")
 
@@ -222,6 +229,7 @@ class _Chain:
         first, last = before.create_infer_request(), after.create_infer_request()
         middle.set_input_tensor(0, first.get_output_tensor(0))
         for index in range(len(members.outputs)):
+            # 0 and 1 are slices and spacing; the order of the rest is that of `Cut.ends`.
             last.set_input_tensor(2 + index, middle.get_output_tensor(index))
         return cls([first, middle, last])
 
@@ -229,6 +237,7 @@ class _Chain:
         self, hu: Hounsfield, spacing: Spacing
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return labels and agreement; both are views that the next call overwrites."""
+        # A set: the whole graph in one request is first and last at once.
         ends = {0, len(self._requests) - 1}
         for each in (self._requests[end] for end in ends):
             # Without a copy: both arrays live until `infer` has returned.

@@ -51,6 +51,7 @@ class Cut:
 
 def find_cut(graph: openvino.Model) -> Cut | None:
     """Return where to split; None if the members do not share one input or end in no soft-max."""
+    # By name: whether a member's first convolution comes before the node.
     behind: dict[str, bool] = {}
     begin, ends = set(), []
     for node in graph.get_ordered_ops():
@@ -60,6 +61,7 @@ def find_cut(graph: openvino.Model) -> Cut | None:
         name = node.get_friendly_name()
         behind[name] = any(behind[source] for source in sources)
         if node.get_type_name() in CONVOLUTIONS and not behind[name]:
+            # The second input of a convolution is its weights.
             begin.add(sources[0])
             behind[name] = True
         elif node.get_type_name() in ENDS and behind[name]:
@@ -83,8 +85,11 @@ def _replaced(outputs: list[openvino.Output]) -> list[openvino.Node]:
     """Replace outputs by new parameters and return these."""
     parameters = []
     for index, output in enumerate(outputs):
+        # Parts are joined by float32 whatever they compute in: the hint changes no inputs or
+        # outputs.
         parameter = ops.parameter(output.get_shape(), np.float32)
         parameter.set_friendly_name(f"parameter {index}")
+        # A copy of the set, which shrinks as its targets get another source.
         for target in list(output.get_target_inputs()):
             target.replace_source_output(parameter.output(0))
         parameters.append(parameter)

@@ -54,11 +54,14 @@ def quantized_graph(model: Model, *, symmetric: bool) -> bytes:
             target,
             _Slices(model),
             quant_format=QuantFormat.QDQ,
+            # Transposed convolutions are counted as such, but stay in float32.
             op_types_to_quantize=["Conv"],
             nodes_to_quantize=chosen,
             per_channel=True,
             activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            # Biases would become int32 behind a DequantizeLinear, which TensorRT's parser refuses
+            # (onnxruntime#14229, onnx-tensorrt#850).
             extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": False},
         )
         return target.read_bytes()
@@ -80,6 +83,7 @@ def _convolutions_to_end(graph: Any) -> dict[str, int]:
     few: dict[str, int] = defaultdict(lambda: len(graph.node))  # by tensor: convolutions behind it
     few |= {output.name: 0 for output in graph.output}
     found = {}
+    # ONNX requires nodes in topological order, so one pass from either end is enough.
     for node in reversed(graph.node):
         behind = min(few[output] for output in node.output)
         if node.op_type in CONVOLUTIONS:

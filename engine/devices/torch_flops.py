@@ -40,6 +40,7 @@ def peak_of(device: str) -> float | None:
     place, kind = ("cuda", torch.float16) if there else ("cpu", torch.float32)
     wide = WIDE_THERE if there else WIDE
     one = torch.ones(wide, wide, device=place, dtype=kind)
+    # A multiplication and an addition for each of wide**3 terms, as FlopCounterMode counts too.
     return 2 * wide**3 / median(_seconds(one) for _ in range(ROUNDS))
 
 
@@ -47,5 +48,6 @@ def _seconds(one: torch.Tensor) -> float:
     begun = perf_counter()
     product = one @ one
     if product.is_cuda:
+        # The product above is only queued.
         torch.cuda.synchronize()
     return perf_counter() - begun

@@ -55,6 +55,7 @@ Run = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class TorchPrecision(StrEnum):
     """Number format of the operations that autocast covers; resampling is always float32."""
 
+    # Fastest first: `open_nearest` takes the first that passes the gate.
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
@@ -86,6 +87,7 @@ def _with_others(model: Model, first: "Torch", count: int) -> Device:
     for index in range(1, count):
         try:
             other = open_torch(model, place=f"cuda:{index}", precision=first.precision)
+            # Not measured again: the GPUs of one machine are taken to be alike.
             other.room = other.usual_room = first.room
             check_reference(model, other)
         except DeviceFailed as error:
@@ -98,6 +100,7 @@ def _with_others(model: Model, first: "Torch", count: int) -> Device:
 def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
     """Set the number of slices at once to the fastest of these, as measured on the device."""
     seconds: dict[int, float] = {}
+    # The same slices for each, so that the times compare; dense layers take as long on zeros.
     hu = np.zeros((max(rooms), *USUAL), np.int16)
     for room in rooms:
         device.room = device.usual_room = max(room, device.least)
@@ -109,6 +112,7 @@ def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
             seconds[device.room] = min(_seconds(device, hu) for _ in range(2))
     if seconds:
         device.room = device.usual_room = min(seconds, key=lambda room: seconds[room])
+        # Captures it again: larger ones, tried later, have displaced its graph.
         device.run(hu[: device.room], (0.8, 0.8))
 
 
@@ -158,6 +162,7 @@ def open_torch(
             "another device"
         )
     if threads is not None:
+        # For the whole process: torch has no setting per model.
         torch.set_num_threads(threads)
     device = Torch(model.program, torch.device(place), precision, model.neighbours)
     device.liver_hu = model.liver_hu
@@ -224,6 +229,8 @@ class Torch:
         self._grows_at = 0.0
         exported = read_program(program)
         try:
+            # `.to(place)` on the module would miss constants that the exporter wrote into the
+            # graph.
             module: Any = _exact(move_to_device_pass(exported, str(place)).module())
             if precision is not TorchPrecision.FLOAT32:
                 cast_convolutions(module, getattr(torch, precision))
@@ -341,6 +348,7 @@ class Torch:
 def cast_convolutions(module: torch.fx.GraphModule, kind: torch.dtype) -> None:
     """Cast the convolutions' weights once, as autocast would at every call."""
     for node in module.graph.nodes:
+        # `node.users`: an empty set is a subset of the convolutions, too.
         if node.op == "get_attr" and node.users and set(map(_target, node.users)) <= CONVOLUTIONS:
             weight = module.get_parameter(node.target)
             weight.data = weight.data.to(kind)
@@ -373,6 +381,7 @@ def _exact(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
+    # `.float()` too: autocast may have handed over a half from the layer before.
     with torch.autocast(one.device.type, enabled=False):
         return one.float() @ other.float()
 
@@ -395,6 +404,8 @@ def _capture(run: Run, hu: Tensor, spacing: Tensor) -> Run:
         kept_hu.copy_(hu)
         kept_spacing.copy_(spacing)
         graph.replay()
+        # The same tensors every time: their copies are queued on this stream before the next
+        # replay.
         return answer
 
     return replay

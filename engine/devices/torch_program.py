@@ -29,6 +29,7 @@ def read_program(path: Path) -> ExportedProgram:
         DeviceFailed: the file is not a program, or would have to be unpickled.
     """
     try:
+        # Before torch opens the file: its loader would have unpickled by the time it returned.
         if unsafe := list(_pickles(path)):
             raise DeviceFailed(
                 f"{path} holds pickles ({', '.join(unsafe)}), which could run code; export the "

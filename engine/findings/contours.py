@@ -12,6 +12,7 @@ from engine.volume import Label, LabelMap, Volume
 
 WINDOW_HU = 40 - 200, 40 + 200
 """Soft tissue: level 40, width 400."""
+# Between air and lung below and fat, about -100 HU, above.
 BODY_HU = -300
 COLOURS: Mapping[Label, tuple[int, int, int]] = {
     Label.LIVER: (221, 130, 101),
@@ -72,6 +73,7 @@ def with_note(picture: Image.Image, note: str) -> Image.Image:
 def _view(volume: Volume) -> _View:
     """Crop to the body, without the table, and scale to fill a tile."""
     _, *spacing_mm = volume.geometry.spacing
+    # Some 16 slices are enough for a frame; a quarter of them, so that arms in a few do not count.
     dense = (volume.hu[:: max(1, len(volume.hu) // 16)] > BODY_HU).mean(axis=0) > 0.25
     body = cc3d.largest_k(dense, k=1, connectivity=4, binary_image=True) > 0  # no table
     rows, columns = (
@@ -96,10 +98,12 @@ def _choose(labels: NDArray[np.uint8], count: int) -> list[int]:
     liver = np.flatnonzero(labels.any(axis=(1, 2)))
     low, high = (int(liver[0]), int(liver[-1]) + 1) if len(liver) else (0, len(labels))
     count = min(count, high - low)
+    # The middle of each of `count` equal parts: the ends of a liver show little of it.
     chosen = [low + int((place + 0.5) * (high - low) / count) for place in range(count)]
     tumour = np.count_nonzero(labels == Label.TUMOUR, axis=(1, 2))
     if tumour.any():
         largest = int(tumour.argmax())
+        # Replaces the nearest slice, so that the order and the number stay.
         nearest = min(range(count), key=lambda place: abs(chosen[place] - largest))
         chosen[nearest] = largest
     return chosen
@@ -118,6 +122,7 @@ def _draw_slice(
     image = Image.fromarray(grey).resize(view.size, Image.Resampling.LANCZOS).convert("RGB")
     labels = label_map.labels[index, view.rows, view.columns]
     for label, colour in colours.items():
+        # `>=`: the liver's outline goes around its tumours, not along them.
         image.paste(colour, mask=_outline(labels >= label, view.size))
     tile = Image.new("RGB", TILE)
     left, top = (TILE[0] - view.size[0]) // 2, HEAD + (TILE[1] - HEAD - view.size[1]) // 2
@@ -130,6 +135,7 @@ def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
     """Return the outline of a mask, scaled to `size`, as an alpha mask about 2 pixels wide."""
     fine = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BICUBIC)
     inside = np.asarray(fine, np.float32) / 255
+    # np.roll wraps around: without the border the left edge would meet the right one.
     padded = np.pad(inside, 1)
     around = [np.roll(padded, step, axis)[1:-1, 1:-1] for axis in (0, 1) for step in (-1, 1)]
     edge = (np.max(around, axis=0) >= 0.5) & (np.min(around, axis=0) < 0.5)

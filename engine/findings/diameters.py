@@ -36,8 +36,10 @@ def diameters(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> Diame
     """Return the diameters of a non-empty mask; spacing is (row, column) in mm."""
     edge = _edges(mask) * spacing_mm
     lower, upper = _chains(edge)
+    # Only corners of the hull can be furthest apart, and they are few.
     hull = np.concatenate([lower, upper])
     apart = np.hypot(*(hull[:, None] - hull[None]).transpose(2, 0, 1))
+    # Rounded: of equal diameters always the first, whatever the processor's last bits are.
     start, end = np.unravel_index(int(np.round(apart, 6).argmax()), apart.shape)
     return Diameters(
         _line(hull[start], hull[end], spacing_mm),
@@ -49,6 +51,7 @@ def _edges(mask: NDArray[np.bool_]) -> Points:
     """Return the midpoints of the outermost pixel edges of each row."""
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
+    # argmax of booleans is the first True, here from the right.
     last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
     sides = [(rows, first - 0.5), (rows, last + 0.5)]
     ends = [(rows + step, column) for step in (-0.5, 0.5) for column in (first, last)]
@@ -85,6 +88,7 @@ def _across(hull: Points, axis: Points) -> tuple[Points, Points]:
     along = axis / np.hypot(*axis)
     turn = np.array([along, (-along[1], along[0])])
     lower, upper = _chains(hull @ turn.T)
+    # At the corners only: between two of them the extent changes linearly.
     at = np.unique(np.concatenate([lower[:, 0], upper[:, 0]]))
     low = np.interp(at, lower[:, 0], lower[:, 1])
     high = np.interp(at, upper[:, 0], upper[:, 1])

@@ -102,6 +102,7 @@ def measure(volume: Volume, label_map: LabelMap) -> Measurements:
     box = box_of(label_map.labels)
     if box is None:
         return Measurements(0.0, None, ())
+    # All that follows looks at the liver's box only, a small part of the volume.
     labels, hu = label_map.labels[box], volume.hu[box]
     corner = np.array([each.start for each in box])
     numbers = _number(labels == Label.TUMOUR)
@@ -152,6 +153,7 @@ def separate_lesions(label_map: LabelMap) -> LabelMap:
         TooManyLesions: there are more lesions than a segmentation object can number.
     """
     numbers = number_lesions(label_map)
+    # Lesion n gets the label n + 1, since 1 is the liver.
     most = int(numbers.max(initial=0)) + Label.LIVER
     width: Any = np.uint8 if most <= np.iinfo(np.uint8).max else np.uint16
     labels = np.where(numbers > 0, numbers + np.uint16(Label.LIVER), label_map.labels)
@@ -169,6 +171,7 @@ def _number(tumour: NDArray[np.bool_]) -> NDArray[np.uint16]:
         )
     found, first, sizes = np.unique(pieces[tumour], return_index=True, return_counts=True)
     rank = np.zeros(count + 1, np.uint16)
+    # lexsort's last key counts first: by size, then by position.
     rank[found[np.lexsort((first, -sizes))]] = np.arange(1, count + 1)
     numbers: NDArray[np.uint16] = rank[pieces]
     return numbers
@@ -178,6 +181,7 @@ def _boxes(numbers: NDArray[np.uint16]) -> list[Box]:
     """Return the bounding box of each lesion, in order of number."""
     if not numbers.any():
         return []
+    # Entry 0 is the background's.
     boxes: list[Box] = cc3d.statistics(numbers)["bounding_boxes"][1:]
     return boxes
 
@@ -226,6 +230,7 @@ def _point(grid: Geometry, voxel: NDArray[np.float64]) -> Point:
 def _widest(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tuple[int, Diameters]:
     """Return the slice where the longest diameter is, the first of equals, and its diameters."""
     found = [diameters(plane, spacing_mm) for plane in mask]
+    # Rounded, so that equal diameters do not depend on the processor's last bits.
     widest = max(range(len(found)), key=lambda index: round(found[index].longest.mm, 6))
     return widest, found[widest]
 

@@ -62,6 +62,7 @@ def check_quality(made: Segmentation, measured: Measurements) -> Quality:
         *_disputes(made, measured),
         *_level(made),
     }
+    # Through the enum, for a fixed order: `found` is a set.
     return Quality(tuple(concern for concern in Concern if concern in found))
 
 
@@ -75,6 +76,7 @@ def _size(measured: Measurements) -> Iterator[Concern]:
 
 def _ends(label_map: LabelMap) -> Iterator[Concern]:
     """Check whether the liver may extend beyond the series."""
+    # Half a liver measures as a whole small one, so its volume would look plausible.
     if label_map.labels[0].any():
         yield Concern.FIRST_SLICE
     if label_map.labels[-1].any():
@@ -89,11 +91,13 @@ def _pieces(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
 def _disputes(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
     if made.agreement[Label.LIVER] < AGREEMENT[Label.LIVER]:
         yield Concern.LIVER_DISPUTED
+    # Without lesions the members may have disagreed on specks, which the clean-up removed.
     if measured.lesions and made.agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
         yield Concern.TUMOUR_DISPUTED
 
 
 def _level(made: Segmentation) -> Iterator[Concern]:
     """Check for a phase, or a steatosis, that the model did not learn from."""
+    # A shift is only made where the level lies out of the model's bounds.
     if made.shift_hu:
         yield Concern.LEVEL

@@ -97,7 +97,9 @@ class _Extent:
         """Name the thirds of the liver in which a lesion lies."""
         words = []
         for place, low, high, names in zip(lesion.centre, self.low, self.high, THIRDS, strict=True):
+            # A liver of one slice has no extent along z.
             part = (place - low) / (high - low) if high > low else 0.5
+            # At the far end `part` is 1 and its third would be number 3.
             words.append(names[min(2, max(0, int(part * 3)))])
         return ", ".join(filter(None, words))
 
@@ -106,6 +108,7 @@ def _extent(label_map: LabelMap) -> _Extent:
     marked, grid = label_map.labels > 0, label_map.geometry
     spans = [np.flatnonzero(marked.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     ends = np.array([[span[0], span[-1]] for span in spans], float).T
+    # The affine takes places of slices, which are their indices only on an even grid.
     ends[:, 0] = [grid.place(index) for index in ends[:, 0]]
     corners = (grid.affine @ np.c_[ends, np.ones(2)].T)[:3]
     return _Extent(tuple(corners.min(axis=1).tolist()), tuple(corners.max(axis=1).tolist()))

@@ -40,6 +40,7 @@ def _rows(measured: Measurements) -> Iterator[dict[str, Any]]:
     yield {
         "structure": "liver",
         "number": 0,
+        # Density of the healthy part, but the volume of the whole liver.
         **_region(measured.liver),
         "volume_ml": _rounded(measured.liver_ml),
     }
@@ -69,4 +70,5 @@ def _region(region: Region | None) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float | None:
+    # JSON has no NaN or infinity; Python would write them, and strict readers fail on the file.
     return round(value, 3) if math.isfinite(value) else None

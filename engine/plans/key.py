@@ -52,6 +52,8 @@ class Options(Part):
     @property
     def digest(self) -> str:
         """First eight hex digits of the SHA-256 of all options."""
+        # Of all options, in the order of the fields: a new or moved one renames every plan,
+        # and manifests under old names are refused.
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:8]
 
 
@@ -61,6 +63,7 @@ class PlanKey(Part):
     architecture: Annotated[str, Field(pattern=r"^sm[0-9]{2,3}$")]
     """Compute capability of the GPU, such as sm89."""
     flavour: Flavour
+    # It goes into file names: no slash.
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+]+$")]
     """Full version of TensorRT."""
     precision: Precision

@@ -29,6 +29,7 @@ class Serving(Part):
     def activated(self, slot: str, name: str) -> "Serving":
         """Return a copy with another plan active; the current one becomes the previous."""
         now = self.slots.get(slot)
+        # Activated twice: the previous one stays, or a rollback would lead to the same plan.
         if now is None or now.active == name:
             changed = now or Slot(active=name)
         else:

@@ -55,7 +55,9 @@ class PlanStore:
         Raises:
             UnknownPlan: there is none, or more than one.
         """
+        # The end is the digest of the content, the shortest part that is unique.
         named = [p for p in self.plans() if p.name.startswith(name) or p.name.endswith(name)]
+        # One name may be the beginning of another.
         exact = [plan for plan in named if plan.name == name] or named
         if len(exact) != 1:
             raise UnknownPlan(
@@ -89,6 +91,7 @@ class PlanStore:
             content = plan.path.read_bytes()
         except OSError as error:
             raise BrokenPlan(f"cannot read {plan.path} ({error.strerror}): {would_do}") from error
+        # Before the digest: a cut file is the usual damage, and this message names it.
         if len(content) != plan.manifest.size:
             raise BrokenPlan(
                 f"{plan.path} has {len(content)} bytes, its manifest says {plan.manifest.size}: "
@@ -111,7 +114,10 @@ class PlanStore:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            # Order of the locks: build, then switch, never the other way.
             with locked(self.folder / "build.lock", wait=False):
+                # Only the holder of the build lock: anybody else's plan may still be without its
+                # manifest.
                 self._sweep()
                 yield
         except BlockingIOError as error:
@@ -142,6 +148,8 @@ class PlanStore:
         with self._switching():
             self._write(plan.manifest.model_copy(update={"check": check}))
             serving = read_serving(self.folder)
+            # Written unchanged on purpose: running nodes watch the file's stamp
+            # (engine/serving/fleet.py).
             if not check.passed and plan.name in serving.names:
                 write_serving(self.folder, serving)
         return self.find(plan.name)
@@ -210,6 +218,7 @@ class PlanStore:
             manifest = PlanManifest.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:
             return f"cannot be read: {error}"
+        # A copied or renamed manifest would describe another file's content.
         if manifest.name != path.stem:
             return f"is the manifest of {manifest.name}"
         return manifest
@@ -235,6 +244,7 @@ class PlanStore:
 
 
 def _state(manifest: PlanManifest, serving: Serving) -> State:
+    # The check comes first: a rejected plan is rejected, even while serving.json names it.
     slot = serving.slots.get(manifest.key.slot)
     if manifest.check is not None and not manifest.check.passed:
         return State.REJECTED

@@ -59,6 +59,7 @@ def clean_packed(labels: PackedLabels, smallest_tumour: int) -> Cleaned:
         return Cleaned(cleaned, 0)
     marked = padded(labels.marked[box])
     runs = find_runs(marked)
+    # A component's number is the index of its first run, where `sizes` has its size.
     is_liver = runs.components == runs.sizes.argmax()
     liver, others = runs.of(is_liver), runs.of(~is_liver)
     holes = liver.holes()
@@ -66,9 +67,11 @@ def clean_packed(labels: PackedLabels, smallest_tumour: int) -> Cleaned:
 
     flat = np.unpackbits(marked.reshape(-1))
     flat[others.voxels()] = Label.BACKGROUND
+    # Liver first, tumours over it: a tumour's own holes belong to it.
     flat[holes.voxels()] = Label.LIVER
     flat[tumour.voxels()] = Label.TUMOUR
     slices, rows, _ = box
+    # Without the padding, except that of the columns, which the last line cuts off.
     found = flat.reshape(*marked.shape[:2], -1)[1:-1, :-1]
     first = 8 * box[2].start
     columns = slice(first, min(8 * box[2].stop, labels.columns))
@@ -95,6 +98,7 @@ def _tumours(
     tumour = find_runs(bits)
     tumour = tumour.of(_inside(tumour, liver))
     enclosed = tumour.holes().voxels()
+    # packbits begins at the highest bit: the first of eight voxels is 128.
     background = enclosed[marked.reshape(-1)[enclosed >> 3] & (128 >> (enclosed & 7)) == 0]
     if len(background):
         filled = np.zeros(8 * marked.size, np.uint8)

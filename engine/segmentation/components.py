@@ -40,6 +40,8 @@ class Runs:
         """The first run of the component that each run belongs to."""
         edges = [
             _overlaps(self.starts + step, self.ends + step, self.starts, self.ends)
+            # Two of the six directions: an overlap is found from one of both sides. Within a row
+            # runs never touch.
             for step in (self.row, self.slice)
         ]
         first, second = (np.concatenate(part) for part in zip(*edges, strict=True))
@@ -109,6 +111,7 @@ def _overlaps(
     starts: Positions, ends: Positions, other_starts: Positions, other_ends: Positions
 ) -> tuple[Positions, Positions]:
     """Return the pairs of intervals that overlap, as indices; both lists must be ascending."""
+    # Intervals that only touch do not overlap: ends are one past the last voxel.
     low = np.searchsorted(other_ends, starts, "right")
     counts = np.searchsorted(other_starts, ends, "left") - low
     before = np.cumsum(counts) - counts

@@ -50,6 +50,7 @@ class LiverLevel:
         """
         if self._counts.sum() * self._pixel_mm2 < LEAST_MM2:
             return None
+        # A Gaussian cut off at three standard deviations; its scale does not move the maximum.
         reach = np.arange(-3 * int(WIDTH_HU), 3 * int(WIDTH_HU) + 1)
         kernel = np.exp(-((reach / WIDTH_HU) ** 2) / 2)
         return float(BINS_HU[0] + np.convolve(self._counts, kernel, "same").argmax())

@@ -31,6 +31,7 @@ def spread(count: int, spacing_mm: float, step_mm: float) -> NDArray[np.bool_]:
     step = max(1, int(step_mm / spacing_mm))
     marked = np.zeros(count, np.bool_)
     marked[::step] = True
+    # A slice, so that a volume without slices is no error.
     marked[-1:] = True
     return marked
 

@@ -28,6 +28,7 @@ class PackedLabels:
     def empty(cls, shape: tuple[int, int, int]) -> "PackedLabels":
         """Return a map of background."""
         slices, rows, columns = shape
+        # Whole bytes: the bits past the last column are always 0.
         packed = slices, rows, -(-columns // 8)
         return cls(np.zeros(packed, np.uint8), np.zeros(packed, np.uint8), columns)
 

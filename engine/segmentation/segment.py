@@ -72,6 +72,7 @@ def segment(
     builder.follow()
     computed = perf_counter()
     voxel_ml = volume.geometry.voxel_ml
+    # Before the clean-up, which drops what a vote has cut off and fills what it has closed.
     voted = vote(builder.labels, volume.geometry.spacing[0])
     found = clean_packed(voted, math.ceil(smallest_tumour_mm3 / (voxel_ml * 1000)))
     cleaned = perf_counter()
@@ -122,6 +123,7 @@ class _LabelBuilder:
         if self.shift_hu:
             self.labels = PackedLabels.empty(self.labels.shape)
             self.agreement[:] = 0
+            # `seen` stays: `follow` starts from where the unshifted volume showed liver.
             self.done[:] = False
 
     def follow(self) -> None:
@@ -137,6 +139,7 @@ class _LabelBuilder:
         for kept, batch, answer in self._answers(self._calls(indices)):
             self.labels.put(batch, answer.labels[kept])
             self.agreement[batch] = answer.agreement[kept]
+            # Any label counts, also a tumour: a slice may show nothing but one.
             self.seen[batch] = self.labels.marked[batch].any(axis=(1, 2))
             self.done[batch] = True
             self.computed += len(answer.labels[kept])
@@ -159,6 +162,7 @@ class _LabelBuilder:
             while running:
                 yield _waited_for(running.popleft())
         finally:
+            # Waits for a call that is running: the device must be idle when the error is handled.
             worker.shutdown(cancel_futures=True)
 
     def _hu(self, shown: Where) -> NDArray[np.int16]:
@@ -167,6 +171,7 @@ class _LabelBuilder:
         if not self.shift_hu:
             return hu
         low, high = (bound - self.shift_hu for bound in HU_BOUNDS)
+        # Clipped first: padding of -32768 plus a negative shift would wrap around to bone.
         return np.clip(hu, low, high) + np.int16(self.shift_hu)
 
     def _calls(self, indices: NDArray[np.intp]) -> Iterator[Call]:

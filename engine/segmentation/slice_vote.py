@@ -36,6 +36,7 @@ def vote(labels: PackedLabels, spacing_mm: float) -> PackedLabels:
     marked, tumour = labels.marked.copy(), labels.tumour.copy()
     np.bitwise_or(before, after, out=marked[1:-1])
     marked[1:-1] &= own
+    # (before or after) and own, or before and after: two of three.
     marked[1:-1] |= before & after
     tumour[1:-1] &= marked[1:-1]
     return PackedLabels(marked, tumour, labels.columns)

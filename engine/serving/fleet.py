@@ -71,10 +71,12 @@ class Fleet:
             DeviceFailed: none can serve; the message lists the reason for each.
         """
         with self._lock:
+            # Read before opening: a plan that is activated meanwhile changes them again.
             marks = {each.name: each.mark() for each in self._openers}
             due = self._choose_at is not None and monotonic() >= self._choose_at
             if self._serving is None or marks != self._marks or due:
                 self._choose(marks)
+            # For mypy: `_choose` sets it or raises.
             assert self._serving is not None
             return self._serving[1]
 
@@ -85,11 +87,14 @@ class Fleet:
             DeviceFailed: there is no other device; the next job tries this one again.
         """
         with self._lock:
+            # Another job has reported it already, and the device that serves now is not to blame.
             if self._serving is None or self._serving[1] is not device:
                 return
             failed = self._serving[0]
             self._serving = None
             self._postpone(failed)
+            # Nothing is left to switch to. Cleared, so that the next job may try every device
+            # again.
             if all(each.name in self._retry_at for each in self._openers):
                 self._retry_at.clear()
                 raise error
@@ -100,6 +105,7 @@ class Fleet:
         self._choose_at = min(self._retry_at.values())
 
     def _choose(self, marks: dict[str, object]) -> None:
+        # If nothing opens, the node must not go on with the old one, which may be stale.
         before, self._serving = self._serving, None
         changed = {name for name, mark in marks.items() if mark != self._marks.get(name)}
         self._marks = marks
@@ -122,6 +128,7 @@ class Fleet:
             try:
                 device = each.open()
             except EngineError as error:
+                # Others need no clock: a changed mark says when another try makes sense.
                 if error.transient:
                     self._postpone(each)
                 reasons.append(f"{each.name}: {error}")
@@ -164,4 +171,5 @@ def _stamp(path: Path) -> object:
         found = path.stat()
     except OSError:
         return None
+    # The inode too: two replacements within one tick of the clock have the same time.
     return found.st_mtime_ns, found.st_ino, found.st_size

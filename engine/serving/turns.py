@@ -37,6 +37,7 @@ class DeviceQueue:
             self._waiting[urgent].append(ticket)
             while (wait_s := self._wait_s(ticket, urgent)) is not None:
                 self._changed.wait(wait_s)
+            # It is this caller's own ticket: `_wait_s` lets only the first of its queue through.
             self._waiting[urgent].popleft()
             self._busy = True
         try:
@@ -46,6 +47,7 @@ class DeviceQueue:
                 self._busy = False
                 if urgent:
                     self._urgent_until = monotonic() + BETWEEN_S
+                # All: which of them is next depends on urgency, and the others wait again.
                 self._changed.notify_all()
 
     def _wait_s(self, ticket: object, urgent: bool) -> float | None:

@@ -50,6 +50,7 @@ def why_build(store: PlanStore, key: PlanKey) -> str:
         return f"there is no plan for {key.architecture} yet"
     if same := [plan for plan in alike if plan.key == key]:
         return f"{same[-1].name} was rejected"
+    # Of equally near plans the newest: `min` takes the first, and the list has the oldest first.
     nearest = min(reversed(alike), key=lambda plan: len(differences(plan.key, key)))
     return f"{nearest.name} was {'; '.join(differences(nearest.key, key))}"
 
@@ -64,6 +65,7 @@ def build_plan(request: Request, progress: Progress | None = None) -> Plan:
     """
     model = load_model(request.model)
     library = load_tensorrt(request.key.flavour)
+    # Read anew in this process: files may have been replaced since the key was made.
     _require_same(request.key, model, library)
     store = PlanStore(request.plans)
     try:
@@ -141,11 +143,14 @@ def build_in_process(request: Request, progress: Progress | None = None) -> Plan
             "nothing was kept; check for lack of memory, then build again"
         ) from error
     finally:
+        # After Ctrl-C or an error here, the build would go on for minutes. After success the plan
+        # is on the disk, so nothing is lost.
         process.kill()
         process.join()
         ours.close()
     if isinstance(news, EngineError):
         raise news
+    # From the disk: only the name crossed the pipe.
     return PlanStore(request.plans).find(str(news))
 
 
@@ -165,6 +170,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        # Not sys.exit, which ends this thread only, and the main one may be deep in TensorRT.
         os._exit(1)
 
 

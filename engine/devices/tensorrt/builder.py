@@ -93,8 +93,10 @@ class _Work:
 
     def parsed(self, graph: Path) -> Any:
         """Return the graph as a strongly typed network."""
+        # Looked up: a TensorRT without weak typing, as from 11 on, need not have the flag.
         flag = getattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
         network = self.builder.create_network(0 if flag is None else 1 << int(flag))
+        # An attribute, not a variable: the network refers to weights that the parser holds.
         self.parser = self.trt.OnnxParser(network, self.logger)
         try:
             content = graph.read_bytes()
@@ -128,6 +130,7 @@ class _Work:
                 f"and columns, {key.options.batch} at once: {self.last_errors()}; build with other "
                 "options"
             )
+        # Only there: TensorRT itself always builds for the GPU that is current.
         if key.flavour is Flavour.RTX:
             self._target(config, key.architecture)
         return config
@@ -142,6 +145,7 @@ class _Work:
         kept = timing.read_bytes() if timing is not None and timing.exists() else b""
         for content in (kept, b""):
             cache = config.create_timing_cache(content)
+            # False: do not take the measurements of another GPU.
             if cache is not None and config.set_timing_cache(cache, False):
                 return cache
         return None  # TensorRT then measures everything again
@@ -166,6 +170,7 @@ class _Work:
         profile = self.builder.create_optimization_profile()
         usual = (options.batch, options.usual, options.usual)
         most = (options.batch, options.largest, options.largest)
+        # Only "hu": "spacing" has the fixed shape (2,).
         profile.set_shape("hu", (1, SMALLEST, SMALLEST), usual, most)
         return profile
 
@@ -210,6 +215,7 @@ def _monitor(library: Library, progress: Progress | None) -> Any:
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
+            # pybind11 wants this very call, not super(): it makes the C++ half of the object.
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}
 
@@ -219,6 +225,7 @@ def _monitor(library: Library, progress: Progress | None) -> Any:
 
         def step_complete(self, phase: str, step: int) -> bool:
             report(phase, step + 1, self.steps.get(phase, step + 1))
+            # False would cancel the build.
             return True
 
         def phase_finish(self, phase: str) -> None:

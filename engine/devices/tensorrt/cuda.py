@@ -92,6 +92,7 @@ def _gpu(runtime: Any, index: int, driver: int) -> Gpu:
     name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
     return Gpu(
         index,
+        # A C array of 256 bytes, filled up with zeros.
         name.rstrip("\0"),
         f"sm{found.major}{found.minor}",
         found.totalGlobalMem >> 20,
@@ -110,4 +111,5 @@ def _words(runtime: Any, status: Any) -> str:
 
 
 def _dotted(version: int) -> str:
+    # CUDA writes 12.4 as 12040.
     return f"{version // 1000}.{version % 1000 // 10}"

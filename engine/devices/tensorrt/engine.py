@@ -35,6 +35,7 @@ class Engine:
         self._kernels = kernels
         self._plan_digest = sha256(content).digest()
         self._kept = b""
+        # Runtime and logger stay attributes: the engine refers to both as long as it lives.
         self._logger = collecting_logger(self._trt)
         try:
             self._loader = self._trt.Runtime(self._logger)
@@ -43,6 +44,7 @@ class Engine:
         self._engine = self._loader.deserialize_cuda_engine(content)
         if self._engine is None:
             raise DeviceFailed(f"{library.name} cannot load {plan}: {self.last_errors()}")
+        # Last: it reads the cached kernels and needs the engine.
         self._config = self._configured() if self.captures_itself else None
 
     @property
@@ -77,6 +79,7 @@ class Engine:
             return
         found = self._cache.serialize()
         content = b"" if found is None else bytes(found)
+        # Written only if something was compiled: else every start would rewrite the same file.
         if content not in (b"", self._kept):
             with suppress(OSError):
                 write_durably(self._kernels, self._digest_of(content) + content, mode=READABLE)
@@ -88,6 +91,7 @@ class Engine:
             kept = self._kernels.read_bytes()
         except OSError:
             return b""
+        # Checked before TensorRT sees it: kernels are machine code, and a cut file must not load.
         digest, content = kept[:DIGEST], kept[DIGEST:]
         if digest != self._digest_of(content):
             logger.warning(

@@ -18,6 +18,7 @@ def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
     """
     half: set[str] = set()
     kept: list[NDArray[np.float16]] = []
+    # One cast per tensor and type: a skip connection has several readers.
     casts: dict[tuple[str, Any], Any] = {}
 
     def cast(layer: Any, index: int, kind: Any) -> None:
@@ -26,6 +27,7 @@ def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
             casts[tensor.name, kind] = network.add_cast(tensor, kind).get_output(0)
         layer.set_input(index, casts[tensor.name, kind])
 
+    # A list of the layers there are now: `cast` appends new ones to the network.
     for layer in [network.get_layer(i) for i in range(network.num_layers)]:
         names = {i: layer.get_input(i).name for i in range(layer.num_inputs) if layer.get_input(i)}
         halves = [i for i, name in names.items() if name in half]
@@ -34,8 +36,10 @@ def to_half(trt: Any, network: Any) -> list[NDArray[np.float16]]:
                 cast(layer, i, trt.float16)
             kept += _halve_weights(trt, layer)
             half.add(layer.get_output(0).name)
+        # All inputs or none: a strongly typed network refuses layers of mixed types.
         elif _keeps_type(trt, layer) and len(halves) == len(names) > 0:
             half.add(layer.get_output(0).name)
+        # A shape layer reads no values, so the type of its input does not matter.
         elif layer.type != trt.LayerType.SHAPE:
             for i in halves:
                 cast(layer, i, trt.float32)
@@ -62,6 +66,7 @@ def _halve_weights(trt: Any, layer: Any) -> list[NDArray[np.float16]]:
     kept = []
     for name in ("kernel", "bias"):
         weights = np.asarray(getattr(layer, name))
+        # Size 0: there is no bias, or the weights are another layer's output.
         if weights.size and weights.dtype == np.float32:
             halved = weights.astype(np.float16)
             setattr(layer, name, halved)

@@ -57,6 +57,7 @@ def load_tensorrt(flavour: Flavour | None = None) -> Library:
             continue
         try:
             module = importlib.import_module(name)
+        # OSError: the bindings are there, the shared libraries that they load are not.
         except (ImportError, OSError) as error:
             tried.append(f"{name}: {error}")
         else:
@@ -74,6 +75,7 @@ def collecting_logger(trt: Any) -> Any:
     the builder or runtime that it was given to is gone.
     """
     if id(trt) not in _loggers:
+        # The module is kept beside it, so that its id cannot be given to another one.
         _loggers[id(trt)] = trt, _new_logger(trt)
     logger = _loggers[id(trt)][1]
     logger.messages.clear()
@@ -87,6 +89,7 @@ _loggers: dict[int, tuple[Any, Any]] = {}
 def _new_logger(trt: Any) -> Any:
     class CollectingLogger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
+            # pybind11 wants this very call, not super(): it makes the C++ half of the object.
             trt.ILogger.__init__(self)
             self.messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
 

@@ -73,6 +73,7 @@ def _open_all(plan: Plan, store: PlanStore, model: Model, alike: Sequence[Gpu]) 
         else:
             opened.append(device)
     if not opened:
+        # The first GPU's is as good as any; the others are alike.
         raise next(iter(faults.values()))
     for index, fault in faults.items():
         logger.warning("without GPU %d: %s", index, fault, extra={"action": "skip_gpu"})
@@ -102,6 +103,7 @@ def open_plan(
     library = load_tensorrt(plan.key.flavour)
     require_fresh(plan, model, library, gpu)
     most, neighbours = plan.key.options.batch, model.neighbours
+    # Of a call's slices that many serve as neighbours only: none would be left to answer.
     if most <= 2 * neighbours:
         raise DeviceFailed(
             f"{plan.name} takes {most} slices at once, and an answer of {model.name} depends on "
@@ -114,6 +116,7 @@ def open_plan(
 
 def _gpu_for(architecture: str) -> Gpu:
     here = gpus()
+    # Any GPU if none fits: `require_fresh` then says how the two differ.
     return next((gpu for gpu in here if gpu.architecture == architecture), here[0])
 
 
@@ -156,6 +159,7 @@ class TensorRt:
         self.name = f"TensorRT {plan.name}"
         self._options: Options = plan.key.options
         self.batch = PARTS * self._options.batch
+        # Slices at once now; less than the plan's batch for a while after memory was short.
         self._room = self._options.batch
         self._exact = exact
         self._least = 2 * neighbours + 1
@@ -167,6 +171,7 @@ class TensorRt:
         self._compiles = False
         self._grows_at = 0.0
         # Not at exit: CUDA may have been unloaded by then, and frees everything itself.
+        # It is given the dictionary, not `self`, which it would keep alive for ever.
         weakref.finalize(self, _close, self._streams).atexit = False
         _require_reach(gpu)
         self._use_gpu()
@@ -178,6 +183,7 @@ class TensorRt:
         self._use_gpu()
         try:
             free, total = checked(self._runtime, self._runtime.cudaMemGetInfo())
+        # Memory is a figure for the metrics, and no reason to fail a job.
         except CudaFailed:
             return None
         return (int(total) - int(free)) >> 20
@@ -189,6 +195,7 @@ class TensorRt:
         with self._lock:
             self._use_gpu()
             if self._exact:
+                # Another batch size is another shape, for which streams are opened anew.
                 self._room = min(len(hu), self._options.batch)
             else:
                 self._grow()
@@ -213,6 +220,7 @@ class TensorRt:
         busy: list[tuple[Stream, Slab]] = []
         for turn, slab in enumerate(cut(0, len(hu), len(hu), self._room, self.neighbours)):
             stream = streams[turn % STREAMS]
+            # The oldest is this very stream: its answer lies in buffers that `start` overwrites.
             if len(busy) == STREAMS:
                 _collect(*busy.pop(0), answer)
             stream.start(hu[slab.shown], spacing, self.neighbours)
@@ -226,6 +234,7 @@ class TensorRt:
             # The oldest: a dictionary keeps the order in which its keys came.
             for old in list(self._streams)[: 1 - SIZES]:
                 _close({old: self._streams.pop(old)})
+            # Registered before they are opened: if memory runs out, `_recover` closes what is open.
             streams = self._streams[shape] = []
             captures = not (self._exact or self._engine.captures_itself)
             for _ in range(STREAMS):
@@ -249,12 +258,14 @@ class TensorRt:
         """
         reason = f"{self.name} failed on {shape} slices: {error}; {self._engine.last_errors()}"
         if is_lost(self._runtime):
+            # Before anything is freed: on a lost GPU TensorRT's destructors end the process.
             _lost[self._gpu] = self
             raise DeviceFailed(f"{reason}; restart the node to use this GPU again") from error
         alone = len(self._streams) <= 1  # nothing else of this device could be freed
         _close(self._streams)
         if not error.out_of_memory:
             raise DeviceFailed(reason) from error
+        # Streams of other slice sizes were freed, so try the same number of slices again.
         if not alone:
             return
         if self._exact or self._room == self._least:

@@ -101,9 +101,11 @@ class Stream:
             runtime.cudaStreamSynchronize(self._stream)  # the context may still be running
         if self._graph is not None:
             runtime.cudaGraphExecDestroy(self._graph)
+        # The context before its memory below: its destructor may still touch it.
         self._graph = self._context = None
         if self._stream is not None:
             runtime.cudaStreamDestroy(self._stream)
+        # The arrays too: they would point into freed memory.
         self._stream, self._here = None, {}
         for there in self._there.values():
             runtime.cudaFree(there)
@@ -117,8 +119,10 @@ class Stream:
         self._there[name] = int(self._call(self._runtime.cudaMalloc(size)))
         pinned = int(self._call(self._runtime.cudaHostAlloc(size, 0)))
         self._pinned.append(pinned)
+        # A view, so nothing frees the memory when the array goes: `close` has to.
         raw = (ctypes.c_uint8 * size).from_address(pinned)
         self._here[name] = np.frombuffer(memoryview(raw), kind).reshape(shape)
+        # Not cleared by CUDA; a capture, or a first batch that is not full, computes on it.
         self._here[name][:] = 0
         if not self._context.set_tensor_address(name, self._there[name]):
             raise CudaFailed(f"TensorRT rejects the address of {name}", out_of_memory=False)
@@ -131,9 +135,11 @@ class Stream:
         """
         if not self._context.set_input_shape("hu", self.shape):
             raise CudaFailed(f"TensorRT rejects {self.shape} slices", out_of_memory=False)
+        # Only valid once the input's shape is set.
         size = max(int(self._context.update_device_memory_size_for_shapes()), LEAST)
         by_shape = hasattr(type(self._context), "device_memory")
         size = size if by_shape else max(size, largest)
+        # Scratch memory between the layers; `close` frees it like a tensor's.
         self._there["between"] = int(self._call(self._runtime.cudaMalloc(size)))
         if by_shape:
             self._context.device_memory = self._there["between"]
@@ -153,6 +159,7 @@ class Stream:
         self._copy_there("hu", "spacing")
         self._execute()
         self._call(runtime.cudaStreamSynchronize(self._stream))
+        # Thread-local: other threads may allocate meanwhile, for instance to open a plan.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(runtime.cudaStreamBeginCapture(self._stream, mode))
         started = self._context.execute_async_v3(int(self._stream))
@@ -161,6 +168,7 @@ class Stream:
         if status == good:
             if started:
                 status, self._graph = runtime.cudaGraphInstantiate(graph, 0)
+            # The template; the instantiated graph does not need it any more.
             runtime.cudaGraphDestroy(graph)
         if status != good:
             self._graph = None
