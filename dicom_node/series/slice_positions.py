@@ -107,14 +107,17 @@ def sideways_mm(places: Floats) -> float:
 
 
 def unlike_the_most(frames: Sequence[Frame]) -> NDArray[np.bool_]:
-    """Mark the slices that are oriented unlike the median slice of the stack.
+    """Mark the slices that are oriented unlike the median slice of the stack, which is not marked.
 
     The median and not the first: one odd slice must not make all others odd.
     """
+    # Sorted, so that the choice among equals is the same in whatever order the slices arrive.
     cosines = np.array([frame.numbers("ImageOrientationPatient", 6) for frame in frames])
-    # A value from the middle of the sorted ones, so that two halves do not meet between them.
+    ordered = cosines[np.lexsort(cosines.T)]
     median = np.sort(cosines, axis=0)[len(cosines) // 2]
-    unlike: NDArray[np.bool_] = np.abs(cosines - median).max(axis=1) > COSINES_OF_A_STACK
+    # Medians of single cosines may together be an orientation that no slice has.
+    typical = ordered[np.abs(ordered - median).max(axis=1).argmin()]
+    unlike: NDArray[np.bool_] = np.abs(cosines - typical).max(axis=1) > COSINES_OF_A_STACK
     return unlike
 
 

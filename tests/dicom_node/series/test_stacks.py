@@ -150,6 +150,21 @@ def test_a_slice_oriented_unlike_the_others_is_named_and_the_others_are_a_stack(
     assert instances[odd].SOPInstanceUID in kinds[1].detail
 
 
+@pytest.mark.parametrize("turned", [[1], [1, 2], [0, 2], [0, 1, 2]])
+def test_slices_of_several_orientations_are_refused_in_any_order(ct_series, turned):
+    cosines = [0, 1, 0, -1, 0, 0], [1, 0, 0, 0, -1, 0], [-1, 0, 0, 0, 1, 0]
+    instances = ct_series(slices=4)[: len(turned) + 1]
+    for index, instance in enumerate(instances):
+        if index in turned:
+            instance.ImageOrientationPatient = cosines[index % 3]
+    labels = [
+        sorted((stack.label, str(stack.found)) for stack in find_stacks(each).stacks)
+        for each in (instances, instances[::-1])
+    ]
+    assert labels[0] == labels[1]
+    assert all(stack.handling() is Handling.REFUSE for stack in find_stacks(instances).stacks)
+
+
 @pytest.mark.parametrize("degrees", [-20, -1, 1, 14, 25])
 def test_slices_pushed_sideways_in_proportion_are_a_tilted_gantry(ct_series, degrees):
     instances = ct_series()
