@@ -28,6 +28,7 @@ DataFolder = Annotated[Path, typer.Option("--data", exists=True, help=AS_DOWNLOA
 
 def register(app: typer.Typer) -> None:
     """Add the trainer's commands to `hepar`, where what they need is installed."""
+    # find_spec looks for the package without importing it.
     if find_spec("torch") is not None:
         app.command(rich_help_panel="Models")(train)
         app.command(rich_help_panel="Models")(evaluate)
@@ -115,6 +116,7 @@ def export(
 
 def _model_group(app: typer.Typer) -> typer.Typer:
     """Return the group `hepar model`, which the engine may have made."""
+    # A second group of the same name would hide the engine's commands.
     for group in app.registered_groups:
         if group.name == "model" and group.typer_instance is not None:
             return group.typer_instance

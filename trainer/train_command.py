@@ -48,9 +48,11 @@ def train_model(recipe: Recipe, run: Run) -> None:
     start = start_from(run.start, recipe) if run.start else None
     recipe, cases = _ready(recipe, run.data, start)
     members = train_ensemble(recipe, cases, run.folder, run.machine, start)
+    # Of several processes one writes; all of them trained, and hold the same weights.
     if not is_first():
         return
     graph = EnsembleGraph(members, recipe).eval()
+    # By the validation patients; the held-out ones, below, choose nothing.
     recipe, validated = _with_fusion(recipe, graph, cases)
     (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
     figures = compare_fusions(graph, cases.held_out, recipe.augmentation.unknown_pixel_mm)
@@ -126,6 +128,7 @@ def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Re
     figures: Compared = {}
     if chosen.kind == "best":
         chosen = chosen.model_copy(update={"kind": "mean"})
+        # One member has nothing to fuse, and every fusion gives the same.
         if len(recipe.members) > 1 and len(cases.validation):
             chosen, figures = choose_fusion(graph, recipe, cases.validation)
             _show(figures, f"Validation patients ({len(set(cases.validation.patient))})")

@@ -22,6 +22,7 @@ takes 2 s."""
 
 def fold(network: nn.Module) -> nn.Module:
     """Fold every norm that directly follows its convolution; return the network."""
+    # A list: replacing parts while walking over them would skip some.
     for pair in list(_pairs(network)):
         transposed = isinstance(pair.convolution, TRANSPOSED)
         folded = fuse_conv_bn_eval(pair.convolution, pair.norm, transpose=transposed)
@@ -79,5 +80,6 @@ def _adding(bias: Tensor, eps: float, norm: str) -> dict[str, Tensor]:
         f"{norm}.weight": torch.ones_like(bias),
         f"{norm}.bias": bias,
         f"{norm}.running_mean": torch.zeros_like(bias),
+        # The norm divides by sqrt(var + eps), which is 1 then.
         f"{norm}.running_var": torch.ones_like(bias) - eps,
     }

@@ -56,6 +56,7 @@ def blumberg(probability: Tensor, exponent: float) -> Tensor:
         confidence = torch.maximum(p, 1 - p)  # in the member's own choice
         powered = _power(confidence, exponent)
         gain = powered / (0.5 + powered)  # 1 - rank
+        # As numbers: products instead of branches, which every device computes alike.
         chosen = (p > 0.5).to(p.dtype)
         gains, confidences = gains + gain, confidences + confidence
         for_class, sure_of_class = for_class + chosen * gain, sure_of_class + chosen * confidence

@@ -81,6 +81,7 @@ class EnsembleGraph(nn.Module):
     def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
         """Return the working grid's spacing: wider where the slice would not fit in it."""
         rows, columns = hu.shape[-2:]
+        # One spacing for both axes: members learnt from square pixels.
         needed = torch.stack([spacing[0] * rows, spacing[1] * columns]) / self.working.size
         return needed.max().clamp(min=self.working.spacing_mm)
 
@@ -88,6 +89,7 @@ class EnsembleGraph(nn.Module):
         """Return the matrices from an axis of the slice to the working grid and back."""
         size, ratio = self.working.size, step_mm / spacing_mm
         down = interpolation(axis_mm(size, ratio), length, ratio)
+        # The way back has the ratio turned round: there the working grid is the source.
         up = interpolation(axis_mm(length, 1 / ratio), size, 1 / ratio)
         return down, up
 
@@ -116,6 +118,7 @@ def with_tumour_threshold(marks: Tensor, threshold: float) -> Tensor:
 def labels(marks: Tensor, fusing: FusionSettings) -> Tensor:
     """Fuse (members, n, 2, rows, columns) probabilities to (n, rows, columns) uint8 labels."""
     liver, tumour = fuse(marks, fusing)
+    # Fused apart, so a tumour may lie where the liver lost.
     tumour = tumour & liver
     # Summed before the cast: TensorRT has 8-bit unsigned integers at a graph's ends only.
     return (liver.to(torch.int32) + tumour.to(torch.int32)).to(torch.uint8)

@@ -39,6 +39,7 @@ def to_marks(scores: Tensor) -> Tensor:
     if scores.shape[1] < CLASSES:
         return scores.sigmoid()
     p = scores.softmax(dim=1)
+    # All that is not background is liver: a tumour counts as part of it, as in LiTS.
     return torch.stack([1 - p[:, Label.BACKGROUND], p[:, Label.TUMOUR]], dim=1)
 
 
@@ -72,5 +73,6 @@ class Cascade(nn.Module):
         """
         liver = self.liver(seen)
         if inside is None:
+            # Scores before the sigmoid: above 0 is a probability above 0.5.
             inside = (liver > 0).to(seen.dtype)
         return torch.cat([liver, self.tumour(seen * inside)], dim=1)

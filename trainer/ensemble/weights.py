@@ -23,6 +23,7 @@ def load_weights(graph: nn.Module, model: Model) -> None:
         weights = torch.export.load(program).state_dict
     else:
         weights = _initialisers(model)
+    # Not strict: the ONNX file has more constants than weights, and no counters.
     missing, _ = graph.load_state_dict(unfold(graph, weights), strict=False)
     lost = [name for name in missing if name.startswith("members.") and not name.endswith(COUNTER)]
     if lost:
@@ -40,6 +41,7 @@ def _initialisers(model: Model) -> dict[str, Tensor]:
     """
     graph = onnx.load(model.graph).graph
     weights = {
+        # A copy: the array is a read-only view of the file's bytes.
         each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
         for each in graph.initializer
         if each.data_type == onnx.TensorProto.FLOAT
@@ -47,6 +49,7 @@ def _initialisers(model: Model) -> dict[str, Tensor]:
     for node in graph.node:
         if node.op_type in {"Conv", "ConvTranspose"} and node.input[1] in weights:
             weight = weights[node.input[1]]
+            # ONNX has (outputs, inputs, …) for Conv and (inputs, outputs, …) for ConvTranspose.
             outputs = weight.shape[0 if node.op_type == "Conv" else 1]
             bias = weights[node.input[2]] if len(node.input) > 2 else torch.zeros(outputs)
             weights[f"{node.input[1].removesuffix('.weight')}.bias"] = bias

@@ -33,6 +33,7 @@ class Windows(nn.Module):
         super().__init__()
         bounds = torch.tensor(working.windows + working.equalised, dtype=torch.float32)
         low, high = bounds.T[:, None, :, None, None]
+        # Not in the state: they follow from the recipe, and are no weights.
         self.register_buffer("low", low.contiguous(), persistent=False)
         self.register_buffer("high", high.contiguous(), persistent=False)
         self.plain = len(working.windows)
@@ -66,6 +67,7 @@ def equalise(x: Tensor) -> Tensor:
     height = (x * BINS)[..., None] - bins  # over the lower edge of each bin
     above = (height > 0).float().mean(dim=(-3, -2), keepdim=True)
     share = above - torch.nn.functional.pad(above[..., 1:], (0, 1))
+    # The share of pixels above 0, over which the histogram is flattened; a slice may have none.
     inside = above[..., :1].clamp(min=1e-6)
     return (height.clamp(0, 1) * (share / inside)).sum(dim=-1)
 

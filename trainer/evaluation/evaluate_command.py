@@ -66,6 +66,7 @@ def evaluate_command(data: Data, marking: Marking, output: Output, tolerance_mm:
         BadData: there is nothing to compare with.
     """
     console = Console()
+    # A folder that is named twice is one model; the order stays, as columns have it.
     models = [load_model(each) for each in dict.fromkeys(marking.models)]
     methods, names = _methods(marking, models)
     with Console(stderr=True).status("") as status:
@@ -141,6 +142,7 @@ def _held_out(whom: PatientGroup, models: Sequence[Model]) -> frozenset[str]:
     for model, patients in zip(models, unseen, strict=True):
         if not patients:
             raise BadData(f"{model.folder} lists no held-out patients: take --all")
+    # Models are compared on patients that none of them has seen.
     return frozenset.intersection(*unseen)
 
 
@@ -161,6 +163,7 @@ def _learnt_from(models: Sequence[Model]) -> dict[str, int]:
         name: model.manifest.evaluation.get("trained_patients")
         for name, model in zip(_names(models), models, strict=True)
     }
+    # Models that were exported before this figure was noted have none.
     return {name: each for name, each in trained.items() if isinstance(each, int)}
 
 

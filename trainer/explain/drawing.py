@@ -130,6 +130,7 @@ def _overlay(axes: Axes, tile: _Tile, box: Box, aspect: float) -> None:
 def _agreement(member: Mask, ensemble: Mask) -> NDArray[np.float32]:
     """Return colours: both, the member alone, the ensemble alone."""
     kinds = np.where(member & ensemble, 1, np.where(member, 2, np.where(ensemble, 3, 0)))
+    # The last two digits are the opacity; dissent is to be seen before agreement.
     colours = ListedColormap(["#00000000", BOTH + "80", MEMBER_ONLY + "d0", ENSEMBLE_ONLY + "d0"])
     shown: NDArray[np.float32] = colours(kinds).astype(np.float32)
     return shown

@@ -115,6 +115,7 @@ def _first(subjects: Iterator[PatientCase]) -> list[PatientCase]:
         for subject in subjects:
             if (subject.images.target == Target.TUMOUR).any():
                 yield subject
+            # A few are kept, as whole volumes are large, for data in which nobody has a tumour.
             elif len(others) < PATIENTS:
                 others.append(subject)
 

@@ -58,6 +58,8 @@ def grad_cams(member: nn.Module, seen: Tensor, structure: Structure) -> Cams:
 
     def evidence(shown: Tensor) -> Tensor:
         found = to_marks(member(shown))[:, INDEX[structure]]
+        # Log-odds: the gradient of a probability vanishes where the member is sure. 1e-6 keeps them
+        # finite.
         return (found.logit(1e-6) * chosen).sum(dim=(1, 2))
 
     deep, fine = _layers(_part(member, structure), member, seen)
@@ -107,6 +109,8 @@ def _watched(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator
 
 def _layers(part: nn.Module, member: nn.Module, seen: Tensor) -> tuple[nn.Module, nn.Module]:
     """Return the last convolution among the coarsest, and the last of all before the scores."""
+    # The whole member runs, not the part: a cascade's second network is given the first one's
+    # liver.
     with torch.inference_mode(), _watched(part, CONVOLUTIONS) as watch:
         member(seen)
     features = [(layer, shape[-2]) for layer, shape in watch.order if shape[1] >= HEAD]

@@ -73,6 +73,7 @@ def look(graph: EnsembleGraph, view: View) -> Insight:
     hu = torch.from_numpy(view.hu if view.slab is None else view.slab)[None]
     spacing = torch.tensor(view.spacing_mm)
     seen: list[Tensor] = []
+    # What members see is made inside of the graph; all of them see the same.
     hook = graph.members[0].register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
     with torch.no_grad():
         native, _ = graph.marks(hu, spacing)
@@ -89,6 +90,7 @@ def look(graph: EnsembleGraph, view: View) -> Insight:
     for structure in Structure:
         cams = [grad_cams(member, seen[0], structure) for member in graph.members]
         plane = INDEX[structure]
+        # Labels above plane 0 are liver and tumour, above plane 1 tumour alone.
         opinions[structure] = _opinions(names, native[:, 0, plane], found > plane, cams, on_slice)
     levels = [activations(member, seen[0]) for member in graph.members]
     maps = {

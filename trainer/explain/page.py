@@ -66,6 +66,7 @@ def _ious(insight: Insight, structure: Structure) -> dict[str, Any]:
 
 
 def _to_text(iou: float) -> str:
+    # nan is the one number that differs from itself.
     return "–" if iou != iou else f"{iou:.2f}"
 
 

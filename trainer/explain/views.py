@@ -97,6 +97,7 @@ def telling(marks: Marks) -> list[int]:
     if not liver.any():
         raise BadData("no slice shows a liver; name slices with --slice to look at them anyway")
     wanted = [int(each.argmax()) for each in (tumour, liver) if each.any()]
+    # One slice may have most of both.
     return list(dict.fromkeys(wanted))
 
 

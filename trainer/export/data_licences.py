@@ -83,6 +83,7 @@ def sources_of(folder: Path) -> tuple[Data, ...]:
 def licence_of(data: tuple[Data, ...]) -> str:
     """Return the text of the weights' licence file."""
     listed = "\n".join(f"- {each.name}. {each.attribution}. {each.licence}." for each in data)
+    # At least one asks for share-alike, and none forbids it.
     alike = {"CC BY-SA 4.0"} <= {each.licence for each in data} <= ALIKE
     return (SHARE_ALIKE if alike else OTHERS).format(data=listed)
 

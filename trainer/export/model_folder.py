@@ -67,6 +67,7 @@ def export_model(
         if recipe.program:
             with _calm():
                 torch.export.save(program, part / PROGRAM)
+            # Read back from the file: what is saved is what devices load.
             _require_same_as_program(part / PROGRAM, reference, description.tolerances)
         write_onnx(program, part / GRAPH)
         write_reference(reference, part / REFERENCE)
@@ -85,6 +86,7 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     except BaseException:  # Ctrl-C too must leave no half-written folder behind
         shutil.rmtree(part)
         raise
+    # A folder cannot be replaced atomically: rename refuses one that is not empty.
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -93,10 +95,12 @@ def to_program(graph: EnsembleGraph, reference: Reference) -> ExportedProgram:
     """Return the graph for any number of slices of any size."""
     free = {0: "n", 1: "rows", 2: "columns"}
     return torch.export.export(
+        # A copy: `fold` changes the networks, which belong to the caller.
         fold(deepcopy(graph)),
         (reference.hu, reference.spacing),
         dynamic_shapes={
             "hu": {axis: torch.export.Dim(name) for axis, name in free.items()},
+            # Two numbers always: nothing is free.
             "spacing": None,
         },
     )
@@ -115,6 +119,7 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
             output_names=["labels", "agreement"],
             opset_version=OPSET,
             dynamo=True,
+            # One file: weights beside it would need digests and names of their own.
             external_data=False,
             verbose=False,
         )
@@ -160,6 +165,7 @@ def require_same_on_devices(folder: Path) -> None:
         ParityError: one of them strays further from the reference than the manifest allows.
     """
     model = load_model(folder)
+    # Two runtimes that share no code: an operator that one of them reads otherwise shows here.
     for open_ in (open_onnxruntime, open_device):
         try:
             check_reference(model, open_(model))
@@ -191,6 +197,7 @@ def write_words(
         recipe=description.recipe,
         data=description.data,
         evaluation=description.evaluation,
+        # Before the manifest is written, which cannot hold its own digest.
         files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")

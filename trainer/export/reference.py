@@ -19,6 +19,7 @@ from trainer.ensemble.graph import EnsembleGraph
 
 SEEDS = (8, 10, 14)
 """Phantoms with large tumours in the slices that are taken."""
+# Rows and columns differ, in number and in spacing, so that swapped axes show.
 SPACING_MM = (25.0, 1.3, 1.25)
 
 
@@ -56,7 +57,9 @@ def _answers(graph: EnsembleGraph) -> Iterator[Reference]:
 
 @cache
 def _slices(seed: int) -> Tensor:
+    # Small, as every device answers it at every start.
     phantom = make_phantom(seed, shape=(8, 288, 320), spacing_mm=SPACING_MM, tumours=4)
+    # The middle: at the ends there is no liver. float16 holds these HU exactly.
     return torch.from_numpy(phantom.volume.hu[2:7]).half()
 
 

@@ -97,6 +97,7 @@ def _write(
         variant = load_model(part)
         tolerances = _tolerances(variant, precision)
         losses = _losses(model, variant, judges, unknown_mm)
+        # Else the second manifest would list the first among its files.
         (part / MANIFEST).unlink()
         words = _words(model, losses, _section(losses, precision, judges.said), tolerances)
         write_words(recipe, words, part, precision)
@@ -106,9 +107,11 @@ def _write(
 def _judges(model: Model, recipe: Recipe, data: Path | None) -> ReferenceSlices:
     if data is None:
         count = f"{PHANTOMS} computer-drawn phantoms"
+        # Seeds below PHANTOM_SEEDS: no recipe has trained on these.
         return ReferenceSlices(
             _thinned(phantom_slices(1, 900)), phantom_slices(PHANTOMS, 901), count
         )
+    # Ranges of values must come from patients.
     unphantomed = recipe.model_copy(update={"phantoms": 0})
     cases = read_cases(unphantomed, data, sorted(unseen_patients(model)))
     if not len(cases.held_out) or not len(cases.train):
@@ -136,6 +139,7 @@ def _tolerances(variant: Model, precision: Precision) -> Tolerances:
         ParityError: they stray too far to be used.
     """
     hu, spacing_mm, expected = read_reference(variant)
+    # Not `open_device`, which would refuse what is to be measured here.
     devices: list[Device] = [open_onnxruntime(variant), open_openvino(variant)]
     strays = [compare(device.run(hu, spacing_mm), expected) for device in devices]
     liver = min(stray.dice[Label.LIVER] for stray in strays)
@@ -150,6 +154,7 @@ def _tolerances(variant: Model, precision: Precision) -> Tolerances:
     agreement = max(max(stray.agreement.values()) for stray in strays)
     return Tolerances(
         differing_pixels=max(plain.differing_pixels, round(MARGIN * pixels, 5)),
+        # Never tighter than the usual bounds, and never outside of what the manifest allows.
         dice=max(0.0, min(plain.dice, round(1 - MARGIN * (1 - dice), 4))),
         agreement=min(1.0, max(plain.agreement, round(MARGIN * agreement, 4))),
     )
@@ -184,6 +189,7 @@ def _marked(device: Device, part: Alike, neighbours: int) -> NDArray[np.uint8]:
     if not neighbours:
         return device.run(part.hu, spacing_mm).labels
     slabs = part.hu[:, upwards(neighbours)]
+    # Slices of one call are each other's neighbours, so each slab is a call of its own.
     return np.stack([device.run(slab, spacing_mm).labels[neighbours] for slab in slabs])
 
 

@@ -42,4 +42,5 @@ class Fpn(nn.Module):
 
 def resize(scores: Tensor, like: Tensor) -> Tensor:
     """Bring `scores` to the height and width of `like`, bilinear."""
+    # Half-pixel centres: ONNX's default for Resize.
     return interpolate(scores, size=like.shape[-2:], mode="bilinear", align_corners=False)

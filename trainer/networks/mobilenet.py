@@ -49,6 +49,7 @@ def _blocks(before: int, rows: tuple[tuple[int, int, int, int], ...]) -> list[nn
     blocks: list[nn.Module] = []
     for t, c, n, s in rows:
         widths = pairwise((before, *[c] * n))
+        # Names as in the paper's table: t expansion, c channels, n blocks, s stride.
         blocks += [InvertedResidual(b, a, t, s if i == 0 else 1) for i, (b, a) in enumerate(widths)]
         before = c
     return blocks
@@ -74,6 +75,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         wide = inputs * t
         self.layers = nn.Sequential(
+            # Nothing to widen where t is 1, in the first block.
             *([ConvNormAct6(inputs, wide, 1)] if t > 1 else []),
             ConvNormAct6(wide, wide, 3, stride, groups=wide),
             nn.Conv2d(wide, outputs, 1, bias=False),

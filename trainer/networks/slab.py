@@ -39,10 +39,12 @@ class SlabUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         features = self.levels(self.stacked(x))
         middle = self.slices // 2
+        # A slice of one, not an index: the head is a 3-D convolution.
         scores: Tensor = self.head(features[:, :, middle : middle + 1])
         return scores.squeeze(2)
 
     def stacked(self, x: Tensor) -> Tensor:
         """Return (N, C, slices, H, W), the slices from the feet to the head."""
+        # The members' order is own, below, above, …; convolutions in depth need theirs in space.
         beside = x.chunk(self.slices, dim=1)
         return torch.stack([beside[index] for index in upwards(self.slices // 2)], dim=2)

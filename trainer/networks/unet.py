@@ -34,6 +34,7 @@ class UNet(nn.Module):
         steps = list(zip(WIDTHS[1:], WIDTHS[:-1], strict=True))  # (coarse, fine)
         self.ups = nn.ModuleList(
             DoubleConv(c + f, f, dropout)
+            # Not strict: the bottom's dropout has no step upwards.
             for (c, f), dropout in reversed(list(zip(steps, dropouts, strict=False)))
         )
         self.head = nn.Conv2d(WIDTHS[0], classes, 1)

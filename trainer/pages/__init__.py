@@ -13,6 +13,7 @@ def render(template: str, **content: Any) -> str:
     pages = Environment(
         loader=PackageLoader("trainer", "pages"),
         autoescape=True,
+        # A misspelt name in a template raises, in place of a gap in a report.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

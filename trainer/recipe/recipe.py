@@ -240,6 +240,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         BadRecipe: there is no such file, or it is not a recipe.
     """
+    # A dot or a slash makes it a path: names of shipped recipes have neither.
     path = RECIPES / f"{name}.toml" if "." not in name and "/" not in name else Path(name)
     try:
         table = _table(path)
@@ -302,7 +303,9 @@ def _change(table: dict[str, Any], change: str) -> None:
     try:
         place: Any = table
         for step in path:
+            # setdefault: a section that a recipe leaves out may be given by --set alone.
             place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        # TOML's own reader, so that lists, numbers and quotes mean what they mean in a file.
         place[last] = tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, LookupError, TypeError, ValueError) as error:
         raise BadRecipe(f"{change!r} is no change of a recipe, such as share=0.5") from error

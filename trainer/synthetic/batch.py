@@ -36,6 +36,7 @@ def plant_some(
     hu, target = hu.clone(), target.clone()
     chosen = torch.rand(len(hu), generator=random) < probability
     for index in torch.nonzero(chosen)[:, 0].tolist():
+        # NumPy's generator is fed by torch's, so that one seed decides the whole batch.
         seed = int(torch.randint(2**31, (1,), generator=random))
         chance, mm = np.random.default_rng(seed), float(pixel_mm[index])
         slab, which = _slab_of(hu, target, mm, index, beside)

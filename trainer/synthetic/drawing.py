@@ -70,12 +70,14 @@ def drawn(spot: Spot, hu: Plane, liver: Mask, level: float, texture: Texture) ->
     """
     lesion, pixel_mm = spot.lesion, spot.pixel_mm
     around = _pushed(spot, hu, liver)
+    # The scan's own noise, without its vessels: what a blur of 1.5 pixels takes away.
     grain = hu - ndimage.gaussian_filter(hu, 1.5)
     darker = min(lesion.contrast_hu, DARKEST * max(level, 0.0))
     tumour = level - darker + grain + (texture.fine + texture.coarse) * lesion.texture_hu
     share = ndimage.gaussian_filter((spot.depth_mm > 0).astype(np.float32), EDGE_MM / pixel_mm)
     rim = np.exp(-np.square(spot.depth_mm / EDGE_MM + 1)) * lesion.capsule_hu
     mixed = around + (tumour - around) * share + rim
+    # At the capsule the blur is one half, so twice of it is 1 inside and falls off in a pixel.
     within = np.minimum(1, 2 * ndimage.gaussian_filter(liver.astype(np.float32), 0.7))
     return np.asarray(np.where(liver, hu + (mixed - hu) * within, hu), np.float32)
 
@@ -87,6 +89,7 @@ def _pushed(spot: Spot, hu: Plane, liver: Mask) -> Plane:
     fading = np.exp(np.minimum(spot.depth_mm, 0) / (0.7 * radius)) * np.minimum(1, under / SKIN)
     strength = spot.lesion.push * radius / spot.pixel_mm * fading
     slope = np.gradient(ndimage.gaussian_filter(spot.depth_mm, 2.0))
+    # In the middle of the tumour the slope is 0 and has no direction.
     steepness = np.maximum(np.hypot(*slope), 1e-3)
     place = [
         index + along / steepness * strength
@@ -98,4 +101,5 @@ def _pushed(spot: Spot, hu: Plane, liver: Mask) -> Plane:
 def _between(one: Plane, other: Plane, reaches: float) -> Plane:
     """Return noise that is `one` near it and more and more `other`, its deviation kept."""
     alike = np.float32(np.exp(-(reaches**2) / 2))
+    # Squares of the weights sum to 1, which keeps the deviation of independent noise.
     return np.asarray(alike * one + np.sqrt(1 - alike**2) * other, np.float32)

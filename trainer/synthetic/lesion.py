@@ -70,6 +70,7 @@ class Body:
             radius_mm: of the section in the slice that is learnt from.
             away_mm: how far the other one lies above it.
         """
+        # Of a ball cut at `height` of its radius R: r = R sqrt(1 - height^2).
         largest_mm = radius_mm / np.sqrt(1 - self.height**2)
         over_mm = self.height * largest_mm + away_mm / self.tall
         return float(np.sqrt(max(largest_mm**2 - over_mm**2, 0.0)))
@@ -122,5 +123,6 @@ def inward_mm(
 
 def cloud(shape: tuple[int, ...], smooth: float, random: np.random.Generator) -> Plane:
     """Return smooth noise of mean 0 and deviation 1; `smooth` in pixels."""
+    # wrap: with the usual reflection the deviation would be larger at the borders.
     noise = ndimage.gaussian_filter(random.standard_normal(shape), smooth, mode="wrap")
     return np.asarray((noise - noise.mean()) / max(float(noise.std()), 1e-6), np.float32)

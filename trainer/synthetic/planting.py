@@ -60,6 +60,7 @@ def plant(slab: Slab, random: np.random.Generator) -> Slab:
         slab: a slice, perhaps with neighbours.
         random: the source of all chance.
     """
+    # One tumour in 60 % of the slices, two in 24 %.
     for _ in range(min(int(random.geometric(0.6)), MOST)):
         slab = _with_one(slab, draw_lesion(random), random)
     return slab
@@ -69,6 +70,7 @@ def _with_one(slab: Slab, lesion: Lesion, random: np.random.Generator) -> Slab:
     own, liver = slab.own, slab.liver
     if not liver[own].any():
         return slab
+    # The median: vessels and what was not drawn are the smaller part.
     level = float(np.median(slab.hu[own][liver[own]]))
     free = liver & _far_from_tumours(slab, level)
     places = np.argwhere(free[own])
@@ -113,6 +115,7 @@ def _window(
     shape: tuple[int, ...], centre: tuple[int, int], lesion: Lesion, pixel_mm: float
 ) -> Window:
     """Return the part of the slice that a tumour can change."""
+    # Three radii: bent outlines and the push reach beyond the radius itself; 4 for the blurs.
     reach = int(np.ceil(1.5 * lesion.diameter_mm / pixel_mm)) + 4
     rows, columns = (
         slice(max(0, middle - reach), min(size, middle + reach + 1))

@@ -71,5 +71,6 @@ def stacked(
         away_mm: (s,); slices at the same place are the same slice.
         pixel_mm: between pixels.
     """
+    # At the ends of a series a slice stands for its missing neighbour: it must be planted once.
     places, first, which = np.unique(away_mm, return_index=True, return_inverse=True)
     return Slab(hu[first], target[first], places, pixel_mm), which

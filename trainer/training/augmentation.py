@@ -57,9 +57,11 @@ def augment(
         hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
     free = _free(target, recipe)
     grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
+    # grid_sample pads with zeros: with the floor at 0, what lies outside is air.
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
     image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
     classes = target[:, None].float() + 1  # 0 then means outside of the slice
+    # Nearest: a mean of labels would be another label.
     nearest = grid_sample(classes, grid, mode="nearest", align_corners=False)[:, 0]
     labels = (nearest - 1).clamp(min=Target.BACKGROUND).to(torch.uint8)
     if recipe.phase:
@@ -117,6 +119,7 @@ def _grid(
     place = place + bend.permute(0, 2, 3, 1)
     if recipe.grid_mm:
         place = place + _grid_lines(n, size, random) * recipe.grid_mm * each
+    # grid_sample's -1 and 1 are the outer edges of the slice (align_corners=False).
     return place / (pixel[:, None, None, None] * source / 2)
 
 
@@ -143,8 +146,10 @@ def _rescan(
         hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0) * free
     gain = torch.exp(_uniform(each, random) * recipe.gain * free)
     changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu * free
+    # Squared: most slices get little noise, a few get much.
     level = torch.rand(each, generator=random).square() * recipe.noise_hu * free
     changed = changed + torch.randn(hu.shape, generator=random) * level
+    # 2 HU above, as interpolation leaves clipped pixels a little over the floor.
     return torch.where(hu > floor_hu + 2, changed, hu)
 
 

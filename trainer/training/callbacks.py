@@ -75,6 +75,7 @@ class CurveCallback(Callback):
         if not epoch:  # a resumed run passes the end of its last epoch once more
             return
         self.epochs.append(epoch)
+        # Every process gathers the metrics; one draws.
         if trainer.is_global_zero:
             draw(self.epochs, self.path)
 

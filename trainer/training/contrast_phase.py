@@ -52,6 +52,7 @@ def change_phase(
     out = _enhance_tumours(out, hu, anatomy, phase, chance)
     out = out + _level(anatomy, phase, chance)
     out = _scan(out, phase, chance)
+    # By the HU before all changes: afterwards air might look like tissue.
     soft_tissue = (hu > low + MARGIN_HU) & (hu < high - MARGIN_HU)
     return torch.where(soft_tissue, out, hu).clamp(low, high)
 
@@ -95,6 +96,7 @@ class _Anatomy:
         liver = ((target == Target.LIVER) | (target == Target.LIVER_OR_TUMOUR))[:, None]
         seen = liver.sum((1, 2, 3), keepdim=True) > LEAST_LIVER
         level = torch.full(seen.shape, USUAL_LIVER_HU)
+        # One by one: livers have different numbers of pixels, of which torch has no batched median.
         for index in seen.flatten().nonzero().flatten().tolist():
             level[index] = hu[index][liver[index]].median()
         tumour = (target == Target.TUMOUR)[:, None]
@@ -106,6 +108,7 @@ def _surround(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: _Chance) -> T
     inside = _blur(anatomy.liver + anatomy.tumour, EDGE)
     knots = torch.rand((len(hu), 1, ORGANS, ORGANS), generator=chance.random)
     field = interpolate(knots, size=hu.shape[-2:], mode="bicubic", align_corners=True)
+    # Both are drawn for every slice, so that a change of one part leaves all other chance alone.
     strength = chance.within(phase.surroundings_hu) * chance.happens(phase.surroundings)
     return hu + strength * field.clamp(0, 1.2) * (1 - inside)  # bicubic overshoots
 
@@ -122,6 +125,7 @@ def _enhance_tumours(
 ) -> Tensor:
     """Give tumours a new level beside the liver, some of them a rim and a necrotic core."""
     tumour, edge = anatomy.tumour, _blur(anatomy.tumour, EDGE)
+    # Half of the change just outside: the partial volume at an edge.
     soft = edge * tumour + edge * (1 - tumour) * 0.5
     area = tumour.sum((1, 2, 3), keepdim=True).clamp(min=1)
     level = (hu * tumour).sum((1, 2, 3), keepdim=True) / area
@@ -131,6 +135,7 @@ def _enhance_tumours(
     contrast = contrast + (1 - brighter) * chance.within((-darkest, -least))
     wanted = chance.happens(phase.tumours) * anatomy.seen
     out = out + (anatomy.liver_hu + contrast - level) * soft * wanted
+    # A mean below 0.9: liver within two pixels. Above 0.97: none within four.
     rim = tumour * (_blur(tumour, WALL) < 0.9).float()
     out = out + rim * chance.within(phase.rim_hu) * wanted * chance.happens(phase.rims)
     core = tumour * (_blur(tumour, DEPTH) > 0.97).float()
@@ -157,4 +162,5 @@ def _scan(hu: Tensor, phase: Phase, chance: _Chance) -> Tensor:
 
 
 def _blur(image: Tensor, side: int) -> Tensor:
+    # The border is averaged over what is there; zeros would darken it.
     return avg_pool2d(image, side, 1, side // 2, count_include_pad=False)

@@ -37,6 +37,7 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
+        # A prime that exceeds every number of steps, so that no two members share a batch's chance.
         random = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         recipe = self._recipe
         changes, count = recipe.augmentation, recipe.working.neighbours
@@ -63,8 +64,10 @@ class Steps(Sampler[int]):
         return self._steps
 
     def __iter__(self) -> Iterator[int]:
+        # Asked at every epoch, as a resumed run begins in the middle.
         start = self._done()
         numbers = range(start * self._world + self._rank, (start + self._steps) * self._world)
+        # Every process takes each `world`-th batch from its own rank on: together all, none twice.
         return iter(numbers[:: self._world])
 
 
@@ -83,6 +86,7 @@ class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         chosen = np.arange(len(self._slices))[number * VALIDATION_BATCH :][:VALIDATION_BATCH]
+        # Whatever is drawn, `as_scanned` multiplies it by 0.
         recipe, random = self._recipe, torch.Generator().manual_seed(0)
         seen = self._neighbours.hu(chosen, recipe.working.neighbours)
         size, slices = recipe.working.size, self._slices[chosen]
@@ -138,10 +142,13 @@ def loader(
     """Return a loader of whole batches with workers of its own, ahead of who asks."""
     return DataLoader(
         data,  # type: ignore[arg-type]
+        # The data set yields whole batches already.
         batch_size=None,
         sampler=order,
         num_workers=workers,
+        # Workers hold all slices, and would otherwise be started anew at every epoch.
         persistent_workers=workers > 0,
+        # torch refuses a number here where there are no workers.
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )

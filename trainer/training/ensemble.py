@@ -57,6 +57,7 @@ def slices_for(
     Raises:
         BadData: there are none.
     """
+    # Never coarser than the crop, which would then be enlarged.
     side = max(recipe.crop, SIDE)
     return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading)
 
@@ -73,6 +74,7 @@ def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) ->
     if recipe.validation:
         steering = split_patients(rest, recipe.validation, recipe.seed).held_out
     train = rest[~np.isin(rest.patient, list(steering))]
+    # After the split: a smaller share is judged on the same patients.
     train = take_share(train, recipe.share, recipe.seed)
     split = replace(split, train=tuple(np.unique(train.patient).tolist()))
     if recipe.phantoms:
@@ -121,6 +123,7 @@ def narrow(recipe: Recipe, slices: Slices) -> Recipe:
 
 def kept_hu(slices: Slices) -> Window:
     """Return the Hounsfield units between which nearly every slice was not clipped."""
+    # A slice that was clipped at 0 HU has its minimum there; nearly all must lie below the bound.
     low = np.quantile(slices.hu.min(axis=(1, 2)), NEARLY_ALL)
     high = np.quantile(slices.hu.max(axis=(1, 2)), 1 - NEARLY_ALL)
     return float(round(low)), float(round(high))

@@ -60,6 +60,7 @@ def learn_weights(
     say = torch.zeros(len(graph.members), 2, requires_grad=True)
     optimiser = torch.optim.Adam([say], 0.1)
     for _ in range(STEPS):
+        # softmax keeps the weights positive and their sum 1; the clamp keeps logarithms finite.
         p = (say.softmax(dim=0)[:, None] * marks).sum(dim=0).clamp(1e-5, 1 - 1e-5)
         loss = -torch.where(truth, p.log(), (1 - p).log())
         optimiser.zero_grad()
@@ -84,6 +85,7 @@ def _collect(graph: EnsembleGraph, recipe: Recipe, slices: Slices) -> tuple[Tens
             marks = with_tumour_threshold(marks, graph.fusing.tumour_threshold)
             parts.append(_thin(marks, target))
     marks, truth, known = (torch.cat(each, dim=-2) for each in zip(*parts, strict=True))
+    # Tensors of inference mode cannot take part in gradients; their copies can.
     return marks.clone(), truth.clone(), known.clone()
 
 

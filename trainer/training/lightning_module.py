@@ -27,10 +27,13 @@ class Learner(lightning.LightningModule):
 
     def __init__(self, recipe: Recipe, member: Member, patients: int) -> None:
         super().__init__()
+        # Before the network is made, whose weights are drawn from it.
         torch.manual_seed(member.seed)
         self.recipe = recipe
         self.member = member
         self.windows = Windows(recipe.working)
+        # Convolutions on a processor take 0.8 of the time in this layout
+        # (engine/devices/torch_gpu.py).
         self.network = channels_last(make_member(recipe, member))
         self.patients = patients
         self._unseen: float | None = None
@@ -69,6 +72,7 @@ class Learner(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Draw what is dropped by the epoch's own chance, so that a run can resume at any."""
+        # A prime larger than any number of epochs, as for batches.
         torch.manual_seed(self.member.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:  # noqa: D102
@@ -89,6 +93,7 @@ class Learner(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Count overlaps per patient."""
         hu, target, patient = batch
+        # float: bfloat16 has no value between 0.5 and 0.504.
         found = to_marks(self.network(self._seen(hu)).float()) > 0.5
         known = (target != Target.UNKNOWN)[:, None]
         drawn = torch.cat([known, known & (target != Target.LIVER_OR_TUMOUR)[:, None]], dim=1)
@@ -108,6 +113,7 @@ class Learner(lightning.LightningModule):
         dice = torch.where(there, 2 * both / (found + true).clamp(min=1), 0)
         means = dice.sum(dim=0) / there.sum(dim=0).clamp(min=1)
         self.log_dict({"liver_dice": means[0], "tumour_dice": means[1]}, prog_bar=True)
+        # Only structures that some patient has: without tumours the liver alone counts.
         self.log(WATCHED, means[there.any(dim=0)].mean())
         iou = torch.where(there, both / (found + true - both).clamp(min=1), 0)
         means = iou.sum(dim=0) / there.sum(dim=0).clamp(min=1)

@@ -82,12 +82,14 @@ def train_member(
     if not (folder / WEIGHTS).is_file():
         _fit(recipe, member, slices, validation, folder, machine, start)
     network = make_member(recipe, member)
+    # weights_only: tensors, no code. The CPU, as a run may be taken to a machine without its GPU.
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     return network.eval()
 
 
 def is_first() -> bool:
     """Return whether this process has rank 0 of those that train together."""
+    # Absent, or 0, in a run of one process.
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
@@ -95,6 +97,7 @@ def usual_workers() -> int:
     """Return how many processes make batches: one beside a processor, more so that no GPU waits."""
     if not torch.accelerator.is_available():
         return 1
+    # One core stays for the process that feeds the GPU.
     return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
 
 
@@ -130,8 +133,10 @@ def _fit(
             callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
             enable_progress_bar=not machine.quiet,
             enable_model_summary=False,
+            # They would log metrics of a network that has learnt nothing.
             num_sanity_val_steps=0,
             limit_val_batches=1.0 if seen else 0,
+            # `Steps` shares the batches out itself; Lightning would do so once more.
             use_distributed_sampler=False,
             log_every_n_steps=min(20, recipe.schedule.epoch_steps),
         )
@@ -144,6 +149,7 @@ def _fit(
                 batches,
                 loader(looks, 0) if seen else None,
                 ckpt_path=last if last.is_file() else None,
+                # Lightning keeps callbacks in its checkpoints as pickles; this run wrote it itself.
                 weights_only=False,
             )
     if trainer.is_global_zero:
@@ -169,6 +175,7 @@ def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
             ),
             _checkpoint(folder, BEST, WATCHED),
         ]
+    # Last, so that its checkpoint holds what the callbacks before it have noted of the epoch.
     return [*callbacks, _checkpoint(folder, LAST, None)]
 
 
@@ -188,9 +195,11 @@ def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Throughput) -> N
     best = folder / f"{BEST}.ckpt"
     weights = learner.network.state_dict()
     if best.is_file():
+        # This run's own checkpoint; see `_fit`.
         state = torch.load(best, weights_only=False, map_location="cpu")["state_dict"]
         weights = {name: state[f"network.{name}"] for name in weights}
     (folder / "pace.json").write_text(json.dumps(asdict(pace)) + "\n")
+    # Last, and by a rename: this file is what says that the member is done.
     part = folder / f"{WEIGHTS}.part"
     torch.save(weights, part)
     part.replace(folder / WEIGHTS)
@@ -202,6 +211,7 @@ def _interruption_named(trainer: lightning.Trainer, last: Path) -> Iterator[None
     try:
         yield
     except SystemExit as exit_:
+        # Lightning calls sys.exit(1) while it handles Ctrl-C, so the interrupt is the context.
         if not isinstance(exit_.__context__, KeyboardInterrupt):
             raise
         saved = trainer.current_epoch if last.is_file() else 0

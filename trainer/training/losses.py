@@ -28,6 +28,7 @@ def segmentation_loss(scores: Tensor, target: Tensor, terms: Sequence[Loss]) -> 
         terms: what to sum.
     """
     judge = _classes if scores.shape[1] == CLASSES else _each
+    # float32: sums over a batch's pixels overflow or stall in half precision.
     judged = judge(scores.float(), target)
     return torch.stack([term.weight * _term(judged, term) for term in terms]).sum()
 
@@ -47,7 +48,9 @@ def _classes(scores: Tensor, target: Tensor) -> _Judged:
     p = log_p.exp()
     truth = _Truth.of(target)
     either = torch.logsumexp(log_p[:, [Target.LIVER, Target.TUMOUR]], dim=1, keepdim=True)
+    # A fourth "class" at index 3, which is Target.LIVER_OR_TUMOUR.
     every = torch.cat([log_p, either], dim=1)
+    # 255 is no index; these pixels are masked afterwards.
     index = torch.where(truth.known, target, 0).long()[:, None]
     liver = (p[:, Target.LIVER] + p[:, Target.TUMOUR], truth.inside, truth.known)
     tumour = (p[:, Target.TUMOUR], truth.tumour, truth.drawn)
@@ -61,6 +64,7 @@ def _each(scores: Tensor, target: Tensor) -> _Judged:
         (scores[:, index].sigmoid(), there, known) for index, (there, known) in enumerate(parts)
     )
     truths = tuple(
+        # log(1 - sigmoid(x)) is logsigmoid(-x), without the loss of digits near 1.
         (logsigmoid(torch.where(there, scores[:, index], -scores[:, index])), known)
         for index, (there, known) in enumerate(parts)
     )
@@ -122,6 +126,7 @@ def dice_loss(p: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     """Return 1 - Dice of probabilities over all pixels `where` of a batch."""
     p = p * where
     both = (p * truth).sum()
+    # + 1 on both sides: an empty truth that is left empty costs nothing, and no division by 0.
     return 1 - (2 * both + 1) / (p.sum() + truth.sum() + 1)
 
 

@@ -45,6 +45,7 @@ def make_rate(
                 factor=recipe.schedule.plateau_factor,
                 patience=recipe.schedule.plateau_patience,
                 threshold=recipe.schedule.stop_gain,
+                # A gain in Dice, as `stop_gain` states it, not a part of the best so far.
                 threshold_mode="abs",
             )
             return {"scheduler": downs, "interval": "epoch", "monitor": WATCHED}
@@ -59,6 +60,7 @@ def one_cycle(step: int, cycles: Sequence[int]) -> float:
     """
     ends = list(accumulate(cycles))
     index = min(bisect_right(ends, step), len(ends) - 1)
+    # Schedulers are stepped once past the end; the last cycle then stays at its end.
     done = min((step - ends[index] + cycles[index]) / cycles[index], 1.0)
     if done < WARM:
         height = _between(START, 1.0, done / WARM)

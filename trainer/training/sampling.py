@@ -17,6 +17,7 @@ class Sampler:
     """Draws slices so that every patient counts alike, whatever the number of slices."""
 
     def __init__(self, slices: Slices, batch: Batch) -> None:
+        # As trainer/datasets/cases/phantoms.py names them.
         phantom = np.char.startswith(slices.patient, "phantom")
         tumour = (slices.tumour_pixels > 0) & ~phantom
         other = ~tumour & ~phantom
@@ -40,6 +41,7 @@ class Sampler:
                 f"no slice at hand shows what the recipe's [batch] asks for ({_described(batch)}); "
                 "ask for slices of another kind, such as --set batch.other=4"
             )
+        # Kinds that the data lack are made up for, so that batches keep their size.
         spare = batch.size - sum(count for _, count in self._pools)
         groups, count = self._pools[-1]
         self._pools[-1] = (groups, count + spare)
@@ -72,6 +74,7 @@ def _by_patient(slices: Slices, where: NDArray[np.bool_]) -> list[NDArray[np.int
     A slice whose outline is nearly empty is left out: a few of them are not drawn to the end.
     """
     drawn = np.count_nonzero((slices.target > 0) & (slices.target != Target.UNKNOWN), axis=(1, 2))
+    # 60 pixels, as `FEW_PIXELS` of the checks.
     use = where & ((drawn == 0) | (drawn > 60))
     return [
         np.flatnonzero(use & (slices.patient == name)) for name in np.unique(slices.patient[use])

@@ -52,6 +52,7 @@ def start_from(folder: Path, recipe: Recipe) -> WarmStart:
 
 def _require_same_networks(model: Model, members: Sequence[nn.Module], recipe: Recipe) -> None:
     wanted = [_shapes(make_member(recipe, member)) for member in recipe.members]
+    # By shapes, not names: recipes may call the same network differently.
     if wanted != [_shapes(member) for member in members]:
         raise BadModel(
             f"{model.folder} holds {', '.join(model.manifest.members)} of its own recipe, which "
@@ -75,6 +76,7 @@ def calibrate_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None
         batches: channels (n, C, rows, columns) as it will see them in training.
     """
     training = network.training
+    # eval: in training mode the norms would update what is being replaced.
     with _moments(network.eval()) as moments, torch.inference_mode():
         for seen in batches:
             network(seen)
@@ -94,6 +96,7 @@ class _Moments:
 
     def add(self, seen: Tensor) -> None:
         """Take in (n, C, …)."""
+        # double: a variance by sums of squares loses its digits in float32.
         channels = seen.double().movedim(1, 0).flatten(1)
         self.count += channels.shape[1]
         self.sum = self.sum + channels.sum(dim=1)

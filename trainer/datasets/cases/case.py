@@ -39,6 +39,7 @@ class Case:
     @property
     def tumours_drawn(self) -> bool:
         """Whether tumours were drawn, or looked for and not found, wherever there is liver."""
+        # A case is drawn with tumours throughout or nowhere, so one such voxel tells it.
         return not np.any(self.target == Target.LIVER_OR_TUMOUR)
 
     @property
@@ -69,6 +70,7 @@ def to_slices(cases: Iterable[Case], side: int = SIDE, *, step_mm: float = 0.0) 
 
 def _slices(case: Case, side: int, step_mm: float) -> Slices:
     thick_mm = case.volume.geometry.spacing[0]
+    # Every slice where they lie further apart than asked for.
     chosen = slice(None, None, max(1, round(step_mm / thick_mm)))
     spacing = case.volume.geometry.spacing[1:]
     hu, target, pixel_mm = fit_square(case.volume.hu[chosen], case.target[chosen], spacing, side)
@@ -78,6 +80,7 @@ def _slices(case: Case, side: int, step_mm: float) -> Slices:
         hu,
         target,
         np.full(count, case.patient),
+        # nan, not the 1 mm that the header falls back to: who resamples must notice.
         np.full(count, np.nan if case.spacing_lost else pixel_mm, np.float32),
         np.full(count, case.series),
         np.full(count, np.nan, np.float32) if case.spacing_lost else position,

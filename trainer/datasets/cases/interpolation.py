@@ -17,9 +17,11 @@ def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
         sources: length of the source's axis.
         ratio: target spacing over source spacing; hats widen when it is above 1.
     """
+    # Centres of pixels, so that both grids share their middle whatever their lengths.
     places = torch.arange(sources, dtype=torch.float32) - (sources - 1) / 2
     width = ratio.clamp(min=1.0)
     weights = (1 - (targets[:, None] - places[None]).abs() / width).clamp(min=0)
+    # Targets beyond the source have no weight at all; they become 0, not NaN.
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
 
 

@@ -25,7 +25,9 @@ class Neighbours:
 
     def __init__(self, slices: Slices) -> None:
         self._slices = slices
+        # The last key counts first: series by series, in each from the feet to the head.
         self._order = np.lexsort((slices.position_mm, slices.series))
+        # The inverse permutation: where each slice stands in that order.
         self._place = np.argsort(self._order)
 
     def hu(self, chosen: NDArray[np.intp], count: int) -> NDArray[np.int16]:
@@ -58,6 +60,7 @@ class Neighbours:
         for _ in range(count):
             place = np.clip(self._place[here] + sign, 0, len(self._order) - 1)
             there = self._order[place]
+            # nan sorts last, so unplaced slices stand beside one another without being neighbours.
             known = np.isfinite(position[there]) & np.isfinite(position[here])
             here = np.where(known & (series[there] == series[here]), there, here)
             steps.append(here)

@@ -34,8 +34,10 @@ def split_patients(slices: Slices, parts: int, seed: int) -> Split:
     whole = slices[~np.isin(slices.patient, partly)]
     names, index = np.unique(whole.patient, return_inverse=True)
     burden = np.bincount(index, weights=whole.tumour_pixels)
+    # Names settle ties, so that the split does not depend on the order of the files.
     order = np.lexsort((names, -burden))
     random = np.random.default_rng(seed)
+    # One stratified draw can still miss the few patients who hold most of the tumour.
     draws = [_one_of_each(order, parts, random) for _ in range(DRAWS)]
     share = burden.sum() / parts
     held_out = min(draws, key=lambda draw: abs(float(burden[draw].sum()) - share))
@@ -59,6 +61,7 @@ def take_share(slices: Slices, share: float, seed: int) -> Slices:
     ill = np.isin(patients, slices.patient[slices.tumour_pixels > 0])
     chosen: list[str] = []
     for group in (patients[ill], patients[~ill]):
+        # The same permutation for every share, cut at another length.
         order = np.random.default_rng(seed).permutation(len(group))
         chosen += group[order[: math.ceil(share * len(group))]].tolist()
     return slices.of(chosen)
@@ -70,6 +73,7 @@ def _one_of_each(
     parts = min(parts, len(order))
     if parts < 2:
         return order[:0]
+    # An incomplete last run, those with the least tumour, is learnt from whole.
     starts = np.arange(0, len(order) - parts + 1, parts)
     one: NDArray[np.intp] = order[starts + random.integers(0, parts, len(starts))]
     return one

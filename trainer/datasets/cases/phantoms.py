@@ -14,7 +14,9 @@ def phantom_slices(count: int, first_seed: int) -> Slices:
 
 
 def _slices(seed: int) -> Slices:
+    # 12 mm: closer slices of a phantom would show nearly the same.
     spacing = (12.0, PIXEL_MM, PIXEL_MM)
+    # HU, from a generator of its own: the phantom's anatomy stays that of its seed.
     noise = np.random.default_rng(seed).uniform(5, 20)
     phantom = make_phantom(seed, shape=(22, SIDE, SIDE), spacing_mm=spacing, noise_hu=noise)
     count = len(phantom.volume.hu)

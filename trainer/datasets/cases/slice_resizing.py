@@ -34,12 +34,14 @@ def fit_square(
     rows, columns = hu.shape[1:]
     row_mm, column_mm = spacing_mm
     pixel_mm = max(rows * row_mm, columns * column_mm) / side
+    # Headers round spacings: a difference of a thousandth is no other shape.
     if (rows, columns) == (side, side) and np.isclose(row_mm, column_mm, rtol=1e-3):
         return hu, target, pixel_mm
     down = _weights(rows, row_mm, side, pixel_mm)
     across = _weights(columns, column_mm, side, pixel_mm)
     beside = torch.outer(1 - down.sum(1), torch.ones(side)).clamp(min=0)
     beside = torch.maximum(beside, (1 - across.sum(1)).clamp(min=0)[None])
+    # In parts: float32 copies of a whole series take gigabytes.
     small = np.empty((len(hu), side, side), np.int16)
     labels = np.empty(small.shape, np.uint8)
     for start in range(0, len(hu), BATCH):
@@ -74,6 +76,7 @@ def _majority(
     target: NDArray[np.uint8], down: torch.Tensor, across: torch.Tensor
 ) -> NDArray[np.uint8]:
     """Return for each pixel the label that most of what it shows has."""
+    # Above 0, so that pixels beside the source, which no label has a share of, stay background.
     best = torch.full((len(target), len(down), len(across)), 1e-6)
     labels = np.full(best.shape, Target.BACKGROUND, np.uint8)
     for value in np.unique(target):

@@ -33,6 +33,7 @@ class Slices:
     def __post_init__(self) -> None:
         count = len(self.patient)
         if not len(self.series):
+            # The one way to fill a field of a frozen dataclass, and only before anybody holds it.
             object.__setattr__(self, "series", self.patient)
         if not len(self.position_mm):
             object.__setattr__(self, "position_mm", np.full(count, np.nan, np.float32))

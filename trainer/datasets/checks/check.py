@@ -82,6 +82,7 @@ def _table(facts: Sequence[Facts]) -> Table:
     table = Table(
         "Series", "Patient", "Slices", "Spacing mm", "HU", "Liver ml", "Tumour ml", "Doubts"
     )
+    # Like a set, but in the order in which they were found.
     for source in dict.fromkeys(each.source for each in facts):
         table.add_section()
         table.add_row(Text(source, "bold"))

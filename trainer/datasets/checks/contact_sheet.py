@@ -18,6 +18,7 @@ TILE, CAPTION, LEGEND = 128, 42, 18
 COLUMNS = 12
 """Tiles in a line."""
 INK, DOUBT = (235, 235, 235), (255, 120, 90)
+# Pillow's own font: the sheet looks the same on machines without fonts.
 TEXT = ImageFont.load_default(11)
 
 MAY_BE_TUMOUR = (120, 190, 255)
@@ -55,6 +56,7 @@ def _tile(facts: Facts, index: int) -> Image.Image:
     hu = facts.shown.hu[index].astype(np.float32)
     grey = np.clip((hu - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     whole = Image.fromarray(grey).resize((TILE, TILE), Image.Resampling.BOX).convert("RGB")
+    # Nearest: labels are names, and a mean of 0 and 2 would be 1, liver.
     target = Image.fromarray(facts.shown.target[index]).resize(
         (TILE, TILE), Image.Resampling.NEAREST
     )
@@ -80,6 +82,7 @@ def _outlines(
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels of a mask that touch what is outside of it."""
+    # np.roll wraps around: without the border the left edge would meet the right one.
     padded = np.pad(mask, 1)
     around = [np.roll(padded, step, axis)[1:-1, 1:-1] for axis in (0, 1) for step in (-1, 1)]
     return np.asarray(mask & ~np.logical_and.reduce(around))

@@ -75,5 +75,6 @@ def _telling(slices: Slices, count: int) -> NDArray[np.intp]:
     if not len(with_liver):
         with_liver = np.arange(len(slices))
     weight = slices.tumour_pixels if slices.tumour_pixels.any() else slices.liver_pixels
+    # Without both ends, where a liver is a few pixels.
     spread = with_liver[np.linspace(0, len(with_liver) - 1, count + 2).astype(int)[1:-1]]
     return np.unique([int(weight.argmax()), *spread[: count - 1].tolist()])

@@ -41,13 +41,16 @@ def signature_of(slices: Slices) -> Signature:
     chosen = np.flatnonzero(slices.liver_pixels)
     if not len(chosen):
         chosen = np.arange(len(slices))
+    # unique: a short series would list slices twice.
     chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, MOST).astype(int))]
     hu = np.clip(slices.hu[chosen], *WINDOW_HU).astype(np.float32)
     step = slices.side // GRID
     small = hu[:, : step * GRID, : step * GRID].reshape(len(hu), GRID, step, GRID, step)
     flat = small.mean(axis=(2, 4)).reshape(len(hu), -1)
+    # Mean 0 and length 1 make the product of two slices their correlation.
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
+    # A slice of one value has length 0 and resembles nothing.
     return Signature(sha256(slices.hu.tobytes()).hexdigest(), flat / np.maximum(length, 1e-6))
 
 
@@ -61,6 +64,7 @@ def alike(signatures: Sequence[Signature]) -> list[tuple[int, int, float]]:
     return [
         (first, second, found)
         for second, other in enumerate(signatures)
+        # Each pair once, and none with itself.
         for first, one in enumerate(signatures[:second])
         if (found := 1.0 if one.digest == other.digest else likeness(one, other)) >= SAME
     ]

@@ -50,5 +50,6 @@ def read_parts(folder: Path, left_out: Callable[[Found, BadCase], None]) -> Iter
 def _patients(slices: Slices, source: str) -> Iterator[Part]:
     for patient in np.unique(slices.patient).tolist():
         own = slices.of([patient])
+        # Packed slices are scattered: nothing is known of what lies between two of them.
         spacing = float("nan"), float(own.pixel_mm[0])
         yield Part(source.removesuffix(".npz"), patient, own, spacing, whole=False)

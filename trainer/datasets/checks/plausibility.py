@@ -62,6 +62,7 @@ def _clipped(slices: Slices) -> tuple[str, ...]:
 
 def _brightness(slices: Slices) -> tuple[str, ...]:
     liver = slices.hu[_inside(slices)]
+    # The highest value of a clipped series is the window's bound, where all brighter voxels lie.
     median, bright = np.median(liver), np.mean(liver >= slices.hu.max())
     low, high = USUAL_LIVER_HU
     doubts = []
@@ -73,6 +74,7 @@ def _brightness(slices: Slices) -> tuple[str, ...]:
 
 
 def _outside(slices: Slices) -> tuple[str, ...]:
+    # Where the window ends above fat, its lowest value stands for fat and air alike.
     floor = max(FAT_HU, int(slices.hu.min()) + 1)
     share = float(np.mean(slices.hu[_inside(slices)] < floor))
     return (f"{share:.0%} of the outline is air or fat",) if share > OUTSIDE else ()
@@ -90,6 +92,7 @@ def _ragged(slices: Slices) -> tuple[str, ...]:
     padded = np.pad(inside, ((0, 0), (1, 1), (1, 1)))
     around = [np.roll(padded, step, axis)[:, 1:-1, 1:-1] for axis in (1, 2) for step in (-1, 1)]
     edge = np.count_nonzero(inside & ~np.logical_and.reduce(around), axis=(1, 2))
+    # Outlines below 100 pixels are all edge.
     count = int(np.count_nonzero((pixels > 100) & (edge > RAGGED * np.sqrt(pixels))))
     return (f"slices with a ragged outline: {count}",) if count else ()
 
@@ -107,6 +110,7 @@ def _sides(slices: Slices) -> tuple[str, ...]:
     if _middle(_inside(slices))[1] > whole[1] + ASIDE:
         doubts.append("the liver lies on the patient's left: mirrored?")
     bone = slices.hu > BONE_HU
+    # Bones can only be told where the window did not clip them to the level of vessels.
     if slices.hu.max() > WIDEST_HU[1] and _middle(bone)[0] < whole[0] - ASIDE:
         doubts.append("the bones lie in front: upside down?")
     return tuple(doubts)
@@ -117,6 +121,7 @@ def _ends(slices: Slices) -> tuple[str, ...]:
     if len(slices) < LEAST_SLICES:
         return ()
     doubts = []
+    # A fifth at either end: the lung bases, or the pelvis.
     fifth = len(slices) // 5
     lungs = [
         float(np.mean(_lungs(slices.hu[part]))) for part in (slice(fifth), slice(-fifth, None))

@@ -39,6 +39,7 @@ def _read(folder: Path) -> Case:
     if len(images) != len(masks):
         raise BadCase(f"{name}: {len(masks)} masks for {len(images)} images; each needs one")
     try:
+        # `images` sorted by name is the order of the masks; the reader keeps it.
         instances = read_series(images, derive_frame_of_reference=True)
         volume = to_volume(instances)
         liver = stack_drawn(instances, [_mask(path, name) for path in masks])
@@ -61,6 +62,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 def _mask(path: Path, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
+            # PNG may be bilevel, grey or of a palette; in all of them black is not liver.
             return np.asarray(np.asarray(image.convert("L")) > 0, np.uint8)
     except (UnidentifiedImageError, OSError) as error:
         raise BadCase(f"{name}: mask {path.name} cannot be read: {error}") from error

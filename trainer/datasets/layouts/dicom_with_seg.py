@@ -25,6 +25,7 @@ from trainer.errors import BadCase
 
 DRAWN = "CT with SEG"
 
+# Spares opening thousands of files. DICOM has no suffix of its own, so others are tried.
 NO_DICOM = {".nii", ".gz", ".npz", ".png", ".zip", ".json", ".txt", ".csv", ".md"}
 
 Masks = Mapping[Label, NDArray[np.bool_]]
@@ -48,6 +49,7 @@ def _read(series: AnnotatedSeries, name: str) -> Case:
         target = _target(_by_persons(series.segmentations, volume.geometry, name), name)
     except (UnsupportedSeries, UnreadableDrawing) as error:
         raise BadCase(f"series {name}: {error}") from error
+    # The study where the ID was removed: an empty one would make all such patients one.
     patient = hashed_patient(series.patient_id or series.study_uid)
     return Case(patient, DRAWN, name, volume, target)
 

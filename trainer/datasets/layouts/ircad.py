@@ -30,6 +30,7 @@ LIVER, TUMOURS = "liver", "livertumo"
 
 def find_ircad(files: Sequence[Path]) -> Iterator[Found]:
     """Yield every case, whether its folders are packed or not; unpacked ones are taken as such."""
+    # Like a set, but in the order of the files.
     unpacked = dict.fromkeys(filter(None, map(_case_folder, files)))
     for folder in unpacked:
         yield _found(folder, folder.name)
@@ -95,6 +96,7 @@ def _masks(files: Sequence[Path], wanted: Callable[[str], bool]) -> Masks:
 
 def _drawn(folders: Masks, images: Sequence[str], name: str) -> list[NDArray[np.uint8]]:
     """Return the union of the folders' masks on each image."""
+    # A missing mask is no empty one: the published set has one for every image.
     for folder, masks in folders.items():
         if missing := set(images) - set(masks):
             raise BadCase(
@@ -108,5 +110,6 @@ def _union(paths: Sequence[Path], name: str) -> NDArray[np.uint8]:
     try:
         marked = [mask.pixel_array > 0 for mask in read_series(paths)]
         return np.asarray(np.logical_or.reduce(marked), np.uint8)
+    # What pydicom raises where there are no pixels, or none that it can decode.
     except (AttributeError, ValueError, NotImplementedError, RuntimeError) as error:
         raise BadCase(f"{IRCAD} {name}: mask {paths[0].name} cannot be read: {error}") from error

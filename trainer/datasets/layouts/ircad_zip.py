@@ -21,6 +21,7 @@ def cases_in(path: Path) -> list[str]:
         with ZipFile(path) as archive:
             inside = archive.namelist()
     except (BadZipFile, OSError):
+        # One case that then fails with the reason, in place of a file that is silently skipped.
         return [path.stem]
     numbers = {int(each) for each in _CASE.findall("\n".join([path.stem, *inside]))}
     return [f"3Dircadb1.{number}" for number in sorted(numbers)]
@@ -30,6 +31,7 @@ def cases_in(path: Path) -> list[str]:
 def files_of(place: Path, name: str) -> Iterator[list[Path]]:
     """Give the images and masks of a case in a zip, or in a folder, packed there or not."""
     packed = [place] if place.is_file() else sorted(place.glob("*.[zZ][iI][pP]"))
+    # Unpacked beside it: the folder is read, and the zip would only repeat it.
     packed = [path for path in packed if not path.with_suffix("").is_dir() or path == place]
     with TemporaryDirectory(prefix="hepar-") as temporary:
         for path in packed:
@@ -55,6 +57,7 @@ def _unpack(archive: ZipFile, folder: Path, name: str) -> None:
             with ZipFile(BytesIO(archive.read(member))) as inner:
                 _unpack(inner, _inside(folder, path), name)
         elif _wanted(folder / path) and not member.endswith("/"):
+            # zipfile drops "..", drives and leading slashes, so nothing lands outside.
             archive.extract(member, folder)
 
 

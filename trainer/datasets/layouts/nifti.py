@@ -62,6 +62,7 @@ def find_decathlon(files: Sequence[Path]) -> Iterator[Found]:
         if path.name == "dataset.json":
             for pair in _pairs(path):
                 image, label = (_at_hand(path.parent / pair[key]) for key in ("image", "label"))
+                # Else the pairs of one name, below, would find these images again.
                 named.add(image.parent)
                 yield Found(DECATHLON, image.name, image, partial(_read_decathlon, image, label))
     for image in files:
@@ -96,6 +97,7 @@ def read_pair(image: Path, label: Path, *, source: str, patient: str, series: st
     volume, drawn = read_stored(image, name), read_stored(label, name)
     if volume.GetSize() != drawn.GetSize():
         raise BadCase(f"{name}: labels of {drawn.GetSize()} on a volume of {volume.GetSize()}")
+    # Before turning: voxels correspond as they are stored, and only there.
     if says_nothing(drawn):
         drawn.CopyInformation(volume)
     lost = says_nothing(volume)
@@ -115,6 +117,7 @@ def read_pair(image: Path, label: Path, *, source: str, patient: str, series: st
 def to_volume(image: SimpleITK.Image) -> Volume:
     """Return an image that runs to the left, the back and the head as a volume in HU."""
     array = SimpleITK.GetArrayFromImage(image)
+    # Clipped before the cast: floats beyond int16 would wrap around.
     hu = np.rint(np.clip(array, *HU_RANGE)).astype(np.int16)
     return Volume(hu, Geometry(hu.shape, affine_of(image), ""))
 
@@ -153,6 +156,7 @@ def _pairs(path: Path) -> list[dict[str, str]]:
         pairs = [each for each in content["training"] if {"image", "label"} <= set(each)]
     except (ValueError, KeyError, TypeError):
         return []  # another program's dataset.json
+    # "Liver" or "liver": the Decathlon's other tasks lie in folders of the same layout.
     return pairs if "iver" in str(content.get("name", "")) else []
 
 

@@ -36,6 +36,7 @@ def read_stored(path: Path, name: str) -> SimpleITK.Image:
         _check_whole(path)
         image = SimpleITK.ReadImage(str(path))
     except (RuntimeError, OSError, EOFError, ImageFileError, zlib.error) as error:
+        # ITK's errors have several lines of C++ before the one that says why.
         reason = str(error).strip().splitlines()[-1]
         raise BadCase(f"{name}: {path} cannot be read: {reason}") from error
     return image
@@ -49,6 +50,7 @@ def _check_whole(path: Path) -> None:
     """
     if path.suffix == ".gz":
         with gzip.open(path) as file:
+            # 16 MB at a time; reading to the end is what checks gzip's CRC.
             size = sum(iter(lambda: len(file.read(1 << 24)), 0))
     else:
         size = path.stat().st_size
@@ -77,6 +79,7 @@ def affine_of(image: SimpleITK.Image) -> NDArray[np.float64]:
     """Voxel (slice, row, column) to millimetres."""
     affine = np.eye(4)
     direction = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    # SimpleITK counts (column, row, slice), in the LPS frame that DICOM has too.
     affine[:3, :3] = direction[:, ::-1]
     affine[:3, 3] = image.GetOrigin()
     return affine

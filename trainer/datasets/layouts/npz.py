@@ -129,4 +129,5 @@ def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
     facts = json.loads(beside.read_text()) if beside.is_file() else {}
     row_mm = {int(volume): float(each["spacing_mm"][0]) for volume, each in facts.items()}
     known = [row_mm.get(volume, np.nan) for volume in volumes]
+    # Slices were scaled to another side, their pixels with it.
     return np.array(known, np.float32) * np.float32(SOURCE_SIDE / side)

@@ -20,11 +20,13 @@ def upright(
     liver = target > 0
     if not liver.any():
         return hu, target
+    # Around the liver only: the pelvis has bones in front, too.
     shown = hu[liver.any(axis=(1, 2))]
     body, bones = shown > BODY_HU, shown > BONE_HU
     rows = slice(None, None, -1 if _middle(bones, 1) < _middle(body, 1) else 1)
     columns = slice(None, None, -1 if _middle(liver, 2) > _middle(body, 2) else 1)
     turned = (slice(None), rows, columns)
+    # torch takes no arrays with negative strides.
     return np.ascontiguousarray(hu[turned]), np.ascontiguousarray(target[turned])
 
 

@@ -33,6 +33,7 @@ FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
 
 def find_cases(folder: Path) -> Iterator[Found]:
     """Yield every case in `folder`, or in one zip, whatever the layout, without its voxels."""
+    # Sorted: the order of a file system must not decide what is learnt first.
     files = [folder] if folder.is_file() else sorted(_files(folder))
     for find in FINDERS:
         yield from find(files)
@@ -44,6 +45,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, followlinks=True):
         whole = os.path.realpath(place)
         if whole in seen:
+            # In place, which is how os.walk learns not to descend; links may form a circle.
             folders.clear()
             continue
         seen.add(whole)
@@ -90,6 +92,7 @@ def read_slices(
     """
     slices = [resized(part, side) for _, part in read_packed(folder)]
     cases = read_cases(folder, reading=reading)
+    # One case at a time, so that only one whole volume is held in memory.
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:
         raise BadData(

@@ -13,6 +13,7 @@ from dicomweb_client import DICOMwebClient
 
 from trainer.errors import ArchiveFailed
 
+# Without "*" a server may decompress: the default is Explicit VR Little Endian.
 AS_IT_IS = (("application/dicom", "*"),)
 """Each instance in the encoding it has."""
 
@@ -73,6 +74,7 @@ class Archive:
         search = {"SeriesInstanceUID": series.series_uid}
         with self._errors_told():
             found = self._client.search_for_series(series.study_uid, search_filters=search)
+        # Some servers ignore filters that they do not know and send every series.
         ours = [each for each in found if value(each, SERIES) == series.series_uid]
         return value(ours[0], MODALITY) if ours else ""
 
@@ -95,6 +97,7 @@ class Archive:
     def fetch(self, series: Series, instance_uid: str, path: Path) -> None:
         """Write one instance as a file that is whole, or not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A file of the final name is taken for whole by the next pull, which skips it.
         part = path.with_suffix(".part")
         with self._errors_told():
             instance = self._client.retrieve_instance(
@@ -111,6 +114,7 @@ class Archive:
             session.trust_env = False  # or ~/.netrc takes the header's place
         elif self.user:
             session.auth = (self.user, self.password or "")
+        # A cached property works in a frozen dataclass: it writes to `__dict__`, not by setattr.
         client = DICOMwebClient(self.url.rstrip("/"), session=session, timeout=TIMEOUT_S)
         client.set_http_retry_params(max_attempts=TRIES, wait_exponential_multiplier=WAIT_MS)
         return client
@@ -143,5 +147,6 @@ class Archive:
 
 def value(found: Found, tag: str) -> str:
     """Return the first value of an attribute as text; nothing where it is absent."""
+    # DICOM JSON leaves "Value" out where an attribute is empty (PS3.18 F.2.5).
     values = found.get(tag, {}).get("Value") or [""]
     return str(values[0])

@@ -85,6 +85,8 @@ def _by_images(
 ) -> Iterator[Wanted]:
     for uid in dict.fromkeys(drawing.series_uid for *_, drawing in drawings):
         ours = [each for each in drawings if each[2].series_uid == uid]
+        # Taken to lie in the study of the SEG; a series of another study counts as not in the
+        # archive.
         images = Series(ours[0][0].study_uid, uid)
         corrects = uid in by_hepar or any(drawing.after_hepar for *_, drawing in ours)
         yield Wanted(images, [(series, instance) for series, instance, _ in ours], corrects)
@@ -112,6 +114,7 @@ def pull_one(
         return Pulled(wanted, 0, 0, f"what was drawn on is {what}")
     images = [(wanted.images, uid) for uid in archive.instances(wanted.images)]
     fetched, everything = 0, [*images, *wanted.drawings]
+    # Images first: a SEG without its series is what a later check complains of.
     for done, (series, uid) in enumerate(everything, start=1):
         path = series.file(folder, uid)
         if not path.is_file():

@@ -45,10 +45,12 @@ def ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> Estimate:
     interval = bootstrap(
         (parts, wholes),
         lambda some, all_, axis: some.sum(axis=axis) / all_.sum(axis=axis),
+        # A draw takes a patient's part and whole together.
         paired=True,
         n_resamples=DRAWS,
         confidence_level=CONFIDENCE,
         method="percentile",
+        # Fixed: the same figures give the same interval in every report.
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Estimate(value, float(interval.low), float(interval.high), len(wholes))

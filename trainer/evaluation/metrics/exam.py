@@ -69,6 +69,7 @@ class Piece:
     def masks(self, structure: Structure) -> tuple[Mask, Mask] | None:
         """Return what was found and what was drawn; None where the structure was not drawn."""
         if structure is Structure.LIVER:
+            # Target.UNKNOWN is 255, so `> 0` alone would count it as liver.
             return (self.found > 0) & self.known, (self.target > 0) & self.known
         if not self.tumours_drawn:
             return None

@@ -64,6 +64,7 @@ def _lesions(mask: Mask, other: Mask, piece: Piece) -> list[Lesion]:
     numbers = cc3d.connected_components(
         mask, connectivity=FACES if piece.is_volume else SIDES, binary_image=True
     )
+    # Number 0 is the background.
     sizes = np.bincount(numbers[mask])[1:]
     common = np.bincount(numbers[mask & other], minlength=len(sizes) + 1)[1:]
     return [
@@ -77,5 +78,6 @@ def _diameter_mm(count: int, piece: Piece) -> float:
         return float("nan")
     size = count * math.prod(piece.spacing_mm)
     if piece.is_volume:
+        # A ball of diameter d has pi d^3 / 6, a disc pi d^2 / 4.
         return float((6 * size / math.pi) ** (1 / 3))
     return float(math.sqrt(4 * size / math.pi))

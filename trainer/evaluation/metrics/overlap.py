@@ -109,6 +109,7 @@ class Tally:
         inside = (target > 0) & (target != Target.UNKNOWN)
         counted = overlap(found > 0, inside)
         self.liver[patient] = self.liver.get(patient, NOTHING) + counted
+        # By slice: packed slices of one patient may come from a set with tumours and one without.
         drawn = ~np.any(target == Target.LIVER_OR_TUMOUR, axis=(1, 2))
         if drawn.any():
             counted = overlap(found[drawn] == Label.TUMOUR, target[drawn] == Target.TUMOUR)

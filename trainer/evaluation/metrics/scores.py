@@ -68,6 +68,7 @@ class PatientScores:
         both = self.of.keys() & other.of.keys()
         return PatientScores(
             self.patient,
+            # The sums come last, over what either side has alone.
             {**self.of, **other.of, **{each: self.of[each] + other.of[each] for each in both}},
             self.lesions + other.lesions
             if self.lesions and other.lesions

@@ -119,6 +119,7 @@ def _who_looked(structure: Structure, patients: Iterable[PatientScores]) -> list
 
 
 def _who_has(structure: Structure, patients: Iterable[PatientScores]) -> list[Scores]:
+    # The Dice of a patient without the structure is 0 or nan and would say nothing.
     return [scores for scores in _who_looked(structure, patients) if scores.overlap.true]
 
 

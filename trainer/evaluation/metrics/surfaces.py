@@ -34,7 +34,9 @@ def nearness(
     """
     if not (found.any() and true.any()):
         return Nearness(0.0 if found.any() or true.any() else NAN, NAN)
+    # Distance transforms take time with the volume, of which the liver is a small part.
     box = _box(found | true)
+    # Padded: a mask that fills the box must have a surface on all sides.
     one, other = (torch.from_numpy(np.pad(mask[box], 1))[None, None] for mask in (found, true))
     spacing = list(spacing_mm)
     with warnings.catch_warnings():

@@ -174,6 +174,7 @@ def _false(method: Judged, structure: Structure) -> list[tuple[str, PatientScore
 def _patients(method: Judged) -> Content:
     columns = [(structure, metric) for structure in Structure for metric in METRICS]
     rows = [[each.patient, *_figures(each), *_counts(each)] for each in method.patients]
+    # Columns that nobody has a figure for are left out; row[0] is the name.
     used = [i for i in range(len(columns)) if any(row[i + 1] != "–" for row in rows)]
     shown = [columns[i] for i in used]
     groups = [(each, sum(one is each for one, _ in shown)) for each in Structure]

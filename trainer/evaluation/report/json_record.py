@@ -21,6 +21,7 @@ def to_json(evaluation: Evaluation) -> str:
         "lesion_found_at": FOUND_AT,
         "methods": {each.name: to_record(each) for each in evaluation.methods},
     }
+    # allow_nan=False: what `_nulls` missed raises, in place of a file that strict readers refuse.
     return json.dumps(_nulls(record), indent=2, allow_nan=False) + "\n"
 
 

@@ -78,6 +78,7 @@ def drawing(sketch: Sketch) -> str:
 
 def outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str = DRAWN) -> None:
     """Draw the outline of a mask along its pixels' middles."""
+    # Without an edge there is no contour, and matplotlib warns.
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors=colour, linestyles=style, linewidths=1.3)
 
@@ -109,6 +110,7 @@ def _box(axes: Axes, columns: Sequence[Sequence[float]]) -> None:
         whiskerprops=soft,
         capprops=soft,
     )
+    # Fixed, so that the same figures give the same picture.
     random = np.random.default_rng(0)
     for place, values, box, median in zip(
         places, columns, parts["boxes"], parts["medians"], strict=True
@@ -136,6 +138,8 @@ def _points(
             continue
         reach = np.array([[estimate.value - estimate.low], [estimate.high - estimate.value]])
         colour = COLOURS[0 if joined else index % len(COLOURS)]
+        # matplotlib refuses negative bars, and a bootstrap interval may leave the value by a
+        # rounding.
         bars = None if np.isnan(reach).any() else reach.clip(min=0)
         axes.errorbar(place, estimate.value, bars, fmt="o", color=colour, capsize=4)
     if joined:

@@ -31,6 +31,7 @@ def compare_fusions(
 def variants(graph: EnsembleGraph, marks: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield the labels of each member alone and of every fusion, with their names."""
     for index, name in enumerate(graph.names):
+        # A slice of one member keeps the axis; the mean of one is that one.
         yield name, labels(marks[index : index + 1], FusionSettings(kind="mean"))
     for fusing in rivals(graph.fusing):
         yield fusing.kind, labels(marks, fusing)

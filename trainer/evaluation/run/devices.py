@@ -37,6 +37,7 @@ def _open_torch(model: Model) -> Device:
         return Rebuilt(open_graph(model))
     from engine.devices.torch_gpu import open_torch
 
+    # check_available: a CUDA build of torch names "cuda" on machines without a GPU, too.
     place = torch.accelerator.current_accelerator(check_available=True)
     return open_torch(model, place="cpu" if place is None else place.type)
 

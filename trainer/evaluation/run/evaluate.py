@@ -55,6 +55,7 @@ class _Tray:
     def add(self, exam: Exam, tolerance_mm: float) -> None:
         judged = judge(exam, tolerance_mm)
         before = self.scores.get(exam.patient)
+        # A patient may have several series; they are summed, not averaged as if they were two.
         self.scores[exam.patient] = before + judged if before else judged
         for structure in Structure:
             if (drawn := sketch(exam, structure)) is not None:

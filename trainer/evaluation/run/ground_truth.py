@@ -34,6 +34,7 @@ def read_reference(series: Path, truth: Path) -> Case:
     volume, uid = read_images(series)
     labels = _read(truth, volume.geometry)
     if not np.any(labels == Label.TUMOUR):
+        # 1 becomes 3; there is no 2 here.
         labels = labels * np.uint8(Target.LIVER_OR_TUMOUR)
     return Case(_name(series), "series", uid, volume, labels)
 

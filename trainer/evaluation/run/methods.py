@@ -94,6 +94,7 @@ def _each_volume(case: Case, mark: Marker, neighbours: int) -> Mapping[str, Exam
 
 def _each_slice(slices: Slices, mark: Marker, batch: int) -> Mapping[str, Exam]:
     """Mark slices, those of one spacing at a time."""
+    # By spacing, as a call of a device has one for all of its slices.
     told = np.where(np.isnan(slices.pixel_mm), UNKNOWN_PIXEL_MM, slices.pixel_mm)
     pieces: dict[str, list[Piece]] = {}
     for pixel_mm in np.unique(told):
@@ -125,6 +126,7 @@ def in_batches(
     parts: dict[str, list[Labels]] = {}
     for start in range(0, len(hu), batch):
         first = max(start - neighbours, 0)
+        # Beyond the ends there is nothing to show; the graph repeats the outermost slices itself.
         shown = hu[first : start + batch + neighbours]
         for name, labels in mark(shown, spacing_mm).items():
             parts.setdefault(name, []).append(labels[start - first :][:batch])

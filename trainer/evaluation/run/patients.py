@@ -43,6 +43,7 @@ class Choice:
     def takes(self, patient: str) -> bool:
         """Whether a patient is to be looked at."""
         return self.whom is PatientGroup.EVERYONE or (
+            # `patients` are those held out, so the trained ones are all others.
             (patient in self.patients) == (self.whom is not PatientGroup.TRAINED)
         )
 
@@ -79,6 +80,7 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:
     for subject in _slices(folder):
         if not choice.takes(subject.patient):
             others.add(subject.patient)
+        # In the volumes: their slices are the same patient, judged worse for lack of neighbours.
         elif subject.patient not in seen:
             yield subject
             seen.add(subject.patient)

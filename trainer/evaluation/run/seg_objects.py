@@ -52,6 +52,7 @@ def seg_of(case: Case, segs: Sequence[SegFile]) -> SegFile | None:
             return seg
     frame = case.volume.geometry.frame_of_reference
     near = [seg for seg in segs if frame and seg.frame_of_reference == frame]
+    # Two series of one study share a frame of reference; guessing would judge the wrong one.
     return near[0] if len(near) == 1 else None
 
 
@@ -69,6 +70,7 @@ def read_seg(path: Path, grid: Geometry) -> LabelMap:
     if not masks:
         raise BadData(f"{path} has no segment of the liver and none of a tumour in it")
     labels = np.zeros(grid.shape, np.uint8)
+    # In this order: a tumour drawn inside a liver's outline wins.
     for label in (Label.LIVER, Label.TUMOUR):
         if label in masks:
             labels[masks[label]] = label

@@ -46,6 +46,7 @@ def sketch(exam: Exam, structure: Structure) -> Sketch | None:
         if areas[index] > most:
             most = int(areas[index])
             at = (index,) if piece.is_volume else ()
+            # Only the ratio counts, so 1 and 1 do where the spacing is lost.
             spacing_mm = (piece.spacing_mm or (1.0, 1.0))[-2:]
             best = _Plane(piece.hu[at], piece.target[at], piece.found[at], spacing_mm)
     return _cropped(best) if best is not None else None
@@ -59,6 +60,7 @@ def _cropped(plane: _Plane) -> Sketch:
     rows_mm, columns_mm = plane.spacing_mm
     return Sketch(
         grey.astype(np.uint8),
+        # Copies: a view would keep the patient's whole volume in memory.
         plane.target[box].copy(),
         plane.found[box].copy(),
         rows_mm / columns_mm,
