@@ -61,6 +61,7 @@ def require_bounded_volume(shape: Sequence[int], affine: NDArray[np.float64]) ->
         )
     with np.errstate(all="ignore"):
         volume_mm3 = abs(np.linalg.det(affine[:3, :3]))
+    # Not `>` and `<`, which NaN would pass.
     if not np.abs(affine).max() <= FARTHEST_MM or not volume_mm3 >= SMALLEST_VOXEL_MM3:
         raise BrokenStream(
             f"the voxels are {volume_mm3:.3g} mm3 large; spacing, position or orientation is wrong"

@@ -79,6 +79,8 @@ def decode_frame(instance: Dataset, index: int, syntax: UID) -> NDArray[Any]:
     require_bounded(instance)
     if syntax.is_encapsulated:
         return _decode_elsewhere(instance, index, syntax)
+    # raw: stored values, converted to nothing. In this process: there is no code stream to crash
+    # on.
     array, _ = get_decoder(syntax).as_array(instance, raw=True, index=index)
     _require_shape(array, instance)
     return array
@@ -124,6 +126,7 @@ def _require_same(found: StreamHeader, instance: Dataset) -> None:
             f"the code stream has {found.samples} samples per pixel, its attributes"
             f" {instance.SamplesPerPixel}"
         )
+    # Encoders write either: the bits that are stored, or all that are allocated.
     if not int(instance.BitsStored) <= found.bits <= int(instance.BitsAllocated):
         raise BrokenStream(
             f"the code stream has {found.bits} bits, its attributes {instance.BitsStored} of"
@@ -141,6 +144,7 @@ def _extended_table(instance: Dataset) -> Table | None:
     offsets, lengths = (
         instance.get(keyword) for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
     )
+    # One without the other is useless; the items are then read in their order.
     if not offsets or not lengths:
         return None
     return tuple(  # type: ignore[return-value]

@@ -44,6 +44,7 @@ def find_pixels(head: bytes) -> Pixels | None:
         return None
     implicit, start = None, PREAMBLE
     for tag, _, value_at, length in _elements(head, start, 0x0001FFFF, implicit=False):
+        # The first element of the data set: the file meta information has ended.
         if tag > 0x0002FFFF:
             break
         start = value_at + length
@@ -61,6 +62,7 @@ def find_pixels(head: bytes) -> Pixels | None:
 
 def _elements(head: bytes, at: int, after: int, *, implicit: bool) -> Iterator[Element]:
     """Yield elements after a tag while they ascend and have nothing unusual."""
+    # 12 bytes: the longest head of an element, with a VR of 32-bit length.
     while at + 12 <= len(head):
         group, number, vr, length = EXPLICIT_ELEMENT.unpack_from(head, at)
         tag, value_at = group << 16 | number, at + 8

@@ -43,10 +43,12 @@ def require_bounded_file(path: Path, most: int = INFLATED_BYTES) -> None:
         head = file.read(META_BYTES)
         if not any(tag in head for tag in PIXEL_DATA):
             head += file.read(HEADER_BYTES)
+    # A quick look; the UID may stand elsewhere, and is read properly below.
     if DeflatedExplicitVRLittleEndian.encode() in head:
         _require_bounded_inflation(path, most)
     elif _is_short(head, size):
         return
+    # Elsewhere: a parser that does not end there costs one process, not the node.
     pool.run(InspectHeader(path))
 
 
@@ -92,6 +94,7 @@ def _require_bounded_inflation(path: Path, most: int) -> None:
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
     with path.open("rb") as file:
+        # Preamble and prefix, then the element of the group length, which does not count itself.
         file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
         _inflate(file.read(), most)
 
@@ -101,6 +104,7 @@ def _inflate(deflated: bytes, most: int) -> None:
     try:
         while not inflater.eof:
             inflated += len(inflater.decompress(deflated, PIECE_BYTES))
+            # What was held back at the limit of a piece.
             deflated = inflater.unconsumed_tail
             if inflated > most:
                 raise BrokenStream(

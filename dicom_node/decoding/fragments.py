@@ -35,6 +35,7 @@ def frame_stream(
     if len(table) != 4 * frames:
         raise BrokenStream(f"the offset table names {len(table) // 4} frames of {frames}")
     offsets = [*struct.unpack(f"<{frames}L", table), len(pixel_data) - start]
+    # Offsets count from the first item after the table (PS3.5 A.4), so the first is 0.
     if offsets[0] != 0 or any(a >= b for a, b in pairwise(offsets)):
         raise BrokenStream("the offset table points beyond the fragments")
     begin, end = (start + offset for offset in offsets[index : index + 2])
@@ -45,6 +46,7 @@ def _without_table(pixel_data: bytes, start: int, index: int, frames: int) -> by
     items = _items(pixel_data, start, len(pixel_data))
     if frames == 1:
         return b"".join(items)
+    # Without a table only one fragment per frame is unambiguous.
     if len(items) != frames:
         raise BrokenStream(
             f"{len(items)} fragments hold {frames} frames, and no table says which is whose"

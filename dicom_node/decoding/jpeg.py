@@ -60,6 +60,7 @@ def _walk(stream: bytes, frames: set[int], after_scan: re.Pattern[bytes]) -> Str
                 raise BrokenStream("the code stream breaks off: it has no end marker")
             scanned += after.start() - at
             at = after.start()
+    # A stream may be whole by its markers and hold no data between them.
     if header is None or not scanned:
         raise BrokenStream("the code stream has no picture")
     frame, kind = header

@@ -37,6 +37,7 @@ def _size(stream: bytes) -> tuple[StreamHeader, int]:
     samples = number(stream, 40, 2)
     if not (left < width and top < height and tile_width and tile_height and samples):
         raise BrokenStream("the code stream announces an empty picture")
+    # XRsiz and YRsiz, 1 each.
     subsampled = {number(stream, 42 + 3 * i + 1, 2) for i in range(samples)} - {0x0101}
     if subsampled:
         raise BrokenStream("the components of the code stream are of different sizes")
@@ -54,6 +55,7 @@ def _tiles(stream: bytes) -> set[int]:
         tiles.add(number(stream, at + 4, 2))
         length = number(stream, at + 6, 4)
         if length == 0:  # the last one, up to the end marker
+            # Without the null that pads a fragment to even length.
             if stream.rstrip(b"\0")[-2:] != b"\xff\xd9":
                 raise BrokenStream("the code stream breaks off: it has no end marker")
             return tiles
@@ -68,6 +70,7 @@ def _tiles(stream: bytes) -> set[int]:
 def _main_header_end(stream: bytes) -> int:
     at = 2
     while (marker := number(stream, at, 2)) != TILE_PART:
+        # Markers of a main header lie in this range (T.800 table A.2).
         if not 0xFF50 <= marker < TILE_PART:
             raise BrokenStream(f"the code stream has {marker:04X} where a marker must be")
         at += 2 + number(stream, at + 2, 2)
@@ -78,6 +81,7 @@ def _unboxed(stream: bytes) -> bytes:
     at = 0
     while stream[at + 4 : at + 8] != CODE_STREAM_BOX:
         length = number(stream, at, 4)
+        # 0 ("to the end") and 1 (a 64-bit length follows) are not read.
         if length < 8:
             raise BrokenStream("the JP2 file holds no code stream")
         at += length

@@ -25,6 +25,7 @@ class DecodingProcess:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        # Closed here after the start: else the child's end would not end a read of this one.
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.worker_process", str(theirs.fileno())],
@@ -35,6 +36,7 @@ class DecodingProcess:
                 # It must find the packages that this process found, whichever way.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
+        # detach: the connection owns the descriptor, and the socket object must not close it.
         self._connection = Connection(ours.detach())
 
     @property
@@ -121,6 +123,7 @@ class DecodingPool:
             if self._owner != os.getpid():
                 self._idle, self._owner = [], os.getpid()
             while self._idle:
+                # The one used last, whose memory is warm.
                 process = self._idle.pop()
                 if process.runs:
                     return process

@@ -53,6 +53,7 @@ class DecodeFrame:
         frame.file_meta = FileMetaDataset()
         frame.file_meta.TransferSyntaxUID = UID(self.syntax)
         frame.PixelData = encapsulate([self.stream])
+        # pydicom's sign of encapsulated pixels (PS3.5 A.4).
         frame["PixelData"].is_undefined_length = True
         array, _ = get_decoder(UID(self.syntax)).as_array(
             frame, raw=True, decoding_plugin=self.plugin
@@ -110,6 +111,7 @@ def _count_items(data_set: Dataset, count: int) -> int:
     for tag in list(data_set.keys()):
         try:
             element = data_set[tag]
+        # One of `UNREADABLE`, but of nested sequences: just what is looked for.
         except RecursionError:
             raise
         except UNREADABLE:  # a value that cannot be read is no sequence

@@ -36,6 +36,7 @@ def _number(header: Dataset, keyword: str, absent: float) -> float:
         number = absent if value is None or value == "" else float(value)
     except UNREADABLE as error:
         raise BrokenStream(f"{keyword} is no number") from error
+    # DS has no NaN or infinity, but float() reads the words.
     if not math.isfinite(number):
         raise BrokenStream(f"{keyword} is {number}, no finite number")
     return number

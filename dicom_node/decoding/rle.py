@@ -22,6 +22,7 @@ def require_rle_segments(stream: bytes, expected: int) -> None:
     """
     if len(stream) < HEADER_BYTES:
         raise BrokenStream(f"the RLE frame breaks off after {len(stream)} bytes")
+    # The number of segments and 15 offsets, always; unused ones are 0.
     count, *offsets = struct.unpack("<16L", stream[:HEADER_BYTES])
     if count != expected:
         raise BrokenStream(f"the RLE frame has {count} segments; its image needs {expected}")

@@ -68,6 +68,8 @@ def _renew_cpu_time() -> None:
     """Allow `CPU_S` more; past it, SIGXCPU ends the process in the middle of a library's code."""
     used = sum(os.times()[:2])
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    # The limit counts from the start of the process, so it is moved on for each request. + 1
+    # for what `int` cut off.
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + CPU_S + 1, hard))
 
 

@@ -125,6 +125,7 @@ class WaitingRoom:
             # Before the handshake, no step of which may block the thread that accepts.
             connection.setblocking(False)
             if self._tls:
+                # The first `recv` shakes hands by itself, in this room's thread.
                 connection = self._tls().wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False
                 )
@@ -167,6 +168,7 @@ class WaitingRoom:
             self._rung.close()
 
     def _take_in(self) -> None:
+        # Before the list is taken: whoever enters afterwards rings once more.
         self._rung.recv(PIECE_BYTES)
         with self._lock:
             entering, self._entering = self._entering, []
@@ -182,6 +184,7 @@ class WaitingRoom:
         """
         host, count = Counter(each.host for each in self._waiting).most_common(1)[0]
         if count > self._most_per_host or len(self._waiting) > self._most:
+            # The first is the oldest, as the dictionary keeps the order in which they came.
             self._end(next(each for each in self._waiting if each.host == host))
 
     def _read(self, caller: _Caller) -> None:
@@ -254,6 +257,7 @@ class AdmissionServer(ThreadedAssociationServer):
 
     def server_close(self) -> None:
         """Stop accepting, and end who waits."""
+        # The listening socket first: nobody may enter a room that is closing.
         super().server_close()
         if self.room is not None:
             with contextlib.suppress(OSError):  # closed before

@@ -73,6 +73,7 @@ class ApplicationEntity:
             contexts=[build_context(*context) for context in contexts],
             ae_title=self.ae_title,
             ext_neg=list(roles),
+            # The host as it is configured, which the certificate must name.
             tls_args=(self.tls, self.host) if self.tls else None,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, prepare_connection, [self.answer_s, ANSWER_BYTES]),
@@ -87,6 +88,7 @@ class ApplicationEntity:
             association.join(SETTLE_S)  # its thread may not yet have noticed that the peer aborted
             raise
         finally:
+            # Without its reader no answer to a release could arrive.
             if association.is_established and association.dul.is_alive():
                 _release(association)
             close_connection(association)  # also where the thread that should have done so has died

@@ -26,6 +26,7 @@ def find(peer: ApplicationEntity, identifier: Dataset) -> Iterator[Dataset]:
     """
     with peer.associated([(STUDY_ROOT_FIND, ImplicitVRLittleEndian)]) as association:
         for status, match in association.send_c_find(identifier, STUDY_ROOT_FIND):
+            # pynetdicom's sign of a peer that timed out, aborted, or answered with nonsense.
             if "Status" not in status:
                 raise peer.silent(association)
             if status.Status in PENDING and match is not None:

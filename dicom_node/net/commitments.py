@@ -66,6 +66,7 @@ class Commitments:
             question = self._asked.get(transaction)
             if question is None:
                 return False
+            # A report on other instances of the transaction leaves this one open.
             if question.instance_uid in reasons:
                 self._reasons[question] = reasons[question.instance_uid]
                 self._changed.notify_all()
@@ -79,6 +80,7 @@ class Commitments:
         with self._changed:
             if not self._changed.wait_for(lambda: question in self._reasons, wait_s):
                 return None
+            # All of them: a request that got no report in time was sent again under a new UID.
             for each in [known for known, asked in self._asked.items() if asked == question]:
                 del self._asked[each]
             return self._reasons.pop(question)
@@ -120,6 +122,7 @@ class ReportOnAssociation:
             self._server.join(at_most_s)
 
     def _on_report(self, event: Event) -> tuple[int, None]:
+        # The thread that pynetdicom serves the report in; it ends once the answer is sent.
         self._server = threading.current_thread()
         return on_n_event_report(event, self._commitments)
 

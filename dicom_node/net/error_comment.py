@@ -53,6 +53,7 @@ def safe_comment(comment: str) -> str:
     """Return a peer's comment with everything hidden that is not technical vocabulary."""
     tokens = TOKEN.findall(comment[:LONGEST])
     shown = "".join(token if _harmless(token) else HIDDEN for token in tokens)
+    # The number of hidden words would tell how many parts a name has.
     shown = re.sub(rf"{HIDDEN}(?:[\s^.,=-]*{HIDDEN})+", HIDDEN, shown)
     return shown.strip() if re.search(r"[A-Za-z]", shown) else ""
 
@@ -60,6 +61,7 @@ def safe_comment(comment: str) -> str:
 def _harmless(token: str) -> bool:
     if token.isspace() or token in PUNCTUATION or token.lower() in VOCABULARY:
         return True
+    # Five components at least: a date such as 1970.01.31 is no UID.
     if token.startswith("(") or re.fullmatch(r"\d+(\.\d+){4,}", token):
         return True
     tag = tag_for_keyword(token)  # such as StudyInstanceUID

@@ -41,6 +41,7 @@ class ImmediateShutdownAE(AE):
         pynetdicom's own waits for each peer in turn, up to its network timeout: one that stopped
         in the middle of a PDU does not read the abort.
         """
+        # A list of the moment: associations leave pynetdicom's own while it is walked over.
         still = self.active_associations
         for association in still:
             if association.is_established:
@@ -48,6 +49,7 @@ class ImmediateShutdownAE(AE):
             else:
                 close_connection(association)
         _join(still)
+        # A peer that did not read the abort keeps its thread in a read, which only this ends.
         for association in still:
             close_connection(association)
         _join(still)

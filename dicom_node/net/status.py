@@ -43,6 +43,7 @@ def error_for_status(peer: str, status: int, comment: str = "") -> NodeError:
         comment: its Error Comment (0000,0902), more specific than an archive's private status.
     """
     own = status in OWN_REASONS
+    # From the code itself to its kind: A7xx, then Cxxx.
     kind = next(
         (known for known in (status, status & 0xFF00, status & 0xF000) if known in MEANINGS), 0
     )

@@ -22,6 +22,7 @@ def refuse_unnamed(event: Event, status: int) -> bool:
         return False
     response = C_STORE()
     response.MessageIDBeingRespondedTo = command.MessageID
+    # Affected SOP Instance UID stays out, as there is none to repeat.
     response.AffectedSOPClassUID = command.get("AffectedSOPClassUID")
     response.Status = status
     event.assoc.dimse.send_msg(response, cast(int, event.message.context_id))

@@ -83,6 +83,7 @@ class ArchiveCount:
     def ask(self) -> None:
         """Ask about each series that is quiet, unless its last answer still holds."""
         arriving = self._assembler.arriving()
+        # Series that were handed over are forgotten, or the dictionary would grow for ever.
         self._answers = {each: a for each, a in self._answers.items() if each in arriving}
         for series, arrival in arriving.items():
             if self._is_due(series, arrival):
@@ -90,6 +91,7 @@ class ArchiveCount:
 
     def _is_due(self, series: SeriesKey, arrival: IncomingSeries) -> bool:
         now, before = self._clock(), self._answers.get(series)
+        # Refused before: it is whole, and waits only for somebody to take it.
         if now < (self._silent_until_s or now) or arrival.refusals:
             return False
         if now < arrival.last_s + self._after_s:
@@ -102,13 +104,16 @@ class ArchiveCount:
     def _ask(self, series: SeriesKey, arrival: IncomingSeries) -> None:
         before, count, here = self._answers.get(series), self._answer(series), self._here(series)
         times = before.times + 1 if before else 1
+        # The exponent is bounded, as a float overflows at 2.0 ** 1024.
         pause_s = min(self._after_s * 2.0 ** min(times - 1, 10), LONGEST_PAUSE_S)
         answer = Answer(count, here, arrival.last_s, times, self._clock() + pause_s)
         self._answers[series] = answer
+        # Fewer here: more will come. More here: the archive is still receiving, too.
         if count != here or (arrival.sending and not _same(before, answer)):
             return
         extra = {"action": "count", "series": series.series_uid}
         logger.info("the archive has %d instances, and all are here", here, extra=extra)
+        # With the time, so that an instance that came since the question keeps the series open.
         self._assembler.close(series, arrival.last_s)
 
     def _answer(self, series: SeriesKey) -> int | None:

@@ -52,6 +52,7 @@ class Instance:
         Raises:
             RejectedInstance: there is none, or request, context and data set contradict each other.
         """
+        # Or anything could be sent under a context that was negotiated for CT.
         if self.sop_class_uid != self.agreed_class_uid:
             raise RejectedInstance(
                 f"SOP class {self.sop_class_uid} sent as {self.agreed_class_uid}",
@@ -104,6 +105,7 @@ class CStoreHandler:
     def on_c_store(self, event: Event) -> StoreStatus:
         """Answer success once the instance is on the disk, or with the status of its refusal."""
         number = cast(int, event.request.MessageID)
+        # Raises what `_keep` did not foresee; pynetdicom then answers C211.
         return self._begun[event.assoc].pop(number).result()
 
     def _keep(self, sender: Association, instance: Instance) -> StoreStatus:
@@ -113,6 +115,7 @@ class CStoreHandler:
         except RejectedInstance as error:
             _log_refusal(instance.uid, str(error))
             return error.status
+        # Before the answer: after it the sender may close the association at once.
         self._listener.instance_kept(sender, header.series)
         return StoreStatus.SUCCESS
 

@@ -79,6 +79,7 @@ def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     found = _parse(data_set, transfer_syntax, LONGEST)
     if any(tag not in found for tag in UIDS):
         found = _parse(data_set, transfer_syntax, LONGEST_HEADER)
+    # Last, as it rewrites the bytes: only senders of VRs that the standard does not have need it.
     if any(tag not in found for tag in UIDS) and _is_plain_explicit(transfer_syntax):
         known = with_known_vrs(data_set[:LONGEST_HEADER])
         found = _parse(known, transfer_syntax, LONGEST_HEADER)
@@ -100,6 +101,7 @@ def without_file_meta(data_set: bytes, transfer_syntax: UID) -> bytes:
     """
     if transfer_syntax in DEFLATED:
         return data_set
+    # The first two bytes, turned round in big endian, so that one comparison does for both.
     group = data_set[:2] if transfer_syntax.is_little_endian else data_set[1::-1]
     if group != FILE_META_GROUP.to_bytes(2, "little"):
         return data_set

@@ -32,9 +32,11 @@ class IncomingSeries:
     @property
     def pause_s(self) -> float:
         """Seconds until it is offered again, once it has not been taken again."""
+        # The exponent is bounded, as a float overflows at 2.0 ** 1024.
         return min(TRY_AGAIN_S * 2.0 ** min(self.refusals, 10), LONGEST_PAUSE_S)
 
     @property
     def sending(self) -> bool:
         """Whether more may come without a new association."""
+        # Asked of the threads, not of events: a thread that died told nobody.
         return any(association.is_alive() for association in self.associations)

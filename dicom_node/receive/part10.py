@@ -7,6 +7,7 @@ import struct
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
+# OB has two reserved bytes and a length of 32 bits (PS3.5 7.1.2).
 VERSION = struct.pack("<HH2s2xL2s", 0x0002, 0x0001, b"OB", 2, b"\x00\x01")
 
 
@@ -28,6 +29,7 @@ def to_part10(
             _element(0x0017, b"AE", sender) if sender else b"",
         )
     )
+    # (0002,0000) counts the bytes after itself, up to the data set.
     length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(meta))
     return b"".join((bytes(128), b"DICM", length, meta, data_set))
 
@@ -36,5 +38,6 @@ def _element(element: int, vr: bytes, value: str) -> bytes:
     """Encode a short element of group 0002 in Explicit VR Little Endian (PS3.5 7.1.2)."""
     content = value.encode("ascii")
     if len(content) % 2:
+        # UIDs are padded with a null, text with a space (PS3.5 6.2).
         content += b"\0" if vr == b"UI" else b" "
     return struct.pack("<HH2sH", 0x0002, element, vr, len(content)) + content

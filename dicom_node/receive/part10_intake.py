@@ -27,6 +27,7 @@ def to_instance(content: bytes, sender: str) -> Instance:
     file = BytesIO(content)
     file.seek(PREAMBLE + len(PREFIX))
     try:
+        # Always Explicit VR Little Endian, whatever the data set is (PS3.10 7.1).
         meta = read_dataset(file, False, True, stop_when=_after_meta)
         sop_class = str(meta.get("MediaStorageSOPClassUID", ""))
         uid = str(meta.get("MediaStorageSOPInstanceUID", ""))
@@ -40,6 +41,8 @@ def to_instance(content: bytes, sender: str) -> Instance:
         raise RejectedInstance("its SOP class is not CT", StoreStatus.SOP_CLASS_NOT_SUPPORTED)
     if syntax not in ALL_TRANSFER_SYNTAXES:
         raise RejectedInstance("its transfer syntax is unknown", StoreStatus.CANNOT_UNDERSTAND)
+    # The reader has stopped in front of the first element of another group. Nothing was
+    # negotiated, so the class in the file stands for the agreed one, too.
     return Instance(content[file.tell() :], sop_class, uid, sop_class, syntax, sender)
 
 

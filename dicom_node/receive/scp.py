@@ -127,6 +127,7 @@ def on_requested(event: Event, limits: Limits) -> None:
     request = cast(A_ASSOCIATE, association.requestor.primitive)
     calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
     host = association.requestor.address
+    # Before the list of callers: the node's own checks must pass whoever is admitted.
     own = limits.itself is not None and limits.itself.matches(calling, called, host)
     if not (own or is_admitted(limits.callers, calling, called, host)):
         logger.warning(
@@ -139,6 +140,7 @@ def on_requested(event: Event, limits: Limits) -> None:
         association.acse.send_reject(0x01, 0x01, 0x03)
         association.kill()
         return
+    # pynetdicom lists an association until its thread has ended, also a rejected one.
     others = [
         each
         for each in association.ae.active_associations
@@ -146,6 +148,7 @@ def on_requested(event: Event, limits: Limits) -> None:
     ]
     from_host = [each for each in others if each.requestor.address == host]
     known = own or calling in limits.known
+    # At least one place is left for everybody else.
     reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
     full = len(others) >= limits.associations - (0 if known else reserved)
     if full or (len(from_host) >= limits.per_host and not known):

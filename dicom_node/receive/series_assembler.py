@@ -94,6 +94,7 @@ class SeriesAssembler:
         """End the watching; whatever is still arriving is found again by the next `start`."""
         self._stopping = True
         self._news.set()
+        # Nothing is handed over after this, so what takes series may end.
         self._thread.join()
 
     def recover(self) -> None:
@@ -136,6 +137,7 @@ class SeriesAssembler:
     def instance_kept(self, association: Association, series: SeriesKey) -> None:
         """Note that an instance of the series is safe in the spool."""
         with self._lock:
+            # The time is a placeholder: only the associations of `before` are used.
             before = self._arriving.get(series, IncomingSeries(0.0))
             self._arriving[series] = IncomingSeries(
                 self._clock(), before.associations | {association}
@@ -160,7 +162,9 @@ class SeriesAssembler:
         Returns:
             Seconds after which more may be, if nothing happens until then; None: nothing will.
         """
+        # A copy, without the lock: the disk is looked at, and `on_complete` may take long.
         for series, arrival in self.arriving().items():
+            # By the time that was meant: an instance since then has moved `last_s`.
             closed = self._closed.get(series) == arrival.last_s
             if closed or self._all_here(series) or self._wait_s(arrival) <= 0:
                 self._complete(series, arrival)
@@ -183,6 +187,7 @@ class SeriesAssembler:
         with self._lock:
             if self._arriving[series] != arrival:  # something came while we looked
                 return
+            # Before it is offered: what comes meanwhile makes the series arrive anew.
             del self._arriving[series]
             self._expected.pop(series.series_uid, None)
             self._closed.pop(series, None)
@@ -196,6 +201,7 @@ class SeriesAssembler:
                 extra={"action": "hand_over_failed", "series": series.series_uid},
             )
             with self._lock:
+                # Not over one that began anew meanwhile; its quiet time runs already.
                 self._arriving.setdefault(series, again)
 
     def _offer(self, series: SeriesKey) -> None:

@@ -16,6 +16,7 @@ from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.receive.header import SeriesKey, is_uid, require_uid
 from engine.durable_files import PART, sync_folder, write_durably
 
+# Errors that pass once something is freed: the sender may try again (A700).
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -58,6 +59,7 @@ class Spool:
         self._durable: set[Path] = set()
         self.tally = Tally()
         folder.mkdir(parents=True, exist_ok=True)
+        # The spool's own name has to survive a crash, too.
         sync_folder(folder.parent)
 
     def put(self, series: SeriesKey, instance_uid: str, part10: bytes) -> Path:
@@ -138,6 +140,7 @@ class Spool:
         with self._folders:
             if folder in self._durable:
                 return
+            # The study's folder first, each synced into the one above it.
             for path in (folder.parent, folder):
                 path.mkdir(exist_ok=True)
                 sync_folder(path.parent)
@@ -145,6 +148,7 @@ class Spool:
 
     def _drop_if_empty(self, folder: Path) -> None:
         with self._folders:
+            # The study's folder goes with its last series.
             for path in (folder, folder.parent):
                 try:
                     path.rmdir()

@@ -61,12 +61,14 @@ class DicomWebSource:
         try:
             for count, instance in enumerate(self._instances(series), start=1):
                 self._require_of(series, instance)
+                # The spool refuses a UID that is none, which could lead out of the folder.
                 spool.put(key, str(instance.get("SOPInstanceUID")), _part10(instance))
                 progress(count)
         except (InvalidDicomError, RejectedInstance) as error:
             raise PeerRefused(
                 f"{self.name} sent an instance that cannot be stored: {error}"
             ) from error
+        # More is no fault: the count may be older than the last instances.
         if series.instances is not None and count < series.instances:
             raise PeerUnavailable(
                 f"{self.name} sent {count} of {series.instances} instances; its log says why"
@@ -81,6 +83,7 @@ class DicomWebSource:
         while True:
             with self.server.translated_errors():
                 answer = ask(len(seen))
+            # By UID, so that a match that comes twice on one page counts once.
             new = {str(each[keyword].value): each for each in self._read(answer, keyword)}
             new = {uid: each for uid, each in new.items() if uid not in seen}
             if not new:

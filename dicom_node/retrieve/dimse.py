@@ -54,6 +54,7 @@ class DimseSource:
 
     def studies(self, wanted: StudyQuery) -> Iterator[Dataset]:
         """Yield the attributes of each study."""
+        # An empty key matches everything and asks for the value (PS3.4 C.2.2.2.3).
         keys = dict.fromkeys(STUDY_KEYS, "")
         return find(self.entity, _identifier("STUDY", **{**keys, **wanted.attributes}))
 
@@ -69,6 +70,8 @@ class DimseSource:
             PeerUnavailable: fewer instances came than the archive announced.
             PeerRefused: it does not offer C-GET, or sent another series.
         """
+        # A context for each syntax: of one with several the archive would choose one for all
+        # instances, and send the others decoded, or not at all.
         contexts = [(kind, UID(each)) for kind in IMAGES for each in ALL_TRANSFER_SYNTAXES]
         counter = Counter(series.series_uid, progress)
         handlers = CStoreHandler(Spool(folder), counter).handlers()
@@ -82,6 +85,7 @@ class DimseSource:
                 )
             association.dimse_timeout = BRING_S
             self._follow(association, association.send_c_get(_of(series), STUDY_ROOT_GET))
+        # After the end: in the middle, an abort would look like a broken network.
         if counter.foreign:
             raise PeerRefused(
                 f"{self.name} sent instances of another series than {series.series_uid}; see the"
@@ -117,6 +121,7 @@ class DimseSource:
             if status.Status == PENDING:
                 progress(int(status.get("NumberOfCompletedSuboperations") or 0))
                 continue
+            # Before the status: archives answer success or a warning although instances failed.
             if failed := int(status.get("NumberOfFailedSuboperations") or 0):
                 raise PeerUnavailable(
                     f"{self.name} could not send {failed} instances; see the logs of both sides"

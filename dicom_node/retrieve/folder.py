@@ -29,6 +29,7 @@ def discover(folder: Path) -> Discovery:
     """Look at every file in `folder` and the folders in it; no damaged one ends the others."""
     series: dict[str, list[Path]] = defaultdict(list)
     others: dict[Path, str] = {}
+    # Sorted: messages and the order of jobs must not depend on the file system.
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
             header = read_file(path, stop_before_pixels=True, specific_tags=TAGS)

@@ -38,6 +38,7 @@ class StudyQuery:
         if self.study_uid and str(study.get("StudyInstanceUID")) != self.study_uid:
             return False
         day = str(study.get("StudyDate") or "")
+        # DICOM's dates, YYYYMMDD, compare as text.
         return not (self.since and day) or day >= f"{self.since:%Y%m%d}"
 
 
@@ -65,6 +66,7 @@ def to_date(text: str, today: date) -> date:
     """
     if text in DAYS:
         return today - timedelta(days=DAYS[text])
+    # Five digits: more days lead before the year 1, where `date` ends.
     if ago := re.fullmatch(r"(\d{1,5})d", text):
         return today - timedelta(days=int(ago[1]))
     try:

@@ -52,11 +52,13 @@ def find(source: Source, wanted: StudyQuery) -> list[FoundSeries]:
         if not (study.get("StudyInstanceUID") and wanted.matches(study)):
             continue
         for series in source.series(study.StudyInstanceUID):
+            # Absent is allowed: the study was given, and some archives do not repeat it.
             of_study = series.get("StudyInstanceUID") in (None, "", study.StudyInstanceUID)
             if not (of_study and series.get("SeriesInstanceUID")):
                 continue
             header = Dataset()
             header.update(study)
+            # After the study's: its own values win.
             header.update(series)
             found.append(
                 FoundSeries(str(study.StudyInstanceUID), str(series.SeriesInstanceUID), header)

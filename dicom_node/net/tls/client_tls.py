@@ -97,6 +97,7 @@ def tls_reason(error: BaseException) -> str:
 
 def _alert(encrypted: ssl.SSLSocket) -> str:
     """Return why the peer closes at once; with TLS 1.3 a refused client learns it at a read."""
+    # A healthy peer says nothing here, so this is waited out at every check of one.
     encrypted.settimeout(PROBE_S / 10)
     try:
         encrypted.recv(1)

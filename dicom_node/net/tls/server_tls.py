@@ -50,6 +50,7 @@ class ServerTlsFiles:
 
     def changed_at(self) -> tuple[float, ...]:
         """Return when each file was last changed; 0 where it is not there."""
+        # 0: in the middle of a renewal a file may be gone for a moment.
         return tuple(file.stat().st_mtime if file.exists() else 0.0 for file in self._files)
 
     @property
@@ -67,7 +68,9 @@ class ServerTls:
             BadConfiguration: as `ServerTlsFiles.context`.
         """
         self._files = files
+        # For both attributes below, which belong together.
         self._lock = threading.Lock()
+        # Before the files are read: a change in between is then noticed at the next call.
         self._read_at = files.changed_at()
         self._context = files.context()
 
@@ -76,6 +79,8 @@ class ServerTls:
         with self._lock:
             changed_at = self._files.changed_at()
             if changed_at != self._read_at:
+                # Also if they turn out to be broken: they are tried again when they change once
+                # more.
                 self._read_at = changed_at
                 try:
                     self._context = self._files.context()
