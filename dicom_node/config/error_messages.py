@@ -17,6 +17,7 @@ def validation_messages(root: type[BaseModel], error: ValidationError) -> list[s
         _unknown_key(root, mistake["loc"])
         if mistake["type"] == "extra_forbidden"
         else f"{_dotted(root, mistake['loc'])}: {_message(mistake)}".removeprefix(": ")
+        # Without the input, which may be a secret.
         for mistake in error.errors(include_input=False, include_url=False)
     ]
 

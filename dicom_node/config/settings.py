@@ -296,6 +296,7 @@ class Settings(BaseSettings):
     def _asked(self) -> Self:
         """Refuse a peer to be asked that is none, or cannot answer."""
         name = self.receive.ask
+        # None: there is no peer of that name.
         if name is not None and isinstance(self.peers.get(name), FolderSettings | None):
             able = [each for each, peer in self.peers.items() if peer.kind != "folder"]
             raise ValueError(
@@ -343,6 +344,7 @@ class Settings(BaseSettings):
         """URL of the workflow store; it may hold a password, so it must never be logged."""
         if self.jobs.database is not None:
             return self.jobs.database.get_secret_value()
+        # Absolute: a relative path would lie elsewhere for a command that is started elsewhere.
         return f"sqlite:///{self.node.data.resolve() / 'jobs.sqlite'}"
 
 

@@ -27,6 +27,7 @@ def _require_web_root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an address; an example is https://archive.example/dicom-web")
+    # Addresses are logged and shown.
     if parts.username or parts.password:
         raise ValueError(
             "it must hold neither user nor password; set user, and set the password in the"
@@ -57,6 +58,7 @@ def host_and_port(text: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError:  # a port that is no number, or too large
         raise ValueError(message) from None
+    # Compared with the whole text, so that no path, query or second colon slips through.
     if not host or not port or parts.netloc != text or parts.username is not None:
         raise ValueError(message)
     return host, port

@@ -47,6 +47,7 @@ def content_digest(paths: Sequence[Path]) -> str:
     Raises:
         OSError: a file cannot be read now, or is no longer there.
     """
+    # With the name, which is the SOP Instance UID: two that exchange their pixels are a change.
     instances = sorted(f"{path.name} {_instance_digest(path)}" for path in paths)
     return hashlib.sha256("\n".join(instances).encode()).hexdigest()
 
@@ -114,6 +115,7 @@ def _add_pixels(
 
 def _parts(data_set: Dataset, depth: int = 0) -> Iterator[bytes]:
     """Yield tags and values as bytes that are the same in implicit and explicit encoding."""
+    # RecursionError is what pydicom raises, too: the file then counts by its bytes.
     if depth > DEEPEST:
         raise RecursionError(f"sequences {DEEPEST} deep")
     for tag in sorted(data_set.keys()):
@@ -122,9 +124,11 @@ def _parts(data_set: Dataset, depth: int = 0) -> Iterator[bytes]:
         element = data_set.get_item(tag)
         yield b"%08x" % tag
         if isinstance(element, RawDataElement) and not _is_sequence(tag, element.VR):
+            # Without the padding to even length, which senders fill differently (PS3.5 6.2).
             yield (element.value or b"").rstrip(b"\0 ")
             continue
         for item in data_set[tag].value:
+            # Or an element in one item and in the next would read like two in one.
             yield b"item"
             yield from _parts(item, depth + 1)
 

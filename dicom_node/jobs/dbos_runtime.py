@@ -62,6 +62,7 @@ def run_jobs(
     if not _in_this_process.acquire(blocking=False):
         raise AlreadyRunning("this process runs a node already; start another process for a second")
     try:
+        # Before DBOS makes the file, with the permissions that the umask leaves.
         make_private(database_url)
         require_usable(database_url)
         running = RunningWorkflows()
@@ -89,6 +90,7 @@ def _launched(
             try:
                 _launch(worker, running, database_url, executor, STEPS_VERSION)
             except dbos_error.DBOSException as error:
+                # By its words: DBOS raises its base class for this.
                 if "already registered by application" not in str(error):
                     raise
                 # A version belongs to one application, so a second node on a store needs its own.

@@ -45,6 +45,7 @@ class Ledger:
     def jobs(self, last: int | None = None) -> list[Job]:
         """Return every job, or the `last` of them, the oldest first."""
         newest_first = self._client.list_workflows(name=SEGMENT, limit=last, sort_desc=True)
+        # Asked for newest first, as `limit` counts from the beginning.
         return self._read(newest_first[::-1])
 
     def find(self, name: str) -> Job:
@@ -77,6 +78,7 @@ class Ledger:
 
     def hasten(self, delivery: Delivery) -> None:
         """End the pause of a delivery: its next attempt begins at once."""
+        # That it comes is the message; the value is not looked at.
         self._client.send(delivery.id, True, NOW)
 
     def redo(self, job: Job) -> bool:
@@ -91,6 +93,7 @@ class Ledger:
     def send(self, job: Job, tasks: Sequence[DeliveryTask]) -> list[str]:
         """Deliver results again, or to a further peer; return the deliveries that this starts."""
         known = {(each.peer, each.item): each for each in job.deliveries}
+        # As `segment_queue` and `urgent_queue` write it.
         node = job.queue.partition(" on ")[2]
         begun = []
         for task in tasks:
@@ -127,6 +130,7 @@ class Ledger:
         if peer:
             return self._retry([each for each in job.deliveries if each.peer == peer])
         again = State.NOTHING_FOUND, State.NOT_SELECTED, State.REFUSED
+        # A job that failed with an outcome failed in a delivery: its results are there.
         if job.state in again or (job.state is State.FAILED and job.outcome is None):
             self._client.rewind_workflow(job.id, queue_name=job.queue)
             return ["segment"]
@@ -146,6 +150,7 @@ class Ledger:
         if job.state is not State.WAITING or job.urgent:
             return False
         node = job.queue.removeprefix(segment_queue(""))
+        # Before it is queued: the step reads the attribute when it begins.
         self._client.update_workflow_attributes(job.id, {URGENT: True}, merge=True)
         self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
         return True
@@ -190,6 +195,7 @@ def open_ledger(database_url: str) -> Iterator[Ledger]:
         client = DBOSClient(
             system_database_url=connectable(database_url),
             serializer=DBOSPortableJSONSerializer(),
+            # A command that waits for a store which is away would seem to hang.
             retry_connection_errors=False,
         )
         try:

@@ -119,12 +119,14 @@ def withdrawals(
         seg: where the new SEG lies.
         profiles: what each peer receives.
     """
+    # The same work makes the same UIDs: results must not withdraw themselves.
     made = {str(_header(each.file).SOPInstanceUID) for each in results} if superseded else set()
     tasks: list[DeliveryTask] = []
     for peer, profile in sorted(profiles.items()):
         own = [each for each in results if each.peer == peer]
         if profile.superseded is Superseded.KEEP or not own:
             continue
+        # The old results go once the new SEG is there, or a viewer would show neither.
         last = next((each for each in own if each.kind is ObjectKind.SEG), own[0])
         old = [each for each in _sent(superseded, profile) if str(each.SOPInstanceUID) not in made]
         for number, note in enumerate(to_rejections(old), start=1):

@@ -117,6 +117,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         queue=queue_of(segment),
         urgent=is_urgent(segment),
         created=_moment(segment.created_at or 0),
+        # None in one of them: a workflow of the job still runs.
         finished=None if None in ends else _moment(max(end or 0 for end in ends)),
         state=state,
         reason=_reason(segment, outcome, sent),
@@ -168,6 +169,7 @@ _DELIVERY_STATES = {
 def _state(
     segment: WorkflowStatus, outcome: Outcome | None, deliveries: Sequence[Delivery]
 ) -> State:
+    # First: a job that another one took the place of may have ended in any way.
     if superseded_by(segment):
         return State.SUPERSEDED
     if _given_up(segment):
@@ -178,6 +180,7 @@ def _state(
         return State.WAITING
     if segment.status == "PENDING":
         return State.SEGMENTING
+    # ERROR, and whatever else a store of an older version may hold.
     if segment.status != "SUCCESS" or outcome is None:
         return State.FAILED
     if outcome.verdict is not Verdict.SEGMENTED:

@@ -39,6 +39,7 @@ class BundledSqlite(SQLiteDialect_pysqlite):
     """SQLAlchemy's dialect for SQLite on the bundled library: `sqlite+bundled:///file`."""
 
     driver = "bundled"
+    # A dialect that does not say so itself gets no cached statements, and a warning.
     supports_statement_cache = True
 
     @classmethod

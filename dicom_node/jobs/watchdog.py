@@ -70,6 +70,7 @@ def _queue_again(workflow: WorkflowStatus) -> None:
     extra = {"action": "watch", "job": name}
     if times >= MOST:
         reason = f"its end could not be recorded, {MOST} times; retry it once the disk has room"
+        # Back to 0, so that a retry has as many tries again.
         cancel(workflow, {GIVEN_UP: reason, PUT_BACK: 0})
         logger.error("failed: %s", reason, extra=extra)
         return

@@ -138,6 +138,7 @@ class SeriesWorker:
                     )
                 )
             except UnsupportedSeries as error:
+                # A refusal is an answer, not a failure: done again it would be the same.
                 outcome = Outcome(Verdict.REFUSED, str(error), slices=len(task.paths))
             require_unchanged(task)
         return outcome
@@ -206,6 +207,7 @@ class SeriesWorker:
 
     def _deletes(self, task: DeliveryTask) -> bool:
         """Return whether a delivery deletes what its file names, in place of sending it."""
+        # By the item's name, which is stored; the peer's profile is that of now.
         withdraws = task.item.startswith(WITHDRAWAL)
         return withdraws and self.profiles[task.peer].superseded is Superseded.DELETE
 
@@ -353,4 +355,5 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
             raise
         withheld = Unforeseen(unforeseen(error))
         logger.error("failed: %s", withheld, extra=extra)
+        # `from None`: the chain would carry the words that are withheld.
         raise withheld from None

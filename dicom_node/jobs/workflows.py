@@ -78,6 +78,7 @@ class RunningWorkflows:
     """Names of the workflows that threads of this process run now."""
 
     def __init__(self) -> None:
+        # Counted: a workflow that is queued again may begin before its old thread has ended.
         self._names: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -161,6 +162,7 @@ def queue_of(workflow: WorkflowStatus) -> str:
 def cancel(workflow: WorkflowStatus, attributes: Mapping[str, Any]) -> None:
     """Cancel a workflow for a reason that its attributes state, so that it can be put back."""
     stated = {**attributes, QUEUE: queue_of(workflow)}
+    # Before it is cancelled: then DBOS has forgotten the queue.
     DBOS.update_workflow_attributes(workflow.workflow_id, stated, merge=True)
     DBOS.cancel_workflow(workflow.workflow_id)
 
@@ -215,6 +217,8 @@ def _queue_deliveries(
     deliver: Workflow, job: str, task: SeriesTask, made: Sequence[DeliveryTask]
 ) -> None:
     for each in made:
+        # Derived, so that a replay finds the delivery that is queued already and starts no second
+        # one.
         with SetWorkflowID(delivery_id(job, each.peer, each.item)):
             queue = delivery_queue(each.peer, DBOS.executor_id)
             after = delivery_id(job, each.peer, each.after) if each.after else ""
@@ -275,6 +279,7 @@ def _wait_for(delivery: str) -> None:
             raise PeerRefused(
                 "not sent: the SEG that it refers to was not delivered; retry both once it can be"
             )
+        # Durable, unlike time.sleep: a restart does not begin the pause anew.
         DBOS.sleep(pause)
     raise PeerRefused("not sent: the SEG that it refers to was not delivered in time")
 

@@ -45,6 +45,7 @@ def demonstrate(
             settings, progress=lambda job, done, of: report("segment", done, of)
         ) as node:
             host, port = node.address
+            # Before anything is sent: a short series would otherwise wait for its quiet time.
             node.expect(_series_uid(paths[0]), len(paths))
             begun = time.time()
             StorePeer("demo", node.ae_title, host, port).send_many(
@@ -65,6 +66,7 @@ def _settings(data: Path, output: Path, model: Path | None) -> Settings:
     return Settings.model_validate(
         {
             "node": {"data": data, "port": 0},
+            # 0: a demonstration keeps nothing, so it may run on a nearly full disk.
             "receive": {"quiet_s": QUIET_S, "keep_free_mb": 0},
             "engine": {"model": model},
             "peers": {"folder": {"kind": "folder", "folder": output}},

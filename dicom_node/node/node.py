@@ -97,6 +97,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
     """
     settings, data = opened.settings, opened.data
     url = settings.database_url
+    # In this order: what comes later uses what came before, and ends before it. The receiver
+    # begins after the queues that its series go to.
     with ExitStack() as stack:
         stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
         segmenter = to_segmenter(settings, opened.model, opened.fleet)
@@ -159,6 +161,7 @@ def to_retention(settings: Settings) -> Retention:
 
 def _at_once(setup: SegmentationSetup) -> int:
     """Return how many series to work on: a GPU leaves the processor free for another."""
+    # Only a GPU reports memory of its own.
     return 2 if isinstance(setup.device, ReportsMemory) else 1
 
 
@@ -175,6 +178,7 @@ def _worker(
     }
     profiles = {name: each.profile for name, each in settings.destinations.items()}
     items = frozenset(item for profile in profiles.values() for item in profile.items)
+    # What all peers want together is made once.
     segmenter = replace(segmenter, items=items or segmenter.items)
     jobs = settings.jobs
     backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)

@@ -90,6 +90,7 @@ def warn_of_unready_peers(peers: Iterable[Peer]) -> threading.Thread:
                 extra = {"action": "check", "peer": peer.name}
                 logger.warning("not checked: %s", unforeseen(error), extra=extra)
 
+    # Daemon: a peer that hangs must not keep the node from ending.
     thread = threading.Thread(target=check, name="peers", daemon=True)
     thread.start()
     return thread

@@ -59,6 +59,7 @@ def receiving(
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
     )
+    # Before the receiver: it clears away half-written files, which then could be new ones.
     assembler.start()
     try:
         with (
@@ -67,6 +68,7 @@ def receiving(
         ):
             yield Reception(address, assembler.expect, assembler)
     finally:
+        # After the receiver has ended, whose threads report to it.
         assembler.stop()
 
 
@@ -104,6 +106,7 @@ def _listening(
     titles = (getattr(peer, "ae_title", "") for peer in settings.destinations.values())
     limits = Limits(
         associations=most,
+        # So that one host with hanging associations does not keep out all others.
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),

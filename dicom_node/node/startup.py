@@ -45,6 +45,7 @@ def starting(settings: Settings, open_device: OpenDevice | None = None) -> Itera
         ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
     begun, data = perf_counter(), DataFolder(settings.node.data)
+    # Claimed first: a second node on the folder must not even open a device.
     with data.claimed() as name, ThreadPoolExecutor(1, "starting") as pool:
         model, fleet = to_fleet(settings, open_device)
         yield StartingNode(begun, settings, data, name, model, fleet, pool.submit(fleet.device))

@@ -78,6 +78,7 @@ class CrashRecord:
                 deaths,
                 extra={"action": "crash", "job": job},
             )
+            # Suspect first: the other way round a crash in between would forget it.
             self._write(self._suspects / job, str(deaths))
             (self._at_work / job).unlink(missing_ok=True)
 
@@ -104,6 +105,7 @@ class CrashRecord:
     def _turn_of(self, *, alone: bool) -> Iterator[None]:
         """Let many work at a time, or one alone, who goes before those that come later."""
         with self._turn:
+            # A boolean counts as 0 or 1.
             self._waiting_alone += alone
             self._turn.wait_for(lambda: self._free(alone=alone))
             self._waiting_alone -= alone
@@ -122,4 +124,5 @@ class CrashRecord:
             return True
         if alone:
             return not self._working
+        # Nobody begins while a suspect waits, or it would wait for ever on a busy node.
         return not (self._alone or self._waiting_alone)

@@ -36,5 +36,6 @@ def with_room(work: Callable[[], Result], *, action: str, series: str) -> Result
                 raise
             if tries % SPOKEN == 0:
                 logger.error("no room on the disk; waits for it: free space", extra=extra)
+        # In the thread of the job: other jobs need the same room.
         time.sleep(ROOM_S)
     raise NodeError("the disk had no room for a day; free space, then retry the job")

@@ -170,6 +170,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         seconds=seconds,
         pictured=method.draws,
     )
+    # Results are made of labels; the voxels' memory is needed for writing.
     del volume
     notes = tuple(_notes(stack))
     found = SeriesResult(
@@ -193,6 +194,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
             return replace(nothing, notes=notes, seconds=seconds)
     target = stack_file(run.target, stack.key)
     with step(logger, "verify", series, seconds):
+        # Verified in memory, so that no file appears which has to be taken back.
         keep_or_write(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
         files, shown = _write_others(found, seg, target, method)

@@ -63,6 +63,7 @@ class Segmenter:
             try:
                 return work(method)
             except DeviceFailed as error:
+                # Raises when no device is left, which ends the loop.
                 self.fleet.report_failure(method.device, error)
 
 

@@ -26,6 +26,7 @@ def seconds_of(frame: Frame, keyword: str = "AcquisitionTime") -> float:
     time = frame.text(keyword)
     if not time and keyword == "AcquisitionTime":
         keyword, time = "AcquisitionDateTime", frame.text("AcquisitionDateTime")
+    # Without a date, times of one day can still be compared. A DateTime brings its own.
     date = frame.text(DATES[keyword]) or "19000101" if keyword in DATES else ""
     found = TIME.match(f"{date}{time}")
     if found is None:
@@ -53,6 +54,7 @@ def passes(frames: Sequence[Frame], keyword: str) -> list[str]:
     known = np.unique(seconds[~np.isnan(seconds)])
     if not len(known):
         return [""] * len(frames)
+    # From minus infinity, so that the first time always begins a pass.
     firsts = known[np.diff(known, prepend=-np.inf) > PAUSE_S]
     return [_clock(firsts, each) for each in seconds]
 

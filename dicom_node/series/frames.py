@@ -145,11 +145,13 @@ def written_alike(frames: Sequence[Frame], keyword: str) -> bool:
 
 def instances_of(frames: Iterable[Frame]) -> list[Dataset]:
     """Return each instance that has one of the frames, once, in their order."""
+    # By identity: comparing data sets compares every element.
     return list({id(frame.instance): frame.instance for frame in frames}.values())
 
 
 def is_multi_frame(instance: Dataset) -> bool:
     """Return whether the attributes of a slice lie in functional groups."""
+    # By the class: NumberOfFrames stands in single-frame instances, too.
     return bool(value_of(instance, "SOPClassUID") == EnhancedCTImageStorage)
 
 
@@ -185,6 +187,8 @@ def _classic_header(instance: Dataset, shared: Dataset, own: Dataset) -> Dataset
         if value_of(instance, keyword) is not None:
             header[keyword] = instance[keyword]
     for sequence, keywords in FUNCTIONAL_GROUPS.items():
+        # A group is either shared or per frame (PS3.3 C.7.6.16); where both are there the frame's
+        # own wins.
         group = (items_of(own, sequence) or items_of(shared, sequence) or [Dataset()])[0]
         for keyword in keywords:
             value = value_of(group, keyword)

@@ -150,6 +150,7 @@ def _differing(keyword: str, frames: Sequence[Frame]) -> str:
         return ""
     meaning = {each: identifying_text(frame.instance, keyword) for each, frame in some.items()}
     counts = Counter(meaning[each] for each in raw)
+    # Written differently, such as with other padding, and meant alike.
     if len(counts) < 2:
         return ""
     blank = counts.pop("", 0)
@@ -163,6 +164,7 @@ def _differing(keyword: str, frames: Sequence[Frame]) -> str:
 
 def _nameless(frames: Sequence[Frame]) -> Classification | None:
     for keyword in UIDS:
+        # The lambda is called within this round, so it sees the right keyword.
         if count := _count(frames, lambda frame: not frame.text(keyword)):  # noqa: B023
             detail = f"{keyword} is blank in {count} of {len(frames)} slices"
             return Classification(SeriesKind.INCOMPLETE, 0.0, detail)

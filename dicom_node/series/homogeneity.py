@@ -217,6 +217,7 @@ def _levels(keyword: str, frames: Sequence[Frame]) -> Values:
 def _plain(text: str) -> str:
     """Return one text for one number, however it is written."""
     try:
+        # 15 digits: "120" and "120.0" are one, and a float's last digits do not count.
         return f"{float(text):.15g}"
     except ValueError:
         return text

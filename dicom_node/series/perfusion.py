@@ -43,6 +43,7 @@ def favoured(stacks: Sequence[Stack]) -> Stack:
         UnsupportedSeries: pixels cannot be read.
     """
     count = len(stacks[0].frames)
+    # The middle half: at the ends of the volume there is little parenchyma.
     indices = sorted({round(at) for at in np.linspace(count // 4, count - 1 - count // 4, SAMPLED)})
     brightness = np.zeros(len(stacks))
     for index in indices:

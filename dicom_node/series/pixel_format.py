@@ -32,6 +32,7 @@ def stored_range(instance: Dataset) -> tuple[int, int]:
     """Return the lowest and the highest value that the stored bits can hold."""
     bits = _number(instance, "BitsStored", _number(instance, "BitsAllocated", 16))
     if _number(instance, "PixelRepresentation", 0):
+        # `-` binds tighter than `<<`: two to the power of bits less one.
         return -(1 << bits - 1), (1 << bits - 1) - 1
     return 0, (1 << bits) - 1
 

@@ -71,6 +71,8 @@ def read_files(
         if uid in found and _same(path, found[uid][0]):
             copies.append(path)
             continue
+        # Different files under one UID both stay: which of them counts is not ours to guess, and
+        # their stack is refused.
         found.setdefault(uid, (path, instance))
         instances.append(instance)
     if derive_frame_of_reference and lacks_frame_of_reference(instances):
@@ -116,11 +118,13 @@ def pixels_at_hand(instance: Dataset) -> Iterator[None]:
     try:
         yield
     finally:
+        # Or the pixels of the whole series would stay in memory.
         instance.pop("PixelData", None)
 
 
 def _read_header(path: Path) -> Dataset:
     header = read_file(path, stop_before_pixels=True)
+    # One file holds all frames: reading it once per frame would take minutes.
     return read_file(path) if is_multi_frame(header) else header
 
 

@@ -44,8 +44,10 @@ def axes_of(frame: Frame) -> Floats:
     """
     row, column = np.reshape(frame.numbers("ImageOrientationPatient", 6) or (), (2, 3))
     normal = np.cross(row, column)
+    # Headers round cosines, so neither lengths nor angles are exact.
     normal /= np.linalg.norm(normal)
     row = row / np.linalg.norm(row)
+    # The column direction is made perpendicular to the row's, which is kept.
     return np.stack([normal, np.cross(normal, row), row])
 
 
@@ -85,6 +87,7 @@ def is_even(places: Floats) -> bool:
     """Return whether neighbouring slices are equally far apart, perpendicular to the slices."""
     along = np.sort(places[:, 0])
     ideal = np.linspace(along[0], along[-1], len(along))
+    # Against the whole stack, not step by step: small errors of one sign would add up unseen.
     return bool(np.abs(along - ideal).max() <= TOLERANCE_MM)
 
 

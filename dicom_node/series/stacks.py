@@ -153,6 +153,7 @@ Path = tuple[tuple[str, str], ...]
 
 def _parts(frames: Sequence[Frame], path: Path) -> Iterator[Stack]:
     """Take frames with sound headers apart until each part is one stack, or cannot be divided."""
+    # Only of parts: a whole series of two slices is a stack.
     if path and len(frames) < LEAST_SLICES:
         detail = f"{len(frames)} of the series' slices: {', '.join(f.name for f in frames)}"
         kind = SeriesKind.SINGLE_SLICE if len(frames) == 1 else SeriesKind.FEW_SLICES
@@ -161,6 +162,7 @@ def _parts(frames: Sequence[Frame], path: Path) -> Iterator[Stack]:
     if difference := _by_size(frames) or _by_orientation(frames):
         yield from _groups(frames, difference, path)
         return
+    # Attributes first: slices of two phases may lie evenly all the same.
     found, difference = place_slices(frames), _required(frames)
     if difference and any(len(group) >= LEAST_SLICES for group in difference.groups().values()):
         yield from _groups(frames, difference, path)
@@ -225,6 +227,7 @@ def _levels(spacings: Sequence[float]) -> dict[float, float]:
     levels: dict[float, float] = {}
     level = -1.0
     for spacing in sorted({*spacings}):
+        # Against the lowest of the level, not the one before: else a level could creep upwards.
         level = level if spacing - level <= SPACING_MM else spacing
         levels[spacing] = level
     return levels
@@ -243,6 +246,7 @@ def _by_orientation(frames: Sequence[Frame]) -> Difference | None:
 
 def _cosines(frame: Frame) -> str:
     cosines = frame.numbers("ImageOrientationPatient", 6) or ()
+    # + 0.0 turns -0.0 into 0.0.
     return " ".join(f"{round(each, 4) + 0.0:g}" for each in cosines)
 
 

@@ -125,12 +125,15 @@ def _oriented(frames: Sequence[Frame]) -> _Grid:
 
     shape = (len(frames), rows, columns)
     down, across = steps[1:]
+    # Rows of the volume follow y, to the back. The instances' columns may do that instead.
     crossed = bool(abs(down[1]) < abs(across[1]))
     turn = [0, 2, 1] if crossed else [0, 1, 2]
     steps, shape = steps[turn], (shape[0], shape[turn[1]], shape[turn[2]])
+    # Head, back and left are +z, +y and +x in LPS (PS3.3 C.7.6.2.1.1).
     signs = [1 if step[axis] > 0 else -1 for step, axis in zip(steps, (2, 1, 0), strict=True)]
     reach = (places[-1] if places else shape[0] - 1, shape[1] - 1, shape[2] - 1)
     for sign, step, most in zip(signs, steps, reach, strict=True):
+        # An axis that is turned round begins at its other end.
         origin = origin if sign > 0 else origin + step * most
 
     affine = np.eye(4)

@@ -65,7 +65,9 @@ def _plane(seg: hd.seg.Segmentation, uids: list[str], number: int) -> np.ndarray
     masks = seg.get_pixels_by_source_instance(
         uids,
         segment_numbers=[number],
+        # The planes are asked for by their sources; positions are verified elsewhere.
         ignore_spatial_locations=True,
+        # Frames without a mask are left out of our SEGs.
         assert_missing_frames_are_empty=True,
     )
     return np.asarray(masks[..., 0] > 0)

@@ -28,6 +28,7 @@ def lesion_values(label_map: LabelMap) -> LabelMap:
     marked = np.flatnonzero(flat)
     names, first = np.unique(flat[marked], return_index=True)
     sizes = np.bincount(flat[marked])[names] if len(names) else np.array([], int)
+    # Largest first, then by position.
     ordered = sorted(zip(-sizes, first, names, strict=True))
     value_of = np.zeros(int(names.max(initial=0)) + 1, np.uint32)
     for value, (_, _, name) in enumerate(ordered, start=FIRST_LESION):

@@ -29,6 +29,7 @@ def verify_pdf(file: Path | bytes, sources: Sequence[Dataset], measured: Measure
     read = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     if keyword := differing(read, sources):
         raise ResultMismatch(f"{keyword} of the page is not the source's")  # no patient in a log
+    # Without the null that pads it to even length.
     document = read.EncapsulatedDocument[: read.EncapsulatedDocumentLength]
     if not document.startswith(b"%PDF-") or not document.rstrip().endswith(b"%%EOF"):
         raise ResultMismatch("the document of the page is no whole PDF")
@@ -38,6 +39,7 @@ def verify_pdf(file: Path | bytes, sources: Sequence[Dataset], measured: Measure
     for expected in _numbers(measured):
         if not any(expected in text for text in texts):
             raise ResultMismatch(f"the page does not have {expected}")
+    # A row of the table has "12.3 x 4.5" alone; the grid's line has "of" and "mm" besides.
     listed = sum(" x " in text and " of " not in text and "mm" not in text for text in texts)
     if measured.lesions and not 0 < listed <= len(measured.lesions):
         raise ResultMismatch(f"{listed} lesions are listed, {len(measured.lesions)} were measured")

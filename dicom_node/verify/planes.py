@@ -68,6 +68,8 @@ def _plane(
     directions = np.array(orientation.ImageOrientationPatient, float).reshape(2, 3)
     between_rows, between_columns = map(float, measures.PixelSpacing)
     affine = np.zeros((4, 3))
+    # The first direction runs along a row, so the second leads from row to row. Pixel Spacing
+    # has the distance of rows first (PS3.3 10.7.1.3).
     affine[:3, 0] = directions[1] * between_rows
     affine[:3, 1] = directions[0] * between_columns
     affine[:3, 2] = np.array(position.ImagePositionPatient, float)

@@ -59,6 +59,7 @@ def verify_report(
         groups = read_groups(report)
     except (AttributeError, IndexError, ValueError) as error:  # an attribute is missing
         raise ResultMismatch(f"report cannot be read back: {error!r}") from error
+    # The order is that of the report: the liver, each lesion, the whole liver last.
     *regions, whole = groups
     _check_segments(regions, seg, liver=measured.liver is not None)
     _check_numbers(regions, measured)

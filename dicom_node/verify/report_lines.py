@@ -72,6 +72,7 @@ def _check_group(
 
 def _rows_and_columns(line: Line) -> NDArray[np.float64]:
     """Return (2, 2): row and column of each end, 0 at the centre of the first pixel."""
+    # SCOORD counts from the corner of the first pixel (PS3.3 table C.18.6-1).
     return np.array(line.points).reshape(2, 2)[:, ::-1] - 0.5
 
 

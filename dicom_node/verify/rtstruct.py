@@ -57,6 +57,8 @@ def _check_region(
         _cross(_points(outline, plane), counted)
     for index, labels in enumerate(shown.labels):
         marked = labels > 0 if number == Label.LIVER else labels == number
+        # Inside after an odd number of crossings. A slice that has marks and no outline differs in
+        # every pixel.
         filled = np.cumsum(crossings[index], axis=1) % 2 == 1 if index in crossings else ~marked
         if index not in crossings and not marked.any():
             continue
@@ -66,6 +68,7 @@ def _check_region(
 
 def _points(outline: Dataset, plane: Plane) -> NDArray[np.float64]:
     """Return rows and columns of an outline on its plane."""
+    # The raw text: pydicom would make an object of each of a million numbers.
     numbers = np.array(outline.get_item("ContourData").value.split(b"\\"), np.float64)
     places = numbers.reshape(-1, 3) - plane.affine[:3, 2]
     points: NDArray[np.float64] = (np.linalg.pinv(plane.affine[:3, :2]) @ places.T).T
@@ -78,8 +81,10 @@ def _cross(points: NDArray[np.float64], counted: NDArray[np.uint8]) -> None:
     low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
     for step in range(int(np.ceil((high - low).max())) + 1):
         row = np.ceil(low) + step
+        # Half-open, so that a corner on a row is crossed by one of its two edges.
         crossed = row < high
         (r0, c0), (r1, c1), row = start[crossed].T, end[crossed].T, row[crossed]
         column = np.ceil(c0 + (row - r0) / (r1 - r0) * (c1 - c0))
         within = column < counted.shape[1]  # behind the last pixel nothing is filled
+        # Not `+= 1`, which counts a pixel once where two edges cross there.
         np.add.at(counted, (row[within].astype(int), column[within].astype(int)), 1)

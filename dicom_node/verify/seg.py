@@ -108,6 +108,7 @@ def _read(seg_file: Path | bytes) -> Dataset:
 
 def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap) -> None:
     for source in sources:
+        # A source without one was given a derived one, which the result must have then.
         expected = source.get("FrameOfReferenceUID") or label_map.geometry.frame_of_reference
         for uid in (seg.get("FrameOfReferenceUID"), label_map.geometry.frame_of_reference):
             if uid != expected:

@@ -22,6 +22,7 @@ ASKED = "HEPAR_AGAIN"
 def is_asked_for(paths: Sequence[Path]) -> bool:
     """Return whether the instances of a series were last sent because a person asked for it."""
     try:
+        # One stands for all: the button sends a whole series.
         meta = read_file_meta_info(paths[0])
     except (OSError, InvalidDicomError, *UNREADABLE):
         return False

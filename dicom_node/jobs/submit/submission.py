@@ -70,6 +70,8 @@ class SeriesSubmitter:
         if known is None:
             task = replace(task, supersedes=tuple(each.workflow_id for each in replaced))
             submit(job, task, urgent=urgent)
+        # The new job first: after a crash in between, the series is offered again and this is done
+        # then.
         self._close(replaced, known.workflow_id if known else job, task)
         self._failures.pop(series.series_uid, None)
         _log(known.workflow_id if known else job, task, urgent=urgent, known=known)
@@ -124,6 +126,7 @@ def jobs_of(series_uid: str) -> list[WorkflowStatus]:
     found = DBOS.list_workflows(
         name=SEGMENT, workflow_id_prefix=_prefix(series_uid), sort_desc=True
     )
+    # Six letters of a digest may be those of another series, too.
     return [each for each in found if series_task(each).series_uid == series_uid]
 
 
@@ -158,6 +161,7 @@ def _replaced(
 def _is_leftover(known: WorkflowStatus, task: SeriesTask, jobs: Sequence[WorkflowStatus]) -> bool:
     """Return whether files are what a crash left of a superseded job, and were not sent again."""
     later = next((each for each in jobs if each.workflow_id == superseded_by(known)), None)
+    # DBOS counts milliseconds since 1970.
     moment_s = (later.created_at or 0) / 1000 if later else 0.0
     return all(path.stat().st_mtime < moment_s for path in task.paths)
 

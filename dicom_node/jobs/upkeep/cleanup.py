@@ -22,6 +22,7 @@ from dicom_node.receive.spool import Spool
 
 logger = logging.getLogger(__name__)
 
+# Things are kept for hours and days, so it need not be shorter.
 INTERVAL_S = 600.0
 
 
@@ -31,6 +32,7 @@ def sweep(
     """Remove what has been kept long enough; return how many jobs lost files or their row."""
     jobs, swept = ledger.jobs(), 0
     for job in expired(jobs, retention, now):
+        # Files in one round, the row in a later one: without its row nobody would find the files.
         swept += _remove_files(job, spool, data) or _forget(job, ledger, now - retention.rows)
     _remove_jobless(jobs, spool, now - retention.failed)
     for result in data.delivered.glob("*.dcm"):
@@ -44,6 +46,7 @@ def _remove_files(job: Job, spool: Spool, data: DataFolder) -> bool:
     results = data.results_of(job.id)
     if not results and not any(path.exists() for path in job.paths):
         return False
+    # While the files are there: the audit message takes their classes and senders from them.
     _record_removal(job.study_uid, [*job.paths, *results])
     spool.remove(job.paths)
     for result in results:

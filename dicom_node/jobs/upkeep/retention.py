@@ -43,6 +43,7 @@ def expired(jobs: Iterable[Job], retention: Retention, now: datetime) -> list[Jo
 def _is_over(job: Job, of_series: Sequence[Job], retention: Retention, now: datetime) -> bool:
     if job.state.active or job.finished is None:
         return False
+    # What failed is kept for longer: somebody has to look at it.
     before = now - (retention.finished if job.state.settled else retention.failed)
     return job.finished < before and _untouched(of_series, before)
 
