@@ -86,10 +86,12 @@ class DataFolder:
                     f"another node works in {self.folder}; give this one a folder of its own"
                     " (node.data)"
                 ) from error
+            # Under the lock: no other node has a part under way.
             for leftover in self.results.glob("*.part"):
                 leftover.unlink()
             yield _name(handle)
         finally:
+            # This releases the lock.
             os.close(handle)
 
     def _open(self) -> int:

@@ -64,6 +64,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
         file.seek(0)
         instance, reached_end = _parse(file, bare, options)
         size = file.seek(0, SEEK_END)
+    # To the end without pixels: an unknown VR may have swallowed them with what follows.
     if instance is None or (reached_end and _may_hide_pixels(instance)):
         content = path.read_bytes()
         if (known := with_known_vrs(content)) != content:
@@ -71,6 +72,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
         elif instance is None:
             raise EOFError("an element states more bytes than the memory holds")
     _require_delimiter(instance, size)
+    # pydicom sets it only for paths; the pixels are read from there later.
     instance.filename = str(path)
     return _with_syntax(instance) if bare else instance
 

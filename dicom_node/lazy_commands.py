@@ -49,4 +49,5 @@ class _LazyCommand(TyperCommand):
         else:
             app.command(self.name, rich_help_panel=self.rich_help_panel)(found)
         made: Any = typer.main.get_command(app)
+        # Typer makes a lone command the app itself, and an added app a group in it.
         return made.commands[self.name] if isinstance(found, typer.Typer) else made

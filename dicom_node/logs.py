@@ -51,6 +51,7 @@ class LineFormatter(logging.Formatter):
         ]
         error = record.exc_info[1] if record.exc_info else None
         whole = " ".join([line, *fields, *([f"error={error_location(error)!r}"] if error else [])])
+        # The cut may go through a character, the rest of which is dropped.
         return whole.encode()[:LINE_BYTES].decode(errors="ignore")
 
 
@@ -63,6 +64,7 @@ def _unquoted(record: logging.LogRecord) -> logging.LogRecord:
     plain.exc_info = plain.exc_text = plain.stack_info = None
     if isinstance(plain.msg, BaseException):
         plain.msg = type(plain.msg).__name__
+    # No arguments any more: a "%" in the finished text would ask for one.
     plain.msg, plain.args = outside_text(plain.getMessage(), MESSAGE_CHARACTERS), None
     return plain
 
@@ -75,6 +77,7 @@ def start_logging(level: str = "INFO") -> None:
     for package in ("dicom_node", "engine"):
         logging.getLogger(package).setLevel(level)
     quieten_libraries()
+    # Python would print the words, which quote values.
     warnings.showwarning = _log_warning
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda failed: _log_uncaught(

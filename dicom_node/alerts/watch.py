@@ -57,6 +57,7 @@ class Watch:
     def step(self) -> None:
         """Look once, and report what has changed."""
         troubles, now = self._look(), self._clock()
+        # What is right again is forgotten: its time begins anew.
         self._since = {name: self._since.get(name, now) for name in troubles}
         for name in sorted(troubles.keys() - self._reported):
             trouble = troubles[name]

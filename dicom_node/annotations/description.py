@@ -107,8 +107,10 @@ def _means(kind: Code, words: str) -> Label | None:
     for label, codes_of in MARKED.items():
         if kind in codes_of:
             return label
+    # A code that says what it is counts, whatever the label says.
     if kind != codes.SCT.Tissue:
         return None
+    # Before the liver: "liver tumour" has both words.
     if TUMOUR_WORDS.search(words):
         return Label.TUMOUR
     return Label.LIVER if LIVER_WORDS.search(words) else None

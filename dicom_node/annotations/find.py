@@ -44,6 +44,7 @@ def find_annotated(files: Iterable[Path]) -> list[AnnotatedSeries]:
         if header.get("SOPClassUID") in IMAGES:
             images[str(header.get("SeriesInstanceUID"))].append(path)
         elif header.get("SOPClassUID") in SEGMENTATIONS:
+            # "" collects SEGs that name no series; it has no images, and the reader reports them.
             drawings[drawn_on(header)].append((path, header))
     return [_series(uid, images[uid], each) for uid, each in drawings.items()]
 
@@ -62,7 +63,7 @@ def _series(
 
 
 def _header(path: Path) -> Dataset:
-    """Return the identifying attributes of a file, or None if it is not DICOM."""
+    """Return the identifying attributes of a file; none of them if it is not DICOM."""
     try:
         return dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except (InvalidDicomError, OSError, *UNREADABLE):

@@ -22,6 +22,7 @@ def located_by_position(seg: Dataset) -> Dataset:
     located = deepcopy(seg)  # a shallow copy shares its elements
     del located[INDICES]
     frames = located.PerFrameFunctionalGroupsSequence
+    # Without it the SEG is a label map, whose frames show all segments.
     if all(SEGMENT_GROUP in frame for frame in frames):
         located.DimensionIndexSequence = [_segment_dimension()]
         for frame in frames:

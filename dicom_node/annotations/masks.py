@@ -47,6 +47,7 @@ def _mask(seg: hd.seg.Segmentation, numbers: list[int], grid: Geometry) -> NDArr
     start = _start(volume, grid)
     mask = np.zeros(grid.shape, np.bool_)
     inside, of_seg = _overlap(start, volume.spatial_shape, grid.shape)
+    # Half of it, in a FRACTIONAL SEG, whose values run from 0 to 1 here; binary ones are 0 or 1.
     mask[inside] = (volume.array[of_seg] >= 0.5).any(axis=-1)
     return mask
 
@@ -56,6 +57,7 @@ def _start(volume: hd.Volume, grid: Geometry) -> tuple[int, ...]:
     steps = np.asarray(volume.affine)[:3, :3] - grid.affine[:3, :3]
     if volume.spatial_shape[0] == 1:
         steps[:, 0] = 0  # a single slice has no step
+    # At the far corner: a small difference of steps grows with every voxel.
     reach = np.abs(steps * (np.array(volume.spatial_shape) - 1)).max()
     corner = np.linalg.solve(grid.affine, [*np.asarray(volume.affine)[:3, 3], 1.0])[:3]
     off_mm = np.abs((corner - corner.round()) * grid.spacing).max()

@@ -32,6 +32,7 @@ def to_xml(event: AuditEvent, node: str) -> str:
     """
     message = Element("AuditMessage")
     _add_event(message, event)
+    # The form that PS3.15 A.5.2 has for AE titles.
     _add_participant(message, Participant(node, event.role, event.requestor), f"AETITLES={node}")
     for other in event.others:
         _add_participant(message, other)
@@ -75,6 +76,7 @@ def _add_participant(message: Element, participant: Participant, alternative: st
 
 def _add_study(message: Element, study: Study) -> None:
     element = _add_object(message, study.uid, STUDY_UID)
+    # The schema asks for a name or a query (PS3.15 A.5.1); empty, as a name could be a patient's.
     SubElement(element, "ParticipantObjectName").text = ""
     description = SubElement(element, "ParticipantObjectDescription")
     for sop_class, count in sorted(study.instances.items()):

@@ -58,6 +58,7 @@ class SyslogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record; return once it is sent, or the handler was asked to give up."""
+        # The time of the event, which may be long past when the server takes it.
         frame = to_frame(record.getMessage(), datetime.fromtimestamp(record.created, UTC))
         pause_s = self._first_pause_s
         while not (self._stopping.is_set() and self._unreachable):

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _trail = logging.getLogger("hepar.audit")
 """Takes events as messages. It has no handler, and takes nothing, unless a trail is open."""
+# Or each event would be a line of the log, too.
 _trail.propagate = False
 _OFF = logging.CRITICAL + 1
 _trail.setLevel(_OFF)
@@ -117,6 +118,7 @@ class _Outlet(QueueListener):
 
     def enqueue_sentinel(self) -> None:
         """Ask the thread to end; logging's own way fails where the queue is full."""
+        # Waits for room; the handler makes some, or gives up.
         self._waiting.put(None)
 
 
@@ -158,6 +160,7 @@ def auditing(
             intake = _Intake(queue.Queue(most_waiting), node, lost)
             stack.enter_context(_connected(handler, intake))
         record(lambda: activity(APPLICATION_START))
+        # Called before the handlers are taken away, as an ExitStack ends in reverse order.
         stack.callback(record, lambda: activity(APPLICATION_STOP))
         yield lost
 

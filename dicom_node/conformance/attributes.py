@@ -163,6 +163,7 @@ def _is_copied(path: Path, found: Sequence[Observation], made: Sequence[Example]
     ):
         return False
     differ = len({_comparable(each[tag].value) for each in there}) > 1
+    # The same value everywhere, in sources and results, could be a fixed one as well.
     return differ or len(there) < len(made)
 
 

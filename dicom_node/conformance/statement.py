@@ -32,6 +32,7 @@ def statement() -> str:
     prose = Template((files(__package__) / "statement.md").read_text("utf-8"))
     made = {kind: [examples(kind)] for kind in ObjectKind}
     made[ObjectKind.SEG].append(examples(ObjectKind.SEG, Encoding.LABELMAP))
+    # Not safe_substitute: a name in the prose that nothing fills must fail.
     return prose.substitute(**_words(), **_network(made), **_objects(made))
 
 

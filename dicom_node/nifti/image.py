@@ -99,6 +99,7 @@ def write_labels(labels: LabelMap, scan: NiftiScan) -> bytes:
 
     Nothing but the geometry is taken from the file's header: its texts may name the patient.
     """
+    # The inverse: row i of an orientation has the axis that axis i becomes, and its direction.
     back = np.empty_like(scan.turn)
     for axis, (target, flip) in enumerate(scan.turn):
         back[int(target)] = axis, flip
@@ -108,6 +109,7 @@ def write_labels(labels: LabelMap, scan: NiftiScan) -> bytes:
     image = kind(stored, None, dtype=np.uint8)
     for field in GEOMETRY:
         image.header[field] = scan.header[field]
+    # Without the time, so that the same labels are the same bytes.
     return gzip.compress(image.to_bytes(), 6, mtime=0)
 
 
@@ -119,6 +121,7 @@ def _to_scan(image: Any, path: Path) -> NiftiScan:
     order = np.argsort(turn[:, 0])
     turned = RAS_TO_LPS @ affine @ inv_ornt_aff(turn, shape)
     slices, rows, columns = (shape[axis] for axis in order)
+    # + 0.0 turns -0.0 into 0.0.
     geometry = Geometry((slices, rows, columns), turned + 0.0, "")
     _require_axial(geometry)
     require_bounded_volume(geometry.shape, turned)
@@ -145,6 +148,7 @@ def _affine(header: nibabel.Nifti1Header) -> NDArray[np.float64]:
         raise BrokenStream(
             "neither sform nor qform is set, so that left and right are unknown; set one of them"
         )
+    # Programs differ in which of the two they believe.
     if sform_code and qform_code and _axes(sform) != _axes(qform):
         raise BrokenStream(
             f"the sform's axes run to {_axes(sform)}, the qform's to {_axes(qform)}; correct one"

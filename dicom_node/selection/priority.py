@@ -23,6 +23,7 @@ PRIORITIES = {"STAT", "HIGH"}
 def is_urgent(paths: Sequence[Path], rules: PriorityRules) -> bool:
     """Return whether a series, given by its files, is urgent; what cannot be read is not."""
     try:
+        # One instance stands for all: the answer decides on the queue, before anything is read.
         require_bounded_file(paths[0])
         header = dcmread(
             paths[0],
