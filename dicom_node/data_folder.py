@@ -7,6 +7,7 @@ cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
 crashes/         which jobs are at work, and during which the node died
 jobs.sqlite      the workflow store, unless Postgres is
+numbers.sqlite   Series Numbers in use, study by study
 node             which node this folder belongs to; locked while it runs
 """
 
@@ -56,6 +57,11 @@ class DataFolder:
     def crashes(self) -> Path:
         """Record of the jobs at work."""
         return self.folder / "crashes"
+
+    @property
+    def numbers(self) -> Path:
+        """Register of Series Numbers."""
+        return self.folder / "numbers.sqlite"
 
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""

@@ -22,7 +22,7 @@ from dicom_node.nifti.image import is_nifti, stem_of
 from dicom_node.node.startup import to_fleet
 from dicom_node.node.warm_up import to_segmenter
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from dicom_node.pipeline.process import process
+from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.process_nifti import process_nifti
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.pipeline.side_files import SideFile
@@ -95,7 +95,8 @@ def segment(
         beside=frozenset(kind for kind, wanted in beside.items() if wanted),
     )
     require_folder(output)
-    whole = [lot is not None and _segment_all(lot, output, method) for lot in lots]
+    origin = Origin()  # one for all, so that no two results of a study have one Series Number
+    whole = [lot is not None and _segment_all(lot, output, method, origin) for lot in lots]
     if not all(whole):
         raise typer.Exit(1)
 
@@ -168,21 +169,22 @@ class _Task:
     """Whether a refusal counts as an error: the user named this very file."""
 
 
-def _tasks(lot: Lot, output: Path, method: SegmentationSetup) -> Iterator[_Task]:
+def _tasks(lot: Lot, output: Path, method: SegmentationSetup, origin: Origin) -> Iterator[_Task]:
     if isinstance(lot, Path):
         target = output / f"{stem_of(lot)}_labels.nii.gz"
         yield _Task(lot.name, partial(process_nifti, lot, target, method), True)
         return
     for uid, paths in lot.series.items():
         target = output / f"{Path(uid).name}.dcm"
-        yield _Task(uid, partial(process, paths, target, method, series=uid), False)
+        work = partial(process, paths, target, method, series=uid, origin=origin)
+        yield _Task(uid, work, False)
 
 
-def _segment_all(lot: Lot, output: Path, method: SegmentationSetup) -> bool:
+def _segment_all(lot: Lot, output: Path, method: SegmentationSetup, origin: Origin) -> bool:
     """Segment the eligible series; return whether none failed."""
     whole = True
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        for task in _tasks(lot, output, method):
+        for task in _tasks(lot, output, method, origin):
             bar = progress.add_task(f"…{task.name[-24:]}", total=None)
             said, ended_well = _attempt(task, progress, bar)
             whole = whole and ended_well

@@ -11,6 +11,7 @@ from dicom_node.error_location import unforeseen
 from dicom_node.errors import lacks_room
 from dicom_node.jobs.records import DeliveryTask, SeriesTask
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.notices.receipt import to_receipt
 from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.objects import ObjectKind, Profile, Receipt, Superseded
@@ -43,7 +44,11 @@ RECEIPTS = {
 
 
 def outcome_receipts(
-    task: SeriesTask, outcome: Outcome, seg: Path, profiles: Mapping[str, Profile]
+    task: SeriesTask,
+    outcome: Outcome,
+    seg: Path,
+    profiles: Mapping[str, Profile],
+    numbers: NumberRegister,
 ) -> tuple[DeliveryTask, ...]:
     """Write the receipt of a series for all that has no result in it; return its deliveries.
 
@@ -53,15 +58,19 @@ def outcome_receipts(
     endings = {RECEIPTS[each.verdict] for each in outcome.each if each.verdict in RECEIPTS}
     whole = RECEIPTS.get(outcome.verdict)
     verdict = WORDS[whole] if whole else PART
-    return _receipts(task, endings, (verdict, outcome.reason), seg, profiles)
+    return _receipts(task, endings, (verdict, outcome.reason), seg, profiles, numbers)
 
 
 def failure_receipts(
-    task: SeriesTask, reason: str, seg: Path, profiles: Mapping[str, Profile]
+    task: SeriesTask,
+    reason: str,
+    seg: Path,
+    profiles: Mapping[str, Profile],
+    numbers: NumberRegister,
 ) -> tuple[DeliveryTask, ...]:
     """Write the receipt of a series whose work failed; return its deliveries."""
     words = WORDS[Receipt.FAILED], reason
-    return _receipts(task, {Receipt.FAILED}, words, seg, profiles)
+    return _receipts(task, {Receipt.FAILED}, words, seg, profiles, numbers)
 
 
 def _receipts(
@@ -70,6 +79,7 @@ def _receipts(
     words: tuple[str, str],
     seg: Path,
     profiles: Mapping[str, Profile],
+    numbers: NumberRegister,
 ) -> tuple[DeliveryTask, ...]:
     """Write a receipt beside where the SEG lies, or would; return its deliveries.
 
@@ -80,7 +90,8 @@ def _receipts(
         return ()
     file = seg.with_suffix(f".{ITEM}.dcm")
     try:
-        write_durably(file, to_receipt(_readable(task.paths), *words, task.digest))
+        source = _readable(task.paths)
+        write_durably(file, to_receipt(source, *words, task.digest, numbers))
     except Exception as error:
         if lacks_room(error):  # the worker waits for room
             raise
@@ -107,6 +118,7 @@ def withdrawals(
     superseded: Sequence[Outcome],
     seg: Path,
     profiles: Mapping[str, Profile],
+    numbers: NumberRegister,
 ) -> tuple[DeliveryTask, ...]:
     """Write what withdraws superseded results beside a SEG; return the deliveries to make.
 
@@ -118,6 +130,7 @@ def withdrawals(
         superseded: outcomes of the older jobs on the series.
         seg: where the new SEG lies.
         profiles: what each peer receives.
+        numbers: Series Numbers in use.
     """
     # The same work makes the same UIDs: results must not withdraw themselves.
     made = {str(_header(each.file).SOPInstanceUID) for each in results} if superseded else set()
@@ -129,7 +142,7 @@ def withdrawals(
         # The old results go once the new SEG is there, or a viewer would show neither.
         last = next((each for each in own if each.kind is ObjectKind.SEG), own[0])
         old = [each for each in _sent(superseded, profile) if str(each.SOPInstanceUID) not in made]
-        for number, note in enumerate(to_rejections(old), start=1):
+        for number, note in enumerate(to_rejections(old, numbers), start=1):
             item = f"{WITHDRAWAL}-{number}"
             file = seg.with_suffix(f".{WITHDRAWAL}-{len(tasks) + 1}.dcm")
             write_durably(file, note)

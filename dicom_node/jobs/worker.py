@@ -43,6 +43,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.attributes.making import Predecessor
+from dicom_node.results.attributes.number_register import StoredNumbers
 from dicom_node.results.objects import ObjectKind, Profile, ResultObject, Superseded
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
@@ -77,6 +78,11 @@ class SeriesWorker:
     at_work: AtWork = nullcontext
     """`CrashRecord.at_work` of the node."""
 
+    @property
+    def numbers(self) -> StoredNumbers:
+        """Series Numbers in use in the studies of this node."""
+        return StoredNumbers(self.data.numbers)
+
     def segment(
         self,
         job: str,
@@ -107,12 +113,12 @@ class SeriesWorker:
         deliveries = delivery_tasks(series, outcome, self.profiles)
         seg = self.data.result(job)
         deliveries += with_room(
-            lambda: withdrawals(deliveries, superseded, seg, self.profiles),
+            lambda: withdrawals(deliveries, superseded, seg, self.profiles, self.numbers),
             action="withdraw",
             series=series,
         )
         deliveries += with_room(
-            lambda: outcome_receipts(task, outcome, seg, self.profiles),
+            lambda: outcome_receipts(task, outcome, seg, self.profiles, self.numbers),
             action="receipt",
             series=series,
         )
@@ -122,7 +128,7 @@ class SeriesWorker:
         self, job: str, task: SeriesTask, urgent: bool, superseded: Sequence[Outcome]
     ) -> Outcome:
         series = task.series_uid
-        origin = Origin(task.digest, predecessors(superseded))
+        origin = Origin(task.digest, predecessors(superseded), self.numbers)
         with _errors_logged("segment", series), self.at_work(job):
             try:
                 if task.refusal:
@@ -151,7 +157,7 @@ class SeriesWorker:
             return ()
         seg = self.data.result(job)
         return with_room(
-            lambda: failure_receipts(task, reason, seg, self.profiles),
+            lambda: failure_receipts(task, reason, seg, self.profiles, self.numbers),
             action="receipt",
             series=task.series_uid,
         )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,7 @@ from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.pipeline.side_files import write_side_files
 from dicom_node.results.attributes.making import Predecessor
+from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
 from dicom_node.results.objects import ObjectKind, delivered_seg
 from dicom_node.selection.rules import Rules
@@ -42,6 +43,8 @@ class Origin:
     digest: str = ""
     """`content_digest` of the series; empty where nobody took it."""
     predecessors: tuple[Predecessor, ...] = ()
+    numbers: NumberRegister = field(default_factory=NumbersOfRun, compare=False)
+    """Series Numbers in use in the study."""
 
 
 def process(
@@ -51,7 +54,7 @@ def process(
     *,
     series: str,
     progress: Progress | None = None,
-    origin: Origin = Origin(),
+    origin: Origin | None = None,
 ) -> Outcome:
     """Segment the series kept in `paths`; only what was verified appears as `target` or beside it.
 
@@ -63,7 +66,8 @@ def process(
         method: device, model, and rules for which series are segmented.
         series: Series Instance UID, for the log.
         progress: called with the slices computed so far.
-        origin: digest of the series, and older results that the new ones take the place of.
+        origin: digest of the series, older results that the new ones take the place of, and Series
+            Numbers in use.
 
     Raises:
         UnsupportedSeries: no stack of the series can be segmented; the message has the reason.
@@ -76,7 +80,7 @@ def process(
     _require_instances(read)
     found = find_stacks(read.instances, derived_axial=method.rules.derived_axial)
     chosen = list(_choose(found.stacks, method.rules))
-    run = _Run(target, method, series, progress, origin, perf_counter() - begun)
+    run = _Run(target, method, series, progress, origin or Origin(), perf_counter() - begun)
     outcomes = []
     for stack, skipped in chosen:
         if skipped is not None:
@@ -185,6 +189,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         frames=stack.frames,
         source_digest=run.origin.digest,
         predecessors=run.origin.predecessors,
+        numbers=run.origin.numbers,
     )
     with step(logger, "write", series, seconds):
         try:

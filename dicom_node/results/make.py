@@ -8,6 +8,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from dicom_node.results.attributes.making import Making, Predecessor, now
+from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
 from dicom_node.results.montage import note, to_montage, verify_montage
@@ -51,12 +52,19 @@ class SeriesResult:
     """Older results of the same series; stated in the report, and part of no UID."""
     frames: Sequence[Frame] | None = None
     """The slices that the label map shows, where the sources hold other stacks too."""
+    numbers: NumberRegister = field(default_factory=NumbersOfRun)
+    """Series Numbers that are in use; part of no UID."""
 
     @property
     def making(self) -> Making:
         """The run that these findings come of."""
         return Making(
-            self.algorithm, self.made_at, self.source_digest, self.stack, self.predecessors
+            self.algorithm,
+            self.made_at,
+            self.source_digest,
+            self.stack,
+            self.predecessors,
+            self.numbers,
         )
 
 

@@ -1,7 +1,7 @@
 """Series Number of results, and the step that completes an object: UIDs, number, description."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TypedDict
 
@@ -10,6 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.attributes.provenance import take_origin
 from dicom_node.results.attributes.result_uids import PLACEHOLDERS, ResultUids, content_uids
 from dicom_node.results.attributes.series_description import series_description
@@ -21,8 +22,8 @@ NUMBERS_PER_SERIES = 1_000_000
 one sees of which series they are: 5 gives 5 000 000 to 5 999 999."""
 NUMBERS_PER_KIND = 100_000
 """Within those, each kind of object has a range of its own, in the order of `ObjectKind`. Where in
-it is taken from the Series Instance UID: results of one kind, by other models or of another series
-with the same number, are told apart."""
+it is taken from the Series Instance UID; should another series of the study have that number, the
+next free one is taken (`number_register`)."""
 LARGEST_SOURCE = 1999
 WITHOUT_SOURCE = 2_000_000_000
 """Begins the numbers of results whose source has no Series Number, or one beyond `LARGEST_SOURCE`.
@@ -87,37 +88,46 @@ def complete(
     _set_uids(result, PLACEHOLDERS)  # highdicom names dimensions at random
     uids = content_uids(result, making, document)
     _set_uids(result, uids)
-    result.SeriesNumber = series_number(kind, sources[0], uids.series)
+    result.SeriesNumber = series_number(kind, sources[0], uids.series, making.numbers)
 
 
-def series_number(kind: ObjectKind, source: Dataset, series_uid: str) -> int:
+def series_number(
+    kind: ObjectKind, source: Dataset, series_uid: str, register: NumberRegister
+) -> int:
     """Return the Series Number (0020,0011) of a result.
 
-    No result of another kind or of a series with another number has it. Two results of one kind,
-    of series with one number or by two models, have the same one in a case of 100,000; a viewer
-    tells them by Series Description then.
+    Nothing else that the register holds of the study has it: no result, and no source series,
+    whose own number is registered where it could be that of a result.
 
     Args:
         kind: kind of the result.
         source: any instance of its source series.
         series_uid: Series Instance UID of the result.
+        register: numbers that are in use.
     """
-    chosen = _chosen(series_uid)
+    study, number = str(source.StudyInstanceUID), _written_number(source)
+    if number is not None and number > LARGEST_SOURCE:
+        register.take(study, str(source.SeriesInstanceUID), [number])
     place = list(ObjectKind).index(kind)
-    if (number := _number(source)) is None:
-        return WITHOUT_SOURCE + place * WITHOUT_SOURCE_PER_KIND + chosen % WITHOUT_SOURCE_PER_KIND
-    first = number * NUMBERS_PER_SERIES + place * NUMBERS_PER_KIND
-    return first + chosen % NUMBERS_PER_KIND
+    if number is None or not 1 <= number <= LARGEST_SOURCE:
+        first, count = WITHOUT_SOURCE + place * WITHOUT_SOURCE_PER_KIND, WITHOUT_SOURCE_PER_KIND
+    else:
+        first, count = number * NUMBERS_PER_SERIES + place * NUMBERS_PER_KIND, NUMBERS_PER_KIND
+    return register.take(study, series_uid, _numbers(first, count, series_uid))
 
 
-def notice_number(series_uid: str) -> int:
+def notice_number(study_uid: str, series_uid: str, register: NumberRegister) -> int:
     """Return the Series Number of a notice, such as a receipt: behind all results."""
     first = WITHOUT_SOURCE + len(ObjectKind) * WITHOUT_SOURCE_PER_KIND
-    return first + _chosen(series_uid) % WITHOUT_SOURCE_PER_KIND
+    numbers = _numbers(first, WITHOUT_SOURCE_PER_KIND, series_uid)
+    return register.take(study_uid, series_uid, numbers)
 
 
-def _chosen(series_uid: str) -> int:
-    return int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8])
+def _numbers(first: int, count: int, series_uid: str) -> Iterator[int]:
+    """Yield the numbers of a range, from the one that a UID chooses on, round to it."""
+    chosen = first + int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8]) % count
+    yield from range(chosen, first + count)
+    yield from range(first, chosen)
 
 
 def _set_uids(result: Dataset, uids: ResultUids) -> None:
@@ -129,10 +139,9 @@ def _set_uids(result: Dataset, uids: ResultUids) -> None:
             item.DimensionOrganizationUID = uids.dimensions
 
 
-def _number(source: Dataset) -> int | None:
-    """Return a Series Number from 1 to `LARGEST_SOURCE`; None where there is no such."""
+def _written_number(source: Dataset) -> int | None:
+    """Return the Series Number of a source; None where there is none that can be read."""
     try:
-        number = int(source.get("SeriesNumber") or 0)
+        return int(source.get("SeriesNumber") or 0) or None
     except (ValueError, TypeError):
         return None
-    return number if 1 <= number <= LARGEST_SOURCE else None

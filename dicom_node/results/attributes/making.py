@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom import Dataset
 
+from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.attributes.segment_description import Algorithm
 
 
@@ -36,6 +37,8 @@ class Making:
     """Which stack of a series that holds several, such as "2 of 3"; empty for an only one."""
     predecessors: tuple[Predecessor, ...] = ()
     """Older results of the same series."""
+    numbers: NumberRegister = field(default_factory=NumbersOfRun, compare=False)
+    """Series Numbers that are in use; part of no UID."""
 
 
 def local_time(making: Making, source: Dataset) -> datetime:

@@ -8,13 +8,16 @@ from pydicom.sr.coding import Code
 from pydicom.uid import BasicTextSRStorage
 
 from dicom_node.results.attributes.derived_uid import derived_uid
+from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.series_identity import notice_number
 
 TITLE = Code("18748-4", "LN", "Diagnostic imaging report")
 COMMENT = Code("121106", "DCM", "Comment")
 
 
-def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes:
+def to_receipt(
+    source: Dataset, verdict: str, reason: str, digest: str, numbers: NumberRegister
+) -> bytes:
     """Return a Basic Text SR (PS3.3 A.35.1) that states why a series has no result, as a file.
 
     Args:
@@ -24,6 +27,7 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
         reason: why, with the remedy.
         digest: of the content of the series; with the text it makes the UIDs, so that equal work
             has one receipt.
+        numbers: Series Numbers in use.
     """
     number = source.get("SeriesNumber")
     series = f"series {number}" if number is not None else "a series"
@@ -41,7 +45,7 @@ def to_receipt(source: Dataset, verdict: str, reason: str, digest: str) -> bytes
         evidence=[source],
         content=content,
         series_instance_uid=series_uid,
-        series_number=notice_number(series_uid),
+        series_number=notice_number(str(source.StudyInstanceUID), series_uid, numbers),
         sop_instance_uid=derived_uid("receipt", digest, text),
         instance_number=1,
         manufacturer="Hepar",

@@ -9,25 +9,27 @@ from pydicom import Dataset, dcmwrite
 from pydicom.sr.codedict import codes
 
 from dicom_node.results.attributes.derived_uid import derived_uid
+from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.series_identity import notice_number
 
 REASON = "Superseded by newer results of Hepar: the series came again, changed or more of it."
 
 
-def to_rejections(withdrawn: Sequence[Dataset]) -> Iterator[bytes]:
+def to_rejections(withdrawn: Sequence[Dataset], numbers: NumberRegister) -> Iterator[bytes]:
     """Yield a note for each study with results that no longer hold, as a file.
 
     It lies in the study, and bears the patient, of the objects that it rejects.
 
     Args:
         withdrawn: headers of the objects.
+        numbers: Series Numbers in use.
     """
     by_study = sorted(withdrawn, key=lambda each: (each.StudyInstanceUID, each.SOPInstanceUID))
     for _, objects in groupby(by_study, key=lambda each: each.StudyInstanceUID):
-        yield _to_rejection(list(objects))
+        yield _to_rejection(list(objects), numbers)
 
 
-def _to_rejection(objects: Sequence[Dataset]) -> bytes:
+def _to_rejection(objects: Sequence[Dataset], numbers: NumberRegister) -> bytes:
     named = [str(each.SOPInstanceUID) for each in objects]
     content = hd.ko.KeyObjectSelection(
         codes.DCM.RejectedForQualityReasons, objects, description=REASON
@@ -37,7 +39,7 @@ def _to_rejection(objects: Sequence[Dataset]) -> bytes:
         objects,
         content,
         series_instance_uid=series_uid,
-        series_number=notice_number(series_uid),
+        series_number=notice_number(str(objects[0].StudyInstanceUID), series_uid, numbers),
         sop_instance_uid=derived_uid("rejection", *named),
         instance_number=1,
         manufacturer="Hepar",

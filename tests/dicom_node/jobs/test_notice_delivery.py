@@ -13,6 +13,7 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.notice_delivery import withdrawals
 from dicom_node.jobs.worker import SeriesWorker, delivery_tasks
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.objects import Profile, Superseded
 from dicom_node.results.seg import encode
 from tests.dicom_node.drawing import draw_case
@@ -40,7 +41,9 @@ def run(outcomes, tmp_path):
             None, DataFolder(tmp_path / "data"), {"shelf": peer}, profiles, Backoff(), None
         )
         first, new = (delivery_tasks("1.2", each, profiles) for each in outcomes)
-        notices = withdrawals(new, [old or outcomes[0]], tmp_path / "new.dcm", profiles)
+        notices = withdrawals(
+            new, [old or outcomes[0]], tmp_path / "new.dcm", profiles, NumbersOfRun()
+        )
         for task in (*first, *new, *notices):
             worker.deliver(task)
         assert all(task.after == "seg" for task in notices)
@@ -79,7 +82,7 @@ def test_what_was_made_again_as_it_was_is_not_withdrawn(run, outcomes):
 
 def test_without_new_results_the_old_ones_stay(outcomes, tmp_path):
     profiles = {"shelf": Profile(superseded=Superseded.DELETE)}
-    assert withdrawals((), [outcomes[0]], tmp_path / "new.dcm", profiles) == ()
+    assert withdrawals((), [outcomes[0]], tmp_path / "new.dcm", profiles, NumbersOfRun()) == ()
 
 
 def test_a_dicom_node_cannot_be_told_to_delete():

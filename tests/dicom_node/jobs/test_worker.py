@@ -11,7 +11,9 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import file_stamp
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.worker import SeriesWorker, require_unchanged
-from dicom_node.pipeline.outcome import Verdict
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.pipeline.segmenter import SegmentationSetup
+from tests.dicom_node.node_process import Thresholds
 
 
 class PanicException(BaseException):
@@ -70,6 +72,27 @@ def test_work_is_noted_while_it_lasts(tmp_path):
     )
     worker.segment("job", SeriesTask("1.1", "1.2", ()))
     assert noted == ["job", "end"]
+
+
+class Handing:
+    """A segmenter that hands a setup to the work."""
+
+    def run(self, work):
+        return work(SegmentationSetup(Thresholds(), None, None))
+
+
+def test_the_jobs_of_a_node_share_the_register_of_series_numbers(tmp_path, monkeypatch):
+    registers = []
+
+    def process(*_, origin, **__):
+        registers.append(origin.numbers)
+        return Outcome(Verdict.NOTHING_FOUND)
+
+    monkeypatch.setattr(worker_module, "process", process)
+    for job in ("one", "two"):
+        worker = SeriesWorker(Handing(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None)
+        worker.segment(job, SeriesTask("1.1", job, ()))
+    assert [each.take("1.1", str(each), [5, 6]) for each in registers] == [5, 6]
 
 
 @pytest.fixture

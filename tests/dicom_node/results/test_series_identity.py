@@ -9,10 +9,11 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.attributes.series_description import series_description
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.seg import encode
-from dicom_node.results.series_identity import series_number
+from dicom_node.results.series_identity import notice_number, series_number
 from tests.dicom_node.drawing import ALGORITHM, MADE_AT, MAKING, draw_case
 
 
@@ -145,14 +146,62 @@ def test_a_backslash_in_the_source_makes_no_second_value(case, value):
 
 def test_numbers_of_a_study_never_collide(case):
     """Numbers as Philips gives them: 301 plus 9000 was 101 plus 9200."""
-    (source,) = case.sources[:1]
+    (source,), register = case.sources[:1], NumbersOfRun()
     numbers = []
     beyond = [None, "", -3, 2000, 2148, 9999, 99999, 2**31 - 1]
     for number in [*range(1, 60), *range(101, 2000, 100), *beyond]:
         source.SeriesNumber = number
-        numbers += [series_number(kind, source, f"1.2.{number}.{kind}") for kind in ObjectKind]
+        numbers += [
+            series_number(kind, source, f"1.2.{number}.{kind}", register) for kind in ObjectKind
+        ]
     assert len(set(numbers)) == len(numbers)
     assert all(2000 < number < 2**31 for number in numbers)
+
+
+@pytest.mark.parametrize("number", [5, None, 5_000_000])
+def test_no_two_of_a_thousand_results_of_one_kind_have_one_number(case, number):
+    """Chosen by their UIDs alone, about five of a thousand numbers in a range are there twice."""
+    (source,), register = case.sources[:1], NumbersOfRun()
+    source.SeriesNumber = number
+    uids = [f"1.2.{index}" for index in range(1000)]
+    numbers = [series_number(ObjectKind.SEG, source, each, register) for each in uids]
+    assert len(set(numbers)) == len(numbers)
+    again = [series_number(ObjectKind.SEG, source, each, register) for each in reversed(uids)]
+    assert again[::-1] == numbers
+
+
+def test_two_stacks_with_one_number_in_one_study_are_told_apart(case, monkeypatch):
+    """Every UID chooses the same number here."""
+    monkeypatch.setattr(
+        "dicom_node.results.series_identity._numbers", lambda *_: iter(range(7, 99))
+    )
+    register = NumbersOfRun()
+    made = [
+        case.seg(making=replace(MAKING, stack=stack, numbers=register)) for stack in ("1", "2", "1")
+    ]
+    assert [each.SeriesNumber for each in made] == [7, 8, 7]
+    assert made[0] == made[2]
+
+
+def test_a_source_has_its_own_number_alone(case):
+    """Numbers of sources are free; one of them may be that which a result would take."""
+    (source,) = case.sources[:1]
+    source.SeriesNumber = 5
+    wanted = series_number(ObjectKind.SEG, source, "1.2.3", NumbersOfRun())
+    register = NumbersOfRun()
+    source.SeriesInstanceUID, source.SeriesNumber = "1.2.4", wanted
+    assert series_number(ObjectKind.SEG, source, "1.2.5", register) != wanted
+    source.SeriesInstanceUID, source.SeriesNumber = "1.2.6", 5
+    assert series_number(ObjectKind.SEG, source, "1.2.3", register) == wanted + 1
+
+
+def test_a_notice_is_behind_all_results_and_collides_with_none(case):
+    register = NumbersOfRun()
+    notices = {notice_number("1.2", f"1.2.{each}", register) for each in range(1000)}
+    assert len(notices) == 1000
+    case.sources[0].SeriesNumber = None
+    results = {series_number(kind, case.sources[0], "1.2.3", register) for kind in ObjectKind}
+    assert max(results) < min(notices) < max(notices) < 2**31
 
 
 def test_results_of_one_series_by_two_models_have_two_numbers(case):

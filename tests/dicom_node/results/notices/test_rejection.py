@@ -6,6 +6,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node.deliver.sop_reference import read_reference, read_selected
+from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.notices.receipt import to_receipt
 from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.seg import encode
@@ -24,7 +25,9 @@ def results(ct_series, tmp_path):
 
 
 def test_a_note_rejects_each_object_in_its_patients_study(results, tmp_path):
-    (note,) = to_rejections([dcmread(each, stop_before_pixels=True) for each in results])
+    (note,) = to_rejections(
+        [dcmread(each, stop_before_pixels=True) for each in results], NumbersOfRun()
+    )
     (tmp_path / "note.dcm").write_bytes(note)
     made, seg = dcmread(BytesIO(note)), dcmread(results[0])
     assert (made.Modality, made.ConceptNameCodeSequence[0].CodeValue) == ("KO", "113001")
@@ -39,13 +42,14 @@ def test_a_note_rejects_each_object_in_its_patients_study(results, tmp_path):
 def test_results_of_two_studies_have_a_note_each(results):
     headers = [dcmread(each, stop_before_pixels=True) for each in results]
     headers[1].StudyInstanceUID = "1.2.3"
-    notes = [dcmread(BytesIO(note)) for note in to_rejections(headers)]
+    notes = [dcmread(BytesIO(note)) for note in to_rejections(headers, NumbersOfRun())]
     assert {each.StudyInstanceUID for each in notes} == {"1.2.3", headers[0].StudyInstanceUID}
     assert len({each.SOPInstanceUID for each in notes}) == 2
 
 
 def test_the_validator_finds_no_error_in_a_receipt(ct_series, tmp_path):
-    receipt = to_receipt(ct_series(slices=1)[0], "refused", "slices 3 and 4 are 9 mm apart", "ab")
+    words = "refused", "slices 3 and 4 are 9 mm apart", "ab"
+    receipt = to_receipt(ct_series(slices=1)[0], *words, NumbersOfRun())
     (tmp_path / "receipt.dcm").write_bytes(receipt)
     status, words = dciodvfy(tmp_path / "receipt.dcm")
     assert status == 0, words

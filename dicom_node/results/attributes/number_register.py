@@ -1,0 +1,108 @@
+"""Series Numbers in use in each study, so that no two series of one study have the same.
+
+A number is chosen by the UID of its series, and taken as it is where nothing else in the study has
+it; that is so in all but one of 100,000 cases. Otherwise the next free number is taken. The
+register keeps what was taken: the same work done again has the same UID, and by it the same number,
+whatever else came to the study meanwhile. A second node, or one that lost its register, may number
+an object otherwise in that one case; number and UID are independent, so it is the same object.
+"""
+
+import errno
+import os
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from dicom_node.errors import StoreUnusable
+
+WAIT_S = 60.0
+"""Longest wait for another process that writes."""
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS series_numbers (
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (study, series)
+) WITHOUT ROWID
+"""
+
+
+class NumberRegister(Protocol):
+    """Numbers of series, study by study."""
+
+    def take(self, study_uid: str, series_uid: str, wanted: Iterable[int]) -> int:
+        """Return the number of a series: the one that it has, else the first that is free.
+
+        Where none of them is free, that is the first of them all.
+        """
+
+
+class NumbersOfRun:
+    """Register of one run, in memory."""
+
+    def __init__(self) -> None:
+        self._studies: dict[str, dict[str, int]] = defaultdict(dict)
+        self._lock = threading.Lock()
+
+    def take(self, study_uid: str, series_uid: str, wanted: Iterable[int]) -> int:
+        """Return the number of a series: the one that it has, else the first that is free."""
+        with self._lock:
+            numbers = self._studies[study_uid]
+            if series_uid not in numbers:
+                numbers[series_uid] = _first_free(wanted, {*numbers.values()})
+            return numbers[series_uid]
+
+
+class StoredNumbers:
+    """Register in a file, which threads, and commands beside a running node, share."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def take(self, study_uid: str, series_uid: str, wanted: Iterable[int]) -> int:
+        """Return the number of a series: the one that it has, else the first that is free.
+
+        Raises:
+            OSError: the disk is full.
+            StoreUnusable: the file cannot be opened, read or written.
+        """
+        with self._transaction() as store:
+            there = "SELECT number FROM series_numbers WHERE study = ? AND series = ?"
+            if row := store.execute(there, (study_uid, series_uid)).fetchone():
+                return int(row[0])
+            rows = store.execute("SELECT number FROM series_numbers WHERE study = ?", (study_uid,))
+            number = _first_free(wanted, {row[0] for row in rows})
+            taken = study_uid, series_uid, number
+            store.execute("INSERT INTO series_numbers VALUES (?, ?, ?)", taken)
+            return number
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Open the file and lock it until the block ends; what the block wrote is then on disk."""
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # whatever the umask
+            store = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None)
+            with closing(store):
+                store.execute("BEGIN IMMEDIATE")
+                store.execute(TABLE)
+                yield store
+                store.execute("COMMIT")
+        except sqlite3.Error as error:
+            if "full" in str(error):  # SQLITE_FULL
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise StoreUnusable(
+                f"{self._path} cannot be used: {error}; if it is damaged, move it away: the node"
+                " begins a new one"
+            ) from error
+
+
+def _first_free(wanted: Iterable[int], taken: set[int]) -> int:
+    numbers = iter(wanted)
+    first = next(numbers)
+    return next((each for each in chain([first], numbers) if each not in taken), first)
