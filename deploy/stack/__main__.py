@@ -7,8 +7,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from deploy.stack.errors import StackError
+from deploy.stack.example import NoExample, load_example
 from deploy.stack.links import Links
 from deploy.stack.places import Ports
+from deploy.stack.settings import ARCHIVE
 from deploy.stack.stack import Stack, running_stack
 
 LOOK_S = 1.0
@@ -22,10 +24,13 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told.put(number))
     ports = Ports.free() if options.free_ports else Ports.usual()
+    is_first_start = not (options.folder / ARCHIVE).exists()
     try:
         with running_stack(options.folder, ports, model=options.model) as stack:
             print(_welcome(stack, options.folder), flush=True)
             links = Links(stack.log)
+            if is_first_start:
+                _fill(stack)
             while not _is_told(told):
                 for link in links.fresh():
                     print(f"Segmented: {link}", flush=True)
@@ -36,6 +41,17 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _fill(stack: Stack) -> None:
+    """Load the example study; a stack without it is as good."""
+    print("\nFirst start: loading an example study, an abdomen drawn by a program ...", flush=True)
+    try:
+        count = load_example(f"http://127.0.0.1:{stack.ports.archive_http}")
+    except NoExample as error:
+        print(error, file=sys.stderr)
+    else:
+        print(f"Loaded, {count} slices. The link to its result follows in a minute.", flush=True)
 
 
 def _is_told(told: "SimpleQueue[int]") -> bool:

@@ -9,6 +9,9 @@ from deploy.stack.places import PLUGINS, Ports
 
 DEPLOY = Path(__file__).resolve().parents[1]
 
+ARCHIVE = "archive"
+"""Orthanc's folder within the stack's."""
+
 VIEWER = "/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 """OHIF opens it with the SEG laid over the series."""
 
@@ -17,8 +20,8 @@ def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
     """Write Orthanc's configuration and return the file."""
     settings: dict[str, Any] = {
         "Name": "Hepar's archive",
-        "StorageDirectory": str(folder / "archive"),
-        "IndexDirectory": str(folder / "archive"),
+        "StorageDirectory": str(folder / ARCHIVE),
+        "IndexDirectory": str(folder / ARCHIVE),
         "DicomAet": "ORTHANC",
         "DicomPort": ports.archive_dicom,
         "HttpPort": ports.archive_http,

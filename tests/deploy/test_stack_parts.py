@@ -9,16 +9,26 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from dataclasses import astuple
+from contextlib import contextmanager
+from dataclasses import astuple, replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
+from pydicom import dcmread
 
+from deploy.stack import __main__ as main
 from deploy.stack import ohif, places
 from deploy.stack.errors import DidNotStart, Missing
+from deploy.stack.example import NoExample, load_example
 from deploy.stack.links import Links
 from deploy.stack.places import Ports
 from deploy.stack.process import Process
 from deploy.stack.settings import write_archive, write_node, write_web
+from deploy.stack.stack import Stack
 from dicom_node.config.settings import load_settings
 from hepar_plugin.settings import read_settings
 
@@ -144,3 +154,62 @@ def test_the_command_explains_itself():
     )
     assert done.returncode == 0
     assert "--free-ports" in done.stdout
+
+
+@pytest.fixture
+def archive():
+    """A web server that keeps what is posted, as (path, bytes)."""
+    kept = []
+
+    class Orthanc(BaseHTTPRequestHandler):
+        def do_POST(self):
+            kept.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Orthanc) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, kept
+        server.shutdown()
+
+
+SMALL = ("--slices", "4", "--size", "32", "--slice-mm", "40", "--pixel-mm", "12")
+
+
+def test_an_archive_that_takes_no_example_is_named(monkeypatch):
+    def draw(command, **_):
+        (Path(command[2]) / "ct").mkdir()
+        (Path(command[2]) / "ct" / "0001.dcm").touch()
+
+    monkeypatch.setattr("deploy.stack.example.subprocess.run", draw)
+    with pytest.raises(NoExample, match=r"no example study: .*refused"):
+        load_example("http://127.0.0.1:9")
+
+
+def test_only_the_first_start_loads_the_example_and_says_so(archive, tmp_path, monkeypatch, capsys):
+    port, kept = archive
+    (tmp_path / "node.log").touch()
+    node = SimpleNamespace(name="node", log=tmp_path / "node.log", running=True)
+
+    @contextmanager
+    def running(folder, ports, **_):
+        (folder / "archive").mkdir(exist_ok=True)  # as Orthanc does
+        yield Stack(replace(ports, archive_http=port), (node,), 0.0)
+
+    monkeypatch.setattr(main, "running_stack", running)
+    monkeypatch.setattr(main, "_is_told", lambda _: True)
+    monkeypatch.setattr(main, "load_example", partial(load_example, options=SMALL))
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["stack", "--folder", str(tmp_path), "--free-ports"])
+    assert main.main() == 0
+    assert "Loaded, 4 slices" in capsys.readouterr().out
+    assert main.main() == 0
+    assert "example" not in capsys.readouterr().out
+    assert [path for path, _ in kept] == ["/instances"] * 4
+    slices = [dcmread(io.BytesIO(part10)) for _, part10 in kept]
+    assert {each.Modality for each in slices} == {"CT"}
+    assert len({each.SeriesInstanceUID for each in slices}) == 1
+    assert {each.PatientIdentityRemoved for each in slices} == {"YES"}

@@ -25,8 +25,6 @@ FLAGS = (
 PATIENCE_MS = 180_000
 """For a viewer of 10 MB on a machine that is busy otherwise; it takes 10 s on an idle one."""
 
-WITHOUT_TOUR = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
-
 SEGMENTS = "window.services?.segmentationService?.getSegmentations().length"
 
 DRAWN = """() => {
@@ -106,6 +104,21 @@ FETCHED = """async address => {
 }"""
 """The first bytes of what an address of the viewer gives, in base64."""
 
+LISTED = """() => Array.from(document.querySelectorAll("[data-cy='data-row-title']"))
+  .filter(title => title.checkVisibility())
+  .map(title => [title.textContent, getComputedStyle(title, '::after').content.slice(1, -1)])"""
+"""Name and volume of each segment, as the panel shows them."""
+
+IN_THE_WAY = """() => {
+  const over = ['.shepherd-element', "[role='dialog']", "[role='alert']", '[data-sonner-toast]'];
+  const words = ['INVESTIGATIONAL', 'Something went wrong'];
+  return [
+    ...over.filter(each => document.querySelector(each)),
+    ...words.filter(each => document.body.innerText.includes(each)),
+  ];
+}"""
+"""Tours, banners, dialogs and messages that lie over the images."""
+
 LOSE = """() => {
   const { viewportGridService, cornerstoneViewportService } = window.services;
   const viewport = cornerstoneViewportService
@@ -129,7 +142,6 @@ def browser_page(profile: Path) -> Iterator[Any]:
             viewport={"width": 1280, "height": 800},
         )
         browser.set_default_timeout(PATIENCE_MS)
-        browser.add_init_script(WITHOUT_TOUR)
         try:
             yield browser.pages[0]
         finally:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
 
+from deploy.stack.links import SEEN
 from deploy.stack.places import Ports
 from deploy.stack.settings import VIEWER
 from deploy.stack.stack import Stack, running_stack
@@ -38,6 +40,8 @@ from tests.system.browser import (
     DECODED,
     FETCHED,
     IMAGE,
+    IN_THE_WAY,
+    LISTED,
     LOSE,
     MEASURED,
     SHOW,
@@ -116,6 +120,48 @@ def test_every_voxel_that_the_viewer_decoded_is_the_label_map_s(segmented: Segme
     assert differences(result, segmented, separate_lesions(segmented.expected)) == 0
 
 
+def test_the_link_opens_on_the_largest_lesion_with_the_list_and_nothing_over_the_images(
+    segmented: Segmented, result: Any
+):
+    lesions = separate_lesions(segmented.expected)
+    result.wait_for_function(f"({IMAGE})().drawn")
+    assert result.evaluate(IMAGE)["instance"] in fullest(segmented, lesions.labels == 2)
+    names = ["Liver", *(f"Lesion {number}" for number in range(1, int(lesions.labels.max())))]
+    sizes = np.bincount(lesions.labels.ravel())[1:] * lesions.geometry.voxel_ml
+    listed = [[name, in_ml(size)] for name, size in zip(names, sizes, strict=True)]
+    wait_until(lambda: result.evaluate(LISTED) == listed, what="the panel lists the volumes")
+    assert result.evaluate(IN_THE_WAY) == []
+    ARTEFACTS.mkdir(exist_ok=True)
+    result.screenshot(path=ARTEFACTS / "first_sight.png")
+
+
+def in_ml(size: float) -> str:
+    """A volume as the panel states it."""
+    return f"{size:.{1 if size < 10 else 0}f} ml"
+
+
+def fullest(segmented: Segmented, mask: NDArray[np.bool_]) -> set[str]:
+    """UIDs of the source's instances that have most of a mask on the grid of the label map."""
+    geometry = segmented.expected.geometry if segmented.expected else None
+    assert geometry is not None
+    drawn = LabelMap(mask.astype(np.uint8), geometry)
+    planes = planes_of(read_series(segmented.files))
+    shown = facing(drawn, planes[0])
+    counts = {
+        plane.instance_uid: np.count_nonzero(shown.labels[slice_at(shown, plane)])
+        for plane in planes
+    }
+    return {uid for uid, count in counts.items() if count == max(counts.values())}
+
+
+def test_each_link_to_a_result_is_the_same(segmented: Segmented):
+    study = dcmread(segmented.files[0], stop_before_pixels=True).StudyInstanceUID
+    node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"
+    (job,) = json.loads(fetch(f"{node}/jobs?study={study}"))
+    logged = SEEN.findall(segmented.stack.log.read_text("utf-8"))
+    assert [job["viewer"]] == logged == [segmented.state["viewer"]]
+
+
 def differences(page: Any, segmented: Segmented, expected: LabelMap) -> int:
     """Count the voxels that the viewer has otherwise than the label map, slice by slice."""
     decoded = decoded_voxels(page)
@@ -130,13 +176,11 @@ def differences(page: Any, segmented: Segmented, expected: LabelMap) -> int:
     )
 
 
-def test_scrolling_moves_the_image_with_the_overlay(result: Any):
+def test_scrolling_moves_the_image_with_the_overlay(segmented: Segmented, result: Any):
     """Also where OHIF has lost the image out of its scene, as it often does (`app-config.js`)."""
-    result.get_by_text("Confirm and hide").click()
     first = result.evaluate(IMAGE)
     result.evaluate(LOSE)
-    result.evaluate(SHOW, int(Label.TUMOUR))
-    result.locator("[data-cy='panelSegmentation-btn']").click()
+    result.evaluate(SHOW, int(separate_lesions(segmented.expected).labels.max()))
     result.wait_for_function(f"({IMAGE})().instance !== '{first['instance']}'")
     result.wait_for_timeout(1500)
     assert result.evaluate(IMAGE)["drawn"]
@@ -165,6 +209,31 @@ def coloured(picture: bytes) -> float:
         2, 0, 1
     )
     return float(np.mean((red - blue)[100:700, 300:980] > 20))
+
+
+@pytest.mark.parametrize("lesions", [True, False], ids=["lesions", "no lesion"])
+def test_a_plain_seg_opens_on_its_largest_lesion_or_else_on_the_largest_liver_area(
+    segmented: Segmented, page: Any, lesions: bool
+):
+    """More of the tumours lie on a slice of many small ones, and more of the liver elsewhere."""
+    sources = read_series(segmented.files)
+    volume = to_volume(sources)
+    labels = np.zeros(volume.hu.shape, np.uint8)
+    labels[2:25, 60:200, 60:120] = Label.LIVER
+    labels[20, 60:200, 60:200] = Label.LIVER
+    wanted = labels == Label.LIVER
+    if lesions:
+        labels[6:11, 70:80, 70:80] = Label.TUMOUR
+        labels[8, 70:80, 70:81] = Label.TUMOUR
+        wanted = labels == Label.TUMOUR
+        labels[15, 70:190:10, 70:78] = labels[15, 71:190:10, 70:78] = Label.TUMOUR
+    drawn = LabelMap(labels, volume.geometry)
+    findings = SeriesResult(sources, ALGORITHM, drawn, measure(volume, drawn), Quality())
+    seg = make_seg(findings, SegForm())
+    with segmented.with_object(encode_verified(seg, findings, SegForm())):
+        open_result(page, viewer_address(segmented.stack, seg))
+        (opened,) = fullest(segmented, wanted)
+        page.wait_for_function(f"({IMAGE})().instance === '{opened}'")
 
 
 @pytest.mark.parametrize(
@@ -222,8 +291,6 @@ def test_the_report_opens_with_each_lesion_listed_and_its_diameters_drawn(
         ]
         expected = [lesion.numbers[LONG_AXIS,], lesion.numbers[SHORT_AXIS,]]
         assert lengths == pytest.approx(expected, abs=0.01)
-    if page.get_by_text("Confirm and hide").count():
-        page.get_by_text("Confirm and hide").click()
     page.locator("[data-cy='trackedMeasurements-btn']").click()
     ARTEFACTS.mkdir(exist_ok=True)
     for number in (len(lesions), 1):  # the last first, so that each click has to move
