@@ -65,6 +65,10 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/jobs/submit": (
         "dicom_node dicom_node/jobs dicom_node/receive dicom_node/selection engine"
     ),
+    "dicom_node/job_actions": (
+        "dicom_node dicom_node/jobs dicom_node/jobs/upkeep dicom_node/receive dicom_node/results"
+        " engine"
+    ),
     "dicom_node/config": (
         "dicom_node dicom_node/audit dicom_node/deliver dicom_node/net dicom_node/net/tls"
         " dicom_node/results dicom_node/selection"
@@ -76,9 +80,9 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/web": (
-        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/jobs"
-        " dicom_node/jobs/upkeep dicom_node/net dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results dicom_node/results/attributes engine"
+        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/job_actions"
+        " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
+        " dicom_node/results dicom_node/results/attributes engine engine/plans"
     ),
     "dicom_node/node": (
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
@@ -94,13 +98,13 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/commands/job_views": "dicom_node dicom_node/deliver dicom_node/jobs",
     "dicom_node/commands/synthetic": (
-        "dicom_node dicom_node/commands/arguments dicom_node/jobs dicom_node/results"
-        " dicom_node/results/attributes dicom_node/series engine engine/findings"
+        "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/series engine"
+        " engine/findings"
     ),
     "dicom_node/commands": (
         "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views"
         " dicom_node/commands/synthetic dicom_node/config dicom_node/conformance"
-        " dicom_node/deliver dicom_node/jobs dicom_node/jobs/upkeep dicom_node/net"
+        " dicom_node/deliver dicom_node/job_actions dicom_node/jobs dicom_node/net"
         " dicom_node/nifti dicom_node/node dicom_node/pipeline dicom_node/receive"
         " dicom_node/results dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
         " dicom_node/series dicom_node/verify dicom_node/web engine engine/admin"

@@ -12,7 +12,7 @@ DEPLOY = Path(__file__).resolve().parents[1]
 ARCHIVE = "archive"
 """Orthanc's folder within the stack's."""
 
-VIEWER = "/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
+QUERY = "?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 """OHIF opens it with the SEG laid over the series."""
 
 
@@ -46,12 +46,13 @@ def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
 
 def write_node(folder: Path, ports: Ports, quiet_s: float, model: Path | None) -> Path:
     """Write the node's configuration and return the file."""
+    web = f"http://localhost:{ports.web}"
     tables: dict[str, dict[str, Any]] = {
         "node": {"port": ports.node_dicom, "data": str(folder / "node")},
         "receive": {"quiet_s": quiet_s},
         "engine": {"model": str(model.resolve())} if model else {},
         "http": {"port": ports.node_http},
-        "viewer": {"url": f"http://localhost:{ports.web}{VIEWER}"},
+        "viewer": {"url": f"{web}/viewer{QUERY}", "correct_url": f"{web}/segmentation{QUERY}"},
         "peers.archive": {
             "kind": "stow",
             "url": f"http://127.0.0.1:{ports.archive_http}/dicom-web",

@@ -15,9 +15,9 @@ from dicom_node.config.settings import Settings
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
+from dicom_node.job_actions import actions
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job, State
-from dicom_node.jobs.upkeep.cleanup import discard
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.query import to_date
@@ -100,12 +100,11 @@ def retry(
     with open_ledger(settings(config).database_url) as ledger:
         for each in _chosen(job or [], failed, now, ledger):
             if again:
-                _report(each, _redo(each, ledger))
+                _report(each, actions.redo(each, ledger))
                 continue
-            done = ledger.retry(each, peer)
-            done += _hasten(each, peer, ledger) if now else []
+            done = actions.retry(each, ledger, peer, now=now)
             if done or not failed:
-                _report(each, ", ".join(done) or f"nothing to do, it is {each.state}")
+                _report(each, ", ".join(done) or actions.nothing_to_do(each))
 
 
 @app.command()
@@ -113,7 +112,7 @@ def redo(job: Names, config: Config = None) -> None:
     """Segment series again and deliver the results again, though it is done."""
     with open_ledger(settings(config).database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            _report(each, _redo(each, ledger))
+            _report(each, actions.redo(each, ledger))
 
 
 @app.command()
@@ -129,9 +128,12 @@ def send(
     if to and to not in chosen.destinations:
         known = ", ".join(chosen.destinations)
         raise BadConfiguration(f"no peer {to!r} in the configuration; known: {known}")
+    profiles = {
+        name: each.profile for name, each in chosen.destinations.items() if to in ("", name)
+    }
     with open_ledger(chosen.database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            _report(each, _send(each, to, chosen, ledger))
+            _report(each, actions.send(each, profiles, ledger))
 
 
 @app.command()
@@ -139,8 +141,7 @@ def urge(job: Names, config: Config = None) -> None:
     """Let waiting jobs go before all others; a series that is being segmented is finished first."""
     with open_ledger(settings(config).database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            state = f"{each.state} and urgent already" if each.urgent else str(each.state)
-            _report(each, "urgent now" if ledger.urge(each) else f"nothing to do, it is {state}")
+            _report(each, actions.urge(each, ledger))
 
 
 @app.command()
@@ -150,11 +151,7 @@ def remove(job: Names, config: Config = None) -> None:
     data = DataFolder(chosen.node.data)
     with open_ledger(chosen.database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            if each.state.active:
-                _report(each, f"not removed, it is {each.state}")
-                continue
-            discard(each, ledger, Spool(data.spool), data)
-            _report(each, "removed")
+            _report(each, actions.remove(each, ledger, Spool(data.spool), data))
 
 
 @app.command()
@@ -173,7 +170,7 @@ def bundle(
 
     Look into the file before you pass it on.
     """
-    from dicom_node.commands.synthetic.job_bundle import write_bundle  # imports a phantom
+    from dicom_node.job_actions.job_bundle import write_bundle  # imports a phantom
 
     with open_ledger(settings(config).database_url) as ledger:
         found = ledger.find(job)
@@ -195,43 +192,6 @@ def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterab
     states = {State.FAILED, State.REFUSED} if failed else set()
     states |= {State.DELIVERING} if now else set()
     return [job for job in ledger.jobs() if job.state in states]
-
-
-def _hasten(job: Job, peer: str, ledger: Ledger) -> list[str]:
-    """End the pauses of a job's deliveries; return which."""
-    pausing = [
-        each
-        for each in job.deliveries
-        if (not peer or each.peer == peer) and ledger.next_attempt(each) is not None
-    ]
-    for each in pausing:
-        ledger.hasten(each)
-    return [f"deliver to {each.to} now" for each in pausing]
-
-
-def _redo(job: Job, ledger: Ledger) -> str:
-    missing = sum(not path.exists() for path in job.paths)
-    if missing:
-        return f"not done again: {missing} received files were removed; send the series again"
-    return "segment again" if ledger.redo(job) else f"nothing to do, it is {job.state}"
-
-
-def _send(job: Job, to: str, chosen: Settings, ledger: Ledger) -> str:
-    from dicom_node.jobs.worker import delivery_tasks  # half a second of imports
-
-    if job.outcome is None or not job.outcome.seg_uid:
-        return f"nothing to send, it is {job.state}"
-    profiles = {
-        name: each.profile for name, each in chosen.destinations.items() if to in ("", name)
-    }
-    tasks = delivery_tasks(job.series_uid, job.outcome, profiles)
-    there = [task for task in tasks if task.file.exists()]
-    begun = ledger.send(job, there)
-    words = [f"send to {', '.join(begun)}"] if begun else []
-    if absent := [task for task in tasks if task not in there]:
-        items = ", ".join(sorted({task.item for task in absent}))
-        words.append(f"not kept: {items}; `hepar jobs redo {job.id}` makes it again")
-    return "; ".join(words) or "nothing to do, it is being sent"
 
 
 def _public(job: Job, chosen: Settings) -> dict[str, Any]:

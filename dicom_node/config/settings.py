@@ -156,6 +156,9 @@ class HttpSection(Section):
     """Networks whose `user_header` is believed."""
     open: bool = False
     """Let anybody read who reaches the address; changes still require a login."""
+    show_patient: bool = False
+    """Show accession number and study (UID, date, description) to those who logged in; to nobody
+    when false. The patient's name and ID are never shown."""
     stuck_s: float = Field(default=900.0, gt=0)
     """Not healthy when a job has waited for so many seconds and none is computed."""
     peer_failing_s: float = Field(default=3600.0, gt=0)
@@ -171,6 +174,11 @@ class HttpSection(Section):
                 " HEPAR_HTTP__TOKEN in the environment, or user_header behind a reverse proxy, or"
                 " open = true"
             )
+        if self.show_patient and not (self.token or self.user_header):
+            raise ValueError(
+                "show_patient = true shows studies to those who logged in, and nobody can; set"
+                " HEPAR_HTTP__TOKEN in the environment, or user_header behind a reverse proxy"
+            )
         return self
 
 
@@ -179,6 +187,8 @@ class ViewerSection(Section):
 
     url: ViewerUrl | None = None
     """Address that shows a SEG, with `{study}` and `{series}` for its UIDs, in this order."""
+    correct_url: ViewerUrl | None = None
+    """Address at which a SEG is corrected, in the same form; OHIF's segmentation mode is one."""
 
 
 class AlertsSection(Section):

@@ -62,6 +62,8 @@ class SeriesTask(Record):
     """Older jobs on the same series, whose results those of this one take the place of."""
     refusal: str = ""
     """Why the series cannot be a job that computes; empty where it can."""
+    modality: str = ""
+    """Of the first file, such as "CT"; empty where it has none, and in jobs of 0.3 and before."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:

@@ -88,6 +88,8 @@ class Job:
     """Why there is no result, or why it was not delivered; empty otherwise."""
     outcome: Outcome | None
     deliveries: tuple[Delivery, ...]
+    modality: str = ""
+    """Of the series, such as "CT"; empty where it is not known."""
 
     @property
     def ending(self) -> str:
@@ -123,6 +125,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         reason=_reason(segment, outcome, sent),
         outcome=outcome,
         deliveries=sent,
+        modality=task.modality,
     )
 
 

@@ -28,23 +28,35 @@ class Filter:
     state: str = ""
     """A `State`."""
     peer: str = ""
+    modality: str = ""
+    """Such as "CT"."""
     text: str = ""
-    """Part of the job's name, of a UID or of the reason."""
+    """Part of the job's name, of a UID, of the reason or of what else is searched."""
     review: str = ""
     """"yes": a check asks for a look at the result; "no": none does."""
 
-    def chosen(self, jobs: Iterable[Job]) -> list[Job]:
-        """Return the jobs that are chosen, in the same order."""
-        return [job for job in jobs if self._fits(job)]
+    def chosen(self, jobs: Iterable[Job], also: Callable[[Job], str] = lambda job: "") -> list[Job]:
+        """Return the jobs that are chosen, in the same order.
+
+        Args:
+            jobs: to choose from.
+            also: returns further words of a job that are searched.
+        """
+        return [job for job in jobs if self._fits(job) and self._reads(job, also)]
 
     def _fits(self, job: Job) -> bool:
-        words = f"{job.id} {job.study_uid} {job.series_uid} {job.reason}".lower()
         return (
             self.state in ("", job.state)
             and (not self.peer or self.peer in {each.peer for each in job.deliveries})
-            and self.text.lower() in words
+            and self.modality in ("", job.modality)
             and self.review in ("", "yes" if job.review else "no")
         )
+
+    def _reads(self, job: Job, also: Callable[[Job], str]) -> bool:
+        if not self.text:
+            return True
+        words = f"{job.id} {job.study_uid} {job.series_uid} {job.reason} {also(job)}"
+        return self.text.lower() in words.lower()
 
 
 def last_day(jobs: Sequence[Job], now: datetime | None = None) -> Mapping[str, int]:

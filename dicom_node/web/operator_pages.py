@@ -1,7 +1,6 @@
-"""Pages for the operator, and what the buttons on them do."""
+"""Pages for the operator."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
@@ -12,26 +11,30 @@ from PIL import Image
 from pydicom import dcmread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.templating import Jinja2Templates
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
-from dicom_node.jobs.upkeep.cleanup import discard
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.web.access import Caller
 from dicom_node.web.health import Health
+from dicom_node.web.job_buttons import JobButtons
 from dicom_node.web.job_view import Filter, last_day, peer_rows
+from dicom_node.web.study_header import StudyHeader, may_see_study, study_header
 from dicom_node.web.view import NodeView
-
-logger = logging.getLogger(__name__)
+from engine.errors import EngineError
+from engine.plans.store import PlanStore
 
 NEWEST = 500
 """Newest jobs that the page searches."""
 SHOWN = 100
 """Rows of the table of jobs."""
+
+RETRIABLE = {*State} - {State.WAITING, State.SEGMENTING, State.DONE, State.SUPERSEDED}
+"""States in which something may be tried again at once; a delivery that pauses is one."""
 
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; "
@@ -47,6 +50,7 @@ class Pages:
         self._node = node
         self._ledger = ledger
         self._health = health
+        self._buttons = JobButtons(node, ledger)
         self._templates = Jinja2Templates(Path(__file__).with_name("templates"))
 
     def now(self, request: Request) -> Response:
@@ -56,7 +60,7 @@ class Pages:
 
     def job(self, request: Request) -> Response:
         """Show one job."""
-        job = self._find(request)
+        job, settings = self._find(request), self._node.settings
         part = request.headers.get("hx-request") == "true"
         return self._render(
             request,
@@ -70,10 +74,14 @@ class Pages:
                     if each.state.active
                 },
                 "due": {each.id: self._ledger.next_attempt(each) for each in job.deliveries},
-                "link_to": partial(viewer_link, self._node.settings.viewer.url, job.study_uid),
+                "link_to": partial(viewer_link, settings.viewer.url, job.study_uid),
+                "correct_at": partial(viewer_link, settings.viewer.correct_url, job.study_uid),
                 "montage": self._montage(job).exists(),
                 "reports": len(self._reports(job)),
-                "may_retry": not job.state.active and job.state is not State.DONE,
+                "last_action": self._buttons.last(job),
+                "may_retry": job.state in RETRIABLE,
+                "may_redo": not job.state.active,
+                "may_send": sorted(settings.destinations) if _has_result(job) else [],
                 "may_urge": job.state is State.WAITING and not job.urgent,
                 "may_remove": not job.state.active,
             },
@@ -104,44 +112,18 @@ class Pages:
         return HTMLResponse(reports[number - 1].read_bytes(), headers=headers)
 
     def change(self, request: Request) -> Response:
-        """Do what a button of a job's page asks for, and record who asked."""
-        job = self._find(request)
-        action = request.path_params["action"]
-        if action not in self._actions:
-            raise HTTPException(HTTPStatus.NOT_FOUND)
-        done = self._actions[action](job)
-        caller: Caller = request.scope["caller"]
-        logger.info(
-            "%s by %s: %s",
-            action,
-            caller.user,
-            done,
-            extra={"action": "operator", "job": job.id, "series": job.series_uid},
-        )
-        there = request.url_for("now" if action == "remove" else "job", **_name(action, job))
-        return RedirectResponse(there.path, HTTPStatus.SEE_OTHER)
+        """Do what a button of a job's page asks for."""
+        return self._buttons.press(self._find(request), request.path_params["action"], request)
 
-    @property
-    def _actions(self) -> Mapping[str, Callable[[Job], str]]:
-        return {"retry": self._retry, "urge": self._urge, "remove": self._remove}
-
-    def _retry(self, job: Job) -> str:
-        return ", ".join(self._ledger.retry(job)) or f"nothing to do, it is {job.state}"
-
-    def _urge(self, job: Job) -> str:
-        return "urgent now" if self._ledger.urge(job) else f"nothing to do, it is {job.state}"
-
-    def _remove(self, job: Job) -> str:
-        if job.state.active:
-            return f"not removed, it is {job.state}"
-        discard(job, self._ledger, self._node.spool, self._node.data)
-        return "removed"
+    def send(self, request: Request) -> Response:
+        """Send the results of a job to one peer."""
+        return self._buttons.send(self._find(request), request.path_params["peer"], request)
 
     def _state(self, request: Request) -> dict[str, Any]:
         query = request.query_params
-        fields = "state", "peer", "text", "review"
-        chosen = Filter(**{name: query.get(name, "") for name in fields})
+        chosen = Filter(**{name: query.get(name, "") for name in Filter.__dataclass_fields__})
         jobs = self._ledger.jobs(NEWEST)
+        study = self._study_of(request)
         active = [job for job in jobs if job.state.active]
         return {
             "arriving": self._node.arriving(),
@@ -150,10 +132,26 @@ class Pages:
             "day": last_day(jobs),
             "peers": peer_rows(self._node.settings.destinations, jobs, self._ledger.next_attempt),
             "findings": self._health.ready(),
-            "jobs": chosen.chosen(reversed(jobs))[:SHOWN],
+            "jobs": chosen.chosen(reversed(jobs), lambda job: study(job).accession)[:SHOWN],
             "chosen": chosen,
             "states": list(State),
+            "modalities": sorted({job.modality for job in jobs} - {""}),
+            "serving": self._serving(),
+            "plans": PlanStore(self._node.settings.engine.plans or self._node.data.plans).plans(),
         }
+
+    def _study_of(self, request: Request) -> Callable[[Job], StudyHeader]:
+        """Return how a job's study is read; for who may not see it, it is empty."""
+        if may_see_study(request.scope["caller"], self._node.settings.http):
+            return study_header
+        return lambda job: StudyHeader()
+
+    def _serving(self) -> str:
+        """Return the device that computes the next series."""
+        try:
+            return self._node.device()
+        except EngineError:
+            return "none"  # the health check names the reason
 
     def _render(self, request: Request, template: str, context: dict[str, Any]) -> Response:
         caller: Caller = request.scope["caller"]
@@ -163,6 +161,8 @@ class Pages:
             "ae_title": settings.node.ae_title,
             "algorithm": self._node.algorithm,
             "login": bool(settings.http.token or settings.http.user_header),
+            "see_study": may_see_study(caller, settings.http),
+            "study_of": self._study_of(request),
         }
         return self._templates.TemplateResponse(request, template, {**shared, **context})
 
@@ -181,5 +181,5 @@ class Pages:
         return ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))
 
 
-def _name(action: str, job: Job) -> dict[str, str]:
-    return {} if action == "remove" else {"job": job.id}
+def _has_result(job: Job) -> bool:
+    return bool(job.outcome and job.outcome.seg_uid)

@@ -3,7 +3,8 @@
 GET  /                       operator's page
 GET  /jobs/JOB               one job
 GET  /jobs/JOB/reports/N     a report as a page; names the patient, needs a login
-POST /jobs/JOB/ACTION        retry, urge or remove; needs a login
+POST /jobs/JOB/ACTION        retry, redo, urge, remove or bundle; needs a login
+POST /jobs/JOB/send/PEER     send the results to a peer; needs a login
 POST /dicom-web/studies      STOW-RS (`stow`)
 GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
 GET  /healthz, /health       200 while the node works, 503 and the failed checks otherwise
@@ -125,6 +126,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs/{job}/montage.png", pages.montage),
             Route("/jobs/{job}/reports/{number:int}", pages.report),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
+            Route("/jobs/{job}/send/{peer}", pages.send, methods=["POST"]),
             *(Route(path, door.store, methods=["POST"]) for path in STOW_PATHS),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ],

@@ -1,1 +1,1 @@
-"""Objects without a patient: for rehearsals, and the twin of a job for maintainers."""
+"""Results of a patient who does not exist, for rehearsals."""

@@ -20,6 +20,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import series_task, superseded_by
 from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
+from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,
@@ -91,7 +92,8 @@ class SeriesSubmitter:
                 raise
             reason = f"its files cannot be read: {error_location(error)}; send the series again"
             return SeriesTask(study, uid, paths, digest=stamp, stamp=stamp, refusal=reason), False
-        return SeriesTask(study, uid, paths, digest=digest, stamp=stamp), urgent
+        kind = modality_of(paths[0])
+        return SeriesTask(study, uid, paths, digest=digest, stamp=stamp, modality=kind), urgent
 
     def _redo(self, job: str, task: SeriesTask) -> None:
         """Do a known job again, because a person asked for it after it had ended."""

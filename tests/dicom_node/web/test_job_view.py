@@ -43,6 +43,21 @@ def test_no_more_deliveries_are_asked_for_than_can_be_at_work():
 
 def test_jobs_are_chosen_by_whether_a_review_is_asked_for():
     named = {"id": "1", "study_uid": "", "series_uid": "", "reason": "", "state": State.DONE}
+    named["modality"] = "CT"
     odd, plain = job(review=("liver reaches the first slice",), **named), job(review=(), **named)
     chosen = {review: Filter(review=review).chosen([odd, plain]) for review in ("", "yes", "no")}
     assert chosen == {"": [odd, plain], "yes": [odd], "no": [plain]}
+
+
+def test_jobs_are_chosen_by_their_modality():
+    named = {"id": "1", "study_uid": "", "series_uid": "", "reason": "", "state": State.DONE}
+    ct, unknown = (job(review=(), modality=each, **named) for each in ("CT", ""))
+    chosen = {each: Filter(modality=each).chosen([ct, unknown]) for each in ("", "CT", "PT")}
+    assert chosen == {"": [ct, unknown], "CT": [ct], "PT": []}
+
+
+def test_further_words_of_a_job_are_searched_where_they_are_given():
+    named = {"id": "1", "study_uid": "", "series_uid": "", "reason": "", "state": State.DONE}
+    one = job(review=(), modality="CT", **named)
+    assert Filter(text="a-77").chosen([one]) == []
+    assert Filter(text="a-77").chosen([one], lambda job: "A-7711") == [one]

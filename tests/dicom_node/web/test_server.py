@@ -4,9 +4,11 @@ import base64
 import json
 import re
 import time
+import zipfile
 from dataclasses import replace
 from datetime import datetime
 from html import escape
+from io import BytesIO
 from types import SimpleNamespace
 
 import httpx
@@ -15,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 from pydicom import dcmread
 from pydicom.uid import generate_uid
+from starlette.testclient import TestClient
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
@@ -25,12 +28,15 @@ from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict, combine
+from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
+from dicom_node.web.server import _bound, application
+from dicom_node.web.view import NodeView
 from engine.phantom import make_phantom
 from engine.volume import Label
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy_model import write_toy_model
-from tests.waiting import GENEROUS_S
+from tests.waiting import GENEROUS_S, wait_until
 
 VIEWER = "https://viewer.example/viewer?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 TOKEN = "a-long-password"
@@ -47,7 +53,7 @@ def settings(tmp_path_factory):
             "shelf": {"kind": "folder", "folder": folder / "shelf", "objects": ["seg", "montage"]}
         },
         http={"port": 0, "token": TOKEN, "open": True, "names": ["node.example"]},
-        viewer={"url": VIEWER},
+        viewer={"url": VIEWER, "correct_url": VIEWER.replace("/viewer?", "/segmentation?")},
     )
 
 
@@ -81,6 +87,11 @@ def done(node, web, tmp_path_factory):
     """A series that was segmented, and its job as JSON."""
     made = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
     paths = write_series(made, generate_uid(), tmp_path_factory.mktemp("sent"))
+    for path in paths:
+        instance = dcmread(path)
+        instance.AccessionNumber, instance.StudyDescription = "ACC-4711", "Staging Doe"
+        instance.StudyDate = "20250317"
+        instance.save_as(path)
     source = dcmread(paths[0])
     assert web.get("/jobs", params={"study": source.StudyInstanceUID}).json() == []
     StorePeer("node", node.ae_title, *node.address).send_many(paths)
@@ -260,6 +271,138 @@ def test_a_change_from_another_site_is_refused_even_with_a_login(web, done, head
     assert web.get(f"/jobs/{done.job['job']}").status_code == 200
 
 
+def recorded(caplog):
+    """The lines that name an operator."""
+    lines = [each for each in caplog.records if getattr(each, "action", "") == "operator"]
+    return [each.getMessage() for each in lines]
+
+
+def press(web, done, action):
+    return web.post(f"/jobs/{done.job['job']}/{action}", headers=login())
+
+
+@pytest.mark.parametrize("action", ["retry", "redo", "send/shelf", "urge", "bundle", "remove"])
+def test_each_action_needs_a_login_and_a_job(web, done, action):
+    assert web.post(f"/jobs/{done.job['job']}/{action}").status_code == 401
+    assert web.post(f"/jobs/absent/{action}", headers=login()).status_code == 404
+
+
+def test_a_result_is_sent_to_a_peer_again(web, done, settings, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    shelf = settings.peers["shelf"].folder
+    before = sorted(shelf.glob("*.dcm"))
+    for file in before:
+        file.unlink()
+    assert press(web, done, "send/shelf").status_code == 303
+    wait_until(lambda: sorted(shelf.glob("*.dcm")) == before)
+    assert recorded(caplog) == ["send to shelf by anna: send to shelf, shelf (montage)"]
+    settled(web, done.job["study"])
+    assert "Last action: send to shelf by anna" in web.get(f"/jobs/{done.job['job']}").text
+    assert press(web, done, "send/nobody").status_code == 404
+
+
+def test_a_series_is_segmented_again(web, done, settings, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    with open_ledger(settings.database_url) as ledger:
+        before = ledger.find(done.job["job"]).finished
+        assert press(web, done, "redo").status_code == 303
+        wait_until(lambda: (ledger.find(done.job["job"]).finished or before) > before)
+    assert recorded(caplog) == ["redo by anna: segment again"]
+    assert settled(web, done.job["study"])["state"] == "done"
+
+
+def test_urging_what_is_done_changes_nothing_and_is_recorded_too(web, done, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    press(web, done, "urge")
+    assert recorded(caplog) == ["urge by anna: nothing to do, it is done"]
+
+
+def test_a_bundle_is_a_zip_without_the_patient(web, done, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    answer = press(web, done, "bundle")
+    assert answer.headers["content-disposition"] == (
+        f'attachment; filename="{done.job["job"]}.zip"'
+    )
+    with zipfile.ZipFile(BytesIO(answer.content)) as bundle:
+        names = bundle.namelist()
+        packed = b"".join(map(bundle.read, names))
+    assert len(names) == 21
+    for secret in (done.source.PatientID, "ACC-4711", "Staging Doe"):
+        assert str(secret).encode() not in packed
+    assert recorded(caplog) == ["bundle by anna: 20 instances"]
+
+
+def test_the_page_has_a_button_for_each_action_that_fits_and_the_links(web, done):
+    page = web.get(f"/jobs/{done.job['job']}").text
+    buttons = set(re.findall(rf'action="/jobs/{done.job["job"]}/([^"]+)"', page))
+    assert buttons == {"redo", "send/shelf", "bundle", "remove"}  # it is done: nothing to retry
+    link = escape(done.job["viewer"]).replace("/viewer?", "/segmentation?")
+    assert f'<a href="{link}">Correct the contours</a>' in page
+
+
+SEEN = ("ACC-4711", "2025-03-17", "Staging Doe")
+"""Of the study; its UID is beside them on the page of the job."""
+
+
+@pytest.fixture(scope="module")
+def showing(node, settings):
+    """A client of the same node with `http.show_patient`."""
+    http = settings.http.model_copy(update={"show_patient": True})
+    view = NodeView(
+        settings.model_copy(update={"http": http}),
+        Algorithm("toy", "0.1", "ab" * 32, "cpu"),
+        node.address,
+        list,
+        lambda: True,
+        lambda: "cpu",
+    )
+    with open_ledger(settings.database_url) as ledger:
+        yield TestClient(application(view, ledger), base_url="http://localhost")
+
+
+def test_study_and_accession_number_are_shown_to_nobody_by_default(web, done):
+    uid = f"<code>{done.job['study']}</code>"
+    for path in ("/", f"/jobs/{done.job['job']}"):
+        for headers in ({}, login()):
+            page = web.get(path, headers=headers).text
+            assert done.job["series"][-16:] in page
+            assert not [each for each in (*SEEN, uid) if each in page]
+    assert done.job["series"][-16:] not in web.get("/", params={"text": "acc-4711"}).text
+
+
+def test_with_show_patient_those_who_logged_in_see_them(showing, done):
+    uid, series = f"<code>{done.job['study']}</code>", done.job["series"][-16:]
+    for path, seen in (("/", SEEN), (f"/jobs/{done.job['job']}", (*SEEN, uid))):
+        without, after = showing.get(path).text, showing.get(path, headers=login()).text
+        assert series in without
+        assert not [each for each in seen if each in without]
+        assert [each for each in seen if each in after] == [*seen]
+        for patient in (str(done.source.PatientName), str(done.source.PatientID)):
+            assert patient not in after
+    search = {"text": "acc-4711"}
+    assert series in showing.get("/", params=search, headers=login()).text
+    assert series not in showing.get("/", params=search).text
+
+
+def test_show_patient_without_a_login_is_refused():
+    with pytest.raises(ValidationError, match="HEPAR_HTTP__TOKEN"):
+        Settings(http={"port": 8000, "show_patient": True})
+    assert not Settings(http={"port": 8000}).http.show_patient
+
+
+def test_the_page_names_the_model_and_the_device(web, done):
+    page = " ".join(web.get("/").text.split())
+    assert "<dt>Model</dt><dd>toy 0.1</dd>" in page
+    assert "<dt>Device in use</dt><dd>thresholds</dd>" in page
+    assert "No TensorRT plan is built" in page
+
+
+def test_jobs_are_chosen_by_modality(web, done):
+    series = done.job["series"][-16:]
+    assert series in web.get("/", params={"modality": "CT"}).text
+    assert series not in web.get("/", params={"modality": "PT"}).text
+
+
 def test_an_unknown_change_is_refused(web, done):
     assert web.post(f"/jobs/{done.job['job']}/explode", headers=login()).status_code == 404
 
@@ -298,8 +441,6 @@ def test_a_port_that_is_taken_is_named(node, settings, tmp_path):
             "http": settings.http.model_copy(update={"port": node.http[1]}),
         }
     )
-    from dicom_node.web.server import _bound
-
     with (
         pytest.raises(AlreadyRunning, match=r"set http\.port"),
         _bound(taken.http.host, taken.http.port),

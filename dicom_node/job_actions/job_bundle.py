@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dicom_node.commands.synthetic.twin import twin_uid, write_twins
 from dicom_node.errors import BadConfiguration
+from dicom_node.job_actions.twin import twin_uid, write_twins
 from dicom_node.jobs.state import Job
 
 

@@ -10,8 +10,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 
-from dicom_node.commands.synthetic.job_bundle import write_bundle
 from dicom_node.errors import BadConfiguration, UnsupportedSeries
+from dicom_node.job_actions.job_bundle import write_bundle
 from dicom_node.jobs.state import Job, State
 from dicom_node.series.reading import read_series
 from dicom_node.series.volume import to_volume
