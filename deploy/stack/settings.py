@@ -13,7 +13,9 @@ ARCHIVE = "archive"
 """Orthanc's folder within the stack's."""
 
 QUERY = "?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
-"""OHIF opens it with the SEG laid over the series."""
+
+VIEWER, CORRECT = f"/viewer{QUERY}", f"/segmentation{QUERY}"
+"""OHIF opens them with the SEG laid over the series; brushes are in the second."""
 
 
 def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
@@ -52,7 +54,7 @@ def write_node(folder: Path, ports: Ports, quiet_s: float, model: Path | None) -
         "receive": {"quiet_s": quiet_s},
         "engine": {"model": str(model.resolve())} if model else {},
         "http": {"port": ports.node_http},
-        "viewer": {"url": f"{web}/viewer{QUERY}", "correct_url": f"{web}/segmentation{QUERY}"},
+        "viewer": {"url": f"{web}{VIEWER}", "correct_url": f"{web}{CORRECT}"},
         "peers.archive": {
             "kind": "stow",
             "url": f"http://127.0.0.1:{ports.archive_http}/dicom-web",
