@@ -14,13 +14,15 @@ from engine.admin import plan_commands
 from engine.admin.bench import bench
 from engine.admin.doctor import doctor
 from engine.admin.rebuild import rebuild
-from engine.model import Model, default_model_folder, load_model
+from engine.model import Model, load_model
+from engine.shipped import model_folder, shipped_models
 
 
 def register(app: typer.Typer) -> None:
     """Add `hepar model …` and `hepar engine …`."""
     model = typer.Typer(help="Inspect models.", no_args_is_help=True)
     model.command("show")(show)
+    model.command("list")(list_models)
     app.add_typer(model, name="model")
     engine = typer.Typer(
         help="Build, verify and activate TensorRT plans; check devices.", no_args_is_help=True
@@ -39,11 +41,33 @@ def register(app: typer.Typer) -> None:
 
 def show(
     folder: Annotated[
-        Path | None, typer.Argument(help="Model folder; default: the model that ships with Hepar.")
+        Path | None,
+        typer.Argument(
+            help="Model folder, or the name of a model that ships with Hepar; default: base."
+        ),
     ] = None,
 ) -> None:
     """Show a model's members, classes, training data and evaluation, and verify its files."""
-    Console().print(describe(load_model(folder or default_model_folder())))
+    Console().print(describe(load_model(model_folder(folder))))
+
+
+def list_models() -> None:
+    """List the models that ship with Hepar, with their figures on patients they never learnt from.
+
+    `engine.model` of the configuration, or --model of a command, chooses one by its name.
+    """
+    columns = ("Name", "Version", "Members", "Liver Dice", "Tumour Dice", "Description")
+    table = _table("Models that ship with Hepar", *columns)
+    for name, folder in shipped_models().items():
+        model = load_model(folder)
+        recipe, evaluation = model.manifest.recipe, model.manifest.evaluation
+        dice = evaluation["pooled_dice"][evaluation["fusion"]]
+        table.add_row(
+            *(Text(each) for each in (name, model.version, ", ".join(model.members))),
+            *(f"{dice[structure]:.3f}" for structure in ("liver", "tumour")),
+            Text(recipe["description"]),
+        )
+    Console().print(table)
 
 
 def describe(model: Model) -> Panel:

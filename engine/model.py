@@ -100,7 +100,8 @@ def load_model(folder: Path) -> Model:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelNotFound(
-            f"no {MANIFEST} in {folder}; give a model folder, such as {default_model_folder()}"
+            f"no {MANIFEST} in {folder}; give a model folder, such as {default_model_folder()}, or "
+            "the name of a model that `hepar model list` lists"
         ) from error
     # From the bytes that the digest below is made of: a second read might see another file.
     manifest = _read_manifest(text, path)

@@ -11,6 +11,7 @@ import typer
 
 from engine.admin.options import DEFAULT_PLANS, PlansFolder
 from engine.model import default_model_folder
+from engine.shipped import model_folder
 from trainer.cli_errors import errors_said
 from trainer.datasets.commands import app as dataset
 from trainer.option_choices import DeviceName, ExportPrecision, TrainingPrecision
@@ -52,7 +53,9 @@ def train(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="Model folder whose weights training starts from; random if none."),
+        typer.Option(
+            help="Model folder or name whose weights training starts from; random if none."
+        ),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -85,7 +88,8 @@ def train(
             workers=usual_workers() if workers is None else workers,
             precision=precision.value,
         )
-        train_model(wanted, Run(data, folder, model or folder / "model", machine, start))
+        begun = model_folder(start) if start else None
+        train_model(wanted, Run(data, folder, model or folder / "model", machine, begun))
 
 
 def export(
@@ -142,7 +146,7 @@ def evaluate(
     healthy: Healthy = False,
     model: Annotated[
         list[Path] | None,
-        typer.Option(help="Model folder; several are compared. The default model if none."),
+        typer.Option(help="Model folder or name; several are compared. base if none."),
     ] = None,
     segs: Annotated[
         Path | None, typer.Option(help="Judge the DICOM SEG objects in this folder instead.")
@@ -171,7 +175,9 @@ def evaluate(
         from trainer.evaluation.evaluate_command import Data, Marking, Output, evaluate_command
         from trainer.evaluation.run.patients import chosen_group
 
-        models = tuple(model or ([] if segs else [default_model_folder()]))
+        if not model and segs is None:
+            model = [default_model_folder()]
+        models = tuple(model_folder(each) for each in model or ())
         evaluate_command(
             Data(data, series, truth, healthy, chosen_group(trained, everyone)),
             Marking(models, segs, device, plans, fusions),
@@ -184,7 +190,7 @@ def explain(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For the page.")],
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="Model folder; the default model if left out."),
+        typer.Argument(metavar="[MODEL]", help="Model folder or name; base if left out."),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", exists=True, help=AS_DOWNLOADED)] = None,
     patient: Annotated[
@@ -207,4 +213,4 @@ def explain(
         from trainer.explain.explain_command import Wanted, explain_command
 
         wanted = Wanted(data, tuple(patient or ()), series, truth, tuple(slices or ()))
-        explain_command(model or default_model_folder(), wanted, output)
+        explain_command(model_folder(model), wanted, output)

@@ -25,7 +25,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import quieten_libraries
 from engine.admin.doctor import COLOURS, Finding, Health, examine
 from engine.errors import EngineError
-from engine.model import default_model_folder
+from engine.shipped import model_folder
 
 CLOCK_S = 120.0
 """Difference to a server's clock beyond which times in results and logs mislead."""
@@ -71,7 +71,7 @@ def node_findings(chosen: Settings) -> Iterator[Finding]:
 
 def engine_findings(chosen: Settings, *, quick: bool) -> Iterator[Finding]:
     """Yield what is found of the model, the devices and the plans."""
-    model = chosen.engine.model or default_model_folder()
+    model = model_folder(chosen.engine.model)
     plans = chosen.engine.plans or DataFolder(chosen.node.data).plans
     yield from examine(model, plans, quick=quick)
 

@@ -247,7 +247,8 @@ class EngineSection(Section):
     """`[engine]`: model and device."""
 
     model: UserPath | None = None
-    """Model folder; the one that ships with the package when absent."""
+    """Model folder, or the name of a model that ships with the package, as `hepar model list` lists
+    them; `base` when absent."""
     threads: int | None = Field(default=None, ge=1)
     """Threads for computing on the processor; as many as it has cores when absent."""
     plans: UserPath | None = None

@@ -13,8 +13,9 @@ from time import perf_counter
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from engine.device import Device
-from engine.model import Model, default_model_folder, load_model
+from engine.model import Model, load_model
 from engine.serving.fleet import Fleet, Opener, openers
+from engine.shipped import model_folder
 
 OpenDevice = Callable[[Model, Settings], Device]
 """Opens the device to use in place of Hepar's own."""
@@ -57,7 +58,7 @@ def to_fleet(settings: Settings, open_device: OpenDevice | None = None) -> tuple
     Raises:
         ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
-    model = load_model(settings.engine.model or default_model_folder())
+    model = load_model(model_folder(settings.engine.model))
     if open_device is not None:
         return model, Fleet([Opener("device", lambda: open_device(model, settings))])
     return model, Fleet(_devices(model, settings))

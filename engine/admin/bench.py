@@ -17,7 +17,8 @@ from engine.admin.device_benchmark import DEVICES, Speed, Task, draw_volume, mea
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.devices.tensorrt.cuda import gpus
 from engine.errors import LibraryMissing
-from engine.model import Model, default_model_folder, load_model
+from engine.model import Model, load_model
+from engine.shipped import model_folder
 
 ONLY = f"Only this device; may be repeated. One of {', '.join(DEVICES)}."
 
@@ -43,7 +44,7 @@ def bench(
     """
     if unknown := set(device or ()) - set(DEVICES):
         raise typer.BadParameter(f"unknown device {unknown.pop()!r}; allowed: {', '.join(DEVICES)}")
-    loaded = load_model(model or default_model_folder())
+    loaded = load_model(model_folder(model))
     table = _table(slices, size, loaded)
     measured: dict[str, Speed | str] = {}
     with (

@@ -19,13 +19,14 @@ from engine.admin.table import stale
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, LibraryMissing
-from engine.model import Model, default_model_folder, load_model
+from engine.model import Model, load_model
 from engine.phantom import make_phantom
 from engine.plans.plan import State
 from engine.plans.store import PlanStore
 from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device
 from engine.serving.fleet import Fleet, openers
+from engine.shipped import model_folder
 from engine.volume import Label
 
 ROOM_MB = 1000
@@ -66,7 +67,7 @@ def doctor(
     table, bad = Table("", "", "", show_header=False, box=None), False
     console = Console()
     with console.status("checking …"):
-        for finding in examine(model or default_model_folder(), plans, quick=quick):
+        for finding in examine(model_folder(model), plans, quick=quick):
             bad = bad or finding.health is Health.BAD
             mark = Text(finding.health, COLOURS[finding.health])
             table.add_row(finding.what, mark, Text(finding.text))

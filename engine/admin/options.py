@@ -8,7 +8,11 @@ import typer
 
 ModelFolder = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Model folder; default: the model that ships with Hepar."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, or the name of a model that ships with Hepar; default: base.",
+    ),
 ]
 PlansFolder = Annotated[
     Path,

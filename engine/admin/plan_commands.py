@@ -14,10 +14,11 @@ from engine.devices.tensorrt.build_process import Request, build_in_process, why
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, UnknownPlan, UnverifiedPlan
-from engine.model import default_model_folder, load_model
+from engine.model import load_model
 from engine.plans.key import Flavour, PlanKey, Precision, slot_of
 from engine.plans.plan import Plan, State
 from engine.plans.store import PlanStore
+from engine.shipped import model_folder
 
 Architectures = Annotated[
     list[str] | None,
@@ -46,7 +47,7 @@ def build(
 
     A plan serves only after `verify` and `activate`, both on a machine with such a GPU.
     """
-    loaded = load_model(model or default_model_folder())
+    loaded = load_model(model_folder(model))
     library = load_tensorrt(flavour)
     store, console = PlanStore(plans), Console(soft_wrap=True)
     for aim in architecture or sorted({gpu.architecture for gpu in gpus()}):
@@ -91,7 +92,7 @@ def _build(request: Request) -> Plan:
 
 def list_plans(model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
     """List plans with state, age, the gate's figures and reasons of staleness, and what serves."""
-    loaded = load_model(model or default_model_folder())
+    loaded = load_model(model_folder(model))
     store, console = PlanStore(plans), Console()
     console.print(plans_table(store.plans(), loaded))
     for path, why in store.unreadable().items():
@@ -131,7 +132,7 @@ def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAU
         open_plan,  # imported only with a plan
     )
 
-    loaded = load_model(model or default_model_folder())
+    loaded = load_model(model_folder(model))
     store = PlanStore(plans)
     found = store.find(plan)
     device = open_plan(found, store, loaded, exact=True)
@@ -185,7 +186,7 @@ def prune(
     plans: PlansFolder = DEFAULT_PLANS,
 ) -> None:
     """Remove plans that are rejected or stale, but never an active or previous one."""
-    loaded = load_model(model or default_model_folder())
+    loaded = load_model(model_folder(model))
     removed = PlanStore(plans).prune(
         lambda plan: everything or plan.state is State.REJECTED or bool(stale(plan, loaded.digest))
     )

@@ -16,10 +16,11 @@ from engine.devices.tensorrt.build_process import Request, build_in_process, why
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import Library, load_tensorrt
 from engine.errors import EngineError
-from engine.model import Model, default_model_folder, load_model
+from engine.model import Model, load_model
 from engine.plans.key import Flavour, Options, PlanKey, Precision, slot_of
 from engine.plans.plan import Plan, State
 from engine.plans.store import PlanStore
+from engine.shipped import model_folder
 
 Build = Callable[[Request], Plan]
 
@@ -86,7 +87,7 @@ def rebuild(
     found: list[Rebuilt] = []
     error = ""
     try:
-        loaded = load_model(model or default_model_folder())
+        loaded = load_model(model_folder(model))
         library = load_tensorrt(flavour)
         here = sorted({gpu.architecture for gpu in gpus()})
         for each in rebuilt(

@@ -4,6 +4,8 @@ from typer.testing import CliRunner
 
 from engine.commands import register
 from engine.errors import BrokenModel, ModelNotFound
+from engine.model import default_model_folder, load_model
+from engine.shipped import shipped_models
 
 
 @pytest.fixture
@@ -33,3 +35,21 @@ def test_a_model_with_a_changed_file_is_not_shown(hepar, toy_folder):
 
 def test_help_says_what_it_does(hepar):
     assert "verify its files" in hepar("model", "show", "--help").output
+
+
+def test_a_shipped_model_is_shown_by_its_name(hepar):
+    shown = hepar("model", "show", "base")
+    assert shown.exit_code == 0
+    assert str(default_model_folder()) in shown.output.replace("\n", "")
+
+
+def test_every_shipped_model_is_listed_with_its_figures(hepar):
+    listed = hepar("model", "list")
+    assert listed.exit_code == 0
+    for name, folder in shipped_models().items():
+        model = load_model(folder)
+        evaluation = model.manifest.evaluation
+        liver = evaluation["pooled_dice"][evaluation["fusion"]]["liver"]
+        (row,) = (line for line in listed.output.splitlines() if f" {name} " in line)
+        assert model.version in row
+        assert f"{liver:.3f}" in row

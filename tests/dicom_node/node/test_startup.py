@@ -103,6 +103,11 @@ def devices_of(jobs, settings):
     return said
 
 
+def test_the_configuration_chooses_a_shipped_model_by_its_name(tmp_path):
+    model, _ = opening_module.to_fleet(Settings(node={"data": tmp_path}, engine={"model": "base"}))
+    assert model.folder == default_model_folder()
+
+
 def test_plans_are_switched_between_jobs_and_no_job_is_lost_or_mixed(settings, store, tmp_path):
     first, second = (f"TensorRT {plan.name}" for plan in store.plans())
     store.activate(store.plans()[0].name)
