@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 PART = ".part"
@@ -18,11 +19,16 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         content: of the file.
         mode: permissions; by default for this user alone, since it may hold a patient's data.
     """
+    write_pieces_durably(path, [content], mode=mode)
+
+
+def write_pieces_durably(path: Path, content: Iterable[bytes], *, mode: int = 0o600) -> None:
+    """Write a file whose content comes in pieces, as `write_durably` does."""
     # In the same folder: a rename is atomic within one file system only.
     handle, name = tempfile.mkstemp(PART, f"{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(content)
             # fsync sees what Python has handed to the kernel, not what it still buffers.
             file.flush()
             # Before the rename: under its final name the file never has other permissions.

@@ -19,6 +19,7 @@ from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket
 
 from dicom_node.net.admission import take_early
+from dicom_node.net.data_set_file import LargeDataSets
 
 LOOK_UP_S = 0.1
 """Longest wait; pynetdicom checks its timers in between."""
@@ -37,13 +38,16 @@ TLS_RECORD_BYTES = 1 << 14
 """Largest plain text of one TLS record (RFC 8446 5.1)."""
 
 
-def prepare_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
+def prepare_connection(
+    event: Event, timeout_s: float, pdu_bytes: int, large: LargeDataSets | None = None
+) -> None:
     """Put a `WakingSocket` under a new association; to be bound to EVT_CONN_OPEN.
 
     Args:
         event: that a connection is open.
         timeout_s: no read of a PDU and no write takes longer.
         pdu_bytes: longest PDU that is read, but for association requests.
+        large: where data sets go that are too large for memory; None keeps them there.
 
     Raises:
         OSError: too many files are open. The connection is closed, since its waits would have no
@@ -56,7 +60,7 @@ def prepare_connection(event: Event, timeout_s: float, pdu_bytes: int) -> None:
     except OSError:
         _give_up(plain)
         raise
-    wire = WakingSocket(plain, outgoing, max(pdu_bytes, ASSOCIATE_BYTES), timeout_s)
+    wire = WakingSocket(plain, outgoing, max(pdu_bytes, ASSOCIATE_BYTES), timeout_s, large)
     wire.limit_waits()
     # At this moment the queue is empty and no thread waits on it, so it can be exchanged. The loop
     # needs no delay of its own any more: `WakingSocket.ready` waits.
@@ -92,7 +96,12 @@ class WakingSocket(AssociationSocket):
     """An association's socket: waits for both directions, and bounds the time and size of PDUs."""
 
     def __init__(
-        self, plain: AssociationSocket, outgoing: WakingQueue, longest: int, timeout_s: float
+        self,
+        plain: AssociationSocket,
+        outgoing: WakingQueue,
+        longest: int,
+        timeout_s: float,
+        large: LargeDataSets | None = None,
     ) -> None:
         """Take the place of `plain`.
 
@@ -101,11 +110,13 @@ class WakingSocket(AssociationSocket):
             outgoing: queue whose items end a wait.
             longest: most bytes that one read may ask for.
             timeout_s: longest time for one read or write.
+            large: where data sets go that are too large for memory.
         """
         vars(self).update(vars(plain))  # __init__ would announce the connection a second time
         self._outgoing = outgoing
         self._longest = longest
         self._timeout_s = timeout_s
+        self._large = large
         self._early = bytearray(take_early(plain.socket))
         self._message = Allowance(timeout_s)
         # Not `select.select`: it fails for descriptors above 1023, which pynetdicom takes for a
@@ -184,6 +195,9 @@ class WakingSocket(AssociationSocket):
         if self.assoc.dimse.message is None:  # between two messages
             self._message = Allowance(self._timeout_s)
         self._message.use(nr_bytes)
+        message = self.assoc.dimse.message
+        if self._large is not None and message is not None and message.data_set is not None:
+            message.data_set = self._large.moved(message.data_set)
         if not self._early:
             return read(self._open, nr_bytes, self._timeout_s)
         content = self._early[:nr_bytes]

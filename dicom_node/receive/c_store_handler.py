@@ -19,6 +19,7 @@ from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.net.data_set_file import DataSetBytes, content
 from dicom_node.net.unnamed_instances import refuse_unnamed
 from dicom_node.receive.events import Association, ReceiveEvents
 from dicom_node.receive.header import (
@@ -27,8 +28,8 @@ from dicom_node.receive.header import (
     require_uid,
     without_file_meta,
 )
-from dicom_node.receive.part10 import to_part10
-from dicom_node.receive.spool import Spool
+from dicom_node.receive.part10 import Part10, to_part10
+from dicom_node.receive.spool import Spool, not_kept
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ logger = logging.getLogger(__name__)
 class Instance:
     """One instance as received: its bytes, and the fields of the request and the context."""
 
-    data_set: bytes
+    data_set: DataSetBytes | OSError
+    """What came, or why it could not be kept while it came."""
     sop_class_uid: str
     uid: str
     agreed_class_uid: str
@@ -59,15 +61,24 @@ class Instance:
                 StoreStatus.SOP_CLASS_NOT_SUPPORTED,
             )
         require_uid("Affected SOP Instance UID", self.uid, StoreStatus.INVALID_OBJECT_INSTANCE)
-        header = read_header(self.data_set, self.transfer_syntax)
+        header = read_header(self._kept(), self.transfer_syntax)
         _require_same("SOP class", header.sop_class_uid, self.sop_class_uid)
         _require_same("SOP instance", header.instance_uid, self.uid)
         return header
 
-    def to_part10(self) -> bytes:
-        """Return it as a file."""
-        data_set = without_file_meta(self.data_set, self.transfer_syntax)
+    def to_part10(self) -> Part10:
+        """Return it as a file.
+
+        Raises:
+            RejectedInstance: it could not be kept while it came, or cannot be read.
+        """
+        data_set = without_file_meta(self._kept(), self.transfer_syntax)
         return to_part10(data_set, self.sop_class_uid, self.uid, self.transfer_syntax, self.sender)
+
+    def _kept(self) -> DataSetBytes:
+        if isinstance(self.data_set, OSError):
+            raise not_kept(self.uid, self.data_set)
+        return self.data_set
 
 
 class CStoreHandler:
@@ -123,7 +134,7 @@ class CStoreHandler:
 def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) -> Instance:
     command = message.command_set
     return Instance(
-        data_set=cast(BytesIO, message.data_set).getvalue(),
+        data_set=_data_set(message),
         sop_class_uid=str(command.get("AffectedSOPClassUID", "")),
         # Padded to even length with a null (PS3.5 9.1), by some senders with a space.
         uid=str(command.AffectedSOPInstanceUID).strip("\0 "),
@@ -131,6 +142,13 @@ def _instance(message: C_STORE_RQ, context: PresentationContext, sender: str) ->
         transfer_syntax=UID(context.transfer_syntax[0]),
         sender=sender,
     )
+
+
+def _data_set(message: C_STORE_RQ) -> DataSetBytes | OSError:
+    try:
+        return content(cast(BytesIO, message.data_set))
+    except OSError as error:
+        return error
 
 
 def _require_same(what: str, in_data_set: str, in_request: str) -> None:

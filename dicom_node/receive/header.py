@@ -18,6 +18,7 @@ from pydicom.uid import UID
 
 from dicom_node.dicom_file import FILE_META_GROUP, with_known_vrs
 from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
+from dicom_node.net.data_set_file import DataSetBytes, after
 
 SOP_CLASS, SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)
 STUDY, SERIES = BaseTag(0x0020000D), BaseTag(0x0020000E)
@@ -68,7 +69,7 @@ def is_uid(text: str) -> bool:
     return len(text) <= UID_BYTES and _UID.fullmatch(text) is not None
 
 
-def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
+def read_header(data_set: DataSetBytes, transfer_syntax: UID) -> InstanceIdentifiers:
     """Return the UIDs in an encoded data set that comes without file meta information.
 
     The elements may stand in any order, behind private data of any size and of unknown VR.
@@ -90,7 +91,7 @@ def read_header(data_set: bytes, transfer_syntax: UID) -> InstanceIdentifiers:
     )
 
 
-def without_file_meta(data_set: bytes, transfer_syntax: UID) -> bytes:
+def without_file_meta(data_set: DataSetBytes, transfer_syntax: UID) -> DataSetBytes:
     """Return the data set without elements of group 0002 at its start.
 
     Some senders leave them there (PS3.7 6.3.1 forbids it). In a file they would be read as file
@@ -105,9 +106,9 @@ def without_file_meta(data_set: bytes, transfer_syntax: UID) -> bytes:
     group = data_set[:2] if transfer_syntax.is_little_endian else data_set[1::-1]
     if group != FILE_META_GROUP.to_bytes(2, "little"):
         return data_set
-    stream = BytesIO(data_set)
+    stream = BytesIO(data_set[:LONGEST_HEADER])
     _read(stream, transfer_syntax, lambda tag, vr, length: tag.group != FILE_META_GROUP, [])
-    return data_set[stream.tell() :]
+    return after(data_set, stream.tell())
 
 
 def _is_plain_explicit(transfer_syntax: UID) -> bool:
@@ -137,14 +138,15 @@ class LimitedReads(BytesIO):
         return super().read(size)
 
 
-def _parse(data_set: bytes, transfer_syntax: UID, longest: int) -> Dataset:
+def _parse(data_set: DataSetBytes, transfer_syntax: UID, longest: int) -> Dataset:
+    begin = data_set[:longest]
     try:
         if transfer_syntax in DEFLATED:
             # Negative: deflate without the header of zlib (PS3.5 A.5).
-            data_set = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data_set, longest)
+            begin = zlib.decompressobj(-zlib.MAX_WBITS).decompress(begin, longest)
     except zlib.error as error:
         raise _unreadable(error) from error
-    stream = LimitedReads(data_set[:longest])
+    stream = LimitedReads(begin)
     try:
         return _read(stream, transfer_syntax, _after_all(), UIDS)
     except RejectedInstance as error:

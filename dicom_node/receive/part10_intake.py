@@ -9,14 +9,16 @@ from pynetdicom import ALL_TRANSFER_SYNTAXES
 
 from dicom_node.dicom_file import FILE_META_GROUP
 from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
+from dicom_node.net.data_set_file import DataSetBytes, after
 from dicom_node.receive.c_store_handler import Instance
+from dicom_node.receive.header import LONGEST_HEADER
 from dicom_node.receive.scp import STORED
 
 PREAMBLE, PREFIX = 128, b"DICM"
 """Bytes before the prefix of a file, and the prefix (PS3.10 7.1)."""
 
 
-def to_instance(content: bytes, sender: str) -> Instance:
+def to_instance(content: DataSetBytes, sender: str) -> Instance:
     """Return the instance in a file, with its data set as it came.
 
     Raises:
@@ -24,7 +26,7 @@ def to_instance(content: bytes, sender: str) -> Instance:
     """
     if content[PREAMBLE : PREAMBLE + len(PREFIX)] != PREFIX:
         raise RejectedInstance("the part is no DICOM file", StoreStatus.CANNOT_UNDERSTAND)
-    file = BytesIO(content)
+    file = BytesIO(content[:LONGEST_HEADER])
     file.seek(PREAMBLE + len(PREFIX))
     try:
         # Always Explicit VR Little Endian, whatever the data set is (PS3.10 7.1).
@@ -43,7 +45,7 @@ def to_instance(content: bytes, sender: str) -> Instance:
         raise RejectedInstance("its transfer syntax is unknown", StoreStatus.CANNOT_UNDERSTAND)
     # The reader has stopped in front of the first element of another group. Nothing was
     # negotiated, so the class in the file stands for the agreed one, too.
-    return Instance(content[file.tell() :], sop_class, uid, sop_class, syntax, sender)
+    return Instance(after(content, file.tell()), sop_class, uid, sop_class, syntax, sender)
 
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

@@ -22,6 +22,7 @@ from dicom_node.net.admission import AdmissionServer
 from dicom_node.net.callers import Caller, is_admitted
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
+from dicom_node.net.data_set_file import LargeDataSets
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
 from dicom_node.receive.c_store_handler import CStoreHandler
@@ -85,11 +86,12 @@ def listen(
     """
     configure_pynetdicom()
     listener = listener or NullReceiveEvents()
+    large = LargeDataSets(spool.folder, spool.keep_free_bytes)
     server = receiver(ae_title, limits).make_server(
         address,
         server_class=AdmissionServer,
         evt_handlers=[
-            (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes]),
+            (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes, large]),
             (evt.EVT_REQUESTED, on_requested, [limits]),
             (evt.EVT_CONN_CLOSE, end_unrequested),
             *CStoreHandler(spool, listener, limits.associations).handlers(),

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.receive.header import SeriesKey, is_uid, require_uid
-from engine.durable_files import PART, sync_folder, write_durably
+from dicom_node.receive.part10 import Part10
+from engine.durable_files import PART, sync_folder, write_pieces_durably
 
 # Errors that pass once something is freed: the sender may try again (A700).
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -62,7 +63,7 @@ class Spool:
         # The spool's own name has to survive a crash, too.
         sync_folder(folder.parent)
 
-    def put(self, series: SeriesKey, instance_uid: str, part10: bytes) -> Path:
+    def put(self, series: SeriesKey, instance_uid: str, part10: bytes | Part10) -> Path:
         """Write one instance; once this returns, the file outlives a crash.
 
         A second copy of the same instance replaces the first.
@@ -80,11 +81,7 @@ class Spool:
             self._require_room(len(part10))
             self._write(path, part10)
         except OSError as error:
-            full = error.errno in NO_ROOM
-            raise RejectedInstance(
-                f"could not keep {instance_uid}: {error.strerror or error}",
-                StoreStatus.OUT_OF_RESOURCES if full else StoreStatus.PROCESSING_FAILURE,
-            ) from error
+            raise not_kept(instance_uid, error) from error
         self.tally.add(len(part10))
         return path
 
@@ -128,11 +125,12 @@ class Spool:
                 StoreStatus.OUT_OF_RESOURCES,
             )
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, part10: bytes | Part10) -> None:
         while True:
             self._make_folder(path.parent)
             try:
-                return write_durably(path, content)
+                content = [part10] if isinstance(part10, bytes) else part10.pieces()
+                return write_pieces_durably(path, content)
             except FileNotFoundError:  # `remove` took the empty folder away: once more
                 self._durable.discard(path.parent)
 
@@ -156,3 +154,12 @@ class Spool:
                     if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                         raise
                 self._durable.discard(path)  # at worst it is synced once more
+
+
+def not_kept(instance_uid: str, error: OSError) -> RejectedInstance:
+    """Return the refusal of an instance that could not be written."""
+    full = error.errno in NO_ROOM
+    return RejectedInstance(
+        f"could not keep {instance_uid}: {error.strerror or error}",
+        StoreStatus.OUT_OF_RESOURCES if full else StoreStatus.PROCESSING_FAILURE,
+    )

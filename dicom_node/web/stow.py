@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 from pydicom import Dataset
@@ -25,10 +26,11 @@ from dicom_node.config.settings import Settings
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.net.callers import Caller, is_admitted
 from dicom_node.net.connection import MESSAGE_BYTES
+from dicom_node.net.data_set_file import DataSetBytes, LargeDataSets, content
 from dicom_node.receive.events import ReceiveEvents
 from dicom_node.receive.header import InstanceIdentifiers
 from dicom_node.receive.part10_intake import to_instance
-from dicom_node.receive.spool import Spool
+from dicom_node.receive.spool import Spool, not_kept
 from dicom_node.web.access import Caller as WebCaller
 from dicom_node.web.access import is_proxy
 from dicom_node.web.multipart_stream import BadMultipart, MultipartStream, TooMuch, boundary_of
@@ -63,10 +65,14 @@ class HttpAssociation:
 class Part:
     """One instance while it comes; a sink of the multipart body."""
 
-    def __init__(self, complete: list["Part"], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, complete: list["Part"], headers: Mapping[str, str], large: LargeDataSets
+    ) -> None:
         self._complete = complete
         self._headers = headers
-        self.content = bytearray()
+        self._large = large
+        self._bytes = BytesIO()
+        self._size = 0
 
     @property
     def is_dicom(self) -> bool:
@@ -74,15 +80,25 @@ class Part:
         kind = self._headers.get("content-type", "application/dicom")
         return kind.partition(";")[0].strip().lower() == "application/dicom"
 
-    def write(self, content: bytes) -> None:
+    def write(self, piece: bytes) -> None:
         """Take some more bytes."""
-        if len(self.content) + len(content) > MESSAGE_BYTES:
+        self._size += len(piece)
+        if self._size > MESSAGE_BYTES:
             raise TooMuch(f"an instance has more than {MESSAGE_BYTES >> 20} MB; send it by C-STORE")
-        self.content += content
+        self._bytes.write(piece)
+        self._bytes = self._large.moved(self._bytes)
 
     def end(self) -> None:
         """Offer the part."""
         self._complete.append(self)
+
+    def content(self) -> DataSetBytes:
+        """Return all bytes.
+
+        Raises:
+            OSError: they could not be kept.
+        """
+        return content(self._bytes)
 
 
 @dataclass
@@ -189,7 +205,8 @@ class StowDoor:
     async def _read(self, request: Request, boundary: bytes, sender: str) -> Stored:
         """Keep each instance as soon as it is complete."""
         done, complete = Stored(), list[Part]()
-        stream = MultipartStream(boundary, lambda headers: Part(complete, headers))
+        large = LargeDataSets(self._spool.folder, self._spool.keep_free_bytes)
+        stream = MultipartStream(boundary, lambda headers: Part(complete, headers, large))
         chunks = aiter(request.stream())
         with self._association() as association:
             while True:
@@ -211,7 +228,7 @@ class StowDoor:
         try:
             if not part.is_dicom:
                 raise RejectedInstance("no application/dicom", StoreStatus.CANNOT_UNDERSTAND)
-            instance = to_instance(bytes(part.content), sender)
+            instance = to_instance(_content(part), sender)
             identifiers = instance.checked_header()
             if study not in ("", identifiers.series.study_uid):
                 raise RejectedInstance("not of the study in the address", OTHER_STUDY)
@@ -231,6 +248,13 @@ class StowDoor:
         finally:
             association.close()
             self._listener.association_closed(association)
+
+
+def _content(part: Part) -> DataSetBytes:
+    try:
+        return part.content()
+    except OSError as error:
+        raise not_kept("an instance", error) from error
 
 
 def _referenced(which: InstanceIdentifiers) -> Dataset:

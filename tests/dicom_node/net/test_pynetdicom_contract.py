@@ -17,7 +17,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.acse import ACSE
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AssociationServer, AssociationSocket, ThreadedAssociationServer
 
@@ -58,6 +58,7 @@ SOURCES = [
     (Association.send_c_store, "_config.STORE_SEND_CHUNKED_DATASET"),
     (Association.run_reactor, "self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)"),
     (AssociationSocket.__init__, 'self.event_queue.put("Evt5")'),
+    (DIMSEMessage.decode_msg, "cast(BytesIO, self.data_set).write(data[1:])"),
     (DIMSEServiceProvider.receive_primitive, "target=make_target(self.assoc._serve_request)"),
 ]
 """Lines that a repair depends on: where pynetdicom says this otherwise, the repair may be idle."""

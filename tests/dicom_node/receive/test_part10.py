@@ -17,7 +17,7 @@ def test_the_file_is_what_pydicom_would_have_written(ct_series, uid):
     meta = create_file_meta(
         sop_class_uid=uids[0], sop_instance_uid=uids[1], transfer_syntax=uids[2]
     )
-    file = to_part10(data_set, *uids)
+    file = b"".join(to_part10(data_set, *uids).pieces())
     assert file == bytes(128) + b"DICM" + encode_file_meta(meta) + data_set
     assert dcmread(BytesIO(file)) == instance
 
@@ -32,5 +32,5 @@ def test_the_sender_is_named_where_it_is_known(ct_series, sender):
     )
     if sender:
         meta.SendingApplicationEntityTitle = sender
-    file = to_part10(data_set, *uids, sender)
+    file = b"".join(to_part10(data_set, *uids, sender).pieces())
     assert file == bytes(128) + b"DICM" + encode_file_meta(meta) + data_set

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from io import BytesIO
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import (
@@ -23,6 +24,8 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import StoreStatus
+from dicom_node.net import data_set_file
+from dicom_node.net.data_set_file import DataSetFile, NamelessFile
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.scp import Limits, listen
@@ -299,6 +302,71 @@ def test_a_data_set_cut_off_after_its_header_is_kept_for_a_later_verdict(node, c
     uids = (instance.SOPClassUID, instance.SOPInstanceUID)
     assert send_raw(address, data_set, *uids) == StoreStatus.SUCCESS
     assert len(files(spool)) == 1
+
+
+@pytest.fixture
+def in_files(monkeypatch):
+    """Let data sets over 64 kB go through a file; return those that did."""
+    made, begin = [], DataSetFile.__init__
+
+    def noting(self, *given):
+        begin(self, *given)
+        made.append(self)
+
+    monkeypatch.setattr(data_set_file, "IN_MEMORY_BYTES", 1 << 16)
+    monkeypatch.setattr(DataSetFile, "__init__", noting)
+    return made
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_large_instance_goes_through_a_file_and_is_the_same(node, ct_series, in_files, syntax):
+    address, spool = node
+    (sent,) = ct_series(slices=1, rows=640, columns=640)
+    noise = np.random.default_rng(0).integers(0, 1000, (640, 640), np.int16)
+    sent.set_pixel_data(noise, "MONOCHROME2", 16)
+    sent.file_meta.TransferSyntaxUID = syntax
+    assert send([sent], address, syntax) == [StoreStatus.SUCCESS]
+    assert len(in_files) == 1
+    assert dcmread(spool.paths(series_of(sent))[0]) == sent
+
+
+def test_a_large_instance_with_file_meta_information_in_its_data_set(node, ct_series, in_files):
+    address, spool = node
+    (sent,) = ct_series(slices=1, rows=640, columns=640)
+    data_set = encode(sent, is_implicit_vr=False, is_little_endian=True)
+    wrong = b"\x02\x00\x10\x00UI\x16\x001.2.840.10008.1.2.4.90"
+    status = send_raw(address, wrong + data_set, sent.SOPClassUID, sent.SOPInstanceUID)
+    assert status == StoreStatus.SUCCESS
+    assert in_files
+    assert spool.paths(series_of(sent))[0].read_bytes().endswith(data_set)
+    assert b"1.2.4.90" not in spool.paths(series_of(sent))[0].read_bytes()
+
+
+@pytest.mark.parametrize("step", ["__init__", "write"])
+def test_a_large_instance_without_room_is_answered_once_it_has_come(
+    node, ct_series, in_files, monkeypatch, step
+):
+    address, spool = node
+
+    def no_space(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    instances = ct_series(slices=2, rows=640, columns=640)
+    with monkeypatch.context() as full:
+        full.setattr(NamelessFile, step, no_space)
+        assert send(instances, address) == [StoreStatus.OUT_OF_RESOURCES] * 2
+    assert files(spool) == []
+    assert send(instances, address) == [StoreStatus.SUCCESS] * 2
+
+
+def test_a_large_instance_stops_at_the_watermark_before_it_has_come(tmp_path, ct_series, in_files):
+    total = shutil.disk_usage(tmp_path).total
+    server = listen("TEST", ("127.0.0.1", 0), Spool(tmp_path / "spool", keep_free_bytes=total))
+    instances = ct_series(slices=1, rows=2048, columns=2048)
+    assert send(instances, server.socket.getsockname()) == [StoreStatus.OUT_OF_RESOURCES]
+    server.ae.shutdown()
+    (file,) = in_files
+    assert file.error is not None
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])

@@ -12,6 +12,8 @@ from pydicom.uid import MRImageStorage, generate_uid
 
 from dicom_node.config.settings import Settings
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.net import data_set_file
+from dicom_node.net.data_set_file import NamelessFile
 from dicom_node.node.node import running_node
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
@@ -101,6 +103,18 @@ def test_an_instance_is_on_the_disk_before_the_answer_as_it_came(door, settings,
     kept = dcmread(spooled(settings, instance))
     assert kept.PixelData == instance.PixelData
     assert kept.file_meta.SendingApplicationEntityTitle == CT_MODALITY
+
+
+def test_a_large_instance_goes_through_a_file_and_is_the_same(
+    door, settings, ct_series, monkeypatch
+):
+    monkeypatch.setattr(data_set_file, "IN_MEMORY_BYTES", 1 << 10)
+    made, begin = [], NamelessFile.__init__
+    monkeypatch.setattr(NamelessFile, "__init__", lambda *given: made.append(begin(*given)))
+    instance = ct_series(slices=1)[0]
+    assert post(door, body(file_of(instance))).status_code == 200
+    assert len(made) == 1
+    assert dcmread(spooled(settings, instance)).PixelData == instance.PixelData
 
 
 def changed(instance, **values):
@@ -214,7 +228,7 @@ def test_a_full_disk_is_answered_with_try_again(door, ct_series, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dicom_node.receive.spool.write_durably", full)
+    monkeypatch.setattr("dicom_node.receive.spool.write_pieces_durably", full)
     answer = post(door, body(file_of(ct_series(slices=1)[0])))
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
