@@ -46,6 +46,7 @@ class _Answer:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the answer that `to_json` wrote; keys of other versions are ignored."""
+        # A job may outlive an update: the store holds what another version wrote.
         known = cls.__dataclass_fields__  # type: ignore[attr-defined]
         return cls(**{key: value for key, value in stored.items() if key in known})
 
@@ -152,6 +153,8 @@ class _Attempts:
         A peer that changed the object is never sent another copy: it would keep both.
         """
         searched_s = 0.0
+        # From the first, short pause again: that the object was accepted shows that the peer is
+        # there.
         for pause in self._steps.pauses():
             answer = self._steps.confirm()
             if not answer.refused:
@@ -165,16 +168,21 @@ class _Attempts:
                     f" {answer.refused}; let the peer keep UIDs as they are, or set its confirm"
                     ' to "none"'
                 )
+            # No pause after the last copy: there is nothing left to wait for.
             if searched or (denied and last):
                 return answer
+            # Also before another copy, which a peer that has just failed would fail with too.
             slept_s = self._sleep(pause, answer)
             if denied:
                 return answer
+            # Pauses, not the clock: a replay after a crash must decide as the first time. And only
+            # those that followed a search: a peer that was away has had no time to index.
             searched_s += slept_s if answer.missing else 0.0
             self.count += 1
         raise PeerUnavailable(f"gave up on {self._peer}: {answer.refused}")
 
     def _count_credentials(self, answer: SendAnswer | ConfirmAnswer) -> None:
+        # Never set back: two refusals and a success in turn would lock an account as well.
         self._refused_credentials += answer.credentials
         if self._refused_credentials >= CREDENTIAL_TRIES:
             raise CredentialsRefused(

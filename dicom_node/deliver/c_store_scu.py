@@ -48,7 +48,10 @@ class StorePeer(ApplicationEntity):
         Explicit and implicit VR stand in for one another, and both for RLE, which loses nothing.
         """
         sop_class, syntax = _context(path)
+        # Not a set: its own encoding is to be asked for first.
         syntaxes = dict.fromkeys((syntax, *UNCOMPRESSED)) if syntax in CONVERTED else (syntax,)
+        # A context for each, as the peer picks one encoding out of a context (PS3.8 9.3.3.2), and
+        # its choice would be unknown before.
         asked = [(sop_class, each) for each in syntaxes]
         with self.associated(asked) as association:
             status = self._store(association, path)
@@ -96,6 +99,8 @@ class StorePeer(ApplicationEntity):
         while waiting:
             with self.associated(sorted({context for context, _ in waiting})) as association:
                 while waiting:
+                    # Taken out before it is sent: an object that ends each association is not met
+                    # twice.
                     context, path = waiting.pop(0)
                     failure = self._failure(association, context, path)
                     yield path, failure
@@ -123,6 +128,7 @@ class StorePeer(ApplicationEntity):
     def _store(self, association: Association, path: Path) -> int:
         """Return the status of an object that the peer stored, or had already."""
         as_it_is = _context(path) in accepted(association)
+        # For each object anew: a page of 2 kB need not be waited for like a SEG of 200 MB.
         association.dimse_timeout = self.answer_s + path.stat().st_size / SLOWEST_BYTES_PER_S
         try:
             answer = association.send_c_store(path if as_it_is else _uncompressed(path))
@@ -139,6 +145,7 @@ class StorePeer(ApplicationEntity):
         if "Status" not in answer:  # pynetdicom's sign of a timeout or an abort
             raise self.silent(association)
         status = int(answer.Status)
+        # A duplicate is what a second attempt meets whose first had been stored; `confirm` looks.
         if not is_stored(status) and status != DUPLICATE_INSTANCE:
             raise error_for_status(self.name, status, str(answer.get("ErrorComment", "")))
         return status

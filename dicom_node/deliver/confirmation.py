@@ -97,6 +97,7 @@ def require_found(peer: ApplicationEntity, wanted: SopReference) -> None:
     identifier.StudyInstanceUID = wanted.study_uid
     identifier.SeriesInstanceUID = wanted.series_uid
     identifier.SOPInstanceUID = wanted.instance_uid
+    # Compared here: a peer that does not know the key ignores it, and returns the whole series.
     found = {str(match.get("SOPInstanceUID")) for match in find(peer, identifier)}
     if wanted.instance_uid not in found:
         raise NotFoundYet(f"a search in {peer.name} does not show {wanted.instance_uid}")

@@ -39,6 +39,8 @@ class DicomWebPeer(WebSession):
 
     search: bool = True
     """Confirm each object by QIDO-RS."""
+    # A dict, since the peer is frozen and shared by the threads that deliver; the last answer
+    # counts.
     moved: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Where a redirect leads: the root in use at the moment, under the key "root"."""
 
@@ -75,6 +77,7 @@ class DicomWebPeer(WebSession):
 
     def echo(self) -> None:
         """Return if the server answers a search as a DICOMweb server would."""
+        # The smallest search: without a limit, some servers would list every study.
         answer = self.get(f"{self.root}/studies", {"limit": "1"})
         if not answer.ok:
             raise self.failure(answer)
@@ -93,6 +96,8 @@ class DicomWebPeer(WebSession):
                     wanted.study_uid,
                     wanted.series_uid,
                     wanted.instance_uid,
+                    # As it is stored: a server that had to transcode would return other bytes than
+                    # it was sent.
                     media_types=(("application/dicom", "*"),),
                 )
             except (InvalidDicomError, *UNREADABLE) as error:
@@ -108,6 +113,7 @@ class DicomWebPeer(WebSession):
             return
         if answer.status_code not in NO_DELETION:
             raise self.failure(answer)
+        # One that is not there counts as deleted, even if the server deletes nothing.
         if not self._delete_from_orthanc(wanted.instance_uid) and self._lists(wanted):
             raise ServiceRefused(
                 f"{self.name}: {self.url} answered a deletion with"
@@ -121,9 +127,11 @@ class DicomWebPeer(WebSession):
 
     def _delete_from_orthanc(self, instance_uid: str) -> bool:
         """Return whether the server is an Orthanc, and deleted the object or has none such."""
+        # Orthanc's own interface lies above the root of its DICOMweb plugin, "/dicom-web".
         server = self.root.rpartition("/")[0]
         answer = self.post(f"{server}/tools/lookup", instance_uid.encode(), "text/plain")
         found = named_instances(answer)
+        # An empty list is an Orthanc's too: it has no such object, so there is nothing to delete.
         return found is not None and all(
             self._delete(f"{server}/instances/{each}").status_code in DELETED for each in found
         )
@@ -145,6 +153,7 @@ class DicomWebPeer(WebSession):
         tail = f"\r\n--{boundary}--\r\n".encode()
         kind = f'multipart/related; type="application/dicom"; boundary="{boundary}"'
         answer = self.post(f"{self.root}/studies", head + content + tail, kind)
+        # The object may be listed only where it was stored; a search at the old root would miss it.
         self.moved["root"] = answer.url.partition("?")[0].removesuffix("/studies")
         return answer
 

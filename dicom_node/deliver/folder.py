@@ -32,6 +32,8 @@ class FolderPeer:
         target = self.folder / f"{_instance_uid(path)}.dcm"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # A crash leaves its part behind, and nobody else would ever remove it from a peer's
+            # folder.
             for part in self.folder.glob(f"{target.name}.*{PART}"):
                 part.unlink(missing_ok=True)
             write_durably(target, path.read_bytes())

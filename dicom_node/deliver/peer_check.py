@@ -41,6 +41,7 @@ def check_peer(peer: Peer, sop_classes: Sequence[UID] = ()) -> Iterator[PeerFind
     """
     reached = _passed(_reach_name(peer), peer.echo, "answers")
     yield reached
+    # Also where the peer was not reached: an expired certificate may be why.
     if (expiry := _expiry(peer)) is not None:
         yield _certificate(expiry)
     if reached.passed and isinstance(peer, StorePeer):

@@ -59,6 +59,7 @@ def clean_up(peer: Peer, files: Mapping[str, Path]) -> str:
     objects = [read_reference(file) for file in files.values()]
     try:
         for each in objects:
+            # Leaves the loop without its `else`, and so asks for a person.
             if not isinstance(peer, DeletingPeer):
                 break
             peer.delete(each)
@@ -80,6 +81,7 @@ def _confirms(peer: Peer, means: str, file: Path, sleep: Callable[[float], None]
     """Return whether the peer confirms an object in this way, within a few looks."""
     if isinstance(peer, StorePeer):
         peer = replace(peer, means=ConfirmBy(means))
+    # One: it waits for its report by itself.
     for _ in range(1 if means == ConfirmBy.COMMITMENT else LOOKS):
         try:
             peer.confirm(file)
@@ -94,6 +96,7 @@ def _confirms(peer: Peer, means: str, file: Path, sleep: Callable[[float], None]
 
 def _read_back(peer: Peer, file: Path) -> str:
     """Compare what a DICOMweb server returns with what it was sent."""
+    # From a Storage SCP it would take a C-GET, which it need not offer.
     if not isinstance(peer, DicomWebPeer):
         return ""
     try:

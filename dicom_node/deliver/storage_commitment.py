@@ -58,9 +58,11 @@ def require_committed(
         PeerRefused: it has another object under this UID; no second copy would change that.
     """
     question = CommitmentRequest(peer.name, wanted.instance_uid)
+    # First what came meanwhile: a report may arrive minutes after the attempt that asked for it.
     reason = commitments.answer(question, 0)
     if reason is None:
         reason = _ask(peer, wanted, commitments, question)
+    # The latter says nothing of the object: the next attempt asks under a new Transaction UID.
     if reason is None or reason == DUPLICATE_TRANSACTION:
         raise PeerUnavailable(
             f"{peer.name}: no report on the storage commitment within {REPORT_S:g} s; see that"
@@ -87,6 +89,7 @@ def _ask(
     report = ReportOnAssociation(commitments)
     context = STORAGE_COMMITMENT, ImplicitVRLittleEndian
     with peer.associated([context], report.handlers()) as association:
+        # Noted before it is sent: the report may come before the answer to the request.
         request = _request(commitments.ask(question), wanted)
         status, _ = association.send_n_action(
             request, REQUEST, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
@@ -96,6 +99,8 @@ def _ask(
         if status.Status != 0x0000:
             raise _refusal(peer, status.Status)
         reason = commitments.answer(question, min(SAME_ASSOCIATION_S, REPORT_S))
+        # The report's own answer has to leave before the association ends; the peer would repeat
+        # it, or count it as failed.
         report.wait_until_answered(peer.answer_s)
     if reason is None:
         reason = commitments.answer(question, max(REPORT_S - SAME_ASSOCIATION_S, 0))

@@ -52,6 +52,7 @@ def read_answer(answer: requests.Response, instance_uid: str) -> StoreAnswer:
     """Return what a server's answer reveals of the instance that it was sent."""
     conflict = answer.status_code == 409
     data_sets = list(_data_sets(answer))
+    # Failures first: a server may list an instance in both sequences.
     for item in _items(data_sets, FAILED_SEQUENCE, instance_uid):
         reason = _number(item, FAILURE_REASON)
         if reason in (CONFLICT_REASONS if conflict else ALREADY_THERE):
@@ -61,6 +62,7 @@ def read_answer(answer: requests.Response, instance_uid: str) -> StoreAnswer:
     for item in _items(data_sets, REFERENCED_SEQUENCE, instance_uid):
         reason = _number(item, WARNING_REASON)
         return StoreAnswer(Stored.CHANGED if reason == COERCED else Stored.YES, reason)
+    # A 409 without a reason is most often a duplicate; who calls looks for the object.
     return StoreAnswer(Stored.ALREADY if conflict else Stored.UNKNOWN)
 
 
@@ -70,6 +72,7 @@ def instance_uids(answer: requests.Response) -> set[str]:
     Raises:
         ValueError: the answer is not DICOM JSON.
     """
+    # "No match" (PS3.18 10.6.3): some answer 200 and nothing, though.
     if answer.status_code == 204 or not answer.content:
         return set()
     content = answer.json()
@@ -112,6 +115,7 @@ def _items(
     for each in data_sets:
         element = each.get(tag)
         for item in _dicts(element.get("Value")) if isinstance(element, dict) else ():
+            # One instance was sent: an item without a UID can be about no other.
             if _first(item, INSTANCE_UID) in (None, instance_uid):
                 yield item
 

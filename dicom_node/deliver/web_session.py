@@ -24,6 +24,7 @@ TRY_LATER = {408, 425, 429}
 
 UNAUTHORISED = {401, 403, 407}
 
+# Not 303, which asks for a GET of something else (RFC 9110 15.4.4).
 MOVED = {301, 302, 307, 308}
 MOST_REDIRECTS = 5
 
@@ -55,6 +56,7 @@ class WebSession:
 
     def open(self) -> requests.Session:
         """Return a session with the credentials and the trusted certificates."""
+        # New for each request: the token is read anew, and no cookie or broken connection stays.
         session = requests.Session()
         session.headers["Accept"] = "application/dicom+json"
         session.auth = self._credentials()
@@ -95,8 +97,10 @@ class WebSession:
                         f"{self.name}: {self.url} redirects to an address without TLS; set url to"
                         " the right address"
                     )
+                # requests' own rule, which it applies only to the redirects that it follows itself.
                 if session.should_strip_auth(url, moved):
                     session.auth = _NoAuth()
+                # The first address may have been plain HTTP, for which nothing was mounted.
                 if moved.startswith("https:"):
                     session.mount("https://", _TlsAdapter(self.tls))
                 url = moved
@@ -115,6 +119,7 @@ class WebSession:
                 f"{self.name}: the password or token holds characters that no HTTP header may"
             ) from None
         except requests.RequestException as error:
+            # dicomweb-client raises for a status; `post` and `get` return it.
             if error.response is not None and not error.response.ok:
                 raise self.failure(error.response) from error
             raise self._unreachable(error) from error
@@ -163,6 +168,7 @@ class WebSession:
         if self.token_file:
             try:
                 token = self.token_file.read_text(encoding="utf-8").strip()
+            # Only the kind of the error: a failed decoding quotes the file, which is a secret.
             except (OSError, UnicodeDecodeError) as error:
                 raise BadCredentials(
                     f"{self.name}: cannot read the token in {self.token_file}:"
@@ -179,6 +185,7 @@ class WebSession:
         where = f"{self.name}: {self.url}"
         if isinstance(error, requests.exceptions.JSONDecodeError):
             return self.unreadable()
+        # TLS before the rest: a refused certificate shows as a reset or a timeout, too.
         if reason := self._tls_failure(error):
             return PeerUnavailable(f"{where}: {reason}")
         if hint := self._needs_tls():
@@ -241,6 +248,7 @@ class _TlsAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Open connections with this context."""
         kwargs["ssl_context"] = self._context
+        # urllib3: None compares with the host called, False compares nothing.
         kwargs["assert_hostname"] = None if self._check_hostname else False
         super().init_poolmanager(*args, **kwargs)
 
@@ -268,12 +276,14 @@ def _retry_after(answer: requests.Response) -> float:
 
 def _system_reason(error: BaseException) -> str:
     """Return the operating system's words for a failed connection."""
+    # Of requests' message only the system's words: the rest holds objects' addresses and URLs.
     reasons = [each.strerror for each in _causes(error) if isinstance(each, OSError)]
     return next((reason for reason in reasons if reason), "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that it was made of; urllib3 passes them as arguments."""
+    # Errors may name each other as causes.
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
     while waiting:

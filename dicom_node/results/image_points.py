@@ -14,6 +14,8 @@ from engine.findings.measure import Axis, Point
 FIRST_CENTRE = 0.5
 """Column and row of the centre of the first pixel: an image begins at its outer edge (PS3.3
 C.18.6.1.1)."""
+# Of a pixel. Graphic Data is single precision (FL): beyond column 1000, a fifth digit would be
+# noise.
 DECIMALS = 4
 
 
@@ -35,6 +37,8 @@ class ImagePoints:
         Args:
             axis: ends in millimetres in LPS, both in one slice.
         """
+        # The nearest, not one at distance 0: positions are rounded, and a tilted gantry's planes
+        # are no multiples of a step.
         plane = min(self._planes, key=lambda each: _distance_mm(each, axis[0]))
         image = hd.sr.SourceImageForRegion(
             self._classes[plane.instance_uid],
@@ -60,5 +64,6 @@ def _distance_mm(plane: Plane, place: Point) -> float:
 
 def _column_and_row(plane: Plane, place: Point) -> NDArray[np.float64]:
     apart = np.array(place) - plane.affine[:3, 2]
+    # Pseudo-inverse: three coordinates, two unknowns; what lies off the plane is dropped.
     row, column = np.linalg.pinv(plane.affine[:3, :2]) @ apart
     return np.array([column, row]) + FIRST_CENTRE

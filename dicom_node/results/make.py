@@ -106,6 +106,7 @@ def make_others(
         SegMismatch, ResultMismatch: read back, one is not what was found.
     """
     segs = {SEG.form: seg}
+    # A report names the SOP Instance UID of the SEG of its form, so that SEG has to exist before.
     for item in sorted({*items} - {SEG}, key=_segs_first):
         if item.kind is ObjectKind.SEG:
             segs[item.form] = make_seg(findings, item.form)

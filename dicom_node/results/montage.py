@@ -31,12 +31,14 @@ def to_montage(
         making: the run of the model that made the labels.
     """
     algorithm = making.algorithm
+    # By UID: the references are part of the content, and files come in any order.
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     montage = hd.sc.SCImage(
         pixel_array=np.asarray(with_note(picture, note(algorithm))),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
+        # Where a row and a column lead (PS3.3 C.7.6.1.1.1): to the patient's left, and to the back.
         patient_orientation=("L", "P"),
         study_instance_uid=sources[0].StudyInstanceUID,
         **series_identity("pictures", sources, making),
@@ -69,6 +71,7 @@ def verify_montage(file: Path | bytes, picture: Image.Image, algorithm: Algorith
     """
     read = dcmread(BytesIO(file) if isinstance(file, bytes) else file)
     drawn = np.asarray(with_note(picture, note(algorithm)))
+    # Cut: an odd number of bytes has a padding byte (OB, PS3.5 6.2).
     pixels = np.frombuffer(read.PixelData, np.uint8)[: drawn.size]
     shape = (read.Rows, read.Columns, read.SamplesPerPixel)
     if shape != drawn.shape or not np.array_equal(pixels, drawn.ravel()):

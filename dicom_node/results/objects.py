@@ -56,6 +56,8 @@ class ResultObject:
 
 def item_name(file: Path) -> str:
     """Return the name of the item that a file holds."""
+    # The inverse of `file_beside` for the files of jobs, whose names have no dots of their own; the
+    # last number of a series UID would count as an item.
     return Path(file.stem).suffix.removeprefix(".") or SEG.name
 
 
@@ -111,5 +113,6 @@ class Profile:
         """The objects, each once."""
         return tuple(
             ResultObject(kind, self.form if kind in FORMED else SegForm())
+            # Each once, in the order of the configuration, in which they are sent.
             for kind in dict.fromkeys(self.objects)
         )

@@ -48,10 +48,13 @@ def to_encapsulated_pdf(
     made.ConceptNameCodeSequence = [hd.sr.CodedConcept("18748-4", "LN", "Diagnostic imaging study")]
     made.SourceInstanceSequence = [_reference_to(source) for source in sources]
     made.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    # Padded to an even length, as every value is; the length below is without (PS3.3 table C.24-2).
     made.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
     made.EncapsulatedDocumentLength = len(document)
+    # The UIDs come from the same page without the time of making, which the PDF states.
     undated = to_html(page, "", to_png_text(picture))
     complete(made, ObjectKind.PDF, "page", sources, making, document=undated)
+    # Type 2 (PS3.3 C.24.2): of a page made of many images there is no one such time.
     made.AcquisitionDateTime = ""
     return made
 
@@ -67,6 +70,7 @@ def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], makin
     """Return the page as the bytes of a PDF of one A4 page."""
     pdf = FPDF(format="A4")
     pdf.set_compression(False)  # the proof reads the texts; the picture is compressed anyway
+    # fpdf2 would state the present time; so one making gives the same bytes.
     pdf.set_creation_date(local_time(making, sources[0]))
     pdf.set_title(page.title)
     pdf.set_lang("en")
@@ -100,6 +104,7 @@ def _facts(pdf: FPDF, page: Page) -> None:
         pdf.set_font(FONT, "B", 9)
         pdf.cell(36, 5, label)
         pdf.set_font(FONT, "", 9)
+        # A cell does not wrap: about as many characters as 144 mm hold at 9 points.
         pdf.cell(0, 5, printable(value)[:100], new_x="LMARGIN", new_y="NEXT")
     pdf.ln(2)
 
@@ -123,6 +128,7 @@ def _lesions(pdf: FPDF, page: Page) -> None:
 
 def _picture(pdf: FPDF, page: Page, picture: Image.Image) -> None:
     """Draw the picture as large as the texts below it allow."""
+    # As `_foot` sets them: 5 mm a sentence, 9 mm for the last two lines, and the gaps.
     below_mm = 5.0 * len(page.review) + 14
     room_mm = pdf.h - MARGIN_MM - below_mm - pdf.get_y()
     width_mm = min(pdf.epw, room_mm * picture.width / picture.height)

@@ -94,6 +94,7 @@ def _instance(name: str, index: int) -> Dataset:
     instance.PatientName, instance.PatientID = "Phantom^Hepar", "PHANTOM"
     instance.PatientBirthDate, instance.PatientSex = "", "O"
     instance.PatientIdentityRemoved = "YES"
+    # Required once the line above says YES (PS3.3 C.7.1.1).
     instance.DeidentificationMethod = "Synthetic: drawn by a program, no patient"
     instance.StudyDate = instance.SeriesDate = instance.ContentDate = "20260101"
     instance.AcquisitionDate = "20260101"
@@ -117,6 +118,7 @@ def _place(instance: Dataset, geometry: Geometry, index: int) -> None:
     instance.FrameOfReferenceUID = geometry.frame_of_reference
     instance.PositionReferenceIndicator = ""
     corner = geometry.affine @ [index, 0, 0, 1]
+    # Rounded so that each number fits the 16 characters of a DS, and is the same on every machine.
     instance.ImagePositionPatient = [round(float(mm), 4) for mm in corner[:3]]
     along_row, along_column = geometry.affine[:3, 2], geometry.affine[:3, 1]
     instance.ImageOrientationPatient = [

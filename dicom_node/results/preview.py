@@ -30,6 +30,7 @@ def read_labels(seg: Path, geometry: Geometry) -> LabelMap:
         frame_of_reference_uid=geometry.frame_of_reference,
     )
     read = hd.seg.segread(seg)
+    # `match_geometry`: the SEG leaves out empty slices, and may run the other way.
     numbers = read.get_volume(combine_segments=True, dtype=np.uint16).match_geometry(grid).array
     label_of = np.zeros(int(numbers.max()) + 1, np.uint8)
     for item in read.SegmentSequence:  # segment 1 need not be the liver

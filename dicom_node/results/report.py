@@ -65,6 +65,7 @@ def to_report(
         frames: the slices of the stack, where the sources hold others too; all of them otherwise.
     """
     algorithm = making.algorithm
+    # By UID: the evidence is part of the content, and files come in any order.
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     groups = _Groups(seg, ImagePoints(sources, frames), sources, algorithm)
     report = hd.sr.Comprehensive3DSR(
@@ -85,6 +86,8 @@ def to_report(
     replaced = [
         _document(each)
         for each in making.predecessors
+        # Not itself: equal work has the UID of the older report, and a document that precedes
+        # itself is none.
         if each.sop_class_uid in REPORTS and each.instance_uid != report.SOPInstanceUID
     ]
     if replaced:
@@ -154,6 +157,7 @@ class _Groups:
             lengths_mm = lesion.longest_mm, lesion.perpendicular_mm
             drawn = Tracking(f"{OHIF_TOOL}:{tracking.identifier}", tracking.uid)
             group = self.untied(drawn, NEOPLASM, self.axes(lengths_mm, lesion.axes))
+            # Past highdicom's constructor, which has no argument for a comment.
             group[0].ContentSequence.append(_comment(tracking.identifier))
             yield group
             yield self.region(tracking, NEOPLASM, list(_size(lesion.region)))

@@ -63,6 +63,7 @@ def to_rtstruct(
     frame = label_map.geometry.frame_of_reference
     made.FrameOfReferenceUID, made.PositionReferenceIndicator = frame, ""
     made.ReferencedFrameOfReferenceSequence = [_referenced(frame, sources)]
+    # `frames_of` counts from 1 everywhere, `planes_of` has None for a single-frame instance.
     shown = {(frame.text("SOPInstanceUID"), frame.number) for frame in frames or frames_of(sources)}
     planes = [
         plane for plane in planes_of(sources) if (plane.instance_uid, plane.frame or 1) in shown
@@ -80,6 +81,7 @@ def _add_regions(
 ) -> None:
     classes = {str(each.SOPInstanceUID): each.SOPClassUID for each in sources}
     shown = facing(numbers, planes[0])
+    # Slice by slice, in whatever order the files came: the order is part of the UIDs.
     placed = sorted(((slice_at(shown, plane), plane) for plane in planes), key=lambda at: at[0])
     outlines: dict[int, list[Dataset]] = {}
     for index, plane in placed:
@@ -97,6 +99,7 @@ def _add_regions(
 def _masks(plane: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Yield the liver with its tumours, and each lesion, as far as they are in a slice."""
     if plane.any():
+        # The whole organ: with the lesions, whose numbers are larger.
         yield int(Label.LIVER), plane > 0
         for number in np.unique(plane[plane > Label.LIVER]).tolist():
             yield number, plane == number
@@ -106,8 +109,12 @@ def outline_points(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return closed outlines as (n, 2) rows and columns; the last point is not the first again."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # With a rim of zeros every outline closes within the array, also of a mask that touches the
+    # image's edge.
     padded = np.pad(part, 1).astype(np.float32)
+    # Halfway from a centre (1) to the next one outside (0).
     lines = contourpy.contour_generator(z=padded).lines(0.5)
+    # contourpy gives (x, y) and repeats the first point; -1 takes back the rim.
     return [np.asarray(line)[:-1, ::-1] + (rows[0] - 1.0, columns[0] - 1.0) for line in lines]
 
 
@@ -121,6 +128,7 @@ def _outline(points: NDArray[np.float64], plane: Plane, classes: dict[str, str])
     outline.ContourImageSequence = [image]
     outline.ContourGeometricType = "CLOSED_PLANAR"
     outline.NumberOfContourPoints = len(points)
+    # A micrometre, in the 16 characters of a DS.
     outline.ContourData = [f"{number:.3f}" for number in places.ravel()]
     return outline
 
@@ -147,6 +155,7 @@ def _contours(number: int, outlines: list[Dataset]) -> Dataset:
 def _observation(number: int) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber = observation.ReferencedROINumber = number
+    # Type 2. Whether a lesion is a target ("GTV") is for the person who plans.
     observation.RTROIInterpretedType = "ORGAN" if number == Label.LIVER else ""
     observation.ROIInterpreter = ""
     return observation

@@ -74,9 +74,11 @@ def to_seg(
     seg = _wrap(segments, label_map, frames, encoding, making)
     _without_background(seg)
     refer_to_all(seg, sources)
+    # After `refer_to_all`: this one names instance and frame in each group, that one the series.
     take_positions(seg, frames, even=label_map.geometry.slice_places is None)
     seg.update(lossy_compression(sources))
     seg.DerivationDescription = plain(" ".join([_derivation(algorithm, seg), *remarks]), SHORT_TEXT)
+    # Before `complete`: the UIDs are of the pixels as they leave.
     if encoding is Encoding.LABELMAP:  # a fiftieth of its size
         seg.compress(RLELossless, encoding_plugin=RLE_PLUGIN, generate_instance_uid=False)
     complete(seg, ObjectKind.SEG, segments.title, sources, making)
@@ -150,6 +152,7 @@ def _segments(label_map: LabelMap, lesions: Sequence[Tracking] | None) -> _Segme
     if not liver and not tumour:
         raise NothingFound("no voxel was marked as liver; check that the series shows the abdomen")
     labels = (label_map if lesions is None else separate_lesions(label_map)).labels
+    # Tumours fill all of it: they move down to 1, as numbers must start there.
     if not liver:
         labels = np.where(labels > 0, labels - 1, 0).astype(labels.dtype)
     title = "+".join(["liver"] * liver + ["tumours"] * tumour)
@@ -177,6 +180,7 @@ def _as_source_lies(numbers: NDArray[Any], label_map: LabelMap, frame: Frame) ->
     grid = label_map.geometry
     affine = grid.affine.copy()
     normal = np.cross(affine[:3, 1], affine[:3, 2])
+    # The side to which the slices run, so that the grid keeps its handedness.
     normal *= np.sign(normal @ affine[:3, 0]) / np.linalg.norm(normal)
     affine[:3, 0] = normal * grid.spacing[0]
     volume = hd.Volume(
@@ -185,6 +189,8 @@ def _as_source_lies(numbers: NDArray[Any], label_map: LabelMap, frame: Frame) ->
         "PATIENT",
         frame_of_reference_uid=grid.frame_of_reference,
     )
+    # Cosines between the source's axes (rows of the matrix) and the volume's (columns): each takes
+    # the one that it agrees with most.
     agreement = axes_of(frame) @ np.stack(volume.unit_vectors(), axis=1)
     axes = [int(axis) for axis in np.abs(agreement).argmax(axis=1)]
     backward = [i for i, axis in enumerate(axes) if agreement[i, axis] < 0]

@@ -24,10 +24,12 @@ NUMBERS_PER_KIND = 100_000
 """Within those, each kind of object has a range of its own, in the order of `ObjectKind`. Where in
 it is taken from the Series Instance UID; should another series of the study have that number, the
 next free one is taken (`number_register`)."""
+# 1 999 999 999 is the last number below `WITHOUT_SOURCE`.
 LARGEST_SOURCE = 1999
 WITHOUT_SOURCE = 2_000_000_000
 """Begins the numbers of results whose source has no Series Number, or one beyond `LARGEST_SOURCE`.
 An integer string ends at 2 147 483 647 (PS3.5 table 6.2-1)."""
+# Room for ten kinds, notices among them, below the end of an integer string.
 WITHOUT_SOURCE_PER_KIND = 14_000_000
 
 
@@ -59,6 +61,8 @@ def series_identity(what: str, sources: Sequence[Dataset], making: Making) -> Id
         manufacturer_model_name="Hepar",
         software_versions=version("hepar"),
         device_serial_number=making.algorithm.digest[:LONG_STRING],
+        # ASCII: highdicom checks it before the object has a character set; `complete` writes the
+        # whole.
         series_description=plain(series_description(what, sources, making), LONG_STRING),
     )
 
@@ -82,12 +86,14 @@ def complete(
         making: the run that it comes of.
         document: text that stands for an Encapsulated Document in the UIDs.
     """
+    # First: the character set that it copies decides what the description may contain.
     take_origin(result, sources, making)
     named = series_description(what, sources, making)
     result.SeriesDescription = writable(named, result.get("SpecificCharacterSet"))[:LONG_STRING]
     _set_uids(result, PLACEHOLDERS)  # highdicom names dimensions at random
     uids = content_uids(result, making, document)
     _set_uids(result, uids)
+    # Last: it comes from the UIDs, and is no content for that reason.
     result.SeriesNumber = series_number(kind, sources[0], uids.series, making.numbers)
 
 

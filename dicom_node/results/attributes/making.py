@@ -54,6 +54,7 @@ def local_time(making: Making, source: Dataset) -> datetime:
 def utc_offset(source: Dataset) -> timezone | None:
     """Return the time zone that a source states, None where it states none or an invalid one."""
     text = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    # `isdigit` alone would take digits of other scripts, which no time zone of DICOM has.
     if len(text) != 5 or text[0] not in "+-" or not text[1:].isascii() or not text[1:].isdigit():
         return None
     hours, minutes = int(text[1:3]), int(text[3:])

@@ -53,6 +53,8 @@ class NumbersOfRun:
     def take(self, study_uid: str, series_uid: str, wanted: Iterable[int]) -> int:
         """Return the number of a series: the one that it has, else the first that is free."""
         with self._lock:
+            # Objects are made in several threads; between the look and the entry another could take
+            # it.
             numbers = self._studies[study_uid]
             if series_uid not in numbers:
                 numbers[series_uid] = _first_free(wanted, {*numbers.values()})
@@ -87,11 +89,15 @@ class StoredNumbers:
         """Open the file and lock it until the block ends; what the block wrote is then on disk."""
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # whatever the umask
+            # `None`: sqlite3 would begin a transaction by itself, and only at the first write.
             store = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None)
             with closing(store):
+                # The write lock before the first look: two processes would else find the same
+                # number free.
                 store.execute("BEGIN IMMEDIATE")
                 store.execute(TABLE)
                 yield store
+                # Not reached after an error: closing without it takes everything back.
                 store.execute("COMMIT")
         except sqlite3.Error as error:
             if "full" in str(error):  # SQLITE_FULL

@@ -39,14 +39,17 @@ def copy_patient_and_study(result: hd.SOPClass, source: Dataset) -> None:
     unless it is one of `IDENTITY`.
     """
     copied = _Copied()
+    # Asking decodes: of the view here, so that `raw_text` still finds the source's own bytes.
     copied.copy_patient_and_study_information(view(source))
     for tag in sorted(copied.keys()):
         _mend(copied, tag)
+    # After the repairs, which decode what they look at: the last word on a text is its bytes.
     for tag, raw in raw_text(source):
         if tag in copied:
             copied[tag] = raw
     for tag in sorted(copied.keys()):
         result[tag] = copied.get_item(tag)
+    # The copied bytes mean nothing without it; highdicom's own texts are ASCII in any set.
     if source.get("SpecificCharacterSet"):
         result.SpecificCharacterSet = source.SpecificCharacterSet
     if utc_offset(source) is not None:
@@ -90,6 +93,7 @@ def _mend(result: Dataset, tag: BaseTag) -> None:
         return
     if element.VR == "SQ":
         result[tag] = DataElement(tag, "SQ", [_public(item) for item in element.value])
+    # A weight such as 71.99999999999999 is of use when rounded; a wrong date is not.
     elif element.VR == "DS" and element.VM == 1 and (mended := fitting(element.value)) is not None:
         result[tag] = DataElement(tag, "DS", mended)
     elif not is_valid(element.VR, element.value):
@@ -98,5 +102,6 @@ def _mend(result: Dataset, tag: BaseTag) -> None:
 
 def _public(item: Dataset) -> Dataset:
     copied = deepcopy(item)
+    # Private items of an order are unknown here, and may state what no result should spread.
     copied.remove_private_tags()
     return copied

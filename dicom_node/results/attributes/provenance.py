@@ -63,9 +63,12 @@ def dates(making: Making, source: Dataset) -> Dataset:
 def lossy_compression(sources: Sequence[Dataset]) -> Dataset:
     """Return what the object must state of lossy steps of its sources (0028,2110)."""
     stated = Dataset()
+    # Stated also where nothing is lost: type 1 in a SEG (PS3.3 table C.8.20-2).
     stated.LossyImageCompression = "00"
     for source in sources:
         method = LOSSY.get(getattr(source, "file_meta", Dataset()).get("TransferSyntaxUID"))
+        # The statement counts, not the encoding alone: a lossy image may have been decompressed
+        # since.
         if source.get("LossyImageCompression") != "01" and method is None:
             continue
         stated.LossyImageCompression = "01"
@@ -74,6 +77,7 @@ def lossy_compression(sources: Sequence[Dataset]) -> Dataset:
         for keyword in ("LossyImageCompressionMethod", "LossyImageCompressionRatio"):
             if not stated[keyword].value:
                 del stated[keyword]
+        # One lossy source makes the result lossy; its method and ratio stand for those of all.
         break
     return stated
 
@@ -111,6 +115,7 @@ def _scanner(source: Dataset) -> list[Dataset]:
     for keyword in EQUIPMENT:
         element = source.get_item(keyword) if keyword in source else None
         if element is not None and element.value:
+            # The scanner's bytes, as with the patient's: a hospital's name may not decode either.
             item[element.tag] = texts[element.tag] if element.tag in texts else source[element.tag]
     if "Manufacturer" not in item:
         return []

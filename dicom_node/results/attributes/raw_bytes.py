@@ -55,6 +55,7 @@ def keep_raw_bytes(dataset: Dataset, *, implicit_vr: bool) -> None:
     """
     correct_ambiguous_vr(dataset, True)
     _mark(dataset, implicit_vr)
+    # The one sequence whose items are given a source's bytes on purpose (`provenance`).
     for item in dataset.get("ContributingEquipmentSequence") or []:
         _mark(item, implicit_vr)
 

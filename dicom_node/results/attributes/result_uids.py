@@ -70,5 +70,6 @@ def content_uids(made: Dataset, making: Making, document: str = "") -> ResultUid
         making: the run that it comes of.
         document: the text of an Encapsulated Document, without the time of making.
     """
+    # In this order for ever: known work is found again by these UIDs.
     name = (content_digest(made), making.source_digest, making.stack, document)
     return ResultUids(*(derived_uid(*name, role) for role in ("series", "instance", "dimensions")))

@@ -72,6 +72,7 @@ LESION_COLOURS = (
 
 def lesion_colour(index: int) -> tuple[int, int, int]:
     """Return the RGB colour of a lesion, the largest of which has index 0."""
+    # Of more than eight lesions some share a colour; their names and numbers still differ.
     return LESION_COLOURS[index % len(LESION_COLOURS)]
 
 

@@ -15,6 +15,8 @@ def series_description(what: str, sources: Sequence[Dataset], making: Making) ->
     cut where 64 characters do not hold all; slices and version distinguish results of a part of the
     series, or of another model, from the newest.
     """
+    # Cut, since a version is free text: with the longest words for "what", 7 of 64 characters are
+    # left for the source's description.
     made_of = f"{_slices(sources)} sl, {making.algorithm.version}"[:24]
     if making.stack:
         made_of = f"stack {making.stack}, {made_of}"[:32]

@@ -69,6 +69,8 @@ def _common(source: Dataset, volume: hd.Volume) -> Dataset:
         setattr(common, keyword, "")
     for keyword in COPIED:
         setattr(common, keyword, source[keyword].value)
+    # Also for frames of a multi-frame source, which highdicom could not take one by one; the true
+    # class comes with `take_positions`.
     common.SOPClassUID = CTImageStorage
     common.FrameOfReferenceUID = volume.frame_of_reference_uid
     common.PositionReferenceIndicator = source.get("PositionReferenceIndicator")
@@ -96,6 +98,7 @@ def _stand_in(frame: Frame) -> str:
 def _measures(slice_: Dataset, volume: hd.Volume) -> Dataset:
     measures = Dataset()
     measures.PixelSpacing = all_fitting(slice_.PixelSpacing)
+    # Never absent: highdicom (0.28.2, `image.py`) reads it without asking.
     measures.SliceThickness = _thickness(slice_) or _decimal(volume.spacing[0])
     measures.SpacingBetweenSlices = _decimal(volume.spacing[0])
     return measures
@@ -111,6 +114,8 @@ def _thickness(slice_: Dataset) -> Any:
 
 
 def _orientation(volume: hd.Volume) -> Dataset:
+    # The attribute has the direction of a row first (PS3.3 C.7.6.2.1.1), the volume the step from
+    # row to row.
     _, down_the_rows, along_the_columns = volume.unit_vectors()
     orientation = Dataset()
     orientation.ImageOrientationPatient = [
@@ -122,6 +127,8 @@ def _orientation(volume: hd.Volume) -> Dataset:
 def _position(plane: int, volume: hd.Volume) -> Dataset:
     first_pixel = (volume.affine @ [plane, 0, 0, 1])[:3]
     position = Dataset()
+    # To a nanometre: far within the micrometre of highdicom, and no more characters than a DS
+    # holds.
     position.ImagePositionPatient = [round(float(coordinate), 6) for coordinate in first_pixel]
     return position
 
@@ -145,6 +152,7 @@ def evidence(instances: Sequence[Dataset]) -> list[Dataset]:
 
 def refer_to_all(seg: Dataset, sources: list[Dataset]) -> None:
     """Name the whole series as the source, also the slices that show no liver."""
+    # Besides the series below (Common Instance Reference, PS3.3 C.12.2), by which OHIF finds it.
     seg.SourceImageSequence = [_reference_to(source) for source in sources]
     series = Dataset()
     series.SeriesInstanceUID = sources[0].SeriesInstanceUID
@@ -174,6 +182,7 @@ def take_positions(seg: Dataset, frames: Sequence[Frame], *, even: bool = True) 
     sources = {_stand_in(frame): frame for frame in frames}
     named = {(frame.instance.SOPInstanceUID, frame.number): frame for frame in frames}
     shared = seg.SharedFunctionalGroupsSequence[0]
+    # Unpacked, not indexed: a second item would mean that highdicom shares something else now.
     (orientation,) = shared.PlaneOrientationSequence
     orientation.ImageOrientationPatient = all_fitting(frames[0].header.ImageOrientationPatient)
     if not even:

@@ -34,6 +34,7 @@ def track(lesions: Iterable[Lesion], series_uid: str) -> list[Tracking]:
     named = []
     for lesion in lesions:
         cell = " ".join(str(round(place / CELL_MM)) for place in lesion.centre)
+        # Two lesions may have their centres in one cell: the larger, the first, keeps its name.
         uid = derived_uid(series_uid, "lesion", cell, str(seen[cell]))
         seen[cell] += 1
         named.append(Tracking(f"Lesion {lesion.number}", uid))

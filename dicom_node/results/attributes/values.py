@@ -50,6 +50,8 @@ def writable(text: str, character_set: Any) -> str:
 def _survives(text: str, character_set: Any) -> bool:
     terms = [character_set] if isinstance(character_set, str) else list(character_set or [])
     codecs = [python_encoding.get(term, "") for term in terms if term not in ASCII_TERMS]
+    # One codec for all of it: pydicom tries each term alone before it splits a text among several
+    # (`charset.encode_string`).
     return text.isascii() or any(_encodes(text, codec) for codec in codecs)
 
 
@@ -65,6 +67,7 @@ def fitting(number: Value) -> Value | DSfloat | None:
 
     None where it is no finite number.
     """
+    # pydicom's DS keeps the text that it was read from, and it is the text that must be valid.
     text = str(number)
     try:
         value = float(text)

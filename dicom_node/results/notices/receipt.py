@@ -53,6 +53,7 @@ def to_receipt(
     )
     # highdicom has no class for Basic Text SR; a container of texts is valid in both.
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
+    # What LO holds (PS3.5 6.2).
     report.SeriesDescription = title[:64]
     file = BytesIO()
     dcmwrite(file, report, enforce_file_format=True)

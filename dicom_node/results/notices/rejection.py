@@ -24,6 +24,7 @@ def to_rejections(withdrawn: Sequence[Dataset], numbers: NumberRegister) -> Iter
         withdrawn: headers of the objects.
         numbers: Series Numbers in use.
     """
+    # `groupby` joins neighbours only; and the order within a study is part of the note's UIDs.
     by_study = sorted(withdrawn, key=lambda each: (each.StudyInstanceUID, each.SOPInstanceUID))
     for _, objects in groupby(by_study, key=lambda each: each.StudyInstanceUID):
         yield _to_rejection(list(objects), numbers)
