@@ -39,6 +39,9 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/annotations": "dicom_node engine",
     "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
+    "dicom_node/choice": (
+        "dicom_node dicom_node/decoding dicom_node/selection dicom_node/series engine"
+    ),
     "dicom_node/receive": "dicom_node dicom_node/audit dicom_node/net engine",
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
@@ -63,7 +66,8 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive engine"
     ),
     "dicom_node/jobs/submit": (
-        "dicom_node dicom_node/jobs dicom_node/receive dicom_node/selection engine"
+        "dicom_node dicom_node/choice dicom_node/jobs dicom_node/pipeline dicom_node/receive"
+        " dicom_node/selection engine"
     ),
     "dicom_node/job_actions": (
         "dicom_node dicom_node/jobs dicom_node/jobs/upkeep dicom_node/receive dicom_node/results"

@@ -21,6 +21,7 @@ from dicom_node.jobs.workflows import (
     RunningWorkflows,
     Worker,
     delivery_queue,
+    held_queue,
     register,
     segment_queue,
     urgent_queue,
@@ -134,12 +135,13 @@ def _launch_failure_not_logged() -> Iterator[None]:
         logger.removeFilter(keep)
 
 
-def submit(job: str, task: SeriesTask, *, urgent: bool = False) -> None:
+def submit(job: str, task: SeriesTask, *, urgent: bool = False, held: bool = False) -> None:
     """Queue the work on a series; once this returns, a crash does not lose it.
 
-    A job that the store has already, whatever became of it, is left as it is.
+    A job that the store has already, whatever became of it, is left as it is. One that is `held`
+    waits until `jobs.submit.study_choice` moves it on.
     """
-    queue = urgent_queue if urgent else segment_queue
+    queue = held_queue if held else urgent_queue if urgent else segment_queue
     DBOS.enqueue_workflow_with_options(
         {
             "workflow_name": SEGMENT,

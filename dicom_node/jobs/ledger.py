@@ -17,6 +17,7 @@ from dicom_node.jobs.store import connectable, faults_named
 from dicom_node.jobs.workflows import (
     CONFIRM,
     DELIVER,
+    NOT_CHOSEN,
     NOW,
     PAUSE,
     SEGMENT,
@@ -82,9 +83,16 @@ class Ledger:
         self._client.send(delivery.id, True, NOW)
 
     def redo(self, job: Job) -> bool:
-        """Segment a series anew and deliver its results again; return whether the job had ended."""
+        """Segment a series anew and deliver its results again, also one that was not chosen.
+
+        Return whether there was anything to do; one that is held begins now.
+        """
+        if job.state is State.HELD:
+            self._client.resume_workflow(job.id, queue_name=segment_queue(_node_of(job)))
+            return True
         if job.state.active:
             return False
+        self._choose(job)
         for each in job.deliveries:  # or the workflow would find them and start none
             self._client.delete_workflow(each.id)
         self._client.rewind_workflow(job.id, queue_name=job.queue)
@@ -93,8 +101,7 @@ class Ledger:
     def send(self, job: Job, tasks: Sequence[DeliveryTask]) -> list[str]:
         """Deliver results again, or to a further peer; return the deliveries that this starts."""
         known = {(each.peer, each.item): each for each in job.deliveries}
-        # As `segment_queue` and `urgent_queue` write it.
-        node = job.queue.partition(" on ")[2]
+        node = _node_of(job)
         begun = []
         for task in tasks:
             before = known.get((task.peer, task.item))
@@ -132,9 +139,14 @@ class Ledger:
         again = State.NOTHING_FOUND, State.NOT_SELECTED, State.REFUSED
         # A job that failed with an outcome failed in a delivery: its results are there.
         if job.state in again or (job.state is State.FAILED and job.outcome is None):
+            self._choose(job)
             self._client.rewind_workflow(job.id, queue_name=job.queue)
             return ["segment"]
         return self._retry(job.deliveries)
+
+    def _choose(self, job: Job) -> None:
+        """Let a person's wish outweigh the choice of another series of the study."""
+        self._client.update_workflow_attributes(job.id, {NOT_CHOSEN: ""}, merge=True)
 
     def _retry(self, deliveries: Sequence[Delivery]) -> list[str]:
         failed = [each for each in deliveries if each.state is State.FAILED]
@@ -147,9 +159,9 @@ class Ledger:
 
         One that begins in this very moment is worked on twice, and both make the same objects.
         """
-        if job.state is not State.WAITING or job.urgent:
+        if job.state not in (State.HELD, State.WAITING) or job.urgent:
             return False
-        node = job.queue.removeprefix(segment_queue(""))
+        node = _node_of(job)
         # Before it is queued: the step reads the attribute when it begins.
         self._client.update_workflow_attributes(job.id, {URGENT: True}, merge=True)
         self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
@@ -169,6 +181,11 @@ class Ledger:
         for child in self._client.list_workflows(name=DELIVER, has_parent=False):
             children[str((child.attributes or {}).get(JOB))].append(child)
         return [to_job(each, children[each.workflow_id]) for each in segments]
+
+
+def _node_of(job: Job) -> str:
+    # As `segment_queue`, `urgent_queue` and `held_queue` write it.
+    return job.queue.partition(" on ")[2]
 
 
 def batched(words: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -64,6 +64,8 @@ class SeriesTask(Record):
     """Why the series cannot be a job that computes; empty where it can."""
     modality: str = ""
     """Of the first file, such as "CT"; empty where it has none, and in jobs of 0.3 and before."""
+    not_chosen: str = ""
+    """Why another series of the study has a result in its place; empty where none has."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:

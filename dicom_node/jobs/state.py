@@ -10,7 +10,15 @@ from dbos import WorkflowStatus
 
 from dicom_node.deliver.attempts import Delivered
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.workflows import GIVEN_UP, SUPERSEDED_BY, is_urgent, queue_of
+from dicom_node.jobs.workflows import (
+    GIVEN_UP,
+    SUPERSEDED_BY,
+    WHY_PREFERRED,
+    attribute,
+    held_queue,
+    is_urgent,
+    queue_of,
+)
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import SEG
 
@@ -18,6 +26,8 @@ from dicom_node.results.objects import SEG
 class State(StrEnum):
     """State of a job or of one of its deliveries."""
 
+    HELD = "held"
+    """Waits for other series of its study, of which the best is segmented."""
     WAITING = "waiting"
     SEGMENTING = "segmenting"
     DELIVERING = "delivering"
@@ -33,7 +43,7 @@ class State(StrEnum):
     @property
     def active(self) -> bool:
         """Whether the node will do more by itself."""
-        return self in (State.WAITING, State.SEGMENTING, State.DELIVERING)
+        return self in (State.HELD, State.WAITING, State.SEGMENTING, State.DELIVERING)
 
     @property
     def settled(self) -> bool:
@@ -134,6 +144,12 @@ def superseded_by(segment: WorkflowStatus) -> str:
     return str((segment.attributes or {}).get(SUPERSEDED_BY, ""))
 
 
+def is_held(segment: WorkflowStatus) -> bool:
+    """Return whether a workflow waits for other series of its study."""
+    held = (segment.queue_name or "").startswith(held_queue(""))
+    return held and segment.status == "ENQUEUED"
+
+
 def series_task(segment: WorkflowStatus) -> SeriesTask:
     """Return what a segment workflow was started with."""
     return SeriesTask.from_arguments(segment.input["args"] if segment.input else ())
@@ -180,7 +196,7 @@ def _state(
     if segment.status == "CANCELLED":  # 0.1 cancelled a part of a series when more of it came
         return State.SUPERSEDED
     if segment.status == "ENQUEUED":
-        return State.WAITING
+        return State.HELD if is_held(segment) else State.WAITING
     if segment.status == "PENDING":
         return State.SEGMENTING
     # ERROR, and whatever else a store of an older version may hold.
@@ -199,6 +215,9 @@ def _reason(
 ) -> str:
     if later := superseded_by(segment):
         return f"the series came again, changed or more of it: superseded by job {later}"
+    if is_held(segment):
+        why = attribute(segment, WHY_PREFERRED)
+        return f"until that has a result: {why}" if why else "until its study is complete"
     own = outcome.reason if outcome else _why(segment)
     refused = [f"{each.to}: {each.reason}" for each in deliveries if each.reason]
     return "; ".join([own, *refused] if own else refused)

@@ -129,6 +129,8 @@ class SeriesWorker:
     ) -> Outcome:
         series = task.series_uid
         origin = Origin(task.digest, predecessors(superseded), self.numbers)
+        if task.not_chosen:
+            return Outcome(Verdict.NOT_SELECTED, task.not_chosen, slices=len(task.paths))
         with _errors_logged("segment", series), self.at_work(job):
             try:
                 if task.refusal:

@@ -48,6 +48,15 @@ SUPERSEDED_BY = "superseded by"
 GIVEN_UP = "given up"
 """Attribute of a workflow that the watchdog has cancelled: why."""
 
+PREFERRED = "preferred"
+"""Attribute of a workflow that is held: the job on a better series of its study."""
+
+WHY_PREFERRED = "why preferred"
+"""Attribute of a workflow that is held: why the other series is better."""
+
+NOT_CHOSEN = "not chosen"
+"""Attribute of a workflow: why another series of its study has a result in its place."""
+
 QUEUE = "queue"
 """Attribute of a cancelled workflow: its queue, which DBOS forgets when it cancels."""
 
@@ -144,6 +153,11 @@ def urgent_queue(node: str) -> str:
     return f"{URGENT} on {node}"
 
 
+def held_queue(node: str) -> str:
+    """Return the queue on which series wait for others of their study; nothing takes from it."""
+    return f"held on {node}"
+
+
 def delivery_queue(peer: str, node: str) -> str:
     """Return the queue on which a node's deliveries to `peer` wait."""
     return f"{DELIVER} to {peer} on {node}"
@@ -157,6 +171,11 @@ def delivery_id(job: str, peer: str, item: str) -> str:
 def queue_of(workflow: WorkflowStatus) -> str:
     """Return the queue on which a workflow waits, or waited."""
     return workflow.queue_name or str((workflow.attributes or {}).get(QUEUE, ""))
+
+
+def attribute(workflow: WorkflowStatus, name: str) -> str:
+    """Return an attribute of a workflow; empty where it has none."""
+    return str((workflow.attributes or {}).get(name) or "")
 
 
 def cancel(workflow: WorkflowStatus, attributes: Mapping[str, Any]) -> None:
@@ -205,6 +224,7 @@ def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:
         status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits
         urgent = bool(status and is_urgent(status))
         superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
+        task = replace(task, not_chosen=attribute(status, NOT_CHOSEN) if status else "")
         return worker.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
     def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.jobs.worker import JobProgress, SeriesWorker
@@ -127,6 +128,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         reception = stack.enter_context(
             receiving(spool, digest, settings, commitments, polling.speed_up, asked)
         )
+        silence_s = reception.assembler.silence_s
+        stack.enter_context(choosing(settings.select, silence_s, polling.speed_up))
         http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed

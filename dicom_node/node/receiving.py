@@ -51,7 +51,13 @@ def receiving(
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
     """
-    submitter = SeriesSubmitter(spool, model_digest, settings.urgent, settings.database_url)
+    submitter = SeriesSubmitter(
+        spool,
+        model_digest,
+        settings.urgent,
+        settings.database_url,
+        settings.select.best_of_study,
+    )
     assembler = SeriesAssembler(
         spool,
         partial(_submit, submitter),

@@ -13,6 +13,7 @@ by the set of instances: there is no second record here that could disagree with
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -115,6 +116,14 @@ class SeriesAssembler:
         """Return the series of which more instances may come."""
         with self._lock:
             return dict(self._arriving)
+
+    def silence_s(self, study_uid: str) -> float:
+        """Return the seconds since an instance of a study came, of which some series still comes.
+
+        Infinity where none does.
+        """
+        last = [each.last_s for key, each in self.arriving().items() if key.study_uid == study_uid]
+        return self._clock() - max(last) if last else math.inf
 
     def expect(self, series_uid: str, count: int) -> None:
         """Hand over `series_uid` as soon as it has `count` instances, whoever still sends.

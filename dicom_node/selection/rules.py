@@ -7,13 +7,17 @@ import pydicom, which takes longer to load than the whole configuration.
 import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DESCRIBED = ("SeriesDescription", "StudyDescription", "ProtocolName", "BodyPartExamined")
 """The attributes that `include` and `exclude` rules may look at."""
 
 Patterns = dict[str, str]
 """Attribute of `DESCRIBED` to a regular expression, matched anywhere in it, in any case."""
+
+
+Criterion = Literal["phase", "kernel", "thickness"]
+"""Property by which the series of a study are ranked."""
 
 
 class Rules(BaseModel):
@@ -48,6 +52,16 @@ class Rules(BaseModel):
     derived_axial: bool = False
     """Segment axial images that are DERIVED, such as thick slices computed from thin ones, where
     the archive holds nothing else. Reformatted images stay refused."""
+    best_of_study: bool = False
+    """Segment only the best of the series of a study that come close together; the others are not
+    selected. Urgent series, and those that a person asks for, are segmented in any case."""
+    study_wait_s: float = Field(default=120.0, ge=0)
+    """With `best_of_study`: seconds without a new instance of a study after which its best series
+    is chosen."""
+    prefer: tuple[Criterion, ...] = Field(default=("phase", "kernel", "thickness"), min_length=1)
+    """With `best_of_study`: what makes a series better, the most important first. Portal venous
+    before unknown, delayed, arterial and no contrast; soft kernels before sharp ones; thin slices
+    before thick ones. Of equal series the one with more slices is taken."""
 
     @field_validator("include", "exclude")
     @classmethod

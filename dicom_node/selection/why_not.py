@@ -77,7 +77,7 @@ def _thickness(headers: Sequence[Dataset], rules: Rules) -> str | None:
     if rules.min_thickness_mm is None and rules.max_thickness_mm is None:
         return None
     for header in headers:
-        thickness = _thickness_mm(header)
+        thickness = thickness_mm(header)
         if thickness is None:
             return "SliceThickness is absent, and a rule asks for it"
         limits = (rules.min_thickness_mm, rules.max_thickness_mm)
@@ -98,7 +98,7 @@ def why_not_described(headers: Sequence[Dataset], rules: Rules) -> str | None:
     return None
 
 
-def _thickness_mm(header: Dataset) -> float | None:
+def thickness_mm(header: Dataset) -> float | None:
     """Return SliceThickness, which an enhanced image keeps in its shared functional groups."""
     for groups in items_of(header, "SharedFunctionalGroupsSequence"):
         for measures in items_of(groups, "PixelMeasuresSequence"):

@@ -13,7 +13,12 @@ PAUSE_S = 5.0
 """A spiral has no pause between slices, and a rotation of a sequential scan begins within seconds;
 contrast phases are 10 s and more apart."""
 
-DATES = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
+DATES = {
+    "AcquisitionTime": "AcquisitionDate",
+    "ContentTime": "ContentDate",
+    "ContrastBolusStartTime": "AcquisitionDate",
+}
+"""Attribute of a time to that of its date."""
 TIME = re.compile(r"(\d{8})(\d{6})(\.\d{1,6})?")
 """Date and time (PS3.5 6.2), without the offset from UTC."""
 

@@ -82,7 +82,7 @@ class Pages:
                 "may_retry": job.state in RETRIABLE,
                 "may_redo": not job.state.active,
                 "may_send": sorted(settings.destinations) if _has_result(job) else [],
-                "may_urge": job.state is State.WAITING and not job.urgent,
+                "may_urge": job.state in (State.HELD, State.WAITING) and not job.urgent,
                 "may_remove": not job.state.active,
             },
         )

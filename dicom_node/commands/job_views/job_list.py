@@ -23,6 +23,7 @@ COLOURS = {
     State.NOTHING_FOUND: "yellow",
     State.NOT_SELECTED: "yellow",
     State.SUPERSEDED: "bright_black",
+    State.HELD: "bright_black",
     State.SEGMENTING: "cyan",
     State.DELIVERING: "cyan",
 }

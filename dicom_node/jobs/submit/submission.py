@@ -18,7 +18,7 @@ from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
-from dicom_node.jobs.state import series_task, superseded_by
+from dicom_node.jobs.state import State, series_task, superseded_by
 from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
@@ -50,6 +50,8 @@ class SeriesSubmitter:
     model_digest: str
     priority: PriorityRules
     database_url: str
+    best_of_study: bool = False
+    """Hold each series until the best of its study is chosen."""
     _failures: Counter[str] = field(default_factory=Counter)
 
     def submit(self, series: ReceivedSeries) -> None:
@@ -70,7 +72,7 @@ class SeriesSubmitter:
         replaced = _replaced(jobs, task, known)
         if known is None:
             task = replace(task, supersedes=tuple(each.workflow_id for each in replaced))
-            submit(job, task, urgent=urgent)
+            submit(job, task, urgent=urgent, held=self._is_held(task, urgent=urgent))
         # The new job first: after a crash in between, the series is offered again and this is done
         # then.
         self._close(replaced, known.workflow_id if known else job, task)
@@ -95,11 +97,17 @@ class SeriesSubmitter:
         kind = modality_of(paths[0])
         return SeriesTask(study, uid, paths, digest=digest, stamp=stamp, modality=kind), urgent
 
+    def _is_held(self, task: SeriesTask, *, urgent: bool) -> bool:
+        """Return whether a series waits for others; one that a person asks for never does."""
+        unconditional = urgent or task.refusal or is_asked_for(task.paths)
+        return self.best_of_study and not unconditional
+
     def _redo(self, job: str, task: SeriesTask) -> None:
         """Do a known job again, because a person asked for it after it had ended."""
         with open_ledger(self.database_url) as ledger:
             known = ledger.find(job)
-            if asked_after(known, task.paths) and ledger.redo(known):
+            asked = known.state is State.HELD or asked_after(known, task.paths)
+            if asked and ledger.redo(known):
                 extra = {"action": "queue", "job": job, "series": task.series_uid}
                 logger.info("a person asked for it: done again", extra=extra)
 

@@ -316,3 +316,16 @@ def test_after_a_restart_a_sender_that_was_cut_off_may_come_back(tmp_path):
     node.assembler.association_closed("scanner again")
     assert node.after(9.9) == []
     assert node.after(0.2) == [received(first, second)]
+
+
+def test_a_study_is_silent_since_the_last_instance_of_any_series_that_still_comes(node):
+    sender = Sender()
+    node.keep(sender, 1)
+    node.clock.now += 5
+    node.keep(sender, 2, CHEST)
+    node.clock.now += 3
+    assert node.assembler.silence_s(LIVER.study_uid) == 3
+    assert node.assembler.silence_s("1.2.2") == float("inf")
+    node.assembler.association_closed(sender)
+    node.after(60)
+    assert node.assembler.silence_s(LIVER.study_uid) == float("inf")

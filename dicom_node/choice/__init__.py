@@ -1,0 +1,1 @@
+"""Choice of the best series of a study."""
