@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from deploy.stack import ohif
+from deploy.stack.places import Ports
+from deploy.stack.settings import write_node
 from dicom_node.config.settings import load_settings
 from dicom_node.errors import AlreadyRunning, BadConfiguration
 from hepar_plugin.settings import read_settings
@@ -89,6 +91,13 @@ def test_the_containers_configurations_are_read_and_meet():
     assert archive["DicomModalities"]["hepar"] == ["HEPAR", "node", node.node.port]
     assert read_settings(archive).state_url == f"http://node:{node.http.port}"
     assert node.peers["archive"].url == f"http://archive:{archive['HttpPort']}/dicom-web"
+
+
+def test_the_containers_archive_gets_what_that_of_the_stack_gets(tmp_path):
+    stack = load_settings(write_node(tmp_path, Ports(), 1, None)).peers["archive"]
+    containers = load_settings(DEPLOY / "compose" / "hepar.toml").peers["archive"]
+    assert containers.profile == stack.profile
+    assert containers.profile.form.per_lesion
 
 
 def test_the_image_has_the_viewer_that_the_stack_has():
