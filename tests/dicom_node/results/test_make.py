@@ -26,7 +26,6 @@ from dicom_node.verify.report_groups import read_groups
 from engine.findings.contours import draw_contours
 from engine.findings.quality import Quality
 from tests.dicom_node.drawing import ALGORITHM, draw_case
-from tests.system.judges import dciodvfy, on_grid, read_by_dcmqi
 
 FORMS = [SegForm(encoding, per_lesion) for encoding in Encoding for per_lesion in (False, True)]
 ITEMS = [ResultObject(kind, form) for kind in FORMED for form in FORMS] + [
@@ -71,31 +70,12 @@ def test_no_two_objects_have_one_uid_or_one_file(make, tmp_path):
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
-def test_the_validator_finds_no_error(make, item, tmp_path):
-    path = tmp_path / "object.dcm"
-    path.write_bytes(make(item))
-    status, words = dciodvfy(path)
-    assert status == 0, words
-
-
-@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
 def test_an_object_says_whose_it_is_and_which_machines_were_at_work(make, findings, item):
     made, source = dcmread(BytesIO(make(item))), findings.sources[0]
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "AccessionNumber"):
         assert made[keyword].value == source[keyword].value
     machines = [each.get("ManufacturerModelName") for each in made.ContributingEquipmentSequence]
     assert ALGORITHM.name in machines
-
-
-@pytest.mark.parametrize("form", FORMS[:2], ids=str)
-def test_another_toolkit_reads_the_segments_where_they_were_drawn(make, findings, form, tmp_path):
-    path = tmp_path / "seg.dcm"
-    path.write_bytes(make(ResultObject(ObjectKind.SEG, form)))
-    grid, labels = findings.label_map.geometry, findings.label_map.labels
-    read = {number: on_grid(image, grid) for number, image in read_by_dcmqi(path, tmp_path).items()}
-    assert len(read) == (4 if form.per_lesion else 2)
-    np.testing.assert_array_equal(read[1], labels == 1)
-    np.testing.assert_array_equal(sum(read[number] for number in read if number > 1), labels == 2)
 
 
 def test_a_labelmap_has_no_background_segment(make):
