@@ -12,8 +12,11 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
+from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
+from dicom_node.results.notices.receipt import to_receipt
+from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.objects import Encoding, ObjectKind, ResultObject, SegForm
 from dicom_node.results.phantom import to_instances
 from dicom_node.series.volume import to_volume
@@ -125,6 +128,20 @@ def _example(number: int, kind: ObjectKind, encoding: Encoding) -> Example:
     wanted = ResultObject(kind, form)
     made = dict(make_others({wanted, ResultObject(ObjectKind.SEG, form)}, findings, seg))
     return Example(findings.sources[0], _read(made[wanted]))
+
+
+def notice_examples() -> dict[str, list[Example]]:
+    """Return examples of the receipt and of the rejection note, one from each of the series."""
+    made: dict[str, list[Example]] = {"receipt": [], "rejection": []}
+    for number in range(len(DRAWN)):
+        findings = _findings(number)
+        source, at, register = findings.sources[0], findings.made_at, NumbersOfRun()
+        words = ["refused", "failed", ""][number], f"reason {number}", f"digest {number}"
+        receipt = _read(to_receipt(source, *words, register, made_at=at))
+        (note,) = to_rejections([make_seg(findings)], register, made_at=at)
+        made["receipt"].append(Example(source, receipt))
+        made["rejection"].append(Example(source, _read(note)))
+    return made
 
 
 def _read(file: bytes) -> Dataset:

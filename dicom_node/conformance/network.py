@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    BasicTextSRStorage,
+    ImplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+)
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 from pynetdicom.presentation import PresentationContext
 
@@ -100,6 +105,8 @@ def _deliveries(
         syntax = meta.TransferSyntaxUID
         asked = UNCOMPRESSED if syntax in UNCOMPRESSED else (syntax,)
         yield ("Deliver", *_named(meta.MediaStorageSOPClassUID), _syntaxes(asked), "SCU")
+    for notice in (BasicTextSRStorage, KeyObjectSelectionDocumentStorage):
+        yield ("Deliver a notice", *_named(notice), _syntaxes(UNCOMPRESSED), "SCU")
 
 
 def _others() -> Iterator[tuple[str, ...]]:

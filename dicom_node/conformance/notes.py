@@ -33,6 +33,14 @@ NOTES = {
 }
 
 
+NOTICE_NOTES = {
+    **NOTES,
+    "SeriesNumber": "from 2000000000, behind all results",
+    "SeriesDescription": "Hepar: no result, and how the series ended",
+}
+"""Keyword to note, for receipts and rejection notes."""
+
+
 def notes_on(kind: ObjectKind) -> dict[str, str]:
     """Return keyword to note, for one kind of object."""
     first = list(ObjectKind).index(kind) * NUMBERS_PER_KIND

@@ -10,8 +10,8 @@ from dicom_node.conformance import intake, network, terms
 from dicom_node.conformance.attributes import attribute_table, difference_table
 from dicom_node.conformance.configuration import configuration_table
 from dicom_node.conformance.content import content_table
-from dicom_node.conformance.examples import Example, examples
-from dicom_node.conformance.notes import notes_on
+from dicom_node.conformance.examples import Example, examples, notice_examples
+from dicom_node.conformance.notes import NOTICE_NOTES, notes_on
 from dicom_node.deliver.attempts import CREDENTIAL_TRIES, MAX_COPIES, SEARCH_S
 from dicom_node.deliver.c_store_scu import SLOWEST_BYTES_PER_S
 from dicom_node.deliver.storage_commitment import REPORT_S, SAME_ASSOCIATION_S
@@ -81,6 +81,8 @@ def _network(made: Made) -> dict[str, str]:
 
 def _objects(made: Made) -> dict[str, str]:
     tables = {str(kind): attribute_table(each, notes_on(kind)) for kind, (each, *_) in made.items()}
+    notices = notice_examples().items()
+    tables |= {name: attribute_table(each, NOTICE_NOTES) for name, each in notices}
     binary, labelmap = made[ObjectKind.SEG]
     return {
         **tables,

@@ -11,11 +11,11 @@ from dicom_node.error_location import unforeseen
 from dicom_node.errors import lacks_room
 from dicom_node.jobs.records import DeliveryTask, SeriesTask
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.notices.receipt import to_receipt
 from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.objects import ObjectKind, Profile, Receipt, Superseded
-from engine.durable_files import write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _receipts(
     file = seg.with_suffix(f".{ITEM}.dcm")
     try:
         source = _readable(task.paths)
-        write_durably(file, to_receipt(source, *words, task.digest, numbers))
+        keep_or_write(file, to_receipt(source, *words, task.digest, numbers))
     except Exception as error:
         if lacks_room(error):  # the worker waits for room
             raise
@@ -145,7 +145,7 @@ def withdrawals(
         for number, note in enumerate(to_rejections(old, numbers), start=1):
             item = f"{WITHDRAWAL}-{number}"
             file = seg.with_suffix(f".{WITHDRAWAL}-{len(tasks) + 1}.dcm")
-            write_durably(file, note)
+            keep_or_write(file, note)
             task = DeliveryTask(own[0].series_uid, peer, item, file, kind=None, after=last.item)
             tasks.append(task)
     return tuple(tasks)

@@ -76,7 +76,7 @@ def to_page(
 
 def made_at(making: Making, source: Dataset) -> str:
     """Return the line that states when the page was made."""
-    at: datetime = local_time(making, source)
+    at: datetime = local_time(making.at, source)
     return f"Made {at:%Y-%m-%d %H:%M}"
 
 

@@ -71,7 +71,7 @@ def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], makin
     pdf = FPDF(format="A4")
     pdf.set_compression(False)  # the proof reads the texts; the picture is compressed anyway
     # fpdf2 would state the present time; so one making gives the same bytes.
-    pdf.set_creation_date(local_time(making, sources[0]))
+    pdf.set_creation_date(local_time(making.at, sources[0]))
     pdf.set_title(page.title)
     pdf.set_lang("en")
     pdf.set_margin(MARGIN_MM)

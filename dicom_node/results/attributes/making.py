@@ -41,14 +41,14 @@ class Making:
     """Series Numbers that are in use; part of no UID."""
 
 
-def local_time(making: Making, source: Dataset) -> datetime:
-    """Return the time of making in the time zone that the object's other times are in.
+def local_time(at: datetime, source: Dataset) -> datetime:
+    """Return a time of making in the time zone that the object's other times are in.
 
     Timezone Offset From UTC (0008,0201) holds for every time of an object, so where the source
     states one, the time of making is expressed in it too (PS3.3 C.12.1.1.8).
     """
     offset = utc_offset(source)
-    return making.at if offset is None else making.at.astimezone(offset)
+    return at if offset is None else at.astimezone(offset)
 
 
 def utc_offset(source: Dataset) -> timezone | None:

@@ -1,6 +1,7 @@
 """Attributes that state where a result comes from: patient, order, time, machines, lossy steps."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import highdicom as hd
 from pydicom import Dataset
@@ -47,13 +48,13 @@ def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], making: Making)
         refer_to_order(result, source)
     else:
         copy_order(result, source)
-    result.update(dates(making, source))
+    result.update(dates(making.at, source))
     result.update(equipment(source, making.algorithm))
 
 
-def dates(making: Making, source: Dataset) -> Dataset:
+def dates(made_at: datetime, source: Dataset) -> Dataset:
     """Return date and time of the making, for the series, its content and the instance."""
-    stated, at = Dataset(), local_time(making, source)
+    stated, at = Dataset(), local_time(made_at, source)
     for kind in ("Series", "Content", "InstanceCreation"):
         setattr(stated, f"{kind}Date", at.strftime("%Y%m%d"))
         setattr(stated, f"{kind}Time", at.strftime("%H%M%S"))

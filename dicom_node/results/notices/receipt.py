@@ -1,22 +1,30 @@
 """Receipt: a short text report under the source study, for a series that has no result."""
 
-from io import BytesIO
+from datetime import datetime
 
 import highdicom as hd
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import BasicTextSRStorage
 
-from dicom_node.results.attributes.derived_uid import derived_uid
+from dicom_node.results.attributes.making import now
 from dicom_node.results.attributes.number_register import NumberRegister
-from dicom_node.results.series_identity import notice_number
+from dicom_node.results.attributes.source_images import evidence
+from dicom_node.results.attributes.values import writable
+from dicom_node.results.notices.completion import UNNAMED, complete_notice
 
 TITLE = Code("18748-4", "LN", "Diagnostic imaging report")
 COMMENT = Code("121106", "DCM", "Comment")
 
 
 def to_receipt(
-    source: Dataset, verdict: str, reason: str, digest: str, numbers: NumberRegister
+    source: Dataset,
+    verdict: str,
+    reason: str,
+    digest: str,
+    numbers: NumberRegister,
+    *,
+    made_at: datetime | None = None,
 ) -> bytes:
     """Return a Basic Text SR (PS3.3 A.35.1) that states why a series has no result, as a file.
 
@@ -28,6 +36,7 @@ def to_receipt(
         digest: of the content of the series; with the text it makes the UIDs, so that equal work
             has one receipt.
         numbers: Series Numbers in use.
+        made_at: time of making; now, by default.
     """
     number = source.get("SeriesNumber")
     series = f"series {number}" if number is not None else "a series"
@@ -37,24 +46,16 @@ def to_receipt(
         text = f"Hepar: no result for a part of {series}: {reason}"
         title = "Hepar: no result for a part"
     content = hd.sr.ContainerContentItem(name=TITLE)
-    content.ContentSequence = hd.sr.ContentSequence(
-        [hd.sr.TextContentItem(COMMENT, text, hd.sr.RelationshipTypeValues.CONTAINS)]
+    said = hd.sr.TextContentItem(
+        COMMENT,
+        writable(text, source.get("SpecificCharacterSet")),
+        hd.sr.RelationshipTypeValues.CONTAINS,
     )
-    series_uid = derived_uid("receipt series", digest, text)
+    content.ContentSequence = hd.sr.ContentSequence([said])
     report = hd.sr.EnhancedSR(
-        evidence=[source],
-        content=content,
-        series_instance_uid=series_uid,
-        series_number=notice_number(str(source.StudyInstanceUID), series_uid, numbers),
-        sop_instance_uid=derived_uid("receipt", digest, text),
-        instance_number=1,
-        manufacturer="Hepar",
-        is_complete=True,
+        evidence=evidence([source]), content=content, is_complete=True, **UNNAMED
     )
     # highdicom has no class for Basic Text SR; a container of texts is valid in both.
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
-    # What LO holds (PS3.5 6.2).
-    report.SeriesDescription = title[:64]
-    file = BytesIO()
-    dcmwrite(file, report, enforce_file_format=True)
-    return file.getvalue()
+    at = made_at or now()
+    return complete_notice(report, title, source, numbers, made_at=at, made_of=[digest])

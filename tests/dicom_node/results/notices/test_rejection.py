@@ -7,7 +7,6 @@ from pydicom import dcmread
 
 from dicom_node.deliver.sop_reference import read_reference, read_selected
 from dicom_node.results.attributes.number_register import NumbersOfRun
-from dicom_node.results.notices.receipt import to_receipt
 from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.seg import encode
 from tests.dicom_node.drawing import draw_case
@@ -45,11 +44,3 @@ def test_results_of_two_studies_have_a_note_each(results):
     notes = [dcmread(BytesIO(note)) for note in to_rejections(headers, NumbersOfRun())]
     assert {each.StudyInstanceUID for each in notes} == {"1.2.3", headers[0].StudyInstanceUID}
     assert len({each.SOPInstanceUID for each in notes}) == 2
-
-
-def test_the_validator_finds_no_error_in_a_receipt(ct_series, tmp_path):
-    words = "refused", "slices 3 and 4 are 9 mm apart", "ab"
-    receipt = to_receipt(ct_series(slices=1)[0], *words, NumbersOfRun())
-    (tmp_path / "receipt.dcm").write_bytes(receipt)
-    status, words = dciodvfy(tmp_path / "receipt.dcm")
-    assert status == 0, words
