@@ -11,6 +11,7 @@ class Links:
 
     def __init__(self, log: Path) -> None:
         self._log = log
+        # The log is kept from one start to the next: old links were printed then.
         self._read = log.stat().st_size if log.exists() else 0
 
     def fresh(self) -> list[str]:
@@ -18,6 +19,7 @@ class Links:
         with self._log.open("rb") as log:
             log.seek(self._read)
             news = log.read()
+        # As bytes: the node may be in the middle of a line, or of a letter.
         whole = news[: news.rfind(b"\n") + 1]
         self._read += len(whole)
         return SEEN.findall(whole.decode(errors="replace"))

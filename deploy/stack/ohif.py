@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from deploy.stack.errors import Missing
 
 VERSION = "3.13.2"
+# In the source, not only from the registry: what was reviewed is what runs.
 INTEGRITY = (
     "sha512-WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjj"
     "kycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA=="
@@ -32,6 +33,8 @@ def find_ohif(cache: Path = CACHE) -> Path:
     folder = cache / f"ohif-{VERSION}"
     if not (folder / "index.html").exists():
         cache.mkdir(parents=True, exist_ok=True)
+        # In the cache, so that the rename below stays within one file system, and is all or
+        # nothing.
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             unpacked = unpack(_fetch(Path(scratch)), Path(scratch) / "unpacked")
             shutil.rmtree(folder, ignore_errors=True)

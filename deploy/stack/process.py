@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.stack.errors import DidNotStart
 
+# Mostly the node's, which loads its model and opens a device before it answers.
 READY_S = 120.0
 STOP_S = 20.0
 LOOK_S = 0.05
@@ -56,6 +57,7 @@ class Process:
     def stop(self) -> None:
         """Ask the program to end, and make it end if it does not."""
         if self.running:
+            # The whole group, which `start_new_session` made: nginx has workers.
             os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
@@ -71,6 +73,7 @@ class Process:
         try:
             with urllib.request.urlopen(self.url, timeout=2):
                 return True
+        # It answers, but is not ready: nginx says 502 while what is behind it starts.
         except urllib.error.HTTPError as error:
             error.close()
             return False

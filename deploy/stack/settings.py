@@ -29,8 +29,10 @@ def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
         "HttpPort": ports.archive_http,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
+        # Label Map Segmentation is unknown to Orthanc 1.10, and by C-STORE refused without this.
         "UnknownSopClassAccepted": True,
         "StableAge": stable_s,
+        # `NOTE` of the plugin; named so that Orthanc's page shows it.
         "UserMetadata": {"HandedToHepar": 5721},
         "Plugins": [
             str(PLUGINS / "libOrthancDicomWeb.so"),
@@ -82,5 +84,6 @@ def write_web(folder: Path, ports: Ports, ohif: Path) -> Path:
     }
     for name, source in (("site.conf", "site"), ("nginx.conf", "stack")):
         template = Template((DEPLOY / "nginx" / f"{source}.conf.template").read_text("utf-8"))
+        # Safe: nginx's own variables look the same, and stay.
         (folder / name).write_text(template.safe_substitute(words), encoding="utf-8")
     return folder / "nginx.conf"

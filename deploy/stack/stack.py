@@ -64,6 +64,8 @@ def running_stack(
     folder.mkdir(parents=True, exist_ok=True)
     archive = [_path("Orthanc"), str(write_archive(folder, ports, stable_s))]
     node = [_path("hepar"), "serve", "--config", str(write_node(folder, ports, quiet_s, model))]
+    # -e: before it reads its configuration, nginx opens the log that was compiled in, which takes
+    # root.
     web = [_path("nginx"), "-p", str(folder), "-e", "stderr"]
     web += ["-c", str(write_web(folder, ports, ohif))]
     parts = (
@@ -73,6 +75,7 @@ def running_stack(
     )
     with ExitStack() as running:
         processes = []
+        # All are begun before one is waited for; they end in the opposite order, the archive last.
         for name, command, url in parts:
             processes.append(Process(name, command, url, folder / f"{name}.log"))
             running.callback(processes[-1].stop)

@@ -80,6 +80,8 @@ def _demonstrate(paths: list[Path], output: Path, model: Path | None) -> Demonst
 
         def report(stage: str, done: int, of: int) -> None:
             if stage not in tasks:
+                # A new stage ends those before it, whose last report may have been short of the
+                # whole.
                 for task in tasks.values():
                     progress.update(task, total=1, completed=1)
                 tasks[stage] = progress.add_task(stage)

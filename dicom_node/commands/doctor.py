@@ -108,6 +108,7 @@ def _port(host: str, port: int) -> str:
 
 
 def _listens(host: str, port: int) -> bool:
+    # An address to listen on, not to call; some systems refuse it.
     called = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         socket.create_connection((called, port), 2).close()
@@ -122,6 +123,7 @@ def _disk(chosen: Settings) -> str:
     Raises:
         NodeError: the node would refuse instances.
     """
+    # The data folder may not exist yet: the disk is that of the nearest parent that does.
     folder = next(path for path in (chosen.node.data, *chosen.node.data.parents) if path.exists())
     free_mb, keep_mb = shutil.disk_usage(folder).free >> 20, chosen.receive.keep_free_mb
     if free_mb < keep_mb:
@@ -153,6 +155,7 @@ def _clock(url: str) -> str:
         NodeError: too far.
     """
     try:
+        # Unverified: only the date is read, and the certificate has a check of its own.
         answer = requests.head(url, timeout=5, allow_redirects=False, verify=False)
         server = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError):

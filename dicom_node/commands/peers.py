@@ -78,6 +78,7 @@ def address(peer: object) -> str:
 def _classes(profile: Profile) -> list[UID]:
     """Return the SOP classes of the objects that a peer is to get."""
     with TemporaryDirectory(prefix="hepar-") as folder:
+        # Made, not listed: so what is tested is what would be sent.
         files = write_objects(Path(folder), profile.items)
         uids = {read_reference(file).sop_class_uid for file in files.values()}
     return sorted(map(UID, uids))

@@ -72,6 +72,7 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
         for series in choice.series:
             task = progress.add_task(f"…{series.series_uid[-24:]}", total=series.instances)
 
+            # The default binds this round's task; a closure would see the last.
             def advance(count: int, task: TaskID = task) -> None:
                 progress.update(task, completed=count)
 

@@ -47,6 +47,7 @@ def reproduce(
     """
     quieten_libraries()
     chosen, header = settings(config, model), _header(seg)
+    # Neither, or both.
     if bool(peer) == bool(folder):
         raise BadConfiguration("name where the source series is: --from PEER or --sources FOLDER")
     with TemporaryDirectory(prefix="hepar-") as name:
@@ -92,6 +93,7 @@ def _sources(header: Dataset, folder: Path) -> list[Path]:
             f"{len(missing)} of {len(wanted)} source instances are not in {folder}; it must hold"
             f" all of series {uid}"
         )
+    # Only those: the archive may have got more of the series since.
     return [found[each] for each in sorted(wanted)]
 
 
@@ -104,6 +106,7 @@ def _segment_again(header: Dataset, sources: list[Path], target: Path, chosen: S
     method = to_segmenter(chosen, *to_fleet(chosen)).now()
     item = ResultObject(ObjectKind.SEG, _form(header))
     _say_what_changed(header, method.algorithm.digest, method.device.name)
+    # The plain SEG is always made: the others are made from the same labels after it.
     method = replace(method, items=frozenset({SEG, item}))
     outcome = process(sources, target, method, series=str(header.SeriesInstanceUID))
     if outcome.seg is None:

@@ -87,6 +87,7 @@ def segment(
     quieten_libraries()
     chosen = settings(config, model)
     beside = {SideFile.PREVIEW: preview, SideFile.STATISTICS: statistics}
+    # Before the model is loaded: a wrong argument shows at once.
     lots = _lots(source, peer, (study, since), chosen, also or [])
     method = replace(
         to_segmenter(chosen, *to_fleet(chosen)).now(),
@@ -96,6 +97,7 @@ def segment(
     )
     require_folder(output)
     origin = Origin()  # one for all, so that no two results of a study have one Series Number
+    # A list, since `all` over a generator would stop at the first that failed.
     whole = [lot is not None and _segment_all(lot, output, method, origin) for lot in lots]
     if not all(whole):
         raise typer.Exit(1)
@@ -175,6 +177,7 @@ def _tasks(lot: Lot, output: Path, method: SegmentationSetup, origin: Origin) ->
         yield _Task(lot.name, partial(process_nifti, lot, target, method), True)
         return
     for uid, paths in lot.series.items():
+        # The UID is text from a file, and might hold "../".
         target = output / f"{Path(uid).name}.dcm"
         work = partial(process, paths, target, method, series=uid, origin=origin)
         yield _Task(uid, work, False)
@@ -204,6 +207,7 @@ def _attempt(task: _Task, progress: Progress, bar: TaskID) -> tuple[str, bool]:
     try:
         return _said(task.run(progress=advance)), True
     except UnsupportedSeries as error:
+        # A folder may hold localisers and whatever else; that is no failure of the command.
         return f"not segmented: {error}", not task.must_succeed
     except (NodeError, EngineError, OSError) as error:
         return f"failed: {error}", False

@@ -60,6 +60,7 @@ def _send_each(paths: Sequence[Path], peer: Peer) -> Iterator[tuple[Path, NodeEr
     for path in paths:
         try:
             peer.send(path)
+        # PeerUnavailable ends the command: the next file would meet the same.
         except PeerRefused as error:
             yield path, error
         else:

@@ -44,6 +44,7 @@ def send(job: Job, profiles: Mapping[str, Profile], ledger: Ledger) -> str:
     if job.outcome is None or not job.outcome.seg_uid:
         return f"nothing to send, it is {job.state}"
     tasks = delivery_tasks(job.series_uid, job.outcome, profiles)
+    # A peer may want objects that were not made then, or whose files the clean-up has removed.
     there = [task for task in tasks if task.file.exists()]
     begun = ledger.send(job, there)
     words = [f"send to {', '.join(begun)}"] if begun else []

@@ -40,6 +40,7 @@ def _public(job: Job) -> dict[str, Any]:
     """Return a job under the UIDs of its twin, and the versions at work."""
     reason = job.reason
     for uid in (job.series_uid, job.study_uid, *(path.stem for path in job.paths)):
+        # Reasons quote UIDs, which lead back to the patient in the archive they come from.
         reason = reason.replace(uid, twin_uid(uid))
     return {
         "job": job.id,

@@ -48,6 +48,7 @@ def write_twins(paths: Sequence[Path], folder: Path, *, pixels: bool = False) ->
     earliest = {
         each: min(_seconds(instance, each) for _, instance in found) for each in CLOCK if found
     }
+    # The phantom's slices run upwards; in the order of files they would jump.
     ordered = sorted(found, key=lambda each: _height(each[1]))
     for place, (number, instance) in enumerate(ordered):
         times = {
@@ -72,6 +73,7 @@ def _remove_identity(instance: Dataset, times: dict[str, float]) -> None:
     anonymize_dataset(instance)
     _remove_free_values(instance)
     for keyword, seconds in times.items():
+        # A scan across midnight would have a negative time.
         minutes, rest = divmod(seconds % 86400, 60)
         setattr(instance, keyword, f"{int(minutes // 60):02d}{int(minutes % 60):02d}{rest:09.6f}")
     instance.PatientName, instance.PatientID = "Twin", "TWIN"
@@ -88,6 +90,7 @@ def _remove_free_values(dataset: Dataset) -> None:
             for item in element.value:
                 _remove_free_values(item)
                 for nested in item:
+                    # SOP Class UIDs stay: they name a kind of object, not a person.
                     if nested.VR == "UI" and "Class" not in nested.keyword:
                         nested.value = twin_uid(str(nested.value))
         elif element.tag.is_private or (element.VR in FREE and element.keyword not in KEPT):
@@ -102,12 +105,14 @@ def _draw_phantom(instance: Dataset, place: int, slices: int) -> None:
         instance.pop("PixelData", None)
         return
     hu = make_phantom(shape=(max(slices, 2), rows, columns), spacing_mm=(5.0, 0.8, 0.8), tumours=0)
+    # Twice: a slope may be absent, or the text "0".
     slope = float(instance.get("RescaleSlope") or 1) or 1.0
     stored = (hu.volume.hu[place] - float(instance.get("RescaleIntercept") or 0)) / slope
     signed = instance.get("PixelRepresentation") == 1
     kind = np.dtype(np.int16 if signed else np.uint16)
     limits = np.iinfo(kind)
     instance.PixelData = np.clip(np.rint(stored), limits.min, limits.max).astype(kind).tobytes()
+    # It had the VR of the source, which is OB where that was compressed (PS3.5 A.4).
     instance["PixelData"].VR = "OW"
     instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 

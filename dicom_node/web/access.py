@@ -67,6 +67,7 @@ class Access:
             await self._app(scope, receive, send)
             return
 
+        # Around every answer, refusals and errors too, which pass no route.
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answered = MutableHeaders(scope=message)
@@ -85,6 +86,7 @@ class Access:
 
 def _refusal(scope: Scope, headers: Headers, caller: Caller, http: HttpSection) -> Response | None:
     host = headers.get("host", "")
+    # Before health: a foreign page must not even learn that a node is here.
     if not _is_own_name(host, http):
         return _refuse(
             HTTPStatus.MISDIRECTED_REQUEST,
@@ -113,8 +115,10 @@ def _needs_login(http: HttpSection) -> bool:
 
 
 def _caller(headers: Headers, client: tuple[str, int] | None, http: HttpSection) -> Caller:
+    # From any other address the header is what the sender made up.
     if http.user_header and client and is_proxy(client[0], http):
         return Caller(_one_line(headers.get(http.user_header, "")))
+    # Also behind a proxy: health checks and scripts call the node directly.
     kind, _, value = headers.get("authorization", "").partition(" ")
     if http.token is None or not value:
         return Caller("")
@@ -135,6 +139,7 @@ def is_proxy(address: str, http: HttpSection) -> bool:
 def _basic(value: str) -> tuple[str, str]:
     """Return user and password of HTTP Basic (RFC 7617); empty where there are none."""
     try:
+        # The first colon divides; the password may hold more (RFC 7617 2).
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
@@ -147,11 +152,13 @@ def _one_line(text: str) -> str:
 
 
 def _equal(one: str, other: str) -> bool:
+    # As bytes: of texts, `compare_digest` takes ASCII only, and raises.
     return hmac.compare_digest(one.encode(), other.encode())  # in constant time
 
 
 def _is_own_name(host: str, http: HttpSection) -> bool:
     try:
+        # Takes off the port, and the brackets of an IPv6 address.
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
@@ -164,13 +171,16 @@ def _is_own_name(host: str, http: HttpSection) -> bool:
 
 def _from_another_site(headers: Headers, host: str) -> bool:
     site = headers.get("sec-fetch-site")
+    # Browsers send it to HTTPS addresses and localhost only; over plain HTTP, Origin decides.
     if site is not None:
+        # "none": typed, or a bookmark. "same-site" is refused: a neighbour's host name is not ours.
         return site not in ("same-origin", "none")
     origin = headers.get("origin")  # absent: the caller is a program, not a page
     return origin is not None and urlsplit(origin).netloc != host
 
 
 def _ask_for_login(reason: str) -> Response:
+    # A browser shows its login only when asked; programs that send a Bearer token ignore it.
     headers = {"WWW-Authenticate": 'Basic realm="Hepar", charset="UTF-8"'}
     return PlainTextResponse(reason, HTTPStatus.UNAUTHORIZED, headers)
 

@@ -71,6 +71,7 @@ class Health:
         try:
             jobs = self._ledger.jobs(NEWEST)
         except SQLAlchemyError:
+            # Not failed: a restart, which this check may cause, would bring no store back.
             return Finding("workers", True, "unknown while the job store cannot be read")
         limit = timedelta(seconds=self._node.settings.http.stuck_s)
         return _queue_moves(jobs, datetime.now(UTC), limit)
@@ -93,6 +94,8 @@ class Health:
         try:
             for folder in (self._node.data.spool, self._node.results):
                 folder.mkdir(parents=True, exist_ok=True)
+                # Tried, as rights tell little: a disk may be mounted read-only, or its quota used
+                # up.
                 handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
                 os.close(handle)
                 Path(name).unlink()
@@ -104,11 +107,15 @@ class Health:
         """Take the write lock of the job store and release it again."""
         url = self._node.settings.database_url
         sqlite = url.startswith("sqlite")
+        # To connect would make an empty one, and hide the loss.
         if sqlite and not Path(url.removeprefix("sqlite:///")).exists():
             return Finding("job store", False, "its file is gone; restart the node")
+        # Its own engine: a check that hangs keeps no connection of the node's pool. AUTOCOMMIT, or
+        # SQLAlchemy would begin a transaction before ours.
         engine = create_engine(connectable(url), isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
+                # SQLite's write lock: a plain BEGIN would only succeed to read.
                 connection.execute(text("BEGIN IMMEDIATE" if sqlite else "BEGIN"))
                 connection.execute(text("ROLLBACK"))
         except SQLAlchemyError as error:

@@ -63,6 +63,7 @@ class JobButtons:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         self._record(name, job, request, self._actions[name](job))
         gone = name == "remove" and not job.state.active
+        # 303: the browser follows with a GET, so that reloading the page does not press again.
         return RedirectResponse("/" if gone else f"/jobs/{job.id}", HTTPStatus.SEE_OTHER)
 
     def send(self, job: Job, peer: str, request: Request) -> Response:
@@ -90,6 +91,7 @@ class JobButtons:
                 return RedirectResponse(f"/jobs/{job.id}", HTTPStatus.SEE_OTHER)
             content = target.read_bytes()
         self._record("bundle", job, request, counted(count, "instance"))
+        # A job's identifier has no quotes or line breaks; nothing from outside is in it.
         named = {"Content-Disposition": f'attachment; filename="{job.id}.zip"'}
         return Response(content, media_type="application/zip", headers=named)
 
@@ -97,6 +99,7 @@ class JobButtons:
         caller: Caller = request.scope["caller"]
         extra = {"action": "operator", "job": job.id, "series": job.series_uid}
         logger.info("%s by %s: %s", name, caller.user, done, extra=extra)
+        # Taken out first, so that it goes to the end: the oldest action is dropped.
         self._last.pop(job.id, None)
         self._last[job.id] = Action(name, caller.user, datetime.now(UTC), done)
         while len(self._last) > REMEMBERED:

@@ -55,6 +55,8 @@ class Filter:
     def _reads(self, job: Job, also: Callable[[Job], str]) -> bool:
         if not self.text:
             return True
+        # `also` adds the study's words only for those who may see them: a search shows who was
+        # here.
         words = f"{job.id} {job.study_uid} {job.series_uid} {job.reason} {also(job)}"
         return self.text.lower() in words.lower()
 

@@ -31,6 +31,7 @@ class Metrics:
 
     def __init__(self, node: NodeView, ledger: Ledger, health: Health) -> None:
         self._ledger = ledger
+        # Guards what was counted: two scrapes at a time would count a job twice.
         self._lock = Lock()
         self._begun = time.time()
         self._counted: set[str] = set()
@@ -77,6 +78,7 @@ class Metrics:
                 self._slices.inc(job.outcome.slices)
             for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
                 self._stages.labels(stage).observe(seconds)
+        # Replaced, not extended: jobs that are no longer among the newest need not be remembered.
         self._counted = set(ended)
 
 

@@ -46,6 +46,7 @@ def boundary_of(content_type: str, kind: str, part_type: str = "") -> bytes | No
     if header.get_content_type() != kind or stated not in ("", part_type):
         return None
     boundary = header.get_boundary()
+    # What is not ASCII finds no boundary in the body, and the body is refused.
     return boundary.encode("ascii", "replace") if boundary else None
 
 
@@ -61,6 +62,7 @@ class MultipartStream:
         """
         self._begin = begin
         self._headers: dict[str, str] = {}
+        # Collected: the parser passes on a header in pieces where a chunk ends within it.
         self._name, self._value = b"", b""
         self._sink: Sink | None = None
         self._parts = 0
@@ -100,6 +102,7 @@ class MultipartStream:
         Raises:
             BadMultipart: it broke off before its last boundary.
         """
+        # The parser does not tell: to it, a body may end anywhere.
         if not self._whole:
             raise BadMultipart("the body breaks off before its last boundary; send it again")
 

@@ -169,6 +169,7 @@ class Pages:
     def _find(self, request: Request) -> Job:
         name = request.path_params["job"]
         job = self._ledger.find(name)
+        # `find` takes a beginning too, as the commands do; here every job has one address.
         if job.id != name:
             raise UnknownJob(f"no job is called {name!r}; see the list of jobs")
         return job

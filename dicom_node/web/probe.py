@@ -39,6 +39,8 @@ class Probe:
         """Return the run that is under way or fresh, or else start one."""
         with self._lock:
             running = self._running
+            # One that runs is waited for, however old: a hanging check holds one thread, not one
+            # per request.
             if running and not (running.done() and time.monotonic() - self._ended_s > FRESH_S):
                 return running
             self._running = running = Future()
@@ -51,6 +53,7 @@ class Probe:
             found = self._check()
         except Exception as error:  # the edge of this thread: whatever it was, it is not right
             found = Finding(self.name, False, unforeseen(error))
+        # Before the result: who sees it done reads this.
         self._ended_s = time.monotonic()
         running.set_result(found)
 
@@ -59,6 +62,7 @@ def findings(probes: Sequence[Probe], bound_s: float | None = None) -> list[Find
     """Return the finding of each check; one without a result within the bound has failed."""
     bound_s = BOUND_S if bound_s is None else bound_s
     deadline = time.monotonic() + bound_s
+    # All begun before the first is waited for, so the bound holds for all together.
     runs = [(probe, probe.begin()) for probe in probes]
     return [_result(probe, run, deadline, bound_s) for probe, run in runs]
 

@@ -63,11 +63,14 @@ def serve_web(node: NodeView) -> Iterator[tuple[str, int]]:
     ):
         config = uvicorn.Config(
             application(node, ledger),
+            # The node's own logging stays as it is; uvicorn would set up handlers of its own.
             log_config=None,
             access_log=False,  # health checks come every second
             server_header=False,
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=IDLE_S,
+            # A page or an upload under way holds up the end no longer; senders repeat what has no
+            # answer.
             timeout_graceful_shutdown=1,
             lifespan="off",
             ws="none",
@@ -81,6 +84,7 @@ def serve_web(node: NodeView) -> Iterator[tuple[str, int]]:
             host, port = listener.getsockname()[:2]
             yield str(host), int(port)
         finally:
+            # uvicorn looks at it ten times a second.
             server.should_exit = True
             thread.join()
 
@@ -169,6 +173,7 @@ def _unknown_path(request: Request, error: Exception) -> Response:
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # Bound here, not by uvicorn, which would end the whole process over a port that is taken.
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise AlreadyRunning(

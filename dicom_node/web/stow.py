@@ -120,13 +120,15 @@ class Stored:
         return HTTPStatus.CONFLICT
 
     def to_json(self) -> dict[str, Any]:
-        """Return the Store Instances Response Module (PS3.18 I.2) as DICOM JSON.
+        """Return the Store Instances Response Module (PS3.18 I.1) as DICOM JSON.
 
         Its Retrieve URL is empty: instances cannot be retrieved here.
         """
         answer = Dataset()
         answer.RetrieveURL = ""
         answer.ReferencedSOPSequence = [_referenced(each) for each in self.stored]
+        # Two sequences: an item of the first must name an instance; what could not be read has none
+        # (PS3.18 table I.1-1).
         named = [(which, status) for which, status in self.failed if which is not None]
         answer.FailedSOPSequence = [_failed(status, which) for which, status in named]
         answer.OtherFailuresSequence = [
@@ -146,6 +148,8 @@ class StowDoor:
         self._spool = spool
         self._listener = listener
         self._callers = [Caller(**each.model_dump()) for each in settings.callers]
+        # A quarter of the associations' number: each upload may hold an instance of `MESSAGE_BYTES`
+        # in memory.
         self._slots = threading.BoundedSemaphore(max(1, settings.receive.max_associations // 4))
 
     async def store(self, request: Request) -> Response:
@@ -153,6 +157,7 @@ class StowDoor:
         sender = _ae_title(request)
         if refusal := self._refusal(request, sender):
             return refusal
+        # Never waiting: this runs on the event loop, which serves health and pages too.
         if not self._slots.acquire(blocking=False):
             return _later("too many uploads at the same time")
         try:
@@ -210,14 +215,18 @@ class StowDoor:
         chunks = aiter(request.stream())
         with self._association() as association:
             while True:
+                # Per chunk: a slow line may take its time, a silent one may not hold a slot.
                 chunk = await asyncio.wait_for(anext(chunks, None), SILENCE_S)
                 if chunk is None:
                     break
                 stream.write(chunk)
                 for part in complete:
                     study = request.path_params.get("study", "")
+                    # In a thread: it parses, and waits for the disk to sync.
                     await run_in_threadpool(self._keep, part, sender, study, association, done)
                 complete.clear()
+        # After the instances: what was complete before a body broke off is kept, as on an
+        # association that aborts.
         stream.finish()
         return done
 
@@ -237,6 +246,7 @@ class StowDoor:
             logger.warning("store refused: %s", error, extra={"action": "store_refused"})
             done.failed.append((identifiers, error.status))
         else:
+            # After the sync: the assembler may complete the series at once.
             self._listener.instance_kept(association, identifiers.series)
             done.stored.append(identifiers)
 
@@ -247,6 +257,7 @@ class StowDoor:
             yield association
         finally:
             association.close()
+            # Also after an error: the series would else wait for the rest of it, up to its longest.
             self._listener.association_closed(association)
 
 
@@ -278,6 +289,7 @@ def _ae_title(request: Request) -> str:
     """Return the user who logged in, where that is an AE title; empty otherwise."""
     caller: WebCaller = request.scope["caller"]
     user = caller.user.strip()
+    # What VR AE takes (PS3.5 6.2); the title goes into files' headers and the log.
     fits = 0 < len(user) <= AE_TITLE_BYTES and user.isascii() and "\\" not in user
     return user if fits else ""
 

@@ -40,6 +40,7 @@ def _files(job: Job) -> Iterable[Path]:
     return [*job.paths[:1], *([made] if made else [])]
 
 
+# The page asks every two seconds for up to a hundred jobs; a job's files do not change.
 @lru_cache(maxsize=1000)
 def _read(path: Path) -> StudyHeader:
     try:

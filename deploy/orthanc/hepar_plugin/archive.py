@@ -41,6 +41,7 @@ class Archive:
 
     def tags(self, series: str) -> dict[str, str]:
         """Return the plain attributes of one of the series' instances, by keyword."""
+        # Always the same one: `Instances` comes in any order.
         first = min(self.instances(series))
         tags = self.get(f"/instances/{first}/simplified-tags")
         return {keyword: value for keyword, value in tags.items() if isinstance(value, str)}
@@ -51,6 +52,8 @@ class Archive:
 
     def fingerprint(self, series: str) -> str:
         """Return a digest of the instances that the series has now."""
+        # Orthanc's names of instances are hashes of their UIDs: a new version of one has the same
+        # name.
         return hashlib.sha256("\n".join(sorted(self.instances(series))).encode()).hexdigest()
 
     def handed_over(self, series: str) -> str:
@@ -70,6 +73,7 @@ class Archive:
     def is_copy(self, series: str) -> bool:
         """Return whether the series is an anonymised or modified copy of another one."""
         study = self.get(f"/series/{series}").get("ParentStudy", "")
+        # On both levels: a series may be copied by itself, or with its study.
         places = [f"/series/{series}", *([f"/studies/{study}"] if study else [])]
         return any(self._has(f"{place}/metadata/{each}") for place in places for each in COPIES)
 
@@ -94,6 +98,7 @@ class Archive:
         """
         order: dict[str, Any] = {
             "Resources": [series],
+            # The answer is then the outcome; a job of Orthanc's would have to be watched.
             "Synchronous": True,
             "Timeout": SEND_TIMEOUT_S,
         }

@@ -36,6 +36,7 @@ class Handover:
         self._settings = settings
         self._clock = clock
         self._waiting: dict[str, Waiting] = {}
+        # Guards `_waiting` and `_ended`: Orthanc calls from threads of its own.
         self._changed = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="hepar", daemon=True)
@@ -53,6 +54,7 @@ class Handover:
             self._ended = True
             self._changed.notify()
         if self._thread.is_alive():
+            # No longer: a C-STORE may be under way, and Orthanc waits for this to end.
             self._thread.join(5)
 
     def offer(self, series: str) -> None:
@@ -79,6 +81,7 @@ class Handover:
 
     def _add(self, series: str, *, asked: bool) -> None:
         with self._changed:
+            # A new `Waiting` each time: due at once, and for `_settle` not the one that was tried.
             before = self._waiting.get(series, Waiting(False))
             self._waiting[series] = Waiting(asked or before.asked)
             self._note()
@@ -92,6 +95,8 @@ class Handover:
 
     def _try(self, series: str, each: Waiting) -> None:
         try:
+            # Before sending: an instance that comes meanwhile makes another, and the series goes
+            # once more.
             fingerprint = self._archive.fingerprint(series)
             wanted = self._wanted(series, each, fingerprint)
         except ArchiveError:  # the series has been deleted
@@ -100,6 +105,8 @@ class Handover:
             return self._settle(series, each)
         try:
             self._archive.send(series, self._settings.modality, asked=each.asked)
+            # Only now: a crash before it sends the series twice, which the node takes for known
+            # work.
             self._archive.note_handed_over(series, fingerprint)
         except ArchiveError as error:
             return self._postpone(series, each, str(error))
@@ -108,6 +115,7 @@ class Handover:
     def _wanted(self, series: str, each: Waiting, fingerprint: str) -> bool:
         tags, rules = self._archive.tags(series), self._settings.rules
         if each.asked:
+            # Whatever was sent before: that is what the button is for.
             return rules.why_never(tags) is None
         if rules.why_not(tags, len(self._archive.instances(series))):
             return False
@@ -123,6 +131,7 @@ class Handover:
 
     def _postpone(self, series: str, tried: Waiting, reason: str) -> None:
         settings = self._settings
+        # Bounded: after a week without the node, the power would be too large for a float.
         pause = min(settings.first_pause_s * 2 ** min(tried.attempts, 30), settings.longest_pause_s)
         self._archive.warn(f"series {series} waits {pause:g} s for the node: {reason}")
         due = self._clock() + pause
@@ -145,6 +154,9 @@ class Handover:
         while not self._ended:
             pause = self.step()
             with self._changed:
+                # What was offered after `step` had looked: its notice came before the wait, and is
+                # lost.
                 fresh = any(each.due <= self._clock() for each in self._waiting.values())
                 if not self._ended and not fresh:
+                    # None where nothing waits: until there is something.
                     self._changed.wait(pause)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+# Orthanc's page waits for it.
 TIMEOUT_S = 3.0
 
 

@@ -15,6 +15,7 @@ from hepar_plugin.handover import Handover
 from hepar_plugin.settings import Settings
 from hepar_plugin.study import ask_for_series, ask_for_study, describe_study
 
+# A SHA-1 in five groups of eight: how Orthanc names patients, studies, series and instances.
 ORTHANC_ID = "([0-9a-f]{8}(?:-[0-9a-f]{8}){4})"
 
 

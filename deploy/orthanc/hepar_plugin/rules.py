@@ -45,6 +45,7 @@ class Rules:
 
     def why_never(self, tags: Mapping[str, str]) -> str | None:
         """Return why not even a person can have the series handed over, or None if one can."""
+        # Before the modality: a rule that lets SEG through must not lead results in a circle.
         if tags.get("Manufacturer") == OURS and tags.get("ManufacturerModelName") != PHANTOM:
             return "it is a result of Hepar"
         modality = tags.get("Modality", "")

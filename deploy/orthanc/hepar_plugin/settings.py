@@ -65,6 +65,7 @@ def read_settings(configuration: Mapping[str, Any]) -> Settings:
     Raises:
         BadConfiguration: names the key that is wrong.
     """
+    # A copy: the pop below must not change what the caller has.
     own = dict(configuration.get("Hepar", {}))
     _require_types(own, "Hepar")
     _require_types(own.get("Rules", {}), "Hepar.Rules")
@@ -89,6 +90,7 @@ def _named(table: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dic
 def _require_types(table: Mapping[str, Any], where: str) -> None:
     for key in table.keys() & TYPES.keys():
         kind, said = TYPES[key]
+        # `True` is an int in Python, and "MinInstances": true would be 1.
         if not isinstance(table[key], kind) or (isinstance(table[key], bool) and kind is not bool):
             raise BadConfiguration(f"{where}.{key} is {table[key]!r}; {said} would do")
 

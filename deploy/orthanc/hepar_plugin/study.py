@@ -25,6 +25,7 @@ def describe_study(
     found = archive.get(f"/studies/{study}")
     uid = found["MainDicomTags"]["StudyInstanceUID"]
     node = ask_node(settings.state_url, uid)
+    # The oldest first, so that the last of a series stays.
     latest = {job["series"]: job for job in node.jobs}
     series = [
         _describe_series(each, archive, handover, latest)

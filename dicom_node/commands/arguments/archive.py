@@ -45,6 +45,8 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
     """
     if not (study or since):
         raise BadConfiguration("no studies chosen; give --study UID, or --since yesterday")
+    # Narrows the query where it can: a day of a whole archive. A study is shown with all its
+    # series, and why not.
     modality = rules.modalities[0] if since and len(rules.modalities) == 1 else ""
     day = to_date(since, date.today()) if since else None
     found = find(source, StudyQuery(study, day, modality))

@@ -8,6 +8,7 @@ from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration
 from dicom_node.node.peers import to_peer
 
+# An AE title has 16 characters at most, blanks among them (PS3.5 6.2).
 ADDRESS = re.compile(r"(?P<ae_title>[^@]{1,16})@(?P<host>[^@]+):(?P<port>\d{1,5})")
 
 

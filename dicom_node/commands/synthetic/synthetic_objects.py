@@ -31,6 +31,7 @@ def write_objects(
     The labels are the phantom's own, so no model is needed; each call makes UIDs of its own.
     """
     phantom = make_phantom(shape=SHAPE, spacing_mm=SPACING_MM, tumours=TUMOURS)
+    # Another study each time: a peer that keeps the last rehearsal would answer "duplicate".
     sources = list(to_instances(phantom, f"rehearsal {uuid4()}"))
     volume = to_volume(sources)
     findings = SeriesResult(
