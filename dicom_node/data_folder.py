@@ -73,6 +73,14 @@ class DataFolder:
         beside = (*self.results.glob(f"{job}.*.dcm"), *self.results.glob(f"{job}.*.html"))
         return [*filter(Path.exists, [seg]), *sorted(beside)]
 
+    @property
+    def name(self) -> str:
+        """Name of the node that this folder belongs to; empty before its first start."""
+        try:
+            return (self.folder / "node").read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+
     @contextmanager
     def claimed(self) -> Iterator[str]:
         """Keep other nodes out while the block lasts; yields this node's own, lasting name.

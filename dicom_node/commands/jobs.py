@@ -97,10 +97,12 @@ def retry(
 
     Once an archive accepts results again: `hepar jobs retry --failed --peer archive`.
     """
-    with open_ledger(settings(config).database_url) as ledger:
+    chosen = settings(config)
+    data = DataFolder(chosen.node.data)
+    with open_ledger(chosen.database_url) as ledger:
         for each in _chosen(job or [], failed, now, ledger):
             if again:
-                _report(each, actions.redo(each, ledger))
+                _report(each, actions.redo(each, ledger, data))
                 continue
             done = actions.retry(each, ledger, peer, now=now)
             if done or not failed:
@@ -110,9 +112,11 @@ def retry(
 @app.command()
 def redo(job: Names, config: Config = None) -> None:
     """Segment series again and deliver the results again, though it is done."""
-    with open_ledger(settings(config).database_url) as ledger:
+    chosen = settings(config)
+    data = DataFolder(chosen.node.data)
+    with open_ledger(chosen.database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            _report(each, actions.redo(each, ledger))
+            _report(each, actions.redo(each, ledger, data))
 
 
 @app.command()
@@ -131,9 +135,10 @@ def send(
     profiles = {
         name: each.profile for name, each in chosen.destinations.items() if to in ("", name)
     }
+    data = DataFolder(chosen.node.data)
     with open_ledger(chosen.database_url) as ledger:
         for each in (ledger.find(name) for name in job):
-            _report(each, actions.send(each, profiles, ledger))
+            _report(each, actions.send(each, profiles, ledger, data))
 
 
 @app.command()

@@ -88,7 +88,7 @@ class Ledger:
         Return whether there was anything to do; one that is held begins now.
         """
         if job.state is State.HELD:
-            self._client.resume_workflow(job.id, queue_name=segment_queue(_node_of(job)))
+            self._client.resume_workflow(job.id, queue_name=segment_queue(job.node))
             return True
         if job.state.active:
             return False
@@ -101,7 +101,7 @@ class Ledger:
     def send(self, job: Job, tasks: Sequence[DeliveryTask]) -> list[str]:
         """Deliver results again, or to a further peer; return the deliveries that this starts."""
         known = {(each.peer, each.item): each for each in job.deliveries}
-        node = _node_of(job)
+        node = job.node
         begun = []
         for task in tasks:
             before = known.get((task.peer, task.item))
@@ -161,7 +161,7 @@ class Ledger:
         """
         if job.state not in (State.HELD, State.WAITING) or job.urgent:
             return False
-        node = _node_of(job)
+        node = job.node
         # Before it is queued: the step reads the attribute when it begins.
         self._client.update_workflow_attributes(job.id, {URGENT: True}, merge=True)
         self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
@@ -181,11 +181,6 @@ class Ledger:
         for child in self._client.list_workflows(name=DELIVER, has_parent=False):
             children[str((child.attributes or {}).get(JOB))].append(child)
         return [to_job(each, children[each.workflow_id]) for each in segments]
-
-
-def _node_of(job: Job) -> str:
-    # As `segment_queue`, `urgent_queue` and `held_queue` write it.
-    return job.queue.partition(" on ")[2]
 
 
 def batched(words: Sequence[str], size: int) -> Iterator[list[str]]:

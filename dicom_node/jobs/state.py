@@ -102,6 +102,12 @@ class Job:
     """Of the series, such as "CT"; empty where it is not known."""
 
     @property
+    def node(self) -> str:
+        """Name of the node that has its files."""
+        # As `segment_queue`, `urgent_queue` and `held_queue` write it.
+        return self.queue.partition(" on ")[2]
+
+    @property
     def ending(self) -> str:
         """Ending of the series; empty while it is under way, or when another job took its place."""
         if self.state.active or self.state is State.SUPERSEDED:

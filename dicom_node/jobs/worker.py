@@ -197,6 +197,8 @@ class SeriesWorker:
 
     def _send(self, task: DeliveryTask) -> str:
         peer = self._peer(task.peer)
+        if not task.file.exists():
+            raise NodeError(f"{task.item} is no longer kept; `hepar jobs redo` makes it again")
         if not self._deletes(task):
             return peer.send(task.file)
         if not isinstance(peer, DeletingPeer):

@@ -46,7 +46,7 @@ class JobButtons:
         self._last: dict[str, Action] = {}
         self._actions: Mapping[str, Callable[[Job], str]] = {
             "retry": self._retry,
-            "redo": lambda job: actions.redo(job, ledger),
+            "redo": lambda job: actions.redo(job, ledger, node.data),
             "urge": lambda job: actions.urge(job, ledger),
             "remove": lambda job: actions.remove(job, ledger, node.spool, node.data),
         }
@@ -71,7 +71,7 @@ class JobButtons:
         peers = self._node.settings.destinations
         if peer not in peers:
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        done = actions.send(job, {peer: peers[peer].profile}, self._ledger)
+        done = actions.send(job, {peer: peers[peer].profile}, self._ledger, self._node.data)
         self._record(f"send to {peer}", job, request, done)
         return RedirectResponse(f"/jobs/{job.id}", HTTPStatus.SEE_OTHER)
 

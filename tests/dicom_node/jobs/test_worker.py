@@ -5,11 +5,12 @@ from contextlib import contextmanager
 import pytest
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.errors import SourceChanged, Unforeseen, UnsupportedSeries
+from dicom_node.deliver.folder import FolderPeer
+from dicom_node.errors import NodeError, SourceChanged, Unforeseen, UnsupportedSeries
 from dicom_node.jobs import worker as worker_module
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import file_stamp
-from dicom_node.jobs.records import SeriesTask
+from dicom_node.jobs.records import DeliveryTask, SeriesTask
 from dicom_node.jobs.worker import SeriesWorker, require_unchanged
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.segmenter import SegmentationSetup
@@ -93,6 +94,13 @@ def test_the_jobs_of_a_node_share_the_register_of_series_numbers(tmp_path, monke
         worker = SeriesWorker(Handing(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None)
         worker.segment(job, SeriesTask("1.1", job, ()))
     assert [each.take("1.1", str(each), [5, 6]) for each in registers] == [5, 6]
+
+
+def test_a_result_that_is_no_longer_kept_ends_its_delivery_with_the_way_out(tmp_path):
+    peer = FolderPeer("shelf", tmp_path / "shelf")
+    worker = SeriesWorker(None, DataFolder(tmp_path), {"shelf": peer}, {}, Backoff(), None)
+    with pytest.raises(NodeError, match=r"seg is no longer kept; `hepar jobs redo` makes it again"):
+        worker.deliver(DeliveryTask("1.2", "shelf", "seg", tmp_path / "absent.dcm"))
 
 
 @pytest.fixture

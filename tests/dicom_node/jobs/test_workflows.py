@@ -264,6 +264,17 @@ def test_results_are_sent_again_and_to_a_further_peer(store):
         assert ledger.jobs() == []
 
 
+def test_what_failed_is_sent_again(store):
+    worker = Scripted([PeerRefused("no"), SENT], [KEPT])
+    again = DeliveryTask("1.2", "archive", "seg", Path("/seg.dcm"))
+    with store(worker) as ledger:
+        submit("job", TASK)
+        wait_until(lambda: ledger.find("job").state is State.FAILED)
+        assert ledger.send(ledger.find("job"), [again]) == ["archive"]
+        wait_until(lambda: done(ledger))
+    assert worker.asked == ["send", "send", "confirm"]
+
+
 @pytest.mark.timeout(60)
 def test_a_pause_is_shown_and_ended_when_a_person_asks(store):
     worker = Scripted([AWAY, SENT], [KEPT])
