@@ -84,7 +84,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results/notices dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/web": (
-        "dicom_node dicom_node/alerts dicom_node/config dicom_node/deliver dicom_node/job_actions"
+        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
+        " dicom_node/job_actions"
         " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
         " dicom_node/results dicom_node/results/attributes engine engine/plans"
     ),

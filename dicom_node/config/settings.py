@@ -38,6 +38,7 @@ from dicom_node.config.value_types import (
     host_and_port,
 )
 from dicom_node.errors import BadConfiguration
+from dicom_node.net.callers import Service
 from dicom_node.net.tls.client_tls import TlsFiles
 from dicom_node.net.tls.server_tls import ServerTlsFiles
 from dicom_node.results.objects import ObjectKind
@@ -131,6 +132,15 @@ class CallerSection(Section):
     """Networks from which it calls, such as "10.1.0.0/16"; any when empty."""
     called: str = ""
     """AE title that it calls; any when empty."""
+    may: frozenset[Service] = frozenset(Service)
+    """What it may do: "store", "echo", "commitment" (report that it keeps results); all when
+    absent."""
+    certificate: str = ""
+    """Name in its TLS certificate (alternative or common name), which it must show; any when empty.
+    Needs `tls.ca_file`. Such a caller cannot send by STOW-RS."""
+    rate: float | None = Field(default=None, ge=0.1, le=10_000)
+    """Instances a second that it may send by C-STORE, and as many by STOW-RS; faster ones are
+    answered later. No limit when absent."""
 
 
 class HttpSection(Section):
@@ -324,6 +334,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"node.host {node.host} can be reached by others, and nobody says who may send;"
                 " name each sender in [[callers]] (ae_title, networks), or set node.open = true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _identified(self) -> Self:
+        """Refuse callers that are known by certificates, where nobody has to show one."""
+        named = [each.ae_title for each in self.callers if each.certificate]
+        if named and not (self.tls.cert_file and self.tls.ca_file):
+            raise ValueError(
+                f"callers {', '.join(named)} are known by their certificates, and no caller has to"
+                " show one; set tls.cert_file and tls.ca_file"
             )
         return self
 

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from dicom_node.config.peers import FolderSettings, StoreSettings, StowSettings
-from dicom_node.config.settings import Settings
+from dicom_node.config.settings import CallerSection, Settings
 from dicom_node.conformance.markdown import code, table
 
 PEERS = (FolderSettings, StoreSettings, StowSettings)
@@ -17,14 +17,18 @@ SHARED = set.intersection(*(set(each.model_fields) for each in PEERS)) - {"kind"
 
 
 def configuration_table() -> str:
-    """Return every key, section by section, and then kind by kind of a peer."""
-    return table(("Key", "Default", "Meaning"), [*_sections(), *_peers()])
+    """Return every key: section by section, of a caller, and kind by kind of a peer."""
+    return table(("Key", "Default", "Meaning"), [*_sections(), *_callers(), *_peers()])
 
 
 def _sections() -> Iterator[tuple[str, ...]]:
     for name, section in Settings.model_fields.items():
         if isinstance(section.default, BaseModel):
             yield from _keys(name, type(section.default))
+
+
+def _callers() -> Iterator[tuple[str, ...]]:
+    yield from _keys("callers[]", CallerSection)
 
 
 def _peers() -> Iterator[tuple[str, ...]]:
@@ -52,6 +56,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, frozenset):
+        return _toml(tuple(sorted(map(str, value))))
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):

@@ -1,8 +1,18 @@
-"""Callers that the receiver admits: by AE title and network."""
+"""Callers that the receiver admits, and what each of them may do."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import chain
+from ssl import SSLSocket
+from typing import Any
+
+
+class Service(StrEnum):
+    """What a caller may do."""
+
+    STORE, ECHO, COMMITMENT = "store", "echo", "commitment"
 
 
 @dataclass(frozen=True)
@@ -15,16 +25,57 @@ class Caller:
     """Networks from which it calls; from anywhere where there are none."""
     called: str = ""
     """AE title that it calls; any where empty."""
+    certificate: str = ""
+    """Name in its TLS certificate; any where empty."""
+    may: frozenset[Service] = frozenset(Service)
+    """What it may do: send instances, verify, report on storage commitment."""
+    rate: float | None = None
+    """Instances a second, on all its associations together; as many as it likes where None."""
 
-    def matches(self, calling: str, called: str, host: str) -> bool:
-        """Return whether an association request is this caller's."""
-        if calling != self.ae_title or (self.called and called != self.called):
+    def matches(self, request: "Request") -> bool:
+        """Return whether a request is this caller's."""
+        if request.calling != self.ae_title or (self.called and request.called != self.called):
             return False
-        address = ip_address(host)
+        if self.certificate and self.certificate not in request.names:
+            return False
+        address = ip_address(request.host)
         mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:10.0.0.1 on a dual-stack socket
         return not self.networks or any((mapped or address) in each for each in self.networks)
 
 
-def is_admitted(callers: Collection[Caller], calling: str, called: str, host: str) -> bool:
-    """Return whether a request is that of one of these callers; anybody's where there are none."""
-    return not callers or any(each.matches(calling, called, host) for each in callers)
+ANYBODY = Caller("")
+"""Stands for every caller where none is configured."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to send, by an association or over HTTP."""
+
+    calling: str
+    called: str
+    host: str
+    """IP address."""
+    names: Collection[str] = ()
+    """Names in the verified certificate of the caller."""
+
+
+def find_caller(callers: Collection[Caller], request: Request) -> Caller | None:
+    """Return the first caller whose request it is; None where it is that of none of them."""
+    if not callers:
+        return ANYBODY
+    return next((each for each in callers if each.matches(request)), None)
+
+
+def certificate_names(connection: object) -> frozenset[str]:
+    """Return common name and alternative names in the certificate that a caller has shown.
+
+    None of them without TLS, or where callers need no certificate: it is not verified then.
+    """
+    certificate: Any = connection.getpeercert() if isinstance(connection, SSLSocket) else None
+    if not certificate:
+        return frozenset()
+    names = [value for _, value in certificate.get("subjectAltName", ())]
+    for kind, value in chain.from_iterable(certificate.get("subject", ())):
+        if kind == "commonName":
+            names.append(value)
+    return frozenset(names)

@@ -28,6 +28,7 @@ from dicom_node.receive.header import (
     require_uid,
     without_file_meta,
 )
+from dicom_node.receive.pace import Paces
 from dicom_node.receive.part10 import Part10, to_part10
 from dicom_node.receive.spool import Spool, not_kept
 
@@ -84,9 +85,12 @@ class Instance:
 class CStoreHandler:
     """Keeps the instances of every association in one spool."""
 
-    def __init__(self, spool: Spool, listener: ReceiveEvents, at_once: int = 1) -> None:
-        """Keep up to `at_once` instances at the same time."""
+    def __init__(
+        self, spool: Spool, listener: ReceiveEvents, at_once: int = 1, paces: Paces | None = None
+    ) -> None:
+        """Keep up to `at_once` instances at the same time, and answer callers at their paces."""
         self._spool = spool
+        self._paces = paces or Paces()
         self._listener = listener
         self._threads = ThreadPoolExecutor(at_once, "intake")
         # Weak: an association that is aborted between its two events leaves nothing behind. Its
@@ -117,7 +121,9 @@ class CStoreHandler:
         """Answer success once the instance is on the disk, or with the status of its refusal."""
         number = cast(int, event.request.MessageID)
         # Raises what `_keep` did not foresee; pynetdicom then answers C211.
-        return self._begun[event.assoc].pop(number).result()
+        status = self._begun[event.assoc].pop(number).result()
+        self._paces.wait(event.assoc)
+        return status
 
     def _keep(self, sender: Association, instance: Instance) -> StoreStatus:
         try:

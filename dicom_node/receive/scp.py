@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.audit.audit_event import refused
 from dicom_node.audit.trail import record
 from dicom_node.net.admission import AdmissionServer
-from dicom_node.net.callers import Caller, is_admitted
+from dicom_node.net.callers import Caller, Request, Service, certificate_names, find_caller
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.data_set_file import LargeDataSets
@@ -27,6 +28,7 @@ from dicom_node.net.pynetdicom_settings import configure_pynetdicom
 from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
 from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
+from dicom_node.receive.pace import Paces
 from dicom_node.receive.spool import Spool
 from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
@@ -34,6 +36,12 @@ logger = logging.getLogger(__name__)
 
 STORED = CTImageStorage, EnhancedCTImageStorage
 """SOP classes of the instances that are kept."""
+
+SERVICES: dict[UID | None, Service] = {
+    VERIFICATION: Service.ECHO,
+    STORAGE_COMMITMENT: Service.COMMITMENT,
+}
+"""Services that are not storage, by SOP class."""
 
 ENDING = 256
 """Associations that may be ending at a time without counting as open."""
@@ -86,15 +94,16 @@ def listen(
     """
     configure_pynetdicom()
     listener = listener or NullReceiveEvents()
+    paces = Paces(limits.callers)
     large = LargeDataSets(spool.folder, spool.keep_free_bytes)
     server = receiver(ae_title, limits).make_server(
         address,
         server_class=AdmissionServer,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes, large]),
-            (evt.EVT_REQUESTED, on_requested, [limits]),
+            (evt.EVT_REQUESTED, on_requested, [limits, paces]),
             (evt.EVT_CONN_CLOSE, end_unrequested),
-            *CStoreHandler(spool, listener, limits.associations).handlers(),
+            *CStoreHandler(spool, listener, limits.associations, paces).handlers(),
             (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
             (evt.EVT_RELEASED, on_closed, [listener]),
             (evt.EVT_ABORTED, on_closed, [listener]),
@@ -123,33 +132,41 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     return ae
 
 
-def on_requested(event: Event, limits: Limits) -> None:
-    """Reject a request of an unknown caller, or beyond the limits of its host or of all."""
+def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
+    """Reject a request of an unknown caller, or beyond the limits of its host or of all.
+
+    Of an admitted one, nothing is negotiated but what its caller may do.
+    """
     association = event.assoc
-    request = cast(A_ASSOCIATE, association.requestor.primitive)
-    calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
-    host = association.requestor.address
+    request = _request(association)
     # Before the list of callers: the node's own checks must pass whoever is admitted.
-    own = limits.itself is not None and limits.itself.matches(calling, called, host)
-    if not (own or is_admitted(limits.callers, calling, called, host)):
+    own = limits.itself is not None and limits.itself.matches(request)
+    caller = limits.itself if own else find_caller(limits.callers, request)
+    if caller is None:
         logger.warning(
             "association rejected: %s at %s calling %s is not among the callers",
-            *(calling, host, called),
+            *(request.calling, request.host, request.called),
             extra={"action": "association_rejected"},
         )
-        record(lambda: refused(calling, host))
+        record(lambda: refused(request.calling, request.host))
         # Permanent, by the user, calling AE title not recognised (PS3.8 table 9-21).
         association.acse.send_reject(0x01, 0x01, 0x03)
         association.kill()
         return
+    association.acceptor.supported_contexts = [
+        each
+        for each in association.acceptor.supported_contexts
+        if SERVICES.get(each.abstract_syntax, Service.STORE) in caller.may
+    ]
+    paces.begin(association, caller)
     # pynetdicom lists an association until its thread has ended, also a rejected one.
     others = [
         each
         for each in association.ae.active_associations
         if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
-    from_host = [each for each in others if each.requestor.address == host]
-    known = own or calling in limits.known
+    from_host = [each for each in others if each.requestor.address == request.host]
+    known = own or request.calling in limits.known
     # At least one place is left for everybody else.
     reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
     full = len(others) >= limits.associations - (0 if known else reserved)
@@ -163,6 +180,17 @@ def on_requested(event: Event, limits: Limits) -> None:
         # Transient, by the provider, local limit exceeded (PS3.8 table 9-21).
         association.acse.send_reject(0x02, 0x03, 0x02)
         association.kill()
+
+
+def _request(association: Association) -> Request:
+    primitive = cast(A_ASSOCIATE, association.requestor.primitive)
+    wire = association.dul.socket
+    return Request(
+        primitive.calling_ae_title.strip(),
+        primitive.called_ae_title.strip(),
+        association.requestor.address,
+        certificate_names(wire.socket if wire else None),
+    )
 
 
 def on_closed(event: Event, listener: ReceiveEvents) -> None:

@@ -4,7 +4,8 @@ POST /dicom-web/studies[/STUDY]   multipart/related; type="application/dicom"
 
 Each instance is in the spool, synced, before it is listed as stored. It is checked as one that
 comes by C-STORE is, and refused with the same statuses. Where [[callers]] are named, the user who
-logged in counts as calling AE title. With [tls], only a proxy of `http.proxies` may hand over.
+logged in counts as calling AE title; one who must show a certificate is not known by that. With
+[tls], only a proxy of `http.proxies` may hand over.
 """
 
 import asyncio
@@ -22,13 +23,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from dicom_node.audit.audit_event import refused
+from dicom_node.audit.trail import record
 from dicom_node.config.settings import Settings
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.net.callers import Caller, is_admitted
+from dicom_node.net.callers import Caller, Service, find_caller
+from dicom_node.net.callers import Request as CallerRequest
 from dicom_node.net.connection import MESSAGE_BYTES
 from dicom_node.net.data_set_file import DataSetBytes, LargeDataSets, content
 from dicom_node.receive.events import ReceiveEvents
 from dicom_node.receive.header import InstanceIdentifiers
+from dicom_node.receive.pace import Paces
 from dicom_node.receive.part10_intake import to_instance
 from dicom_node.receive.spool import Spool, not_kept
 from dicom_node.web.access import Caller as WebCaller
@@ -148,41 +153,37 @@ class StowDoor:
         self._spool = spool
         self._listener = listener
         self._callers = [Caller(**each.model_dump()) for each in settings.callers]
-        # A quarter of the associations' number: each upload may hold an instance of `MESSAGE_BYTES`
-        # in memory.
+        self._paces = Paces(self._callers)
+        # A quarter of the associations' number: uploads share the web server's threads.
         self._slots = threading.BoundedSemaphore(max(1, settings.receive.max_associations // 4))
 
     async def store(self, request: Request) -> Response:
         """Keep the instances of a request, and list what became of each."""
-        sender = _ae_title(request)
-        if refusal := self._refusal(request, sender):
+        host = request.client.host if request.client else ""
+        asking = CallerRequest(_ae_title(request), self._settings.node.ae_title, host)
+        caller = find_caller(self._callers, asking)
+        if caller is None or Service.STORE not in caller.may:
+            return _unknown(asking)
+        if refusal := self._refusal(request, host):
             return refusal
         # Never waiting: this runs on the event loop, which serves health and pages too.
         if not self._slots.acquire(blocking=False):
             return _later("too many uploads at the same time")
         try:
-            return await self._answer(request, sender)
+            return await self._answer(request, asking.calling, caller)
         finally:
             self._slots.release()
 
-    def _refusal(self, request: Request, sender: str) -> Response | None:
-        host = request.client.host if request.client else ""
+    def _refusal(self, request: Request, host: str) -> Response | None:
         if self._settings.tls.files and not is_proxy(host, self._settings.http):
             return _refuse(HTTPStatus.FORBIDDEN, "[tls] is set: send through a proxy with TLS")
-        if not is_admitted(self._callers, sender, self._settings.node.ae_title, host):
-            logger.warning(
-                "upload rejected: %s at %s is not among the callers",
-                *(sender or "nobody", host),
-                extra={"action": "association_rejected"},
-            )
-            return _refuse(HTTPStatus.FORBIDDEN, "not among [[callers]]: log in with an AE title")
         if not _accepts_json(request.headers.get("accept", "")):
             return _refuse(HTTPStatus.NOT_ACCEPTABLE, f"answers are {JSON}")
         if request.headers.get("content-encoding", "identity") != "identity":
             return _refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read")
         return None
 
-    async def _answer(self, request: Request, sender: str) -> Response:
+    async def _answer(self, request: Request, sender: str, caller: Caller) -> Response:
         boundary = boundary_of(
             request.headers.get("content-type", ""), "multipart/related", "application/dicom"
         )
@@ -192,7 +193,7 @@ class StowDoor:
                 'send multipart/related; type="application/dicom"; boundary=…',
             )
         try:
-            done = await self._read(request, boundary, sender)
+            done = await self._read(request, boundary, sender, caller)
         except BadMultipart as error:
             return _refuse(HTTPStatus.BAD_REQUEST, str(error))
         except TooMuch as error:
@@ -207,8 +208,8 @@ class StowDoor:
         headers = {"Retry-After": str(RETRY_S)} if full else None
         return JSONResponse(done.to_json(), done.status, headers, media_type=JSON)
 
-    async def _read(self, request: Request, boundary: bytes, sender: str) -> Stored:
-        """Keep each instance as soon as it is complete."""
+    async def _read(self, request: Request, boundary: bytes, sender: str, caller: Caller) -> Stored:
+        """Keep each instance as soon as it is complete, no faster than its caller may send."""
         done, complete = Stored(), list[Part]()
         large = LargeDataSets(self._spool.folder, self._spool.keep_free_bytes)
         stream = MultipartStream(boundary, lambda headers: Part(complete, headers, large))
@@ -224,6 +225,7 @@ class StowDoor:
                     study = request.path_params.get("study", "")
                     # In a thread: it parses, and waits for the disk to sync.
                     await run_in_threadpool(self._keep, part, sender, study, association, done)
+                    await asyncio.sleep(self._paces.turn(caller))
                 complete.clear()
         # After the instances: what was complete before a body broke off is kept, as on an
         # association that aborts.
@@ -297,6 +299,16 @@ def _ae_title(request: Request) -> str:
 def _accepts_json(accept: str) -> bool:
     kinds = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
     return any(kind in ("", "*/*", "application/*", JSON, "application/json") for kind in kinds)
+
+
+def _unknown(asking: CallerRequest) -> Response:
+    logger.warning(
+        "upload rejected: %s at %s is not among the callers",
+        *(asking.calling or "nobody", asking.host),
+        extra={"action": "association_rejected"},
+    )
+    record(lambda: refused(asking.calling, asking.host))
+    return _refuse(HTTPStatus.FORBIDDEN, "not among the [[callers]] that may store; log in as one")
 
 
 def _later(reason: str) -> Response:

@@ -117,7 +117,7 @@ def test_the_schema_refuses_what_is_not_as_the_standard_has_it():
 
 def test_files_are_counted_by_sop_class_and_sender_and_one_that_is_gone_is_not(tmp_path):
     for number, sender in enumerate(["CT1", "CT1", "CT2"]):
-        data = to_part10(b"", CTImageStorage, f"1.2.{number}", "1.2.840.10008.1.2.1", sender)
-        (tmp_path / f"{number}").write_bytes(data)
+        file = to_part10(b"", CTImageStorage, f"1.2.{number}", "1.2.840.10008.1.2.1", sender)
+        (tmp_path / f"{number}").write_bytes(b"".join(file.pieces()))
     paths = [*sorted(tmp_path.iterdir()), tmp_path / "gone"]
     assert study_of("1.2.3", paths) == Study("1.2.3", {CTImageStorage: 3}, ("CT1", "CT2"))

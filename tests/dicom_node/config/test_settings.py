@@ -135,6 +135,12 @@ def test_options_win_over_the_file(write):
         ("[node]\nhost = '0.0.0.0'", r"node.host 0.0.0.0 .* \[\[callers\]\] .* node.open = true"),
         ("[node]\nhost = ''", "node.host  can be reached by others"),
         ("[node]\nhost = 'hepar.example'", "node.host hepar.example can be reached by others"),
+        (
+            "[[callers]]\nae_title = 'CT'\ncertificate = 'ct.example'",
+            "callers CT are known by their certificates, .* set tls.cert_file and tls.ca_file",
+        ),
+        ("[[callers]]\nae_title = 'CT'\nmay = ['stor']", "may"),
+        ("[[callers]]\nae_title = 'CT'\nrate = 0", "rate"),
         ("port = = 1", "is not TOML"),
     ],
 )

@@ -31,7 +31,7 @@ def settings(tmp_path_factory):
         node={"data": folder / "data", "port": 0},
         receive={"quiet_s": 0.2, "keep_free_mb": 0},
         engine={"model": write_toy_model(folder / "model")},
-        callers=[{"ae_title": CT_MODALITY}],
+        callers=[{"ae_title": CT_MODALITY}, {"ae_title": "ECHO", "may": ["echo"]}],
         http={"port": 0, "token": TOKEN},
     )
 
@@ -207,7 +207,12 @@ def test_a_request_of_another_kind_is_named(door, content, headers, status):
 
 def test_who_does_not_log_in_or_is_no_caller_is_refused(node, ct_series):
     content = body(file_of(ct_series(slices=1)[0]))
-    for auth, status in ((None, 401), (("CT-1", "wrong"), 401), (("CT-2", TOKEN), 403)):
+    for auth, status in (
+        (None, 401),
+        (("CT-1", "wrong"), 401),
+        (("CT-2", TOKEN), 403),
+        (("ECHO", TOKEN), 403),
+    ):
         url = "http://{}:{}/dicom-web/studies".format(*node.http)
         headers = {"Content-Type": RELATED}
         answer = httpx.post(url, content=content, headers=headers, auth=auth, timeout=GENEROUS_S)

@@ -8,14 +8,14 @@ from ipaddress import ip_network
 
 import pytest
 import trustme
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from dicom_node.config.settings import Settings
 from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
-from dicom_node.net.callers import Caller
+from dicom_node.net.callers import Caller, Service
 from dicom_node.net.tls.server_tls import ServerTls, ServerTlsFiles
-from dicom_node.sop_classes import VERIFICATION
+from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
 ECHO = [(VERIFICATION, ImplicitVRLittleEndian)]
 
@@ -119,6 +119,52 @@ def test_only_callers_that_are_named_are_admitted(receiver, caller, admitted):
         return
     with pytest.raises(PeerRefused, match="Calling AE title not recognised"):
         echo(address)
+
+
+@pytest.mark.parametrize(
+    ("name", "admitted"), [("scanner", True), ("scanne", False), ("other", False)]
+)
+def test_a_caller_is_known_by_its_certificate(receiver, files, caller_tls, name, admitted):
+    address, _ = receiver(ServerTls(files[0]), callers=(Caller("SCANNER", certificate=name),))
+    if admitted:
+        assert echo(address, tls=caller_tls) == 0x0000
+        return
+    with pytest.raises(PeerRefused, match="Calling AE title not recognised"):
+        echo(address, tls=caller_tls)
+
+
+def test_without_tls_no_caller_is_known_by_a_certificate(receiver):
+    address, _ = receiver(callers=(Caller("SCANNER", certificate="scanner"),))
+    with pytest.raises(PeerRefused, match="Calling AE title not recognised"):
+        echo(address)
+
+
+CT = CTImageStorage, ImplicitVRLittleEndian
+COMMIT = STORAGE_COMMITMENT, ImplicitVRLittleEndian
+
+
+@pytest.mark.parametrize(
+    ("may", "offered"),
+    [
+        ({Service.STORE}, {CT[0]}),
+        ({Service.ECHO}, {VERIFICATION}),
+        ({Service.COMMITMENT}, {STORAGE_COMMITMENT}),
+        ({Service.STORE, Service.ECHO}, {CT[0], VERIFICATION}),
+        (set(Service), {CT[0], VERIFICATION, STORAGE_COMMITMENT}),
+    ],
+)
+def test_a_caller_is_offered_what_it_may_do_and_nothing_else(receiver, may, offered):
+    address, _ = receiver(
+        callers=(Caller("SCANNER", may=frozenset(may)), Caller("OTHER")), associations=4
+    )
+    for title, expected in (
+        ("SCANNER", offered),
+        ("OTHER", {CT[0], VERIFICATION, STORAGE_COMMITMENT}),  # not narrowed by the one before
+    ):
+        peer = ApplicationEntity("node", "TEST", *address, calling_ae_title=title)
+        with peer.associated([*ECHO, CT, COMMIT]) as association:
+            accepted = {each.abstract_syntax for each in association.accepted_contexts}
+        assert accepted == expected
 
 
 def test_tls_is_mutual_unless_it_is_said_to_be_open(tmp_path):
