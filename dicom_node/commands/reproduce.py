@@ -1,5 +1,6 @@
 """`hepar reproduce`: compute a result again and compare."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +19,21 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.node.startup import to_fleet
 from dicom_node.node.warm_up import to_segmenter
 from dicom_node.pipeline.process import process
+from dicom_node.results.attributes.result_uids import NOT_CONTENT
+from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.objects import SEG, Encoding, ObjectKind, ResultObject, SegForm
 from dicom_node.retrieve.folder import discover
 from dicom_node.retrieve.query import StudyQuery
 from dicom_node.retrieve.source import find, to_source
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
-from dicom_node.verify.difference import read_seg_header, seg_differences, source_uids
-from engine.volume import Label
+from dicom_node.verify.difference import (
+    attribute_differences,
+    read_seg_header,
+    seg_differences,
+    source_uids,
+)
+from engine.model import MANIFEST
+from engine.shipped import model_folder, shipped_models
 
 
 def reproduce(
@@ -43,10 +52,13 @@ def reproduce(
 ) -> None:
     """Fetch the series that SEG.dcm names, segment it again and compare voxel by voxel.
 
-    Prints "equal" or the differences of each segment; the exit status is 1 if there are any.
+    The model is the one that SEG.dcm names where that is configured or ships with Hepar, unless
+    --model names another. Prints "equal", or the differences of each segment and the attributes
+    that differ, such as those of a corrected patient; the exit status is 1 if a voxel differs.
     """
     quieten_libraries()
-    chosen, header = settings(config, model), _header(seg)
+    header = _header(seg)
+    chosen = settings(config, model or _model_of(header, settings(config)))
     # Neither, or both.
     if bool(peer) == bool(folder):
         raise BadConfiguration("name where the source series is: --from PEER or --sources FOLDER")
@@ -54,11 +66,28 @@ def reproduce(
         sources = _sources(header, folder or _fetch(header, peer, chosen, Path(name) / "sources"))
         made = _segment_again(header, sources, Path(name) / "seg.dcm", chosen)
         differences = seg_differences(seg, made)
+        others = attribute_differences(header, _header(made), NOT_CONTENT)
     for each in differences:
         say(f"{each.label}: {each.differing} of {each.voxels} voxels differ")
+    if others:
+        say(f"other attributes that differ: {', '.join(others)}")
     if any(each.differing for each in differences):
         raise typer.Exit(1)
-    say("equal")
+    say("equal in every voxel" if others else "equal")
+
+
+def _model_of(header: Dataset, configured: Settings) -> Path:
+    """Return the folder of the model that a SEG names, or else that of the configured one."""
+    usual = model_folder(configured.engine.model)
+    known = str(header.get("DeviceSerialNumber") or "")
+    manifests = [folder / MANIFEST for folder in (usual, *shipped_models().values())]
+    return next(
+        (each.parent for each in manifests if each.exists() and _digest(each) == known), usual
+    )
+
+
+def _digest(manifest: Path) -> str:
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def _header(seg: Path) -> Dataset:
@@ -105,24 +134,36 @@ def _segment_again(header: Dataset, sources: list[Path], target: Path, chosen: S
     """Segment the sources and return the file of the SEG in the form of the old one."""
     method = to_segmenter(chosen, *to_fleet(chosen)).now()
     item = ResultObject(ObjectKind.SEG, _form(header))
-    _say_what_changed(header, method.algorithm.digest, method.device.name)
-    # The plain SEG is always made: the others are made from the same labels after it.
-    method = replace(method, items=frozenset({SEG, item}))
+    _say_what_changed(header, method.algorithm)
+    method = replace(method, items=frozenset({SEG, item}), derive_frame_of_reference=True)
     outcome = process(sources, target, method, series=str(header.SeriesInstanceUID))
-    if outcome.seg is None:
+    segs = [each.seg for each in outcome.each if each.seg is not None]
+    if not segs:
         raise BadConfiguration(f"there is no SEG this time: {outcome.verdict}: {outcome.reason}")
-    return item.file_beside(target)
+    made = {file: read_seg_header(file) for file in (item.file_beside(seg) for seg in segs)}
+    # One instance may hold several stacks, which have a SEG each.
+    return max(made, key=lambda file: made[file].SeriesDescription == header.SeriesDescription)
 
 
 def _form(header: Dataset) -> SegForm:
     labelmap = header.SOPClassUID == LABEL_MAP_SEGMENTATION
-    organs = sum(label is not Label.BACKGROUND for label in Label)
-    per_lesion = len(header.SegmentSequence) > organs
+    per_lesion = any("TrackingUID" in each for each in header.SegmentSequence)
     return SegForm(Encoding.LABELMAP if labelmap else Encoding.BINARY, per_lesion)
 
 
-def _say_what_changed(header: Dataset, digest: str, device: str) -> None:
-    """Name model and device, and whether the model is the one that the SEG names."""
-    known = str(header.get("DeviceSerialNumber") or "")
-    same = "the same model" if known == digest else f"another model than {known[:12]}"
-    say(f"segmenting again with {same} ({digest[:12]}) on {device}")
+def _say_what_changed(header: Dataset, algorithm: Algorithm) -> None:
+    """Name model and device, and the ones that the SEG names where these are others."""
+    known, digest = str(header.get("DeviceSerialNumber") or ""), algorithm.digest[:12]
+    model = f"the same model ({digest})"
+    if known != algorithm.digest:
+        model = f"another model ({digest}; the SEG names {known[:12]}: give its folder by --model)"
+    before = _device(header)
+    other = f", not on {before}" if before not in ("", algorithm.device) else ""
+    say(f"segmenting again with {model} on {algorithm.device}{other}")
+
+
+def _device(header: Dataset) -> str:
+    """Return the device that a SEG names; empty where it names none."""
+    made_by = header.SegmentSequence[0].get("SegmentationAlgorithmIdentificationSequence")
+    stated = str(made_by[0].get("AlgorithmParameters") or "") if made_by else ""
+    return stated.partition("device=")[2]

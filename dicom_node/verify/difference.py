@@ -1,11 +1,24 @@
-"""Differences between two SEG objects of the same series, in voxels."""
+"""Differences between two SEG objects of the same series: in voxels, and in attributes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.tag import BaseTag
+
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
+
+OF_THE_MASKS = {
+    "PixelData",
+    "NumberOfFrames",
+    "PerFrameFunctionalGroupsSequence",
+    "DimensionOrganizationSequence",
+    "DimensionIndexSequence",
+}
+"""Attributes that differ where the masks do, or name dimensions only."""
 
 
 @dataclass(frozen=True)
@@ -20,30 +33,30 @@ class SegmentDifference:
 
 
 def seg_differences(first: Path, second: Path) -> list[SegmentDifference]:
-    """Compare two SEGs, segment by segment and plane by plane.
+    """Compare two SEGs in any encoding, segment by segment and source image by source image.
 
-    Raises:
-        ValueError: they have different segments, or refer to no source images.
+    Segments are matched by their labels. All voxels of one that only one of the objects has differ.
     """
-    one, other = hd.seg.segread(first), hd.seg.segread(second)
-    labels = {int(each.SegmentNumber): str(each.SegmentLabel) for each in one.SegmentSequence}
-    if labels != {
-        int(each.SegmentNumber): str(each.SegmentLabel) for each in other.SegmentSequence
-    }:
-        raise ValueError("the two objects have different segments")
-    uids = sorted(source_uids(one))
-    return [
-        SegmentDifference(
-            label,
-            int(np.count_nonzero(plane := _plane(one, uids, number))),
-            int(np.count_nonzero(plane != _plane(other, uids, number))),
-        )
-        for number, label in sorted(labels.items())
-    ]
+    one, other = _Masks(dcmread(first)), _Masks(dcmread(second))
+    return [_compared(label, one, other) for label in dict.fromkeys([*one.labels, *other.labels])]
 
 
-def _labels(seg: Dataset) -> dict[int, str]:
-    return {int(each.SegmentNumber): str(each.SegmentLabel) for each in seg.SegmentSequence}
+def attribute_differences(
+    first: Dataset, second: Dataset, left_out: Collection[BaseTag]
+) -> list[str]:
+    """Return the names of the attributes, of the whole object, in which two objects differ.
+
+    The values are not returned: they may name the patient.
+
+    Args:
+        first: an object.
+        second: another.
+        left_out: attributes that are not compared, besides those of the masks.
+    """
+    tags = sorted({*first.keys(), *second.keys()} - {*left_out})
+    elements = [(first.get(tag), second.get(tag)) for tag in tags]
+    differing = [one or other for one, other in elements if one != other]
+    return [each.name for each in differing if each.keyword not in OF_THE_MASKS]
 
 
 def source_uids(seg: Dataset) -> set[str]:
@@ -60,14 +73,43 @@ def read_seg_header(path: Path) -> Dataset:
     return dcmread(path, stop_before_pixels=True)
 
 
-def _plane(seg: hd.seg.Segmentation, uids: list[str], number: int) -> np.ndarray:
-    """Return one segment as (source image, row, column)."""
-    masks = seg.get_pixels_by_source_instance(
-        uids,
-        segment_numbers=[number],
-        # The planes are asked for by their sources; positions are verified elsewhere.
-        ignore_spatial_locations=True,
-        # Frames without a mask are left out of our SEGs.
-        assert_missing_frames_are_empty=True,
-    )
-    return np.asarray(masks[..., 0] > 0)
+class _Masks:
+    """Masks of a SEG by segment label and source image, read without the library that wrote it."""
+
+    def __init__(self, seg: Dataset) -> None:
+        self.labels = {
+            str(each.SegmentLabel): int(each.SegmentNumber) for each in seg.SegmentSequence
+        }
+        self.sources: dict[tuple[str, int], dict[int, int]] = {}
+        """Source instance and frame to segment number (0: all of them) to frame of the SEG."""
+        self._pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+        self._numbered = seg.SOPClassUID == LABEL_MAP_SEGMENTATION
+        (shared,) = seg.SharedFunctionalGroupsSequence
+        for index, own in enumerate(seg.PerFrameFunctionalGroupsSequence):
+            groups = Dataset({**shared, **own})  # an only segment is named once for all frames
+            image = groups.DerivationImageSequence[0].SourceImageSequence[0]
+            source = str(image.ReferencedSOPInstanceUID), int(image.get("ReferencedFrameNumber", 1))
+            self.sources.setdefault(source, {})[self._segment(groups)] = index
+
+    def _segment(self, groups: Dataset) -> int:
+        if self._numbered:
+            return 0
+        return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+
+    def mask(self, label: str, source: tuple[str, int]) -> NDArray[np.bool_]:
+        """Return one segment on one source image as (row, column)."""
+        number, frames = self.labels.get(label), self.sources.get(source, {})
+        index = frames.get(0 if self._numbered else number or -1)
+        if number is None or index is None:
+            return np.zeros(self._pixels.shape[1:], np.bool_)
+        mask: NDArray[np.bool_] = self._pixels[index] == (number if self._numbered else 1)
+        return mask
+
+
+def _compared(label: str, one: _Masks, other: _Masks) -> SegmentDifference:
+    voxels = differing = 0
+    for source in {**one.sources, **other.sources}:
+        mask = one.mask(label, source)
+        voxels += int(np.count_nonzero(mask))
+        differing += int(np.count_nonzero(mask != other.mask(label, source)))
+    return SegmentDifference(label, voxels, differing)

@@ -1,4 +1,4 @@
-"""`hepar peers`, `hepar rehearse`, `hepar doctor`, `hepar send` and `hepar reproduce`."""
+"""`hepar peers`, `hepar rehearse`, `hepar doctor` and `hepar send`."""
 
 import json
 import socket
@@ -25,10 +25,10 @@ from dicom_node.net.connection import prepare_connection
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 from engine.admin.doctor import Health
-from tests.dicom_node.commands.test_commands import hepar, toy_folder, write_liver
+from tests.dicom_node.commands.test_commands import hepar
 from tests.dicom_node.deliver import scripted_archives as a
 
-__all__ = ["hepar", "toy_folder", "write_liver"]
+__all__ = ["hepar"]
 
 EVERY = [each.abstract_syntax for each in AllStoragePresentationContexts]
 
@@ -241,29 +241,6 @@ class answering:  # noqa: N801
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.thread.join(5)
-
-
-def test_a_result_is_reproduced_from_the_series_that_it_names(
-    hepar, write_liver, toy_folder, tmp_path
-):
-    folder, out = write_liver(), tmp_path / "out"
-    hepar("segment", folder, "-o", out, "-m", toy_folder)
-    (seg,) = out.iterdir()
-    words = ("reproduce", seg, "--sources", folder, "-m", toy_folder)
-    said = hepar(*words)
-    assert "with the same model" in said
-    assert said.endswith("equal\n")
-    changed = dcmread(folder / "4.dcm")
-    pixels = changed.pixel_array.copy()
-    pixels[10:12, 10:40] = 0
-    changed.PixelData = pixels.tobytes()
-    changed.save_as(folder / "4.dcm")
-    assert re_search(r"[1-9]\d* of \d+ voxels differ", hepar(*words, status=1))
-    (folder / "4.dcm").unlink()
-    with pytest.raises(BadConfiguration, match="1 of 8 source instances are not in"):
-        hepar(*words)
-    with pytest.raises(BadConfiguration, match="is not a SEG of Hepar"):
-        hepar("reproduce", folder / "0.dcm", "--sources", folder)
 
 
 def re_search(pattern, text):
