@@ -74,10 +74,14 @@ soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times;
 clean:  ## Remove the environment and everything that was made here
 	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
+# Programs of pynetdicom that would shadow DCMTK's of the same names where .venv/bin comes first in PATH.
+SHADOWS := echoscp echoscu findscu getscu movescu qrscp storescp storescu
+
 # The node alone: no torch, under 1 GB.
 $(VENV)/.node: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the node into $(VENV) (about a minute, more on a slow line) ..."
 	$(PIP) install --constraint constraints.txt --editable .
+	@rm -f $(addprefix $(BIN)/,$(SHADOWS))
 	@$(BIN)/python -c "$$SQLITE_IS_NEW_ENOUGH" || { \
 	  echo "SQLite $$($(BIN)/python -c 'import sqlite3; print(sqlite3.sqlite_version)') is too old for the job store on" \
 	    "$$($(BIN)/python -V): use Python 3.11 (make clean; make PYTHON=python3.11), or install SQLite 3.42 or newer."; \

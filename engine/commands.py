@@ -1,5 +1,6 @@
 """Registration of `hepar model` and `hepar engine`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ from engine.admin.doctor import doctor
 from engine.admin.rebuild import rebuild
 from engine.model import Model, load_model
 from engine.shipped import model_folder, shipped_models
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,20 +49,34 @@ def show(
             help="Model folder, or the name of a model that ships with Hepar; default: base."
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show a model's members, classes, training data and evaluation, and verify its files."""
-    Console().print(describe(load_model(model_folder(folder))))
+    model = load_model(model_folder(folder))
+    if as_json:
+        content = {"folder": str(model.folder), "digest": model.digest}
+        _print_json(content | model.manifest.model_dump(mode="json"))
+    else:
+        Console().print(describe(model))
 
 
-def list_models() -> None:
+def list_models(as_json: Json = False) -> None:
     """List the models that ship with Hepar, with their figures on patients they never learnt from.
 
     `engine.model` of the configuration, or --model of a command, chooses one by its name.
     """
+    models = {name: load_model(folder) for name, folder in shipped_models().items()}
+    if as_json:
+        _print_json(
+            {
+                name: {"version": each.version, "digest": each.digest, "folder": str(each.folder)}
+                for name, each in models.items()
+            }
+        )
+        return
     columns = ("Name", "Version", "Members", "Liver Dice", "Tumour Dice", "Description")
     table = _table("Models that ship with Hepar", *columns)
-    for name, folder in shipped_models().items():
-        model = load_model(folder)
+    for name, model in models.items():
         recipe, evaluation = model.manifest.recipe, model.manifest.evaluation
         dice = evaluation["pooled_dice"][evaluation["fusion"]]
         table.add_row(
@@ -68,6 +85,10 @@ def list_models() -> None:
             Text(recipe["description"]),
         )
     Console().print(table)
+
+
+def _print_json(content: object) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def describe(model: Model) -> Panel:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -33,6 +33,14 @@ def test_the_changelog_has_an_entry_for_the_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == version("hepar"), "install again: the version has changed"
     assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_program_of_a_library_shadows_one_of_dcmtk():
+    """`make` removes those of pynetdicom; a new one of it would have to be added there."""
+    makefile = (ROOT / "Makefile").read_text()
+    (removed,) = re.findall(r"^SHADOWS := (.+)$", makefile, re.MULTILINE)
+    scripts = distribution("pynetdicom").entry_points.select(group="console_scripts")
+    assert set(scripts.names) == set(removed.split())
 
 
 def declared() -> Iterator[Requirement]:

@@ -11,8 +11,6 @@ from typing import Annotated
 import requests
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.commands.arguments.options import Config, settings
@@ -23,7 +21,8 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import quieten_libraries
-from engine.admin.doctor import COLOURS, Finding, Health, examine
+from dicom_node.net.tls.certificate_files import EXPIRES_SOON_DAYS, days_left, valid_until
+from engine.admin.doctor import Finding, Health, examine, report
 from engine.errors import EngineError
 from engine.shipped import model_folder
 
@@ -34,21 +33,17 @@ CLOCK_S = 120.0
 def doctor(
     config: Config = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave the phantom out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Examine configuration, ports, job store, disk, peers, clock, model, devices and plans.
+    """Examine configuration, ports, store, certificates, disk, peers, clock, model and devices.
 
     At the end a phantom is segmented. The exit status is 1 if anything is bad.
     """
     quieten_libraries()
     chosen = settings(config)  # a wrong configuration ends here, and says what is wrong
-    table, console, bad = Table("", "", "", show_header=False, box=None), Console(), False
-    with console.status("examining …"):
-        for each in (*node_findings(chosen), *engine_findings(chosen, quick=quick)):
-            bad = bad or each.health is Health.BAD
-            table.add_row(each.what, Text(each.health, COLOURS[each.health]), Text(each.text))
-    console.print(table)
-    if bad:
-        raise typer.Exit(1)
+    with Console(stderr=as_json).status("examining …"):
+        found = [*node_findings(chosen), *engine_findings(chosen, quick=quick)]
+    report(found, as_json=as_json)
 
 
 def node_findings(chosen: Settings) -> Iterator[Finding]:
@@ -60,6 +55,8 @@ def node_findings(chosen: Settings) -> Iterator[Finding]:
         yield _examined("HTTP port", lambda: _port(host, port))
     yield _examined("data folder", lambda: _disk(chosen))
     yield _examined("job store", lambda: _store(chosen))
+    for name, path, chain in _certificates(chosen):
+        yield _examined(name, lambda path=path, chain=chain: _expiry(path, chain=chain))  # type: ignore[misc]
     for name, peer in chosen.destinations.items():
         for each in check(name, chosen):
             health = Health.GOOD if each.passed else Health.BAD
@@ -146,6 +143,29 @@ def _store(chosen: Settings) -> str:
             f"cannot be read: {type(error).__name__}; check jobs.database and its server"
         ) from None  # its own message holds the address with the password
     return f"newest job of {newest[0].created.astimezone():%Y-%m-%d %H:%M}" if newest else "no jobs"
+
+
+def _certificates(chosen: Settings) -> Iterator[tuple[str, Path, bool]]:
+    """Yield key and path of each certificate file that is configured, and if it is a chain."""
+    tables = {"tls": chosen.tls, **chosen.destinations}
+    for name, table in tables.items():
+        for key in ("cert_file", "ca_file"):
+            if path := getattr(table, key, None):
+                yield f"{name}.{key}", path, key == "cert_file"
+
+
+def _expiry(path: Path, *, chain: bool) -> str:
+    """Return until when a certificate file serves.
+
+    Raises:
+        NodeError: it ends soon, or cannot be read.
+    """
+    end = valid_until(path, chain=chain)
+    days = days_left(end)
+    message = f"{path} is valid until {end:%Y-%m-%d}, {days} days"
+    if days < EXPIRES_SOON_DAYS:
+        raise NodeError(f"{message}; renew it: the file may be replaced while the node runs")
+    return message
 
 
 def _clock(url: str) -> str:

@@ -23,11 +23,23 @@ from dicom_node.results.objects import Profile
 app = typer.Typer(help="List the configured peers, and test them.", no_args_is_help=True)
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
 @app.command("list")
-def list_(config: Config = None) -> None:
+def list_(config: Config = None, as_json: Json = False) -> None:
     """List the peers in the configuration: what each gets, and where it is."""
+    known = settings(config).destinations
+    if as_json:
+        print_json(
+            {
+                name: {"kind": peer.kind, "objects": peer.objects, "address": address(peer)}
+                for name, peer in known.items()
+            }
+        )
+        return
     table = Table("peer", "kind", "objects", "address", box=None)
-    for name, peer in settings(config).destinations.items():
+    for name, peer in known.items():
         table.add_row(name, peer.kind, ", ".join(peer.objects), address(peer))
     Console().print(table)
 
@@ -38,7 +50,7 @@ def run_checks(
         str | None, typer.Argument(metavar="[NAME]", help="Peer to test; all of them without it.")
     ] = None,
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Test whether peers answer, trust this node and accept its objects; nothing is sent.
 

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -14,11 +14,9 @@ from dicom_node.deliver.dicomweb import DicomWebPeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import NodeError, PeerRefused
 from dicom_node.net.application_entity import accepted
+from dicom_node.net.tls.certificate_files import EXPIRES_SOON_DAYS, days_left
 from dicom_node.net.tls.client_tls import certificate_expiry
 from dicom_node.sop_classes import STORAGE_COMMITMENT, STUDY_ROOT_FIND, sop_class_name
-
-EXPIRES_SOON_DAYS = 30
-"""Days before its end in which a certificate counts as a fault."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _expiry(peer: Peer) -> datetime | None:
 
 
 def _certificate(expiry: datetime) -> PeerFinding:
-    days = (expiry - datetime.now(UTC)).days
+    days = days_left(expiry)
     message = f"valid until {expiry:%Y-%m-%d}, {days} days"
     soon = days < EXPIRES_SOON_DAYS
     return PeerFinding("certificate", not soon, message + ("; renew it in the peer" * soon))

@@ -1,8 +1,9 @@
 """`hepar engine doctor`: diagnosis of model, devices, plans and disk, with remedies."""
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -58,21 +59,32 @@ def doctor(
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
     quick: Annotated[bool, typer.Option("--quick", help="Do not segment the phantom.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Check model, devices, plans and disk, and segment a phantom.
 
     Missing GPU libraries are no fault if no plan is active. The exit status is 1 if anything is
     bad.
     """
-    table, bad = Table("", "", "", show_header=False, box=None), False
-    console = Console()
-    with console.status("checking …"):
-        for finding in examine(model_folder(model), plans, quick=quick):
-            bad = bad or finding.health is Health.BAD
-            mark = Text(finding.health, COLOURS[finding.health])
-            table.add_row(finding.what, mark, Text(finding.text))
-    console.print(table)
-    if bad:
+    with Console(stderr=as_json).status("checking …"):
+        found = list(examine(model_folder(model), plans, quick=quick))
+    report(found, as_json=as_json)
+
+
+def report(found: Sequence[Finding], *, as_json: bool) -> None:
+    """Print findings.
+
+    Raises:
+        Exit: with status 1 if anything is bad.
+    """
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+    else:
+        table = Table("", "", "", show_header=False, box=None)
+        for each in found:
+            table.add_row(each.what, Text(each.health, COLOURS[each.health]), Text(each.text))
+        Console().print(table)
+    if any(each.health is Health.BAD for each in found):
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dicom_node.jobs.state import Job, State
 
@@ -54,13 +55,14 @@ def print_jobs(jobs: Sequence[Job]) -> None:
     """Print a line for each job: cut to the width of a terminal, whole into a pipe or a file."""
     terminal = sys.stdout.isatty()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("job", "state", "created", "slices"):
-        table.add_column(name, no_wrap=True)
-    if not terminal:
-        table.add_column("series", no_wrap=True)
+    names = ["job", "state", "created", "slices", *([] if terminal else ["series"])]
+    rows = [tuple(_cells(job, terminal=terminal)) for job in jobs]
+    for index, name in enumerate(names):
+        widths = (Text.from_markup(cell).cell_len for cell in (name, *(row[index] for row in rows)))
+        table.add_column(name, no_wrap=True, min_width=max(widths))  # only what follows is cut
     table.add_column("about", no_wrap=True, overflow="ellipsis" if terminal else "ignore")
-    for job in jobs:
-        table.add_row(*_cells(job, terminal=terminal))
+    for row in rows:
+        table.add_row(*row)
     Console(width=None if terminal else WIDE).print(table)
 
 

@@ -394,3 +394,6 @@ def test_a_job_is_one_line_on_a_terminal_of_80_columns(monkeypatch):
         assert (long.strip() in screen.getvalue()) == (not screen.isatty())
         shown = Text.from_ansi(screen.getvalue()).plain.splitlines()
         assert not screen.isatty() or max(map(len, shown)) <= 80
+        for line in shown[1:]:
+            assert line.startswith(f"{job.id}  failed  ")
+            assert "the slices are uneven" in line

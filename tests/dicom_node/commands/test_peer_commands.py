@@ -4,9 +4,11 @@ import json
 import socket
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
 import pytest
+import trustme
 from pydicom import dcmread
 from pydicom.uid import (
     ComprehensiveSRStorage,
@@ -204,6 +206,45 @@ def test_the_doctor_names_what_is_bad(config, tmp_path):
         found = {each.what: each for each in node_findings(settings)}
     assert "make room" in found["data folder"].text
     assert found["data folder"].health is Health.BAD
+
+
+@pytest.mark.parametrize(
+    ("days", "health", "words"),
+    [(400, Health.GOOD, "399 days"), (20, Health.BAD, "renew it"), (-3, Health.BAD, "-")],
+)
+def test_the_doctor_states_when_certificates_end(config, tmp_path, days, health, words):
+    end = datetime.now(UTC) + timedelta(days=days)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    issued = authority.issue_cert("node.example", not_after=end)
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "node.pem")
+    files = f'cert_file = "{tmp_path / "node.pem"}"\nca_file = "{tmp_path / "authority.pem"}"\n'
+    web = f'[peers.web]\nkind = "stow"\nurl = "https://127.0.0.1:9/dw"\n{files}'
+    path = config(f"[tls]\n{files}", web)
+    found = {each.what: each for each in node_findings(load_settings(path))}
+    for key in ("tls.cert_file", "web.cert_file"):
+        assert found[key].health is health
+        assert f"valid until {end:%Y-%m-%d}" in found[key].text
+        assert words in found[key].text
+    assert found["tls.ca_file"].health is found["web.ca_file"].health is Health.GOOD
+
+
+def test_the_doctor_names_a_certificate_that_is_none(config, tmp_path):
+    (tmp_path / "odd.pem").write_text("no certificate")
+    files = f'cert_file = "{tmp_path / "gone.pem"}"\nca_file = "{tmp_path / "odd.pem"}"\n'
+    found = {each.what: each for each in node_findings(load_settings(config(f"[tls]\n{files}")))}
+    assert "No such file" in found["tls.cert_file"].text
+    assert "holds no PEM certificate" in found["tls.ca_file"].text
+    assert found["tls.cert_file"].health is found["tls.ca_file"].health is Health.BAD
+
+
+def test_what_is_printed_as_a_table_is_printed_as_json_too(config, hepar, toy_folder, tmp_path):
+    engine = f'[engine]\nmodel = "{toy_folder}"\n'
+    path = config(f'{engine}[peers.shelf]\nkind = "folder"\nfolder = "{tmp_path}"\n')
+    (shelf,) = json.loads(hepar("peers", "list", "--json", "-c", path)).values()
+    assert shelf == {"kind": "folder", "objects": ["seg"], "address": str(tmp_path)}
+    found = json.loads(hepar("doctor", "--quick", "--json", "-c", path))
+    assert {"what": "shelf: folder", "health": "good", "text": "answers"} in found
 
 
 @pytest.mark.parametrize(("behind_s", "health"), [(0, Health.GOOD), (3600, Health.BAD)])
