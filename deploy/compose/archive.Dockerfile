@@ -12,6 +12,7 @@ COPY deploy/compose/orthanc.json /etc/orthanc/orthanc.json
 USER 10002:10002
 ENV TCP_NODELAY=1 PYTHONDONTWRITEBYTECODE=1
 EXPOSE 4242 8042
+# By a shell, for the password; on standard input, since a command line can be read by others.
 HEALTHCHECK --start-period=20s --interval=30s --timeout=10s \
-  CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8042/hepar"]
+  CMD ["/bin/sh", "-c", "echo user=hepar:$HEPAR_ARCHIVE_PASSWORD | curl --config - --fail --silent --output /dev/null http://127.0.0.1:8042/hepar"]
 ENTRYPOINT ["/usr/sbin/Orthanc", "/etc/orthanc/orthanc.json"]

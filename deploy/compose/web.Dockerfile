@@ -29,5 +29,5 @@ RUN sed -e 's#${HEPAR_LISTEN}#8080#' -e 's#${HEPAR_ORTHANC}#http://archive:8042#
 USER 10003:10003
 EXPOSE 8080
 HEALTHCHECK --start-period=10s --interval=30s --timeout=10s \
-  CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8080/"]
+  CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8080/app-config.js"]
 ENTRYPOINT ["/usr/sbin/nginx", "-e", "stderr", "-c", "/srv/nginx/nginx.conf"]

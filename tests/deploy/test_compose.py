@@ -124,11 +124,31 @@ def test_the_health_check_asks_where_the_node_answers():
     assert f"http://127.0.0.1:{port}/health" in health
 
 
-def test_the_health_check_may_do_little_more_than_ask():
-    health = (DEPLOY / "systemd" / "hepar-health.service").read_text()
+@pytest.mark.parametrize("name", ["hepar-health.service", "hepar-restart.service"])
+def test_a_helper_of_the_service_may_do_little(name):
+    unit = (DEPLOY / "systemd" / name).read_text()
     for line in ("CapabilityBoundingSet=", "NoNewPrivileges=yes", "ProtectSystem=strict"):
-        assert f"{line}\n" in health
-    assert "MemoryMax=" in health
+        assert f"{line}\n" in unit
+    assert "MemoryMax=" in unit
+
+
+def test_the_health_check_is_not_root_and_restarts_by_another_unit():
+    health = (DEPLOY / "systemd" / "hepar-health.service").read_text()
+    assert "DynamicUser=yes\n" in health
+    assert "OnFailure=hepar-restart.service\n" in health
+    assert "systemctl restart" not in health
+    restart = (DEPLOY / "systemd" / "hepar-restart.service").read_text()
+    assert re.findall(r"^Exec.*$", restart, re.MULTILINE) == [
+        "ExecStart=/bin/systemctl restart hepar.service"
+    ]
+
+
+def test_no_service_starts_without_a_password_for_the_archive():
+    for name, key in (
+        ("node", "HEPAR_PEERS__ARCHIVE__PASSWORD"),
+        ("archive", "HEPAR_ARCHIVE_PASSWORD"),
+    ):
+        assert SERVICES[name]["environment"][key].startswith("${HEPAR_ARCHIVE_PASSWORD:?")
 
 
 def test_a_configuration_that_is_wrong_does_not_start_the_service_again_and_again():
@@ -146,7 +166,8 @@ def test_systemd_understands_the_units(tmp_path):
     for name in ("hepar", "python"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    units = [tmp_path / "hepar.service", tmp_path / "hepar-health.timer"]
+    names = ("hepar.service", "hepar-health.timer", "hepar-health.service", "hepar-restart.service")
+    units = [tmp_path / name for name in names]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True
     )
