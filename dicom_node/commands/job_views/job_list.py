@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import typer
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,9 @@ from dicom_node.jobs.state import Job, State
 
 WIDE = 1000
 """Columns of a pipe or a file: nothing is cut there."""
+
+GAP, NARROW = 2, 8
+"""Spaces between columns, and the least that the last one has."""
 
 COLOURS = {
     State.DONE: "green",
@@ -54,16 +57,22 @@ class JobFilter:
 def print_jobs(jobs: Sequence[Job]) -> None:
     """Print a line for each job: cut to the width of a terminal, whole into a pipe or a file."""
     terminal = sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    console = Console(width=None if terminal else WIDE)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     names = ["job", "state", "created", "slices", *([] if terminal else ["series"])]
     rows = [tuple(_cells(job, terminal=terminal)) for job in jobs]
+    left = console.width
     for index, name in enumerate(names):
-        widths = (Text.from_markup(cell).cell_len for cell in (name, *(row[index] for row in rows)))
-        table.add_column(name, no_wrap=True, min_width=max(widths))  # only what follows is cut
-    table.add_column("about", no_wrap=True, overflow="ellipsis" if terminal else "ignore")
+        cells = (name, *(row[index] for row in rows))
+        width = max(Text.from_markup(cell).cell_len for cell in cells)
+        table.add_column(name, no_wrap=True, width=width)
+        left -= width + GAP
+    # Its width is stated: Rich would cut every column by as much otherwise, states to nothing.
+    overflow: OverflowMethod = "ellipsis" if terminal else "ignore"
+    table.add_column("about", no_wrap=True, overflow=overflow, width=max(left, NARROW))
     for row in rows:
         table.add_row(*row)
-    Console(width=None if terminal else WIDE).print(table)
+    console.print(table)
 
 
 def print_json(content: object) -> None:
