@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_dataset
@@ -21,10 +22,14 @@ def study_of(study_uid: str, paths: Iterable[Path]) -> Study:
     classes: Counter[str] = Counter()
     senders: set[str] = set()
     for path in paths:
-        if path.exists():
+        if not path.exists():
+            continue
+        try:
             meta = read_file_meta_info(path)
-            classes[str(meta.MediaStorageSOPClassUID)] += 1
-            senders.add(str(meta.get("SendingApplicationEntityTitle", "")).strip())
+        except InvalidDicomError:  # a page beside a PDF; it is no instance
+            continue
+        classes[str(meta.MediaStorageSOPClassUID)] += 1
+        senders.add(str(meta.get("SendingApplicationEntityTitle", "")).strip())
     return Study(study_uid, classes, tuple(sorted(senders - {""})))
 
 

@@ -120,4 +120,5 @@ def test_files_are_counted_by_sop_class_and_sender_and_one_that_is_gone_is_not(t
         file = to_part10(b"", CTImageStorage, f"1.2.{number}", "1.2.840.10008.1.2.1", sender)
         (tmp_path / f"{number}").write_bytes(b"".join(file.pieces()))
     paths = [*sorted(tmp_path.iterdir()), tmp_path / "gone"]
-    assert study_of("1.2.3", paths) == Study("1.2.3", {CTImageStorage: 3}, ("CT1", "CT2"))
+    (page := tmp_path / "page.html").write_text("<!DOCTYPE html>" + 200 * " ")
+    assert study_of("1.2.3", [*paths, page]) == Study("1.2.3", {CTImageStorage: 3}, ("CT1", "CT2"))
