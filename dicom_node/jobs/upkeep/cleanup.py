@@ -87,8 +87,13 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
         if each.id != job.id and each.series_uid == job.series_uid
         for path in each.paths
     }
-    spool.remove(path for path in job.paths if path not in shared)
-    for result in data.results_of(job.id):
+    received = [path for path in job.paths if path not in shared]
+    results = data.results_of(job.id)
+    # While the files are there, as above.
+    if received or results:
+        _record_removal(job.study_uid, [*received, *results])
+    spool.remove(received)
+    for result in results:
         result.unlink(missing_ok=True)
     ledger.forget(job)
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dicom_node.audit.audit_event import Action, Study
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.upkeep import cleanup
-from dicom_node.jobs.upkeep.cleanup import cleaning_up, sweep
+from dicom_node.jobs.upkeep.cleanup import cleaning_up, discard, sweep
 from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
@@ -111,3 +112,14 @@ def test_everything_leaves_after_its_time_and_nothing_before(spool, tmp_path):
     assert after(10.1) == ([False, False, False, True], 0)
     assert after(20.1) == ([False, False, False, False], 0)
     assert spool.series() == []
+
+
+def test_what_a_person_removes_is_recorded_as_what_the_clean_up_does(spool, tmp_path, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(cleanup, "record", lambda event: recorded.append(event()))
+    monkeypatch.setattr(cleanup, "study_of", lambda uid, paths: Study(uid, {"CT": len(paths)}))
+    job = ended(received(spool, "1.2"), State.REFUSED)
+    discard(job, Jobs(job), spool, DataFolder(tmp_path))
+    (event,) = recorded
+    assert (event.action, event.objects) == (Action.DELETE, (Study("1.1", {"CT": 1}),))
+    assert not job.paths[0].exists()
