@@ -96,18 +96,16 @@ def _add_instance(digest: "hashlib._Hash", file: BufferedReader) -> None:
         digest.update(part)
     if syntax.is_compressed:
         digest.update(syntax.encode())
-    _add_pixels(digest, file, implicit=syntax.is_implicit_VR, compressed=syntax.is_compressed)
+    _add_pixels(digest, file, syntax)
 
 
-def _add_pixels(
-    digest: "hashlib._Hash", file: BufferedReader, *, implicit: bool, compressed: bool
-) -> None:
+def _add_pixels(digest: "hashlib._Hash", file: BufferedReader, syntax: UID) -> None:
     """Add the rest of the file, in which the pixels stand; `file` is at their tag."""
     # Tag and length; explicit VR has the VR and two reserved bytes in between (PS3.5 7.1.2).
-    head = file.read(8 if implicit else 12)
-    length = int.from_bytes(head[-4:], "little")
+    head = file.read(8 if syntax.is_implicit_VR else 12)
+    length = int.from_bytes(head[-4:], "little" if syntax.is_little_endian else "big")
     # Of undefined length (PS3.5 A.4): to the end of the file.
-    left = (1 << 62) if compressed or length == 0xFFFFFFFF else length
+    left = (1 << 62) if syntax.is_compressed or length == 0xFFFFFFFF else length
     while left > 0 and (block := file.read(min(BLOCK, left))):
         digest.update(block)
         left -= len(block)

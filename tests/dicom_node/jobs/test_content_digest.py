@@ -7,6 +7,7 @@ import pytest
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
@@ -176,3 +177,17 @@ def test_a_stamp_changes_with_each_writing(series):
     paths[0].write_bytes(content)
     assert file_stamp(paths) != first
     assert dcmread(paths[0])
+
+
+def test_the_last_pixel_of_a_big_endian_instance_counts(series):
+    # 0x00080000 bytes, whose length reads as 2048 in the other order
+    def big(last):
+        def change(instances):
+            for instance in instances:
+                instance.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+                instance.PixelData = bytes((512 * 512 * 2) - 1) + last
+                instance["PixelData"].VR = "OW"
+
+        return change
+
+    assert content_digest(series(big(b"\0"))) != content_digest(series(big(b"\1"), folder="b"))
