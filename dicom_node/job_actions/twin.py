@@ -5,11 +5,13 @@ dicom-anonymizer. What that leaves of free text, names, dates and private data i
 that nothing depends on its tables being complete.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, get_UID
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -50,12 +52,14 @@ def write_twins(paths: Sequence[Path], folder: Path, *, pixels: bool = False) ->
     }
     # The phantom's slices run upwards; in the order of files they would jump.
     ordered = sorted(found, key=lambda each: _height(each[1]))
+    # Of this call alone, and a second for a slice of another size: hundreds of megabytes.
+    drawn = lru_cache(maxsize=2)(partial(_phantom, max(len(ordered), 2)))
     for place, (number, instance) in enumerate(ordered):
         times = {
             each: _seconds(instance, each) - earliest[each] for each in CLOCK if each in instance
         }
         if not pixels:
-            _draw_phantom(instance, place, len(ordered))
+            _draw_phantom(instance, place, drawn)
         _remove_identity(instance, times)
         instance.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
     return unreadable
@@ -97,17 +101,24 @@ def _remove_free_values(dataset: Dataset) -> None:
             del dataset[element.tag]
 
 
-def _draw_phantom(instance: Dataset, place: int, slices: int) -> None:
+def _phantom(slices: int, rows: int, columns: int) -> NDArray[np.int16]:
+    """Return a phantom's slices in Hounsfield units."""
+    shape, spacing_mm = (slices, rows, columns), (5.0, 0.8, 0.8)
+    return make_phantom(shape=shape, spacing_mm=spacing_mm, tumours=0).volume.hu
+
+
+def _draw_phantom(
+    instance: Dataset, place: int, drawn: Callable[[int, int], NDArray[np.int16]]
+) -> None:
     """Put a phantom's slice in place of the pixels; what has no plain 16-bit image gets none."""
     rows, columns = int(instance.get("Rows") or 0), int(instance.get("Columns") or 0)
     plain = instance.get("BitsAllocated") == 16 and "NumberOfFrames" not in instance
     if not plain or min(rows, columns) < SMALLEST:
         instance.pop("PixelData", None)
         return
-    hu = make_phantom(shape=(max(slices, 2), rows, columns), spacing_mm=(5.0, 0.8, 0.8), tumours=0)
     # Twice: a slope may be absent, or the text "0".
     slope = float(instance.get("RescaleSlope") or 1) or 1.0
-    stored = (hu.volume.hu[place] - float(instance.get("RescaleIntercept") or 0)) / slope
+    stored = (drawn(rows, columns)[place] - float(instance.get("RescaleIntercept") or 0)) / slope
     signed = instance.get("PixelRepresentation") == 1
     kind = np.dtype(np.int16 if signed else np.uint16)
     limits = np.iinfo(kind)

@@ -11,10 +11,12 @@ from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 
 from dicom_node.errors import BadConfiguration, UnsupportedSeries
+from dicom_node.job_actions import twin
 from dicom_node.job_actions.job_bundle import write_bundle
 from dicom_node.jobs.state import Job, State
 from dicom_node.series.reading import read_series
 from dicom_node.series.volume import to_volume
+from engine.phantom import make_phantom
 
 SECRETS = {
     "PatientName": "Musterfrau^Erika",
@@ -151,3 +153,16 @@ def test_a_job_without_files_says_what_to_do(job_on, ct_series, tmp_path):
         Path(path).unlink()
     with pytest.raises(BadConfiguration, match="were removed; send the series again"):
         write_bundle(job, tmp_path / "job.zip", pixels=False)
+
+
+def test_one_phantom_is_drawn_for_all_slices(job_on, ct_series, tmp_path, monkeypatch):
+    shapes = []
+
+    def counted(**options):
+        shapes.append(options["shape"])
+        return make_phantom(**options)
+
+    monkeypatch.setattr(twin, "make_phantom", counted)
+    paths = unpack(job_on(ct_series(slices=9, rows=32, columns=40)), tmp_path)
+    assert shapes == [(9, 32, 40)]
+    assert len({dcmread(path).PixelData for path in paths}) == 9
