@@ -63,7 +63,8 @@ def settings_of(seen: list[Rehearsed]) -> list[str]:
     if not binary:  # a report refers to the segments of a BINARY SEG only
         kinds = [kind for kind in kinds if kind is not ObjectKind.REPORT]
     means = [set(each.confirmed_by) for each in accepted.values()]
-    common = [each for each in seen[0].confirmed_by or () if all(each in some for some in means)]
+    first = next(iter(accepted.values()))
+    common = [each for each in first.confirmed_by if all(each in some for some in means)]
     encoding = Encoding.BINARY if binary else Encoding.LABELMAP
     quoted = ", ".join(f'"{kind}"' for kind in kinds)
     lines = [f"objects = [{quoted}]", f'seg_encoding = "{encoding}"']

@@ -135,6 +135,7 @@ def _segment_again(header: Dataset, sources: list[Path], target: Path, chosen: S
     method = to_segmenter(chosen, *to_fleet(chosen)).now()
     item = ResultObject(ObjectKind.SEG, _form(header))
     _say_what_changed(header, method.algorithm)
+    # The plain SEG is always made: the others are made from the same labels after it.
     method = replace(method, items=frozenset({SEG, item}), derive_frame_of_reference=True)
     outcome = process(sources, target, method, series=str(header.SeriesInstanceUID))
     segs = [each.seg for each in outcome.each if each.seg is not None]
@@ -147,6 +148,7 @@ def _segment_again(header: Dataset, sources: list[Path], target: Path, chosen: S
 
 def _form(header: Dataset) -> SegForm:
     labelmap = header.SOPClassUID == LABEL_MAP_SEGMENTATION
+    # Only a lesion of its own is tracked; their number tells nothing, as there may be one.
     per_lesion = any("TrackingUID" in each for each in header.SegmentSequence)
     return SegForm(Encoding.LABELMAP if labelmap else Encoding.BINARY, per_lesion)
 

@@ -20,8 +20,10 @@ from pydicom.uid import (
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from dicom_node.commands.doctor import node_findings
+from dicom_node.commands.doctor import clock, node_findings
+from dicom_node.commands.rehearse import settings_of
 from dicom_node.config.settings import load_settings
+from dicom_node.deliver.rehearsal import Rehearsed
 from dicom_node.errors import BadConfiguration
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.reactor import install_reactor_pause
@@ -159,6 +161,14 @@ def test_a_rehearsal_with_a_peer_that_accepts_no_seg_fails(hepar, archive, confi
     assert "accepts no SEG" in hepar("rehearse", "archive", "-c", config(table), status=1)
 
 
+def test_what_confirms_the_first_object_that_is_accepted_is_recommended():
+    refused = Rehearsed("seg", False, "no such class")
+    labelmap = Rehearsed("seg-labelmap", True, confirmed_by=("commitment", "find"))
+    report = Rehearsed("report", True, confirmed_by=("find",))
+    assert 'confirm = "find"' in settings_of([refused, labelmap, report])
+    assert 'confirm = "commitment"' in settings_of([refused, labelmap])
+
+
 def test_a_rehearsal_with_a_web_archive(hepar, config):
     archive = a.WebArchive(a.web_keeps)
     with archive.running() as port:
@@ -255,11 +265,21 @@ def test_the_doctor_compares_clocks(config, behind_s, health):
     assert found["web: clock"].health is health
 
 
+def test_no_password_goes_to_the_server_whose_clock_is_read(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login anna password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = answering(formatdate(time.time(), usegmt=True))
+    with server as port:
+        assert "apart from the server's" in clock(f"http://127.0.0.1:{port}/dw")
+    assert server.heard
+    assert b"Authorization" not in b"".join(server.heard)
+
+
 class answering:  # noqa: N801
     """A server that tells this time, while the block lasts; gives its port."""
 
     def __init__(self, date):
-        self.date = date
+        self.date, self.heard = date, []
 
     def __enter__(self):
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -274,7 +294,7 @@ class answering:  # noqa: N801
             except OSError:
                 return
             with connection:
-                connection.recv(4096)
+                self.heard.append(connection.recv(4096))
                 head = f"HTTP/1.1 200 OK\r\nDate: {self.date}\r\nContent-Length: 2\r\n"
                 connection.sendall(f"{head}Connection: close\r\n\r\n[]".encode())
 
