@@ -133,7 +133,8 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/networks": "trainer trainer/datasets/cases",
     "trainer/synthetic": "trainer trainer/datasets/cases",
     "trainer/ensemble": (
-        "trainer trainer/datasets/cases trainer/networks trainer/recipe engine engine/segmentation"
+        "trainer trainer/datasets/cases trainer/networks trainer/recipe"
+        " engine engine/devices engine/segmentation"
     ),
     "trainer/evaluation/metrics": "trainer trainer/datasets/cases engine engine/segmentation",
     "trainer/evaluation/run": (

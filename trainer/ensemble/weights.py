@@ -4,6 +4,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from engine.devices.torch_program import read_program
+from engine.errors import DeviceFailed
 from engine.model import PROGRAM, Model
 from trainer.ensemble.batchnorm_folding import unfold
 from trainer.errors import BadModel
@@ -16,11 +18,14 @@ def load_weights(graph: nn.Module, model: Model) -> None:
     """Fill a graph's members with a model folder's weights: its program's, or its ONNX graph's.
 
     Raises:
-        BadModel: a weight of the graph is not in the folder.
+        BadModel: a weight of the graph is not in the folder, or reading it could run code.
     """
     program = model.folder / PROGRAM
     if PROGRAM in model.manifest.files:
-        weights = torch.export.load(program).state_dict
+        try:
+            weights = read_program(program).state_dict
+        except DeviceFailed as error:
+            raise BadModel(str(error)) from error
     else:
         weights = _initialisers(model)
     # Not strict: the ONNX file has more constants than weights, and no counters.

@@ -44,7 +44,8 @@ class Series:
             ArchiveFailed: a UID is none, and may name a file elsewhere.
         """
         for uid in (self.study_uid, self.series_uid, instance_uid):
-            if not re.fullmatch(r"[0-9.]{1,64}", uid):
+            # Digits between dots (PS3.5 9.1): "..", too, is made of its characters.
+            if len(uid) > 64 or not re.fullmatch(r"[0-9]+(\.[0-9]+)*", uid):
                 raise ArchiveFailed(f"the archive calls something {uid!r}, which is no UID")
         return folder / self.study_uid / self.series_uid / f"{instance_uid}.dcm"
 

@@ -89,9 +89,10 @@ def test_what_was_edited_in_ohif_is_known_by_its_words(words, marks, seg):
     assert not describe_segmentation(edited).marks
 
 
-def test_a_name_that_is_no_uid_never_becomes_a_file(tmp_path: Path):
+@pytest.mark.parametrize("name", ["../3", "..", ".", "1..2", "1.2.", "", "1" * 65])
+def test_a_name_that_is_no_uid_never_becomes_a_file(tmp_path: Path, name: str):
     with pytest.raises(ArchiveFailed, match="which is no UID"):
-        Series("1.2", "../3").file(tmp_path, "1.4")
+        Series("1.2", name).file(tmp_path, "1.4")
 
 
 def test_an_archive_that_does_not_answer_is_told_of():
