@@ -79,9 +79,7 @@ def show_checked(checked: Checked, console: Console) -> None:
 
 
 def _table(facts: Sequence[Facts]) -> Table:
-    table = Table(
-        "Series", "Patient", "Slices", "Spacing mm", "HU", "Liver ml", "Tumour ml", "Doubts"
-    )
+    table = Table(*COLUMNS)
     # Like a set, but in the order in which they were found.
     for source in dict.fromkeys(each.source for each in facts):
         table.add_section()

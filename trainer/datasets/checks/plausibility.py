@@ -126,7 +126,7 @@ def _ends(slices: Slices) -> tuple[str, ...]:
     lungs = [
         float(np.mean(_lungs(slices.hu[part]))) for part in (slice(fifth), slice(-fifth, None))
     ]
-    if lungs[0] > 0.03 and lungs[0] > 3 * lungs[1]:
+    if lungs[0] > LUNG and lungs[0] > 3 * lungs[1]:
         doubts.append("the lungs lie at the feet: head first?")
     for index, end in ((0, "foot"), (-1, "head")):
         if slices.liver_pixels[index]:

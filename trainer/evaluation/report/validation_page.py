@@ -21,7 +21,13 @@ Written from the figures of `hepar evaluate` by
 95 % bootstrap intervals over patients. A figure that rests on one patient has none.
 """
 
-METRICS = {"dice": "Dice", "nsd": "surface Dice", "hd95": "HD95 mm", "volume_error": "error ml"}
+METRICS = {
+    "dice": "Dice",
+    "nsd": "surface Dice",
+    "hd95_mm": "HD95 mm",
+    "volume_error_ml": "error ml",
+}
+"""By `Metric.key`; others stand under their key."""
 
 
 def to_page(records: Mapping[str, Record]) -> str:

@@ -30,6 +30,8 @@ def test_every_figure_of_the_record_stands_on_the_page(record):
         assert f"| {patient} | {scores['liver']['dice']:.3f} |" in page
     for size in figures["lesions"]["sizes"]:
         assert f"| {size['size']} | {size['lesions']} | {size['found']} |" in page
+    assert "| liver | HD95 mm |" in page
+    assert "| liver | error ml |" in page
     assert "- Compared with: phantoms\n" in page
 
 
