@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/selection": "dicom_node dicom_node/decoding",
     "dicom_node/choice": (
         "dicom_node dicom_node/decoding dicom_node/selection dicom_node/series engine"
+        " engine/segmentation"
     ),
     "dicom_node/receive": "dicom_node dicom_node/audit dicom_node/net engine",
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
@@ -90,7 +91,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results dicom_node/results/attributes engine engine/plans"
     ),
     "dicom_node/node": (
-        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
+        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/config"
+        " dicom_node/deliver"
         " dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"

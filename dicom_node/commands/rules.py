@@ -58,23 +58,34 @@ def try_(
     reasons = Counter(choice.others.values())
     slices = sum(each.instances or 0 for each in choice.series)
     uncounted = sum(each.instances is None for each in choice.series)
-    hours = slices * seconds / 3600
+    work_s = slices * seconds
     if as_json:
         print_json(
             {
                 "segmented": [_public(each) for each in choice.series],
                 "others": dict(choice.others),
                 "slices": slices,
-                "hours": round(hours, 2),
+                "hours": round(work_s / 3600, 2),
             }
         )
         return
     Console().print(_table(len(choice.series), reasons))
     days = _days(choice.series)
-    said = f"{counted(slices, 'slice')}, {hours:.1f} h of computing at {seconds:g} s a slice"
-    said += f", {hours / days:.1f} h a day" if days else ""
+    said = f"{counted(slices, 'slice')}, {_duration(work_s)} of computing at {seconds:g} s a slice"
+    said += f", {_duration(work_s / days)} a day" if days else ""
     said += f"; {uncounted} series without a count" if uncounted else ""
     typer.echo(said)
+    if chosen.select.best_of_study:
+        studies = len({each.study_uid for each in choice.series})
+        typer.echo(f"select.best_of_study: of these, one for each study ({studies} of them)")
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the unit in which it is read best."""
+    units = (3600, "h"), (60, "min")
+    return next(
+        (f"{seconds / s:.1f} {name}" for s, name in units if seconds >= s), f"{seconds:.0f} s"
+    )
 
 
 def _table(segmented: int, reasons: Counter[str]) -> Table:

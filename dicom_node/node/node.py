@@ -2,15 +2,19 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
 from types import FrameType
 
 from dicom_node.audit.trail import auditing
+from dicom_node.choice.contrast_phase import FoundPhase
+from dicom_node.choice.densities import measured_phase
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
@@ -31,6 +35,7 @@ from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
 from dicom_node.web.view import Progress
 from engine.device import ReportsMemory
+from engine.serving.turns import DeviceQueue
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +134,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
             receiving(spool, digest, settings, commitments, polling.speed_up, asked)
         )
         silence_s = reception.assembler.silence_s
-        stack.enter_context(choosing(settings.select, silence_s, polling.speed_up))
+        measure = partial(_measure, segmenter, worker.device_queue)
+        stack.enter_context(choosing(settings.select, silence_s, measure, polling.speed_up))
         http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
@@ -138,6 +144,11 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         warm_up_highdicom()
         warn_of_unready_peers(worker.peers.values())
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
+
+
+def _measure(segmenter: Segmenter, queue: DeviceQueue, paths: Sequence[Path]) -> FoundPhase:
+    """Measure the contrast phase of a series on the device of the moment."""
+    return measured_phase(paths, queue.on(segmenter.now().device, urgent=False))
 
 
 def _to_all(polling: PollingRate, progress: JobProgress, shown: Progress) -> JobProgress:

@@ -12,11 +12,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from dbos import DBOS, WorkflowStatus
 
 from dicom_node.choice.candidate import Candidate, ranked, why_preferred
+from dicom_node.choice.contrast_phase import UNKNOWN, FoundPhase, Phase
 from dicom_node.choice.reading import read_candidate
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.records import SegmentResult
@@ -39,6 +41,9 @@ logger = logging.getLogger(__name__)
 ROUND_S = 1.0
 """Seconds between two looks at the jobs that are held."""
 
+Measure = Callable[[Sequence[Path]], FoundPhase]
+"""Returns the contrast phase that the pixels of a series show."""
+
 Quiet = Callable[[str], float]
 """Returns the seconds since the last instance of a study came; infinity where none is coming in."""
 
@@ -49,6 +54,8 @@ class StudyChoice:
 
     rules: Rules
     quiet_s: Quiet
+    measure: Measure = lambda paths: UNKNOWN
+    """Called for series whose headers do not state their phase, if there are several."""
     on_release: Callable[[], None] = lambda: None
     """Called when a job was let go: it begins soon."""
     clock: Callable[[], float] = time.time
@@ -77,7 +84,7 @@ class StudyChoice:
         if leaders:
             self._follow(leaders, candidates)
         elif candidates and self._is_quiet(study, [job for job, _ in candidates.values()]):
-            self._choose([candidate for _, candidate in candidates.values()])
+            self._choose(list(candidates.values()))
 
     def _taking_part(
         self, jobs: Sequence[WorkflowStatus]
@@ -107,8 +114,11 @@ class StudyChoice:
         since_s = min(self.clock() - newest_s, self.quiet_s(study))
         return since_s >= self.rules.study_wait_s
 
-    def _choose(self, candidates: Sequence[Candidate]) -> None:
+    def _choose(self, found: Sequence[tuple[WorkflowStatus, Candidate]]) -> None:
         """Let the best go, and note it on the others first: a crash in between loses nothing."""
+        candidates = [candidate for _, candidate in found]
+        if len(found) > 1 and "phase" in self.rules.prefer:
+            candidates = [self._measured(job, candidate) for job, candidate in found]
         best, *others = ranked(candidates, self.rules.prefer)
         for other in others:
             why = why_preferred(best, other, self.rules.prefer)
@@ -116,6 +126,19 @@ class StudyChoice:
             noted = {PREFERRED: best.job, WHY_PREFERRED: reason}
             DBOS.update_workflow_attributes(other.job, noted, merge=True)
         self._let_go(best.job, f"the best of {len(candidates)} series of its study")
+
+    def _measured(self, job: WorkflowStatus, candidate: Candidate) -> Candidate:
+        """Return a candidate with the phase that its pixels show, if its headers state none."""
+        if candidate.phase.phase is not Phase.UNKNOWN:
+            return candidate
+        try:
+            found = replace(candidate, phase=self.measure(series_task(job).paths))
+        except Exception as error:  # whatever it was, the job itself will name it
+            extra = {"action": "choose", "job": candidate.job}
+            logger.warning("phase not measured: %s", unforeseen(error), extra=extra)
+            found = candidate
+        self._candidates[candidate.job] = found  # once, should the choice be made anew
+        return found
 
     def _follow(
         self, leaders: set[str], candidates: Mapping[str, tuple[WorkflowStatus, Candidate]]
@@ -164,13 +187,15 @@ def _is_segmented(status: WorkflowStatus) -> bool:
 
 
 @contextmanager
-def choosing(rules: Rules, quiet_s: Quiet, on_release: Callable[[], None]) -> Iterator[None]:
+def choosing(
+    rules: Rules, quiet_s: Quiet, measure: Measure, on_release: Callable[[], None]
+) -> Iterator[None]:
     """Choose among the series of each study while the block lasts.
 
     Where that is no longer configured, what was held before is let go.
     """
     stop = threading.Event()
-    choice = StudyChoice(rules, quiet_s, on_release)
+    choice = StudyChoice(rules, quiet_s, measure, on_release)
 
     def run() -> None:
         while not stop.is_set():

@@ -127,6 +127,20 @@ def test_rules_are_tried_on_headers_alone(start, hepar, write_liver, tmp_path, m
     assert found["others"] == {mr: "Modality is MR, not CT"}
 
 
+@pytest.mark.parametrize(("seconds", "words"), [(2.5, "40 s of"), (45, "12.0 min of")])
+def test_short_work_is_stated_in_minutes_or_seconds(
+    start, hepar, write_liver, tmp_path, seconds, words
+):
+    _, table = start(write_liver("a"), write_liver("b"))
+    config = tmp_path / "hepar.toml"
+    config.write_text(f"{table}[select]\nbest_of_study = true\n")
+    said = hepar(
+        *("rules", "try", "archive", "--since", "2026-01-02", "--seconds", seconds, "-c", config)
+    )
+    assert f"16 slices, {words} computing" in said
+    assert "one for each study (2 of them)" in said
+
+
 def test_pull_without_a_running_node_says_what_would_do(start, hepar, write_liver, tmp_path):
     _, table = start(write_liver())
     config = tmp_path / "hepar.toml"

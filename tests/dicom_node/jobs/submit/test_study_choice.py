@@ -7,6 +7,7 @@ import pytest
 from pydicom import dcmwrite
 from pydicom.uid import generate_uid
 
+from dicom_node.choice.contrast_phase import UNKNOWN, FoundPhase, Phase
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
@@ -61,6 +62,7 @@ class Bench:
         self.study, self.rules = generate_uid(), rules
         self.worker.fails, self.worker.done = {}, []
         self.ahead_s, self.silence_s = 0.0, float("inf")
+        self.measure = lambda paths: UNKNOWN
         self.renew(rules)
 
     def renew(self, rules=BEST):
@@ -68,6 +70,7 @@ class Bench:
         self.choice = StudyChoice(
             rules,
             lambda study: self.silence_s,
+            lambda paths: self.measure(paths),
             self.polling.speed_up,
             lambda: time.time() + self.ahead_s,
         )
@@ -162,6 +165,34 @@ def test_the_best_is_segmented_and_the_others_state_why_they_were_not(bench):
         "series 5 of the study was preferred because its slices are 2 mm thick, those of this one"
         " 5 mm"
     )
+
+
+def test_a_phase_that_no_header_states_is_measured(bench):
+    measured = []
+
+    def measure(paths):
+        measured.append(paths[0].parent.name)
+        if measured[-1] == broken:
+            raise ValueError("Doe^Jane")
+        return FoundPhase(Phase.PORTAL, "liver 118 HU, its veins 170 HU")
+
+    bench.measure = measure
+    bench.send(SeriesDescription="arterial")
+    portal, broken = bench.send(SeriesNumber=7), bench.send()
+    bench.decide()
+    assert sorted(measured) == sorted([portal, broken])
+    assert bench.worker.done == [portal]
+    assert bench.job(broken).reason == (
+        "series 7 of the study was preferred because its phase is portal venous (liver 118 HU, its"
+        " veins 170 HU), that of this one unknown"
+    )
+
+
+def test_nothing_is_measured_where_there_is_nothing_to_choose(bench):
+    bench.measure = lambda paths: pytest.fail("was measured")
+    bench.send()
+    bench.decide()
+    assert len(bench.worker.done) == 1
 
 
 def test_nothing_begins_before_the_study_is_quiet(bench):
