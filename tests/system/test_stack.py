@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -353,6 +354,25 @@ def test_orthanc_s_page_has_a_button_and_tells_the_state_with_the_link(
     assert "sent to the node" in answer.value.json().values()
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / "orthanc.png")
+
+
+def test_a_result_that_a_person_deleted_comes_back_by_the_button(segmented: Segmented):
+    """Last but for one: it changes what the archive has."""
+    before = {each: dcmread(io.BytesIO(segmented.only(each))) for each in ("SEG", "SR", "DOC")}
+    for series in segmented.get(f"studies/{segmented.study}/series"):
+        if series["MainDicomTags"]["Modality"] != "CT":
+            at = f"{segmented.stack.viewer}/orthanc/series/{series['ID']}"
+            urllib.request.urlopen(urllib.request.Request(at, method="DELETE"), timeout=60).close()
+    assert segmented.modalities() == {"CT"}
+    said = segmented.get(f"hepar/studies/{segmented.study}")["series"]
+    assert [each["state"] for each in said] != ["done"]
+    fetch(f"{segmented.stack.viewer}/orthanc/hepar/studies/{segmented.study}/segment", b"")
+    wait_until(lambda: segmented.modalities() == {"CT", *before}, 300)
+    for modality, made in before.items():
+        again = dcmread(io.BytesIO(segmented.only(modality)))
+        assert again.SOPInstanceUID == made.SOPInstanceUID
+        assert again == made
+    wait_until_done(segmented.stack, segmented.study)
 
 
 def test_asked_again_and_with_its_own_seg_about_the_node_makes_nothing_new(segmented: Segmented):

@@ -1,5 +1,6 @@
 """Descriptions of segments: names, codes, colours and the algorithm that drew them."""
 
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, replace
 
 import highdicom as hd
@@ -67,13 +68,27 @@ LESION_COLOURS = (
     (90, 220, 200),
     (255, 150, 200),
 )
-"""RGB of lesions that are segments or regions of their own, in turn."""
+"""RGB of the largest lesions that are segments or regions of their own, chosen for contrast."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Part of the colour circle from one further lesion to the next: none comes near another soon."""
+SATURATIONS, BRIGHTNESSES = (0.55, 0.85, 0.4), (1.0, 0.8)
+"""Of further lesions, each for eight of them in turn."""
 
 
 def lesion_colour(index: int) -> tuple[int, int, int]:
-    """Return the RGB colour of a lesion, the largest of which has index 0."""
-    # Of more than eight lesions some share a colour; their names and numbers still differ.
-    return LESION_COLOURS[index % len(LESION_COLOURS)]
+    """Return the RGB colour of a lesion, the largest of which has index 0.
+
+    Hundreds of lesions have a colour each; none is that of the liver.
+    """
+    if index < len(LESION_COLOURS):
+        return LESION_COLOURS[index]
+    further = index - len(LESION_COLOURS)
+    eights = further // 8
+    saturation = SATURATIONS[eights % len(SATURATIONS)]
+    brightness = BRIGHTNESSES[eights // len(SATURATIONS) % len(BRIGHTNESSES)]
+    red, green, blue = hsv_to_rgb(further * GOLDEN % 1, saturation, brightness)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def describe_lesion(

@@ -58,6 +58,8 @@ def test_each_of_300_lesions_is_a_segment_with_its_voxels(many, form):
     seg = dcmread(BytesIO(encode_verified(make_seg(many, form), many, form)))
     assert [item.SegmentNumber for item in seg.SegmentSequence] == list(range(1, 302))
     assert seg.SegmentSequence[-1].SegmentLabel == "Lesion 300"
+    colours = {tuple(each.RecommendedDisplayCIELabValue) for each in seg.SegmentSequence}
+    assert len(colours) == 301
     if form.encoding is Encoding.LABELMAP:
         numbers, counts = np.unique(seg.pixel_array, return_counts=True)
         assert numbers.tolist() == list(range(1, 302))
@@ -71,8 +73,8 @@ def test_reports_and_outlines_have_300_lesions(many):
     _, *lesions, _ = read_groups(objects[report])
     assert [group.segment[1] for group in lesions] == list(range(2, 302))
     assert len(objects[outlines].StructureSetROISequence) == 301
-    colours = [tuple(each.ROIDisplayColor) for each in objects[outlines].ROIContourSequence[:9]]
-    assert len(set(colours)) == 9
+    colours = [tuple(each.ROIDisplayColor) for each in objects[outlines].ROIContourSequence]
+    assert len(set(colours)) == 301
 
 
 def test_a_proof_does_not_share_the_limit_of_the_writer(many, monkeypatch):
