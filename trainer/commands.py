@@ -57,6 +57,12 @@ def train(
             help="Model folder or name whose weights training starts from; random if none."
         ),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder or name whose probabilities a recipe with [distil] learns from."
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change the recipe: share=0.25, working.size=512, …"),
@@ -88,8 +94,8 @@ def train(
             workers=usual_workers() if workers is None else workers,
             precision=precision.value,
         )
-        begun = model_folder(start) if start else None
-        train_model(wanted, Run(data, folder, model or folder / "model", machine, begun))
+        begun, taught = (model_folder(each) if each else None for each in (start, teacher))
+        train_model(wanted, Run(data, folder, model or folder / "model", machine, begun, taught))
 
 
 def export(

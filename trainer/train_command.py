@@ -1,5 +1,6 @@
 """`hepar train`: from a recipe and labelled data to a model folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from trainer.export.figures import COLUMNS, Compared, to_evaluation, to_row
 from trainer.export.model_card import to_card
 from trainer.export.model_folder import Description, export_model
 from trainer.recipe.recipe import Recipe
+from trainer.training.distillation import Teacher, teacher_for
 from trainer.training.ensemble import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.training.fusion_choice import choose_fusion
 from trainer.training.loop import Machine, is_first
@@ -35,6 +37,8 @@ class Run:
     machine: Machine = field(default_factory=Machine)
     start: Path | None = None
     """Model folder whose weights the members start from; random weights if left out."""
+    teacher: Path | None = None
+    """Model folder whose probabilities the members learn from too, if the recipe has `distil`."""
 
 
 def train_model(recipe: Recipe, run: Run) -> None:
@@ -42,12 +46,14 @@ def train_model(recipe: Recipe, run: Run) -> None:
 
     Raises:
         BadData: there is nothing to train on in the data.
-        BadModel: the model to start from holds other networks.
+        BadModel: the model to start from holds other networks, or the teacher sees other pixels.
+        BadRecipe: the recipe needs a teacher and none is named, or the other way round.
         ParityError: the exported graph answers otherwise; no model folder was written.
     """
     start = start_from(run.start, recipe) if run.start else None
-    recipe, cases = _ready(recipe, run.data, start)
-    members = train_ensemble(recipe, cases, run.folder, run.machine, start)
+    teacher = teacher_for(recipe, run.teacher)
+    recipe, cases = _ready(recipe, run.data, start, teacher)
+    members = train_ensemble(recipe, cases, run.folder, run.machine, start, teacher)
     # Of several processes one writes; all of them trained, and hold the same weights.
     if not is_first():
         return
@@ -70,10 +76,13 @@ def train_model(recipe: Recipe, run: Run) -> None:
     console.print(f"model folder: {run.model}")
 
 
-def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe, Cases]:
+def _ready(
+    recipe: Recipe, data: Path, start: WarmStart | None, teacher: Teacher | None
+) -> tuple[Recipe, Cases]:
     """Return the recipe as this data allows it, and the data as the recipe splits it.
 
-    Patients whom the model at the start has not seen stay unseen, and are all who do.
+    Patients whom neither the model at the start nor the teacher has seen stay unseen, and are all
+    who do.
     """
     with console.status(f"reading {data} …") as status:
         slices = slices_for(recipe, data, lambda name: status.update(f"reading {name} …"))
@@ -83,10 +92,19 @@ def _ready(recipe: Recipe, data: Path, start: WarmStart | None) -> tuple[Recipe,
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
-    unseen = start.held_out_of(slices.patient.tolist()) if start else ()
+    models = [each for each in (start, teacher) if each is not None]
+    unseen = _unseen_by(models, slices.patient.tolist())
     cases = split_cases(narrowed, slices, unseen)
     _require_enough(narrowed, cases)
-    return start.with_remark(narrowed) if start else narrowed, cases
+    for each in models:
+        narrowed = each.with_remark(narrowed)
+    return narrowed, cases
+
+
+def _unseen_by(models: Sequence[WarmStart | Teacher], patients: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the patients whom no model has learnt from; none without a model."""
+    held_out = [set(each.held_out_of(patients)) for each in models]
+    return tuple(sorted(set.intersection(*held_out))) if held_out else ()
 
 
 def _require_enough(recipe: Recipe, cases: Cases) -> None:
@@ -99,8 +117,9 @@ def _require_enough(recipe: Recipe, cases: Cases) -> None:
         )
     if not split.train:
         raise BadData(
-            f"all {len(split.held_out)} patients are held out, because the model to start from was "
-            "not trained on them: give others beside them, or leave --start out"
+            f"all {len(split.held_out)} patients are held out, because the model to start from or "
+            "the teacher was not trained on them: give others beside them, or leave --start and "
+            "--teacher out"
         )
     _print(
         f"patients to train on: {len(split.train)} ({len(cases.train)} slices); "

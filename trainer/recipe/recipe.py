@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from trainer.errors import BadRecipe
 from trainer.recipe.sections import (
+    Distil,
     FusionSettings,
     Interval,
     Loss,
@@ -199,6 +200,8 @@ class Recipe(Section):
     """Target of a member: three classes at once; liver and tumour by a network each; or the
     liver, then the tumour on the image without what is not liver."""
     loss: tuple[Loss, ...] = (Loss(kind="cross-entropy"), Loss(kind="dice"))
+    distil: Distil | None = None
+    """Learning from a teacher; None: from the labels alone."""
     schedule: Schedule = Schedule()
     fusion: FusionSettings = FusionSettings()
     origin: Origin | None = None

@@ -38,6 +38,13 @@ class Loss(Section):
         return self
 
 
+class Distil(Section):
+    """Learning from the teacher that `hepar train --teacher` names, besides the labels."""
+
+    weight: float = Field(default=2.0, gt=0)
+    """Weight of the distance to the teacher's probabilities, beside the terms of the loss."""
+
+
 class Phase(Section):
     """Contrast augmentation by class; the defaults are those of `base` 1.3.0.
 

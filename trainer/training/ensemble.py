@@ -13,6 +13,7 @@ from trainer.datasets.cases.slice_resizing import resized
 from trainer.datasets.cases.slices import SIDE, Slices, concatenate
 from trainer.datasets.layouts.read_all import read_slices
 from trainer.recipe.recipe import Recipe, Window, load_split
+from trainer.training.distillation import Teacher
 from trainer.training.loop import Machine, train_member
 from trainer.training.warm_start import WarmStart
 
@@ -135,6 +136,7 @@ def train_ensemble(
     folder: Path,
     machine: Machine,
     start: WarmStart | None = None,
+    teacher: Teacher | None = None,
 ) -> list[nn.Module]:
     """Train every member in turn; members that are done are only loaded."""
     starts = start.members if start else [None] * len(recipe.members)
@@ -147,6 +149,7 @@ def train_ensemble(
             folder / f"{index}-{member.network}",
             machine,
             begun,
+            teacher,
         )
         for index, (member, begun) in enumerate(zip(recipe.members, starts, strict=True), start=1)
     ]

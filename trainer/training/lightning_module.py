@@ -14,6 +14,7 @@ from trainer.datasets.cases.target import Target
 from trainer.ensemble.members import Cascade, make_member, to_marks
 from trainer.ensemble.windows import Windows
 from trainer.recipe.recipe import Member, Recipe
+from trainer.training.distillation import Teacher, distance
 from trainer.training.losses import segmentation_loss
 from trainer.training.optimiser import WATCHED, make_optimiser, make_rate
 from trainer.training.warm_start import calibrate_batch_norms
@@ -25,7 +26,9 @@ PLANES = 4
 class Learner(lightning.LightningModule):
     """A network, its loss, and its Dice on patients that it does not learn from."""
 
-    def __init__(self, recipe: Recipe, member: Member, patients: int) -> None:
+    def __init__(
+        self, recipe: Recipe, member: Member, patients: int, teacher: Teacher | None = None
+    ) -> None:
         super().__init__()
         # Before the network is made, whose weights are drawn from it.
         torch.manual_seed(member.seed)
@@ -36,6 +39,7 @@ class Learner(lightning.LightningModule):
         # (engine/devices/torch_gpu.py).
         self.network = channels_last(make_member(recipe, member))
         self.patients = patients
+        self._teacher = teacher
         self._unseen: float | None = None
 
     def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -70,6 +74,11 @@ class Learner(lightning.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau) and self._unseen is not None:
             schedule.step(self._unseen)
 
+    def on_fit_start(self) -> None:
+        """Bring the teacher to the device; it is no part of the module, nor of its checkpoints."""
+        if self._teacher is not None:
+            self._teacher.graph.to(self.device)
+
     def on_train_epoch_start(self) -> None:
         """Draw what is dropped by the epoch's own chance, so that a run can resume at any."""
         # A prime larger than any number of epochs, as for batches.
@@ -82,9 +91,17 @@ class Learner(lightning.LightningModule):
             scores = self.network(seen, inside(target, seen))
         else:
             scores = self.network(seen)
-        loss = segmentation_loss(scores, target, self.recipe.loss)
+        loss = segmentation_loss(scores, target, self.recipe.loss) + self._distance(scores, hu)
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(hu))
         return loss
+
+    def _distance(self, scores: Tensor, hu: Tensor) -> Tensor | float:
+        """Return the weighted distance to the teacher's probabilities; 0 without a teacher."""
+        if self._teacher is None or self.recipe.distil is None:
+            return 0.0
+        apart = distance(scores, self._teacher.marks(hu))
+        self.log("distance", apart, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(hu))
+        return self.recipe.distil.weight * apart
 
     def on_validation_epoch_start(self) -> None:
         """Start counting, per patient and plane: marked by both, the member, the expert."""

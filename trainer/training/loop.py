@@ -29,6 +29,7 @@ from trainer.training.callbacks import (
     ThroughputCallback,
 )
 from trainer.training.data_loader import Batches, Looks, Steps, loader
+from trainer.training.distillation import Teacher
 from trainer.training.lightning_module import Learner
 from trainer.training.optimiser import WATCHED, running_average
 
@@ -64,6 +65,7 @@ def train_member(
     folder: Path,
     machine: Machine = Machine(),
     start: nn.Module | None = None,
+    teacher: Teacher | None = None,
 ) -> nn.Module:
     """Train one member, or resume an interrupted run at its last saved epoch.
 
@@ -75,12 +77,13 @@ def train_member(
         folder: where its checkpoints lie.
         machine: what to train on.
         start: the same network as it is before the first step; it learns from nothing if left out.
+        teacher: a model whose probabilities it learns from too, if the recipe has `distil`.
 
     Returns:
         The network, ready to be used.
     """
     if not (folder / WEIGHTS).is_file():
-        _fit(recipe, member, slices, validation, folder, machine, start)
+        _fit(recipe, member, slices, validation, folder, machine, start, teacher)
     network = make_member(recipe, member)
     # weights_only: tensors, no code. The CPU, as a run may be taken to a machine without its GPU.
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
@@ -109,10 +112,11 @@ def _fit(
     folder: Path,
     machine: Machine,
     start: nn.Module | None,
+    teacher: Teacher | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     looks = Looks(recipe, validation)
-    learner = Learner(recipe, member, len(looks.patients))
+    learner = Learner(recipe, member, len(looks.patients), teacher)
     drawn = Batches(recipe, member.seed, slices)
     watch = ThroughputCallback(recipe.batch.size)
     seen = len(looks) > 0
