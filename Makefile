@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test versions mutate lint docs sbom screenshot bench gpu soak clean debian
+.PHONY: help demo stack test versions mutate lint docs validation sbom screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +50,22 @@ screenshot: $(VENV)/.test debian  ## Save a picture of the viewer as artefacts/o
 
 docs: $(VENV)/.node  ## Write docs/conformance.md from the tables in the code
 	@$(BIN)/hepar conformance > docs/.conformance.md && mv docs/.conformance.md docs/conformance.md
+
+# Where the labelled data lie that docs/validation.md is about; see docs/datasets.md.
+DATA   ?= ../shared/data
+JUDGE  := $(BIN)/hepar evaluate --model base --model fast
+JUDGED := runs/validation
+
+validation: $(VENV)/.test  ## Judge the shipped models on labelled data and write docs/validation.md; DATA=folder
+	@mkdir -p $(JUDGED)
+	@$(JUDGE) --data $(DATA)/train --json $(JUDGED)/held-out.json
+	@$(JUDGE) --data $(DATA)/external/curvas_slices_512.npz --all --json $(JUDGED)/curvas.json
+	@$(JUDGE) --data $(DATA)/external/msd08_hepaticvessel_slices_512.npz --all --json $(JUDGED)/msd08.json
+	@$(JUDGE) --series $(DATA)/ct/chaos3/dicom --truth $(DATA)/ct/chaos3/liver.nii.gz --healthy \
+	  --json $(JUDGED)/chaos3.json
+	@$(BIN)/python -m trainer.evaluation.report.validation_page --notes docs/validation.toml \
+	  $(JUDGED)/held-out.json $(JUDGED)/curvas.json $(JUDGED)/msd08.json $(JUDGED)/chaos3.json \
+	  > docs/validation.md
 
 bench: $(VENV)/.test debian  ## Measure the marks of docs/figures.md and print them as a table
 	$(BIN)/python -m tests.benchmarks.bench

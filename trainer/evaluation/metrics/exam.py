@@ -66,9 +66,16 @@ class Piece:
         """Whether tumours were drawn, or looked for and not found."""
         return not np.any(self.target == Target.LIVER_OR_TUMOUR)
 
+    @property
+    def liver_drawn(self) -> bool:
+        """Whether the liver was drawn, or looked for and not found."""
+        return not np.any(self.target == Target.NO_TUMOUR)
+
     def masks(self, structure: Structure) -> tuple[Mask, Mask] | None:
         """Return what was found and what was drawn; None where the structure was not drawn."""
         if structure is Structure.LIVER:
+            if not self.liver_drawn:
+                return None
             # Target.UNKNOWN is 255, so `> 0` alone would count it as liver.
             return (self.found > 0) & self.known, (self.target > 0) & self.known
         if not self.tumours_drawn:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from engine.volume import Label
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
 from trainer.evaluation.metrics.exam import Structure
 from trainer.evaluation.metrics.scores import METRICS, Metric, PatientScores
 from trainer.evaluation.run.evaluate import Judged
@@ -66,7 +66,7 @@ def drawing(sketch: Sketch) -> str:
     rows, columns = sketch.grey.shape
     figure, axes = picture(3.6, rows, columns, sketch.aspect)
     axes.imshow(sketch.grey, cmap="gray", vmin=0, vmax=255, aspect=sketch.aspect)
-    inside = (sketch.target > 0) & (sketch.target != Target.UNKNOWN)
+    inside = np.isin(sketch.target, INSIDE)
     for colours, drawn, marked in (
         (LIVER_COLOURS, inside, sketch.found > 0),
         (TUMOUR_COLOURS, sketch.target == Target.TUMOUR, sketch.found == Label.TUMOUR),

@@ -85,7 +85,9 @@ def _patients(method: Judged) -> Table:
 
 
 def _liver(patient: PatientScores) -> tuple[str, ...]:
-    scores = patient.of[Structure.LIVER]
+    scores = patient.of.get(Structure.LIVER)
+    if scores is None:
+        return "not drawn", "", "", ""
     return (
         number(scores.overlap.dice),
         number(scores.nsd),

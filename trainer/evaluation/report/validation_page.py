@@ -1,13 +1,17 @@
 """The page of validation figures, from the JSON files that `hepar evaluate --json` writes.
 
     hepar evaluate --data DATA --model MODEL --json held-out.json
-    python -m trainer.evaluation.report.validation_page held-out.json > docs/validation.md
+    python -m trainer.evaluation.report.validation_page --notes docs/validation.toml held-out.json
 
-Each file becomes a section, titled by its name.
+Each file becomes a section. The notes have a table for each, by the file's name: `title`, and
+`facts` that the figures cannot tell, such as scanner, phase, and what was looked at before.
+`make validation` runs every evaluation and writes docs/validation.md.
 """
 
 import json
 import sys
+import tomllib
+from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,10 @@ Record = Mapping[str, Any]
 
 HEAD = """# Validation
 
-Written from the figures of `hepar evaluate` by
-`python -m trainer.evaluation.report.validation_page`; each section is one evaluation. Intervals are
-95 % bootstrap intervals over patients. A figure that rests on one patient has none.
+Written from the figures of `hepar evaluate` by `make validation`; each section is one evaluation,
+whose facts are in `docs/validation.toml`. Intervals are 95 % bootstrap intervals over patients. A
+figure that rests on one patient has none. The liver counts its tumours. A lesion counts as found
+when a tenth of it is marked.
 """
 
 METRICS = {
@@ -30,17 +35,20 @@ METRICS = {
 """By `Metric.key`; others stand under their key."""
 
 
-def to_page(records: Mapping[str, Record]) -> str:
+def to_page(records: Mapping[str, Record], notes: Mapping[str, Record] = {}) -> str:
     """Return the page as Markdown.
 
     Args:
-        records: title of each section to what its JSON file holds.
+        records: name of each section to what its JSON file holds.
+        notes: name of a section to its `title` and `facts`, where it has some.
     """
     sections = [HEAD]
-    for title, record in records.items():
-        sections.append(f"## {title}\n\n{_about(record['about'])}")
-        for name, method in record["methods"].items():
-            sections += [f"### {name}\n", _figures(method), *_lesions(method), _patients(method)]
+    for name, record in records.items():
+        note = notes.get(name, {})
+        facts = "".join(f"- {fact}\n" for fact in note.get("facts", ()))
+        sections.append(f"## {note.get('title', name)}\n\n{facts}{_about(record['about'])}")
+        for model, method in record["methods"].items():
+            sections += [f"### {model}\n", _figures(method), *_lesions(method), _patients(method)]
     return "\n".join(sections)
 
 
@@ -75,8 +83,15 @@ def _patients(method: Record) -> str:
     rows = []
     for patient, scores in method["per_patient"].items():
         tumour = scores.get("tumour", {}).get("dice") if scores.get("lesions") else None
-        rows.append((patient, _number(scores["liver"]["dice"]), _number(tumour)))
-    return _table(("patient", "liver Dice", "tumour Dice"), rows)
+        liver = scores.get("liver", {}).get("dice")
+        rows.append((patient, _number(liver), _number(tumour), _false_ml(scores)))
+    return _table(("patient", "liver Dice", "tumour Dice", "false tumour, ml"), rows)
+
+
+def _false_ml(scores: Record) -> str:
+    """Return the tumour volume marked in a patient without any; nothing where that is unknown."""
+    found = scores.get("tumour", {}).get("found_ml")
+    return f"{found:.2f}" if found is not None and scores["tumour"]["true_ml"] == 0 else ""
 
 
 def _interval(estimate: Record) -> str:
@@ -95,10 +110,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def main(files: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the page of the named JSON files."""
-    records = {Path(file).stem: json.loads(Path(file).read_text()) for file in files}
-    sys.stdout.write(to_page(records))
+    parser = ArgumentParser(description="Write docs/validation.md from figures of hepar evaluate.")
+    parser.add_argument("--notes", type=Path, help="TOML file with a title and facts per section")
+    parser.add_argument("files", type=Path, nargs="+", help="what hepar evaluate --json wrote")
+    named = parser.parse_args(arguments)
+    notes = tomllib.loads(named.notes.read_text()) if named.notes else {}
+    records = {file.stem: json.loads(file.read_text()) for file in named.files}
+    sys.stdout.write(to_page(records, notes))
 
 
 if __name__ == "__main__":

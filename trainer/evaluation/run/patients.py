@@ -10,6 +10,7 @@ import numpy as np
 from engine.model import Model
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.slices import Slices, concatenate
+from trainer.datasets.layouts.judged_slices import LABELS, read_judged
 from trainer.datasets.layouts.npz import READERS, read_packed
 from trainer.datasets.layouts.patient_names import todays_name
 from trainer.datasets.layouts.read_all import read_cases
@@ -89,9 +90,9 @@ def read_subjects(folder: Path, choice: Choice) -> Iterator[PatientCase]:
 
 
 def _slices(folder: Path) -> Iterator[PatientCase]:
-    parts = [slices for _, slices in read_packed(folder)]
-    if parts:
-        slices = concatenate(parts)
+    packed = [slices for _, slices in read_packed(folder)]
+    together = [concatenate(packed)] if packed else []
+    for slices in (*together, *read_judged(folder)):
         for patient in np.unique(slices.patient):
             yield PatientCase(str(patient), slices.of([str(patient)]))
 
@@ -99,7 +100,8 @@ def _slices(folder: Path) -> Iterator[PatientCase]:
 def _no_patients(folder: Path, whom: PatientGroup, others: Collection[str]) -> str:
     if not others:
         return (
-            f"no labelled data in {folder}, neither volumes nor {', '.join(READERS)}; name the "
+            f"no labelled data in {folder}, neither volumes nor "
+            f"{', '.join([*READERS, *LABELS])}; name the "
             "folder of a data set as it was downloaded"
         )
     if whom is PatientGroup.NAMED:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE
 from trainer.evaluation.metrics.exam import Exam, Structure
 
 WINDOW_HU = -60, 180
@@ -53,7 +53,7 @@ def sketch(exam: Exam, structure: Structure) -> Sketch | None:
 
 
 def _cropped(plane: _Plane) -> Sketch:
-    drawn = (plane.target > 0) & (plane.target != Target.UNKNOWN)
+    drawn = np.isin(plane.target, INSIDE)
     box = _box(drawn | (plane.found > 0))
     low, high = WINDOW_HU
     grey = (plane.hu[box].astype(np.float32).clip(low, high) - low) * (255 / (high - low))

@@ -46,3 +46,20 @@ def test_sections_are_named_by_their_files(record, tmp_path, capsys):
     main([str(tmp_path / "held-out.json"), str(tmp_path / "chaos3.json")])
     page = capsys.readouterr().out
     assert page.index("## held-out") < page.index("## chaos3")
+
+
+def test_notes_title_a_section_and_state_what_figures_cannot_tell(record, tmp_path, capsys):
+    (tmp_path / "chaos3.json").write_text(json.dumps(record))
+    notes = tmp_path / "notes.toml"
+    notes.write_text('[chaos3]\ntitle = "CHAOS, set 3"\nfacts = ["Philips.", "Not blind."]\n')
+    main(["--notes", str(notes), str(tmp_path / "chaos3.json")])
+    page = capsys.readouterr().out
+    assert "## CHAOS, set 3\n\n- Philips.\n- Not blind.\n- Compared with: phantoms\n" in page
+
+
+def test_a_patient_whose_liver_was_not_drawn_has_no_figure_of_it(record):
+    some = json.loads(json.dumps(record))
+    patient, scores = next(iter(some["methods"]["toy 1.0"]["per_patient"].items()))
+    del scores["liver"]
+    (row,) = (line for line in to_page({"a": some}).splitlines() if line.startswith(f"| {patient}"))
+    assert row.startswith(f"| {patient} |  | ")
