@@ -34,6 +34,7 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
         value = dataset[tag].value if tag in dataset else None
     except UNREADABLE:
         return None
+    # Not by truth: 0 is a value.
     return None if isinstance(value, str | bytes | MultiValue | list) and not len(value) else value
 
 
@@ -86,12 +87,14 @@ def unconverted_text(dataset: Dataset, keyword: str) -> str:
         text = text_of(unconverted_copy(dataset, [keyword]), keyword)
     except UNREADABLE:
         return ""
+    # U+FFFD is how Python decodes what it cannot: two different names would both be "???".
     return repr(element.value.strip(b" \0")) if "\ufffd" in text else text
 
 
 def unconverted_copy(dataset: Dataset, keywords: Iterable[str]) -> Dataset:
     """Return these attributes in a data set of their own, in which they may be converted."""
     copy = Dataset()
+    # First, as pydicom decodes by the set that a data set has at that moment.
     for each in ("SpecificCharacterSet", *keywords):
         if each in dataset:
             copy[each] = dataset.get_item(each)

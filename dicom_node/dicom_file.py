@@ -60,6 +60,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
     """
     with path.open("rb") as file:
         head = file.read(PREAMBLE)
+        # Looked at here, as `force` would have pydicom read anything, a text too, as a data set.
         bare = head[128:] != b"DICM" and head[:2] in FIRST_GROUPS
         file.seek(0)
         instance, reached_end = _parse(file, bare, options)
@@ -67,6 +68,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
     # To the end without pixels: an unknown VR may have swallowed them with what follows.
     if instance is None or (reached_end and _may_hide_pixels(instance)):
         content = path.read_bytes()
+        # Only where it helps: else what pydicom read stands, or what it raised.
         if (known := with_known_vrs(content)) != content:
             instance = dcmread(BytesIO(known), force=bare, **options)
         elif instance is None:
@@ -100,6 +102,8 @@ def _require_delimiter(instance: Dataset, size: int) -> None:
     """
     pixels = instance.get_item("PixelData") if "PixelData" in instance else None
     if isinstance(pixels, RawDataElement) and pixels.length == UNDEFINED and pixels.value:
+        # pydicom takes the end of the file for a delimiter; the value then is short by what is
+        # missing.
         missing = pixels.value_tell + len(pixels.value) + DELIMITER_BYTES - size
         if missing > 0:
             raise EOFError(f"the delimiter of the pixel data lacks {missing} bytes")
@@ -129,6 +133,7 @@ def with_known_vrs(content: bytes) -> bytes:
         if group == ITEM_GROUP:  # items and delimiters have no VR; walk on inside of them
             at += 8
             continue
+        # Undefined length: on into the sequence, or the items, behind the 12 bytes.
         if vr in LONG_VRS:
             (length,) = (
                 struct.unpack_from("<L", content, at + 8) if at + 12 <= len(content) else (0,)
@@ -137,6 +142,7 @@ def with_known_vrs(content: bytes) -> bytes:
             continue
         if vr.isalpha() and vr.isupper():
             explicit = explicit or group != FILE_META_GROUP
+        # Only after a good VR of the data set: in implicit VR these two bytes are half of a length.
         elif explicit:
             fixed[at + 4 : at + 6] = b"LO"
         else:

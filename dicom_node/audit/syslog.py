@@ -61,12 +61,14 @@ class SyslogHandler(logging.Handler):
         # The time of the event, which may be long past when the server takes it.
         frame = to_frame(record.getMessage(), datetime.fromtimestamp(record.created, UTC))
         pause_s = self._first_pause_s
+        # Both: at the end, a server that answers still gets all that waits.
         while not (self._stopping.is_set() and self._unreachable):
             try:
                 self._send(frame)
             # ValueError: a host name that cannot be encoded; the certificates are read anew.
             except (OSError, ValueError, BadConfiguration) as error:
                 self._note_failure(error)
+                # Not a sleep: `give_up` ends it.
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
@@ -82,6 +84,7 @@ class SyslogHandler(logging.Handler):
         """End the connection."""
         if self._connection is not None:
             with contextlib.suppress(OSError):  # close_notify (RFC 5425 4.4); few servers answer it
+                # The end of the node waits for it.
                 self._connection.settimeout(0.5)
                 self._connection.unwrap()
         self._disconnect()
@@ -102,6 +105,7 @@ class SyslogHandler(logging.Handler):
         plain = socket.create_connection(self._address, TIMEOUT_S)
         try:
             return self._context().wrap_socket(plain, server_hostname=self._address[0])
+        # Also a signal within the handshake: nothing else refers to the socket.
         except BaseException:
             plain.close()
             raise
@@ -126,6 +130,7 @@ def to_frame(message: str, at: datetime) -> bytes:
     """Return a message as RFC 5425 4.3 sends it: its length in octets, a space, and RFC 5424."""
     time = at.isoformat(timespec="milliseconds")
     header = f"<{PRIORITY}>1 {time} {socket.gethostname()} hepar {os.getpid()} {MESSAGE_ID} -"
+    # Encoded before it is counted: RFC 5425 counts octets, not letters.
     whole = f"{header} {BOM}{message}".encode()
     return b"%d %s" % (len(whole), whole)
 

@@ -116,6 +116,7 @@ class ApplicationEntity:
         answer = association.acceptor.primitive
         if association.is_rejected and answer:
             raise self._rejection(answer)
+        # pynetdicom aborts such an association by itself, which looks like a peer that is away.
         if association.rejected_contexts and not association.accepted_contexts:
             raise self.unaccepted(set(asked))
         raise PeerUnavailable(
@@ -126,6 +127,7 @@ class ApplicationEntity:
     def _advice(self) -> str:
         """Return a remedy for a peer that does not answer an association request."""
         if self.tls:
+            # Asked anew: of the handshake that failed, pynetdicom keeps no reason.
             reason = handshake_failure(self.host, self.port, self.tls)
             return reason or "check that it runs, and the address"
         if speaks_tls(self.host, self.port):
@@ -158,6 +160,7 @@ def _release(association: Association) -> None:
 def accepted(association: Association) -> set[Context]:
     """Return the contexts that the peer accepted."""
     return {
+        # The only one: an accepted context has a single transfer syntax (PS3.8 9.3.3.2).
         (UID(context.abstract_syntax), UID(context.transfer_syntax[0]))
         for context in association.accepted_contexts
         if context.abstract_syntax

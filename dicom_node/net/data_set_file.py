@@ -30,7 +30,10 @@ class NamelessFile:
             OSError: there can be none.
         """
         with tempfile.TemporaryFile(dir=folder) as file:
+            # The name is gone already, or goes with the `with`; a second descriptor keeps the
+            # bytes.
             self._descriptor = os.dup(file.fileno())
+        # Not `__del__`, which might not run at the end of the process.
         weakref.finalize(self, os.close, self._descriptor)
 
     def write(self, content: bytes) -> None:
@@ -41,6 +44,7 @@ class NamelessFile:
 
     def read(self, start: int, size: int) -> bytes:
         """Return bytes from any place; several threads may read."""
+        # Without the file's common position, which threads would move for one another.
         return os.pread(self._descriptor, size, start)
 
 
@@ -111,6 +115,7 @@ class DataSetFile(BytesIO):
                 self._size += len(content)
             except OSError as error:
                 self.error = error
+        # Also when it was dropped: pynetdicom would take less for an error of its own.
         return len(content)
 
     def content(self) -> FileBytes:
@@ -143,6 +148,7 @@ class LargeDataSets:
 
     def moved(self, received: BytesIO) -> BytesIO:
         """Return a data set that is still coming, in a file if it has become large."""
+        # A `DataSetFile` is a BytesIO too: it has moved already.
         if type(received) is not BytesIO or received.tell() <= IN_MEMORY_BYTES:
             return received
         file = DataSetFile(self.folder, self.keep_free_bytes)

@@ -74,6 +74,8 @@ def process(
         SegMismatch, EngineError: there is no SEG; the message has the reason.
     """
     begun = perf_counter()
+    # Headers first: most series that are refused are refused by these, and no pixel is decoded for
+    # them.
     read = read_files(
         paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
     )
@@ -90,6 +92,7 @@ def process(
             outcomes.append(_process_stack(stack, run))
         except UnsupportedSeries as error:
             outcomes.append(_refused(stack, str(error)))
+    # All of them: a series with one good stack has a result, and names the others.
     if {outcome.verdict for outcome in outcomes} == {Verdict.REFUSED}:
         notes = "".join(f"; {each}" for each in (*read.notes, *found.notes))
         raise UnsupportedSeries(combine(outcomes).reason + notes)
@@ -112,6 +115,7 @@ def _require_instances(read: ReadFiles) -> None:
 def _choose(stacks: Sequence[Stack], rules: Rules) -> Iterator[tuple[Stack, Outcome | None]]:
     """Yield each stack, with its outcome where nothing is computed for it."""
     skipped = {id(stack): _skipped(stack, rules) for stack in stacks}
+    # Only of those left: a time point that no rule lets through must not be the favoured one.
     times = time_points([stack for stack in stacks if skipped[id(stack)] is None])
     best = favoured(times) if times else None
     for stack in stacks:
@@ -220,6 +224,8 @@ def _write_others(
             shown = dcmread(BytesIO(file), stop_before_pixels=True)
         files[item.name] = item.file_beside(target)
         written = keep_or_write(files[item.name], file)
+        # Not beside an older file that was kept: the page states the time of making, as the PDF
+        # does.
         if item.kind is ObjectKind.PDF and written:
             write_durably(files[item.name].with_suffix(".html"), make_html(found))
     return files, shown

@@ -51,6 +51,7 @@ OF_THE_SUBJECT = (
 """Attributes that a result takes over and that are compared with every source before it leaves
 (`verify.seg`): compared here first, so that nothing is computed in vain."""
 
+# Vendors' own words in ImageType, at any place in it.
 REFORMATTED_WORDS = ("MPR", "REFORMAT", "MIP", "MINIP")
 
 
@@ -105,6 +106,8 @@ def _image_kind(frame: Frame, *, derived_axial: bool) -> Classification | None:
 
 def _not_hounsfield(frame: Frame) -> Classification | None:
     colour = frame.text("PhotometricInterpretation")
+    # MONOCHROME1 only tells a display to invert (PS3.3 C.7.6.3.1.2); stored values and Hounsfield
+    # units stay.
     if colour in ("MONOCHROME1", "MONOCHROME2", ""):
         colour = ""
         if frame.numbers("SamplesPerPixel", 1) in (None, (1,)):
@@ -124,6 +127,7 @@ def _other_unit(frame: Frame) -> Classification | None:
 
 def _derived(frame: Frame, *, derived_axial: bool) -> Classification | None:
     words = frame.words("ImageType")
+    # Whatever else ImageType has, ORIGINAL is axial enough to be tried; its geometry decides.
     if words[:1] != ("DERIVED",) or _only_compressed(frame):
         return None
     if any(word in " ".join(words) for word in REFORMATTED_WORDS):
@@ -142,6 +146,7 @@ def _only_compressed(frame: Frame) -> bool:
 def _differing(keyword: str, frames: Sequence[Frame]) -> str:
     """Say how the values differ in kind, and never what they are: they may name the patient."""
     raw = [
+        # With the character set, as one and the same bytes may be two names.
         str((raw_value(frame.instance, keyword), raw_value(frame.instance, "SpecificCharacterSet")))
         for frame in frames
     ]
@@ -153,6 +158,7 @@ def _differing(keyword: str, frames: Sequence[Frame]) -> str:
     # Written differently, such as with other padding, and meant alike.
     if len(counts) < 2:
         return ""
+    # Counted apart, and last: the others are values that contradict each other.
     blank = counts.pop("", 0)
     ranked = [count for _, count in counts.most_common()]
     kinds = [f"one value in {ranked[0]} slices"]
@@ -175,6 +181,7 @@ def _incomplete(frames: Sequence[Frame]) -> Classification | None:
     sound: set[Hashable] = set()
     for frame in frames:
         written = _written_but_place(frame)
+        # Written as a slice that was found sound: 1000 slices are judged as fast as one.
         if written in sound and frame.numbers("ImagePositionPatient", 3) is not None:
             continue
         if fault := _fault(frame):
@@ -200,11 +207,13 @@ def _fault(frame: Frame) -> str | None:
             shown = f" but {written!r}" if written else ""
             return f"{keyword} is missing or not {count} number(s){shown}{purpose}"
     for keyword in ("PixelSpacing", "Rows", "Columns"):
+        # Never the empty tuple, of which `min` would raise: the loop above found the numbers.
         if min(frame.numbers(keyword, NUMBERS[keyword]) or ()) <= 0:
             return f"{keyword} is not positive"
     if frame.numbers("RescaleSlope", 1) == (0.0,):
         return "RescaleSlope is 0"
     along = np.reshape(frame.numbers("ImageOrientationPatient", 6) or (), (2, 3))
+    # The product of the two rows with each other: lengths on the diagonal, the angle beside it.
     if not np.allclose(along @ along.T, np.eye(2), rtol=0, atol=UNIT_COSINES):
         return "ImageOrientationPatient is not two unit vectors at a right angle"
     for keyword in WHOLE_NUMBERS:
@@ -229,6 +238,7 @@ def _is_whole(frame: Frame, keyword: str) -> bool:
         return True
     try:
         value = frame.instance.get(keyword)
+        # An absent value is not for this check: some of these attributes may be empty.
         return value in (None, "") or int(value) == value
     except (TypeError, ValueError):
         return False

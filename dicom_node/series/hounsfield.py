@@ -50,6 +50,7 @@ def _shifted(stored: NDArray[Any], intercept: int) -> NDArray[np.int16]:
     """Clip before the shift, where every value still fits: half the memory to walk through."""
     info = np.iinfo(stored.dtype)
     low, high = max(AIR_HU - intercept, info.min), min(HIGHEST_HU - intercept, info.max)
+    # In place: the stored pixels are a copy of this call, and nobody else has them.
     hu = np.clip(stored, low, high, out=stored).astype(np.int16)
     hu += np.int16(intercept)
     return hu
@@ -76,8 +77,10 @@ def _bright_padding(
         return None
     low, high = padding
     least, most = stored_range(frame.instance)
+    # Padding of -2000 in pixels of 12 bits, say, as some scanners write it.
     if not least <= low <= high <= most:
         return _padded_words(frame, stored.shape, low, high)
+    # The clip that follows leaves nothing brighter: other padding is within tissue, or dark.
     if low * slope + intercept <= HIGHEST_HU:
         return None
     return (stored >= low) & (stored <= high)
@@ -95,7 +98,9 @@ def _padded_words(
     signed = value_of(instance, "PixelRepresentation") == 1
     words = np.frombuffer(instance.PixelData, "<i2" if signed else "<u2")
     size = int(np.prod(shape))
+    # Frames follow one another without a gap (PS3.5 8.1.1).
     words = words[(frame.number - 1) * size : frame.number * size]
+    # Colours or cut pixels, which others refuse with a reason.
     if words.size != size:
         return None
     found: NDArray[np.bool_] = ((words >= low) & (words <= high)).reshape(shape)
@@ -137,6 +142,7 @@ def _require_pixels(frame: Frame, syntax: UID) -> None:
             "compressed; correct TransferSyntaxUID (0002,0010) of the files, or export the series "
             "again from the archive"
         )
+    # Longer is allowed: a padding byte, and what some writers leave behind.
     if len(pixels) < (1 if syntax.is_encapsulated else needed):
         raise UnsupportedSeries(
             f"pixel data of {frame.name} has {len(pixels)} bytes, {needed} are needed; "

@@ -110,6 +110,7 @@ def _check_subject(seg: Dataset, sources: Sequence[Dataset], label_map: LabelMap
     for source in sources:
         # A source without one was given a derived one, which the result must have then.
         expected = source.get("FrameOfReferenceUID") or label_map.geometry.frame_of_reference
+        # Viewers do not compare it, and show a SEG over another frame of reference all the same.
         for uid in (seg.get("FrameOfReferenceUID"), label_map.geometry.frame_of_reference):
             if uid != expected:
                 raise SegMismatch(f"frame of reference {uid} is not the source's, {expected}")
@@ -123,6 +124,7 @@ def _values(seg: Dataset, *, per_lesion: bool) -> dict[int, int]:
     lesions = 0
     for item in seg.SegmentSequence:
         kind = MEANS[item.SegmentedPropertyTypeCodeSequence[0].CodeValue]
+        # The values of `lesion_values`: 1 for the liver, 2 for the largest lesion, and so on.
         values[int(item.SegmentNumber)] = int(kind) + (lesions if per_lesion else 0)
         lesions += kind is Label.TUMOUR
     return values
@@ -131,12 +133,14 @@ def _values(seg: Dataset, *, per_lesion: bool) -> dict[int, int]:
 def _frames(seg: Dataset, values: Mapping[int, int]) -> Iterator[SegFrame]:
     shared = seg.SharedFunctionalGroupsSequence[0]
     planes = planes_of([seg])
+    # Three statements of one number; a reader may believe any of them.
     if not len(planes) == len(seg.PerFrameFunctionalGroupsSequence) == seg.NumberOfFrames:
         raise SegMismatch(f"{len(planes)} frames are described, {seg.NumberOfFrames} counted")
     for own, plane in zip(seg.PerFrameFunctionalGroupsSequence, planes, strict=True):
         if seg.SegmentationType == "LABELMAP":
             yield SegFrame(plane.frame or 1, "Labels", None, plane, _sources(own))
             continue
+        # A functional group is in one of the two places (PS3.3 C.7.6.16).
         group = own if "SegmentIdentificationSequence" in own else shared
         value = values[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber]
         kind = Label.LIVER if value == Label.LIVER else Label.TUMOUR
@@ -183,6 +187,7 @@ class _Masks:
         self.numbers = seg.pixel_array.reshape(-1, *self.shape) if self.bits is None else None
         # a pixel of a number that no segment has is a value that no label map has
         self.value_of = np.full(np.iinfo(np.uint16).max + 1, -1, np.int64)
+        # Background stays background: no segment has the number 0.
         self.value_of[[0, *values]] = [0, *values.values()]
 
     def read(self, frame: SegFrame) -> NDArray[Any]:
@@ -197,6 +202,7 @@ class _Masks:
 def _unpack(frame: SegFrame, packed: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return one frame: bits follow one another, the first in the lowest place (PS3.5 8.1.1)."""
     pixels = shape[0] * shape[1]
+    # A frame need not begin with a byte, unless rows times columns is a multiple of 8.
     first, skip = divmod((frame.number - 1) * pixels, 8)
     part = np.frombuffer(packed, np.uint8)[first : first + (skip + pixels + 7) // 8]
     bits = np.unpackbits(part, bitorder="little")[skip : skip + pixels]
@@ -226,6 +232,8 @@ def _check_complete(seen: list[tuple[SegFrame, int]], shown: LabelMap) -> None:
         if plane.any()
         for value in ([None] if every_value else np.unique(plane[plane > 0]).tolist())
     }
+    # Both ways: all that is labelled is shown, and nothing is shown twice. What is shown and not
+    # labelled has failed in `_check_mask`.
     if missing := labelled.difference(found):
         value, index = min(missing, key=lambda each: (each[0] or 0, each[1]))
         raise SegMismatch(f"no frame shows {names.get(value, value)} in slice {index}")

@@ -102,6 +102,7 @@ def _row(insight: Insight, tiles: Sequence[_Tile], least: int = 4) -> str:
     rows, columns = view.hu[box].shape
     aspect = view.spacing_mm[0] / view.spacing_mm[1]
     places = max(len(tiles), least)
+    # Of one tile, as high as its pixels are in millimetres.
     high = WIDTH / places * rows * aspect / columns
     figure = Figure(figsize=(WIDTH, high + TITLE), facecolor="white")
     low, top = WINDOW_HU
@@ -157,6 +158,7 @@ def _box(insight: Insight) -> Box:
     if not whole.any():
         return slice(None), slice(None)
     ends = []
+    # `any` along the columns (axis 1) leaves the rows, and the other way round.
     for axis, mm in ((1, insight.view.spacing_mm[0]), (0, insight.view.spacing_mm[1])):
         places = np.flatnonzero(whole.any(axis=axis))
         margin = round(MARGIN_MM / mm)

@@ -70,6 +70,7 @@ class Insight:
 
 def look(graph: EnsembleGraph, view: View) -> Insight:
     """Return all that can be seen of an ensemble on a slice."""
+    # A slab where members see the neighbours; the maps are of its middle slice.
     hu = torch.from_numpy(view.hu if view.slab is None else view.slab)[None]
     spacing = torch.tensor(view.spacing_mm)
     seen: list[Tensor] = []
@@ -116,6 +117,7 @@ def _opinions(
         for i, (name, probability) in enumerate(zip(names, probabilities, strict=True))
     }
     ensemble = Opinion(
+        # Of the drawing only: what is marked comes from the fusion, which need not be a mean.
         probabilities.mean(dim=0).numpy(),
         decided,
         _mean(deep),

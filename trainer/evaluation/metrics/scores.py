@@ -31,6 +31,7 @@ class Scores:
         return Scores(
             self.overlap + other.overlap,
             self.near + other.near,
+            # nan for slices, and so for the sum: a part of a liver is no volume.
             self.true_ml + other.true_ml,
             self.found_ml + other.found_ml,
         )

@@ -24,6 +24,7 @@ class Size:
 
     def holds(self, lesion: Lesion) -> bool:
         """Whether a lesion is of this size."""
+        # Never true of nan: lesions of unknown size have a class of their own.
         return self.least_mm <= lesion.diameter_mm < self.below_mm
 
 
@@ -151,6 +152,7 @@ def _lesion_figures(patients: Sequence[PatientScores]) -> LesionFigures | None:
     healthy = [each for each in looked if not each.has_tumour]
     return LesionFigures(
         len(looked),
+        # A size without a lesion has no recall.
         tuple(each for each in sized if each.lesions),
         _detection("all", lesions, lambda lesion: True),
         _part([each.found for each in lesions], FOUND_AT),
@@ -180,6 +182,7 @@ def _part(patients: Sequence[Sequence[Lesion]], covered: float) -> Estimate:
 
 def _false_marks(healthy: Sequence[PatientScores]) -> FalseMarks:
     ml = _array(each.of[Structure.TUMOUR].found_ml for each in healthy)
+    # Of patients who were judged slice by slice.
     ml = ml[~np.isnan(ml)]
     found = [each.lesions.found for each in healthy if each.lesions is not None]
     return FalseMarks(len(healthy), sum(map(len, found)), float(ml.sum()) if len(ml) else NAN)
