@@ -22,7 +22,7 @@ from dicom_node.choice.contrast_phase import UNKNOWN, FoundPhase, Phase
 from dicom_node.choice.reading import read_candidate
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.records import SegmentResult
-from dicom_node.jobs.state import series_task, superseded_by
+from dicom_node.jobs.state import is_held, series_task, superseded_by
 from dicom_node.jobs.workflows import (
     ACTIVE,
     NOT_CHOSEN,
@@ -167,6 +167,11 @@ class StudyChoice:
         self._let_go(job.workflow_id, "another series of its study has a result")
 
     def _let_go(self, name: str, why: str) -> None:
+        status = DBOS.get_workflow_status(name)
+        # Looked at again: measuring takes seconds, and to resume a job that was superseded or let
+        # go by a person meanwhile would do its work once more.
+        if status is None or not is_held(status):
+            return
         DBOS.resume_workflow(name, queue_name=segment_queue(DBOS.executor_id))
         logger.info("goes on: %s", why, extra={"action": "choose", "job": name})
         self.on_release()

@@ -304,6 +304,26 @@ def test_a_series_that_came_again_changed_takes_part_in_place_of_the_old(bench):
     assert bench.ledger.find(first).state is State.SUPERSEDED
 
 
+def test_a_series_that_comes_again_while_its_phase_is_measured_is_not_done_twice(bench):
+    instances, other = bench.series(), bench.send(SeriesDescription="arterial")
+    series = bench.receive(instances)
+    first = bench.job(series).id
+
+    def measure(paths):
+        if bench.job(series).id == first:
+            for instance in instances:
+                instance.SeriesDescription = "venous"
+            bench.receive(instances)
+        return UNKNOWN
+
+    bench.measure = measure
+    bench.decide()
+    assert bench.worker.done == [series]
+    assert bench.state(series) is State.DONE
+    assert bench.state(other) is State.NOT_SELECTED
+    assert bench.ledger.find(first).state is State.SUPERSEDED
+
+
 def test_a_restart_loses_nothing(bench):
     portal = bench.send(SeriesDescription="venous")
     arterial = bench.send(SeriesDescription="arterial")
