@@ -50,6 +50,7 @@ def train_model(recipe: Recipe, run: Run) -> None:
         BadRecipe: the recipe needs a teacher and none is named, or the other way round.
         ParityError: the exported graph answers otherwise; no model folder was written.
     """
+    # All that can be refused is looked at before the hours of training.
     start = start_from(run.start, recipe) if run.start else None
     teacher = teacher_for(recipe, run.teacher)
     recipe, cases = _ready(recipe, run.data, start, teacher)

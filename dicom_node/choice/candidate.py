@@ -49,6 +49,7 @@ Words = Callable[[Candidate, Candidate], str]
 
 
 def _phase_place(candidate: Candidate) -> float:
+    # The order of the class is the order of preference.
     return list(Phase).index(candidate.phase.phase)
 
 
@@ -83,5 +84,7 @@ CRITERIA: dict[Criterion, tuple[Place, Words]] = {
 
 def _place(prefer: Sequence[Criterion], candidate: Candidate) -> tuple[float | str, ...]:
     places = [CRITERIA[criterion][0](candidate) for criterion in prefer]
+    # As a number: "10" would come before "9" as text. The job last, so that the order is always the
+    # same.
     number = float(candidate.number) if candidate.number.isdecimal() else float("inf")
     return (*places, -candidate.slices, number, candidate.job)

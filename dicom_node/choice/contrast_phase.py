@@ -65,11 +65,13 @@ MINUTES = re.compile(r"(?<![\d.,])(\d{1,2}) ?min")
 def named_phase(*names: str) -> FoundPhase:
     """Return the phase that descriptions name; unknown where they name none, or several."""
     text = " ".join(_plain(name) for name in names)
+    # Before the words: "venous 30 s" is scanned at 30 s, whatever it is called.
     if seconds := _named_seconds(text):
         return _found(phase_at(seconds), f"{seconds:g} s by its name")
     letters = " ".join(re.findall(r"[a-z]+", text))
     found = set()
     for phase, pattern in PATTERNS.items():
+        # Taken out, so that no later pattern finds a part of it; the order of `NAMES` matters.
         letters, count = pattern.subn(" ", letters)
         if count:
             found.add(phase)
@@ -86,9 +88,11 @@ def phase_at(seconds: float) -> Phase:
 
 def timed_phase(injected_s: float, acquired_s: float) -> FoundPhase:
     """Return the phase of a series by two times of day; unknown where one of them is NaN."""
+    # Times of day: an examination may go past midnight.
     after_s = (acquired_s - injected_s) % DAY_S
     if after_s != after_s:  # NaN
         return UNKNOWN
+    # Nobody is scanned half a day after an injection; what looks so came before it.
     if after_s > DAY_S / 2:  # scanned before the injection
         return FoundPhase(Phase.NATIVE, f"{DAY_S - after_s:.0f} s before the injection")
     return _found(phase_at(after_s), f"{after_s:.0f} s after the injection")
@@ -100,6 +104,8 @@ def _found(phase: Phase, by: str) -> FoundPhase:
 
 def _plain(name: str) -> str:
     """Return a name in small letters without accents."""
+    # Letters and accents apart: descriptions come with and without them. An underscore would count
+    # as a letter.
     parts = unicodedata.normalize("NFKD", name.lower())
     return "".join(each for each in parts if not unicodedata.combining(each)).replace("_", " ")
 

@@ -81,10 +81,12 @@ def densities(volume: Volume, label_map: LabelMap) -> Densities | None:
     liver = label_map.labels == Label.LIVER
     _, row_mm, column_mm = volume.geometry.spacing
     size = max(1, round(BLOCK_MM / row_mm)), max(1, round(BLOCK_MM / column_mm))
+    # Blocks that lie in the liver as a whole: at its edge they would hold fat or lung.
     means, whole = _blocks(volume.hu, size).mean(axis=-1), _blocks(liver, size).all(axis=-1)
     values = means[whole & (means < METAL_HU)]
     if values.size < LEAST_BLOCKS:
         return None
+    # Median and percentile: tumours and fat around vessels are a small part and move neither much.
     return Densities(float(np.median(values)), float(np.percentile(values, VEINS_PERCENTILE)))
 
 

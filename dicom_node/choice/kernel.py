@@ -38,6 +38,7 @@ def sharpness(kernel: str) -> Sharpness:
         if found := family.match(name):
             return Sharpness.SHARP if int(found[1]) >= first_sharp else Sharpness.SOFT
     words = {*re.split(r"[\\ /_]+", name)}
+    # Sharp first: a name that has both, such as "C SOFT", is taken for the worse.
     if words & SHARP:
         return Sharpness.SHARP
     return Sharpness.SOFT if words & SOFT else Sharpness.UNKNOWN

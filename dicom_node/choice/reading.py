@@ -27,9 +27,11 @@ def read_candidate(job: str, paths: Sequence[Path], rules: Rules) -> Candidate |
     """
     headers = []
     for path in dict.fromkeys((paths[0], paths[len(paths) // 2], paths[-1])):
+        # Before it is parsed: these files have passed no other check yet.
         require_bounded_file(path)
         headers.append(read_file(path, stop_before_pixels=True))
     frames = frames_of(headers)
+    # Estimated: three files stand for all, which may hold several frames each.
     slices = len(frames) * len(paths) // len(headers)
     if exclusion_reason(headers, rules, slices):
         return None

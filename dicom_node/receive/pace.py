@@ -27,6 +27,7 @@ class Pace:
         """Take the next turn, and return the seconds until it comes."""
         now = time.monotonic()
         with self._lock:
+            # Turns that nobody took are not saved up: no burst follows a pause.
             at = max(self._next, now)
             self._next = at + self._step_s
         return at - now
@@ -38,6 +39,7 @@ class Paces:
     def __init__(self, callers: Iterable[Caller] = ()) -> None:
         """Keep one for each caller that has a rate."""
         self._of = {each: Pace(each.rate) for each in callers if each.rate is not None}
+        # Weak, as nobody tells of the end of an association.
         self._associations: WeakKeyDictionary[Association, Caller] = WeakKeyDictionary()
 
     def begin(self, association: Association, caller: Caller) -> None:

@@ -69,6 +69,7 @@ def of_slices(slices: Slices, indices: Sequence[int] = ()) -> Iterator[View]:
     for index in _checked(indices, len(slices)) or telling(slices.target):
         pixel_mm = float(slices.pixel_mm[index])
         known = not np.isnan(pixel_mm)
+        # As in training, so that members see what they learnt on.
         mm = pixel_mm if known else UNKNOWN_PIXEL_MM
         note = "" if known else f", {mm:g} mm assumed between pixels"
         title = f"{slices.patient[index]}, slice {index} of its {len(slices)}{note}"
@@ -112,9 +113,11 @@ def _checked(indices: Iterable[int], count: int) -> list[int]:
 def _slab(volume: Volume, index: int, neighbours: int) -> NDArray[np.float16] | None:
     if not neighbours:
         return None
+    # The end slices stand for neighbours beyond them, as in use.
     wanted = np.clip(index + np.array(offsets(neighbours)), 0, len(volume.hu) - 1)
     return _hu(volume.hu[wanted])
 
 
 def _hu(plane: NDArray[np.int16]) -> NDArray[np.float16]:
+    # Clipped first, as the engine does before its graph.
     return np.clip(plane, *HU_BOUNDS).astype(np.float16)

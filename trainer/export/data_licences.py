@@ -76,6 +76,7 @@ Whoever passes them on, or uses them, has to see what these licences allow.
 def sources_of(folder: Path) -> tuple[Data, ...]:
     """Return the data sets in a folder; of one that is not known, what its layout is called."""
     names = {found.source for found in find_cases(folder)}
+    # Files of packed slices have no case that `find_cases` would find.
     names |= {each for file in READERS if (folder / file).is_file() for each in PACKED[file]}
     return tuple(KNOWN.get(name) or _unknown(name) for name in sorted(names, reverse=True))
 

@@ -35,7 +35,9 @@ def to_card(
         cases: who was learnt from.
         data: where they come from.
     """
+    # The figures of the fusion that the folder has, and not of the best one.
     chosen = held_out[recipe.fusion.kind]
+    # Values are put in once: braces in a description are not read as fields.
     return CARD.format(
         name=f"{recipe.name} {recipe.version}",
         description=recipe.description,
@@ -140,6 +142,7 @@ def _patient(name: str, figures: Figures) -> str:
 
 
 def _points(*said: str) -> str:
+    # Joined before they are filled, as texts of recipes have line breaks of their own.
     return "\n".join(
         "- " + indent(fill(" ".join(each.split()), WIDTH - 2), "  ").strip() for each in said
     )

@@ -19,6 +19,7 @@ class ResUNet(nn.Module):
         first, *rest = WIDTHS
         self.stem = Stem(inputs, first)
         self.downs = nn.ModuleList(
+            # `zip` ends with the shorter: the last width has no unit below it.
             PreActivation(before, width, stride=2)
             for before, width in zip(WIDTHS, rest, strict=False)
         )

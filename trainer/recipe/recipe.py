@@ -39,6 +39,7 @@ class Working(Section):
 
     spacing_mm: float = Field(gt=0)
     """Millimetres between pixels; more where a slice would not fit otherwise."""
+    # Five halvings: what the deepest networks take.
     size: int = Field(multiple_of=32)
     """Rows and columns."""
     clip_hu: Window
@@ -186,6 +187,7 @@ class Recipe(Section):
     slice_step_mm: float = Field(default=0.0, ge=0)
     """Least distance between two slices of a volume; 0 takes every slice."""
     phantoms: int
+    # As `working.size`.
     crop: int = Field(multiple_of=32)
     """Rows and columns of a training slice on the working grid."""
     learning_rate: float
@@ -268,6 +270,7 @@ def _table(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         return tomllib.loads(path.read_text())
     manifest = json.loads((path / MANIFEST).read_text())
+    # A folder of another trainer may have none: the recipe is then refused key by key.
     return dict(manifest.get("recipe", {}))
 
 
@@ -288,6 +291,7 @@ def load_split(name: str) -> tuple[str, ...]:
 def _mistakes(error: ValidationError) -> str:
     """Return what is wrong, key by key as one writes them."""
     return "; ".join(
+        # A mistake of the whole recipe has no key before its colon.
         f"{'.'.join(map(str, mistake['loc']))}: {_wrong(mistake)}".removeprefix(": ")
         for mistake in error.errors(include_url=False)
     )

@@ -77,6 +77,7 @@ def teacher_for(recipe: Recipe, folder: Path | None) -> Teacher | None:
             "a model folder or the name of a model that ships with Hepar, such as base"
         )
     model = load_model(folder)
+    # Or its parameters would take part in the gradient, and memory for it.
     graph = open_graph(model).requires_grad_(False)
     channels_last(graph)  # in place
     teacher = Teacher(f"{model.name} {model.version}", graph, unseen_patients(model))
@@ -110,13 +111,18 @@ def distance(scores: Tensor, marks: Tensor) -> Tensor:
     if scores.shape[1] == CLASSES:
         log_p, taught = log_softmax(scores.float(), dim=1), _classes(marks)
     else:
+        # Each sigmoid as a pair of classes; log(1 - p) is logsigmoid(-x), which loses no digits
+        # where p is near 1.
         log_p = torch.cat([logsigmoid(scores.float()), logsigmoid(-scores.float())], dim=1)
         taught = torch.cat([marks, 1 - marks], dim=1)
+    # Over the classes a sum, over pixels a mean: "batchmean" would grow with the size of a slice.
     return kl_div(log_p, taught, reduction="none").sum(dim=1).mean()
 
 
 def _classes(marks: Tensor) -> Tensor:
     """Return probabilities of background, liver and tumour, which sum to 1."""
     liver = marks[:, 0]
+    # The two come from two sigmoids, or a mean of models: the part need not be below the whole, and
+    # the difference must not be negative.
     tumour = torch.minimum(marks[:, 1], liver)
     return torch.stack([1 - liver, liver - tumour, tumour], dim=1)

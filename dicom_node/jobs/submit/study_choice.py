@@ -72,6 +72,7 @@ class StudyChoice:
         for job in held_jobs():
             studies[series_task(job).study_uid].append(job)
         known = {job.workflow_id for jobs in studies.values() for job in jobs}
+        # Held no longer: the memory of a node that runs for months must not grow.
         for name in self._candidates.keys() - known:
             del self._candidates[name]
         for study, jobs in studies.items():
@@ -80,6 +81,7 @@ class StudyChoice:
     def _look_at(self, study: str, jobs: Sequence[WorkflowStatus]) -> None:
         candidates = dict(self._taking_part(jobs))
         behind = {name: attribute(job, PREFERRED) for name, (job, _) in candidates.items()}
+        # A choice that was made, perhaps before a restart: it is followed, and made once.
         leaders = {leader for leader in behind.values() if leader}
         if leaders:
             self._follow(leaders, candidates)
@@ -111,6 +113,7 @@ class StudyChoice:
 
     def _is_quiet(self, study: str, jobs: Sequence[WorkflowStatus]) -> bool:
         newest_s = max(job.created_at or 0 for job in jobs) / 1000
+        # Both: the last job may be old while another series of the study is still coming in.
         since_s = min(self.clock() - newest_s, self.quiet_s(study))
         return since_s >= self.rules.study_wait_s
 
@@ -150,6 +153,7 @@ class StudyChoice:
                 self._let_go(leader, "the best series of its study")
                 continue
             status = DBOS.get_workflow_status(leader)
+            # Under way; the others wait for how it ends.
             if status is not None and status.status in ACTIVE:
                 continue
             if status is not None and _is_segmented(status):

@@ -28,6 +28,8 @@ def valid_until(path: Path, *, chain: bool) -> datetime:
         reason = error.strerror if isinstance(error, OSError) else "it holds no PEM certificate"
         raise BadConfiguration(f"cannot read {path}: {reason}; name a PEM file") from error
     ends = [each.not_valid_after_utc for each in found]
+    # A chain breaks with its first link; of authorities, one that ends is often beside its
+    # successor.
     return min(ends) if chain else max(ends)
 
 

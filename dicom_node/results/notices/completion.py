@@ -71,6 +71,7 @@ def complete_notice(
         item.pop("ContributionDateTime", None)  # highdicom's (0.28.2): another one each second
     notice.SeriesDescription = writable(description, notice.get("SpecificCharacterSet"))
     notice.SeriesDescription = notice.SeriesDescription[:LONG_STRING]
+    # While it has placeholders for UIDs and number, which must have no part in the digest.
     name = ("notice", content_digest(notice), *made_of)
     notice.SeriesInstanceUID = derived_uid(*name, "series")
     notice.SOPInstanceUID = derived_uid(*name, "instance")

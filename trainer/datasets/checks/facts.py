@@ -46,6 +46,8 @@ def facts_of(part: Part, shown: int = 3) -> Facts:
         float(pixels.sum() * _voxel_ml(part))
         for pixels in (slices.liver_pixels, slices.tumour_pixels)
     )
+    # A target of its own: there the tumours were drawn as liver, and their volume is unknown, not
+    # 0.
     drawn = not np.any(slices.target == Target.LIVER_OR_TUMOUR)
     return Facts(
         source=part.source,
@@ -77,4 +79,5 @@ def _telling(slices: Slices, count: int) -> NDArray[np.intp]:
     weight = slices.tumour_pixels if slices.tumour_pixels.any() else slices.liver_pixels
     # Without both ends, where a liver is a few pixels.
     spread = with_liver[np.linspace(0, len(with_liver) - 1, count + 2).astype(int)[1:-1]]
+    # In order, and once: the slice with the most may be among the others.
     return np.unique([int(weight.argmax()), *spread[: count - 1].tolist()])

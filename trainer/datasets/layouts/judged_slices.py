@@ -51,8 +51,11 @@ def _read(path: Path) -> Slices:
 
 def _hu(image: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.int16]:
     """Return Hounsfield units; at the window's bounds, air or bone."""
+    # One window for each slice, spread over rows and columns.
     low, high = window.T[:, :, None, None]
     hu = np.rint(low + image * ((high - low) / 255))
+    # What was at a bound may have been anything beyond it: models expect air there, or bone, and
+    # not grey.
     clipped = BEYOND_HU * ((hu >= high).astype(np.int16) - (hu <= low).astype(np.int16))
     restored: NDArray[np.int16] = (hu + clipped).astype(np.int16)
     return restored

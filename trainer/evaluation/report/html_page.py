@@ -65,6 +65,7 @@ def _table(methods: Sequence[Judged], structure: Structure) -> Content | None:
     for index, metric in enumerate(METRICS):
         means = [each.summary.spreads[structure][index].mean for each in having]
         if any(each.patients for each in means):
+            # Millimetres and millilitres with one digit; parts of 1 with three.
             digits = 1 if metric.unit else 3
             rows.append(
                 {
@@ -140,6 +141,7 @@ def _cases(method: Judged) -> list[Content]:
 def _chosen(method: Judged, structure: Structure) -> list[tuple[str, PatientScores]]:
     having = [each for each in method.patients if _has(each, structure)]
     ranked = sorted(having, key=lambda each: -each.of[structure].overlap.dice)
+    # With one or two patients these are the same place, which is shown once.
     places = {"Best": 0, "Median": len(ranked) // 2, "Worst": len(ranked) - 1}
     chosen = {}
     for name, place in places.items():
@@ -165,6 +167,7 @@ def _false(method: Judged, structure: Structure) -> list[tuple[str, PatientScore
         and not _has(each, structure)
         and each.of[structure].overlap.predicted
     ]
+    # Every patient has a liver: where none is drawn, marking one is no error.
     if structure is Structure.LIVER or not healthy:
         return []
     worst = max(healthy, key=lambda each: each.of[structure].overlap.predicted)
