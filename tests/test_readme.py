@@ -62,7 +62,7 @@ def test_a_command_in_a_document_exists_with_its_options(line):
     words = [word for word in shlex.split(line) if word != "…"]
     command = typer.main.get_command(build())
     rest = words[1:]
-    while getattr(command, "commands", {}) and rest:
+    while getattr(command, "commands", {}) and rest and not rest[0].startswith("-"):
         names = re.split(r"[|,]", rest.pop(0).rstrip(","))
         found = {name: command.get_command(None, name) for name in names if name != "…"}
         assert all(found.values()), f"{line}: {found}"
