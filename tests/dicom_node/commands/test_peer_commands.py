@@ -29,10 +29,10 @@ from dicom_node.net.connection import prepare_connection
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 from engine.admin.doctor import Health
-from tests.dicom_node.commands.test_commands import hepar
+from tests.dicom_node.commands.test_commands import hepar, toy_folder, write_liver
 from tests.dicom_node.deliver import scripted_archives as a
 
-__all__ = ["hepar"]
+__all__ = ["hepar", "toy_folder", "write_liver"]
 
 EVERY = [each.abstract_syntax for each in AllStoragePresentationContexts]
 
