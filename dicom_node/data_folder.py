@@ -5,6 +5,7 @@ results/         objects that were verified, until they are delivered everywhere
 delivered/       the embedded default destination
 cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
+tries/           uploads at the page, and what was made of them
 crashes/         which jobs are at work, and during which the node died
 jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
@@ -63,6 +64,11 @@ class DataFolder:
         """Register of Series Numbers."""
         return self.folder / "numbers.sqlite"
 
+    @property
+    def tries(self) -> Path:
+        """Uploads at the page, and their results."""
+        return self.folder / "tries"
+
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""
         return self.results / f"{job}.dcm"
@@ -108,13 +114,19 @@ class DataFolder:
             # This releases the lock.
             os.close(handle)
 
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        """The folder and those in it that exist from the start."""
+        inner = self.spool, self.results, self.cache, self.crashes, self.tries
+        return self.folder, *inner
+
     def _open(self) -> int:
         try:
-            for folder in (self.folder, self.spool, self.results, self.cache, self.crashes):
+            for folder in self._folders:
                 folder.mkdir(parents=True, exist_ok=True)
             # What patients' data lies in is the node's alone, whatever the umask; the folder itself
             # stays open, because `delivered` in it is there to be read.
-            for private in (self.spool, self.results):
+            for private in (self.spool, self.results, self.tries):
                 private.chmod(0o700)
             return os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

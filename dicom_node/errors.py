@@ -20,6 +20,10 @@ NodeError
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
 ├── DiedOfIt             the node has died too often while it worked on this series alone
 ├── SourceChanged        instances of a series came again while it was computed
+├── BadUpload            an upload at the page cannot be tried
+│   ├── TooLargeUpload   it is larger than uploads may be, as it comes or unpacked
+│   └── NoRoomForUpload  the disk, or the list of those that wait, has no room for it
+├── UnknownTryout        no upload is kept under this name
 ├── UnknownJob           the workflow store has no such job, or no job at all
 ├── StoreUnusable        the workflow store cannot be opened, read or written
 └── AlreadyRunning       another node uses the same data folder or port
@@ -162,6 +166,22 @@ class DiedOfIt(NodeError):
 
 class SourceChanged(NodeError):
     """Instances of a series came again while it was computed."""
+
+
+class BadUpload(NodeError):
+    """An upload at the page cannot be tried."""
+
+
+class TooLargeUpload(BadUpload):
+    """An upload is larger than uploads may be, as it comes or unpacked."""
+
+
+class NoRoomForUpload(BadUpload):
+    """The disk, or the list of those that wait, has no room for an upload."""
+
+
+class UnknownTryout(NodeError):
+    """No upload is kept under this name."""
 
 
 class UnknownJob(NodeError):

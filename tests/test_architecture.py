@@ -70,6 +70,10 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/choice dicom_node/jobs dicom_node/pipeline dicom_node/receive"
         " dicom_node/selection engine"
     ),
+    "dicom_node/tryout": (
+        "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
+        " engine/findings engine/serving"
+    ),
     "dicom_node/job_actions": (
         "dicom_node dicom_node/jobs dicom_node/jobs/upkeep dicom_node/receive dicom_node/results"
         " engine"
@@ -88,8 +92,10 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
         " dicom_node/job_actions"
         " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results dicom_node/results/attributes engine engine/plans"
+        " dicom_node/results dicom_node/results/attributes dicom_node/tryout engine engine/plans"
     ),
+    "dicom_node/web/tries": "dicom_node dicom_node/pipeline dicom_node/tryout dicom_node/web",
+    "dicom_node/web/server.py": ("dicom_node dicom_node/jobs dicom_node/web dicom_node/web/tries"),
     "dicom_node/node": (
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/config"
         " dicom_node/deliver"
@@ -97,7 +103,7 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
-        " dicom_node/web engine engine/serving"
+        " dicom_node/tryout dicom_node/web dicom_node/web/server.py engine engine/serving"
     ),
     "dicom_node/commands/arguments": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"

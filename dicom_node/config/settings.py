@@ -173,6 +173,10 @@ class HttpSection(Section):
     """Not healthy when a job has waited for so many seconds and none is computed."""
     peer_failing_s: float = Field(default=3600.0, gt=0)
     """Not ready when a result has waited for its delivery for so many seconds."""
+    try_mb: int = Field(default=2000, ge=0)
+    """Largest upload at the page's "Try", as it comes and unpacked; 0: there is no such page."""
+    try_keep_h: float = Field(default=24.0, gt=0)
+    """Hours for which results of uploads are kept; the uploaded files go as soon as these exist."""
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

@@ -28,11 +28,13 @@ from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import receiving
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
+from dicom_node.node.trying import trying
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
-from dicom_node.node.web import serve_page
+from dicom_node.node.web import Seen, serve_page
 from dicom_node.pipeline.crash_record import CrashRecord
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.receive.spool import Spool
+from dicom_node.tryout.compute import Means
 from dicom_node.web.view import Progress
 from engine.device import ReportsMemory
 from engine.serving.turns import DeviceQueue
@@ -136,7 +138,10 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         silence_s = reception.assembler.silence_s
         measure = partial(_measure, segmenter, worker.device_queue)
         stack.enter_context(choosing(settings.select, silence_s, measure, polling.speed_up))
-        http = stack.enter_context(serve_page(settings, setup, reception, opened.fleet, shown))
+        means = Means(segmenter, worker.device_queue, crashes.at_work)
+        desk = stack.enter_context(trying(settings, means))
+        page = serve_page(settings, Seen(setup, reception, opened.fleet, shown, desk))
+        http = stack.enter_context(page)
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         seconds = perf_counter() - opened.begun

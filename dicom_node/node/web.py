@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dicom_node.alerts.channels import Channel, channels
@@ -10,20 +11,26 @@ from dicom_node.config.settings import Settings
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.tryout.desk import Desk
 from dicom_node.web.health import Health
 from dicom_node.web.troubles import Troubles
 from dicom_node.web.view import Arriving, NodeView, Progress
 from engine.serving.fleet import Fleet
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The parts of a node that its page shows."""
+
+    setup: SegmentationSetup
+    reception: Reception
+    fleet: Fleet
+    progress: Progress
+    desk: Desk | None
+
+
 @contextmanager
-def serve_page(
-    settings: Settings,
-    setup: SegmentationSetup,
-    reception: Reception,
-    fleet: Fleet,
-    progress: Progress,
-) -> Iterator[tuple[str, int] | None]:
+def serve_page(settings: Settings, seen: Seen) -> Iterator[tuple[str, int] | None]:
     """Serve the node's page and send alerts while the block lasts.
 
     Yields host and port of the page, None where there is none.
@@ -34,7 +41,7 @@ def serve_page(
     if settings.http.port is None and not channels(settings.alerts):
         yield None
         return
-    view = _view(settings, setup, reception, fleet, progress)
+    view = _view(settings, seen)
     with ExitStack() as stack:
         if watched := channels(settings.alerts):
             stack.enter_context(_alerting(view, watched))
@@ -46,14 +53,8 @@ def serve_page(
         yield stack.enter_context(serve_web(view))
 
 
-def _view(
-    settings: Settings,
-    setup: SegmentationSetup,
-    reception: Reception,
-    fleet: Fleet,
-    progress: Progress,
-) -> NodeView:
-    assembler = reception.assembler
+def _view(settings: Settings, seen: Seen) -> NodeView:
+    assembler = seen.reception.assembler
 
     def arriving() -> list[Arriving]:
         return [
@@ -63,14 +64,15 @@ def _view(
 
     return NodeView(
         settings,
-        setup.algorithm,
-        reception.address,
+        seen.setup.algorithm,
+        seen.reception.address,
         arriving,
         lambda: assembler.running,
-        lambda: fleet.device().name,
-        progress,
+        lambda: seen.fleet.device().name,
+        seen.progress,
         assembler,
         assembler.spool,
+        seen.desk,
     )
 
 

@@ -16,7 +16,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict, combine, to_outcome
 from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.pipeline.segmenter import SegmentationSetup
-from dicom_node.pipeline.side_files import write_side_files
+from dicom_node.pipeline.side_files import write_scan_file, write_side_files
 from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
@@ -178,6 +178,8 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         seconds=seconds,
         pictured=method.draws,
     )
+    target = stack_file(run.target, stack.key)
+    write_scan_file(method.beside, target, volume, found_in.made.label_map)
     # Results are made of labels; the voxels' memory is needed for writing.
     del volume
     notes = tuple(_notes(stack))
@@ -201,7 +203,6 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         except NothingFound as error:
             nothing = _without_result(stack, Verdict.NOTHING_FOUND, str(error))
             return replace(nothing, notes=notes, seconds=seconds)
-    target = stack_file(run.target, stack.key)
     with step(logger, "verify", series, seconds):
         # Verified in memory, so that no file appears which has to be taken back.
         keep_or_write(target, encode_verified(seg, found))

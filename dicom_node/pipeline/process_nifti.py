@@ -11,8 +11,9 @@ from dicom_node.pipeline.findings import Findings, Progress, find
 from dicom_node.pipeline.outcome import Outcome, Verdict, figures_of
 from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.segmenter import SegmentationSetup
-from dicom_node.pipeline.side_files import SideFile, write_side_files
+from dicom_node.pipeline.side_files import SideFile, write_scan_file, write_side_files
 from engine.durable_files import write_durably
+from engine.findings.summary import summarize
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def process_nifti(
         return Outcome(Verdict.NOTHING_FOUND, reason, slices=len(scan.volume.hu), seconds=seconds)
     with step(logger, "write", NO_SERIES, seconds):
         _write(scan, found, target, method)
-    return replace(figures_of(found.made, found.quality, seconds), seg=target)
+    summary = summarize(found.measured, found.made.label_map)
+    return replace(figures_of(found.made, found.quality, seconds), seg=target, summary=summary)
 
 
 def _read(path: Path) -> NiftiScan:
@@ -59,4 +61,6 @@ def _read(path: Path) -> NiftiScan:
 
 def _write(scan: NiftiScan, found: Findings, target: Path, method: SegmentationSetup) -> None:
     write_durably(target, write_labels(found.made.label_map, scan))
-    write_side_files(method.beside, target, found, method.algorithm)
+    write_scan_file(method.beside, target, scan.volume, found.made.label_map)
+    others = method.beside - {SideFile.LABELS}  # which `target` holds
+    write_side_files(others, target, found, method.algorithm)

@@ -9,12 +9,15 @@ from typing import Any
 
 from PIL import Image
 
+from dicom_node.nifti.series_labels import encode_series_labels, is_even
 from dicom_node.pipeline.findings import Findings
+from dicom_node.pipeline.scan_file import SUFFIX, write_scan
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.montage import note
 from engine.durable_files import write_durably
 from engine.findings.contours import with_note
 from engine.findings.tabulate import to_csv, to_values
+from engine.volume import LabelMap, Volume
 
 
 class SideFile(StrEnum):
@@ -24,21 +27,36 @@ class SideFile(StrEnum):
     """PNG with contours over a few slices."""
     STATISTICS = "statistics"
     """Volumes, diameters and densities as JSON and CSV."""
+    LABELS = "labels"
+    """Labels of an even series as NIfTI."""
+    SCAN = "scan"
+    """Slices and labels, to scroll through."""
 
 
 def write_side_files(
     kinds: Collection[SideFile], target: Path, found: Findings, algorithm: Algorithm
 ) -> None:
-    """Write the files asked for beside `target`: its name with .png, .json and .csv."""
+    """Write the files asked for beside `target`: its name with .png, .json, .csv and .nii.gz."""
+    labels = found.made.label_map
+    if SideFile.LABELS in kinds and is_even(labels):
+        write_durably(beside(target, ".nii.gz"), encode_series_labels(labels))
     if SideFile.PREVIEW in kinds and found.picture is not None:
-        write_durably(_named(target, ".png"), _png(found.picture, algorithm))
+        write_durably(beside(target, ".png"), _png(found.picture, algorithm))
     if SideFile.STATISTICS in kinds:
         text = json.dumps(_statistics(found, algorithm), indent=2)
-        write_durably(_named(target, ".json"), f"{text}\n".encode())
-        write_durably(_named(target, ".csv"), to_csv(found.measured).encode())
+        write_durably(beside(target, ".json"), f"{text}\n".encode())
+        write_durably(beside(target, ".csv"), to_csv(found.measured).encode())
 
 
-def _named(target: Path, suffix: str) -> Path:
+def write_scan_file(
+    kinds: Collection[SideFile], target: Path, volume: Volume, labels: LabelMap
+) -> None:
+    """Write slices and labels beside `target`, if that is asked for."""
+    if SideFile.SCAN in kinds:
+        write_scan(beside(target, SUFFIX), volume, labels)
+
+
+def beside(target: Path, suffix: str) -> Path:
     """Return the file's name with another suffix; UIDs hold dots, so only the known ones go."""
     return target.with_name(target.name.removesuffix(".nii.gz").removesuffix(".dcm") + suffix)
 

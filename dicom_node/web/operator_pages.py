@@ -1,6 +1,6 @@
 """Pages for the operator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
@@ -43,6 +43,41 @@ REPORT_POLICY = (
 """Of a report: styles and pictures lie in the page itself, and nothing else may load or run."""
 
 
+TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
+
+
+def render(
+    node: NodeView,
+    request: Request,
+    template: str,
+    context: Mapping[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> Response:
+    """Return a page, or a part of one, with what all of them show of the node and the caller."""
+    settings = node.settings
+    shared = {
+        "caller": request.scope["caller"],
+        "ae_title": settings.node.ae_title,
+        "algorithm": node.algorithm,
+        "login": bool(settings.http.token or settings.http.user_header),
+        "tries": node.desk is not None,
+    }
+    return TEMPLATES.TemplateResponse(request, template, {**shared, **context}, status)
+
+
+def require_login(request: Request, reason: str) -> Caller:
+    """Return the caller, who logged in.
+
+    Raises:
+        HTTPException: nobody did.
+    """
+    caller: Caller = request.scope["caller"]
+    if not caller.may_change:
+        challenge = {"WWW-Authenticate": 'Basic realm="Hepar", charset="UTF-8"'}
+        raise HTTPException(HTTPStatus.UNAUTHORIZED, reason, challenge)
+    return caller
+
+
 class Pages:
     """The pages of one node."""
 
@@ -51,7 +86,6 @@ class Pages:
         self._ledger = ledger
         self._health = health
         self._buttons = JobButtons(node, ledger)
-        self._templates = Jinja2Templates(Path(__file__).with_name("templates"))
 
     def now(self, request: Request) -> Response:
         """Show what the node is doing; htmx asks for the changing part alone."""
@@ -98,13 +132,9 @@ class Pages:
 
     def report(self, request: Request) -> Response:
         """Return one of a job's reports as a page; it names the patient, so only after a login."""
-        caller: Caller = request.scope["caller"]
-        if not caller.may_change:
-            raise HTTPException(
-                HTTPStatus.UNAUTHORIZED,
-                "the report names the patient; log in with the node's token to read it",
-                {"WWW-Authenticate": 'Basic realm="Hepar", charset="UTF-8"'},
-            )
+        require_login(
+            request, "the report names the patient; log in with the node's token to read it"
+        )
         reports, number = self._reports(self._find(request)), request.path_params["number"]
         if not 1 <= number <= len(reports):
             return Response("this job has no such report", HTTPStatus.NOT_FOUND)
@@ -154,17 +184,11 @@ class Pages:
             return "none"  # the health check names the reason
 
     def _render(self, request: Request, template: str, context: dict[str, Any]) -> Response:
-        caller: Caller = request.scope["caller"]
-        settings = self._node.settings
-        shared = {
-            "caller": caller,
-            "ae_title": settings.node.ae_title,
-            "algorithm": self._node.algorithm,
-            "login": bool(settings.http.token or settings.http.user_header),
-            "see_study": may_see_study(caller, settings.http),
+        study = {
+            "see_study": may_see_study(request.scope["caller"], self._node.settings.http),
             "study_of": self._study_of(request),
         }
-        return self._templates.TemplateResponse(request, template, {**shared, **context})
+        return render(self._node, request, template, {**study, **context})
 
     def _find(self, request: Request) -> Job:
         name = request.path_params["job"]

@@ -7,6 +7,9 @@ POST /jobs/JOB/ACTION        retry, redo, urge, remove or bundle; needs a login
 POST /jobs/JOB/send/PEER     send the results to a peer; needs a login
 POST /dicom-web/studies      STOW-RS (`stow`)
 GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
+GET  /try                    drop a scan (`tries`); needs a login, as all below it
+POST /try                    take an upload
+GET  /try/NAME               an upload and its results
 GET  /healthz, /health       200 while the node works, 503 and the failed checks otherwise
 GET  /readyz                 200 while it would receive and finish a series, 503 otherwise
 GET  /metrics                for Prometheus
@@ -38,6 +41,7 @@ from dicom_node.web.metrics import Metrics
 from dicom_node.web.operator_pages import NEWEST, Pages
 from dicom_node.web.probe import Finding
 from dicom_node.web.stow import StowDoor
+from dicom_node.web.tries.try_pages import TryPages
 from dicom_node.web.view import NodeView
 
 CONNECTIONS = 64
@@ -93,6 +97,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
     """Return the web application of a node."""
     health = Health(node, ledger)
     pages, metrics = Pages(node, ledger, health), Metrics(node, ledger, health)
+    tries = TryPages(node, node.desk).routes if node.desk else []
     door = StowDoor(node.settings, node.spool, node.listener)
     viewer = node.settings.viewer.url
     identity = {
@@ -131,6 +136,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs/{job}/reports/{number:int}", pages.report),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
             Route("/jobs/{job}/send/{peer}", pages.send, methods=["POST"]),
+            *tries,
             *(Route(path, door.store, methods=["POST"]) for path in STOW_PATHS),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ],

@@ -10,6 +10,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.tryout.desk import Desk
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class NodeView:
     """Called with the instances that come by HTTP."""
     received: Spool | None = None
     """The spool that the receiver writes to; a view of its folder without."""
+    desk: Desk | None = None
+    """Takes uploads; None where there is no such page."""
 
     @property
     def data(self) -> DataFolder:

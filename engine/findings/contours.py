@@ -123,7 +123,7 @@ def _draw_slice(
     labels = label_map.labels[index, view.rows, view.columns]
     for label, colour in colours.items():
         # `>=`: the liver's outline goes around its tumours, not along them.
-        image.paste(colour, mask=_outline(labels >= label, view.size))
+        image.paste(colour, mask=outline(labels >= label, view.size))
     tile = Image.new("RGB", TILE)
     left, top = (TILE[0] - view.size[0]) // 2, HEAD + (TILE[1] - HEAD - view.size[1]) // 2
     tile.paste(image, (left, top))
@@ -131,7 +131,7 @@ def _draw_slice(
     return tile
 
 
-def _outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
+def outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
     """Return the outline of a mask, scaled to `size`, as an alpha mask about 2 pixels wide."""
     fine = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BICUBIC)
     inside = np.asarray(fine, np.float32) / 255
