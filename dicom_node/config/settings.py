@@ -170,7 +170,8 @@ class HttpSection(Section):
     """Show accession number and study (UID, date, description) to those who logged in; to nobody
     when false. The patient's name and ID are never shown."""
     stuck_s: float = Field(default=900.0, gt=0)
-    """Not healthy when a job has waited for so many seconds and none is computed."""
+    """Not healthy when for so many seconds a job has waited and none is computed, one that is
+    computed makes no progress, or a complete series is not taken."""
     peer_failing_s: float = Field(default=3600.0, gt=0)
     """Not ready when a result has waited for its delivery for so many seconds."""
     try_mb: int = Field(default=2000, ge=0)

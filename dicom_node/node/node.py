@@ -118,7 +118,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         reported = _to_all(polling, progress, shown)
         crashes = CrashRecord(data.crashes)
         worker = _worker(segmenter, data, settings, reported, commitments)
-        worker = replace(worker, at_work=crashes.at_work)
+        worker = replace(worker, at_work=shown.noting(crashes.at_work))
         stack.enter_context(
             run_jobs(
                 worker,

@@ -67,7 +67,7 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         seen.setup.algorithm,
         seen.reception.address,
         arriving,
-        lambda: assembler.running,
+        lambda: assembler.running and assembler.busy_s < settings.http.stuck_s,
         lambda: seen.fleet.device().name,
         seen.progress,
         assembler,

@@ -29,7 +29,7 @@ from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
 from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.pace import Paces
-from dicom_node.receive.spool import Spool
+from dicom_node.receive.spool import ACCEPTED, REJECTED, Spool, Tally
 from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def listen(
             (evt.EVT_CONN_CLOSE, end_unrequested),
             *CStoreHandler(spool, listener, limits.associations, paces).handlers(),
             (evt.EVT_N_EVENT_REPORT, on_n_event_report, [commitments or Commitments()]),
+            (evt.EVT_ACCEPTED, on_answered, [spool.tally, ACCEPTED]),
+            (evt.EVT_REJECTED, on_answered, [spool.tally, REJECTED]),
             (evt.EVT_RELEASED, on_closed, [listener]),
             (evt.EVT_ABORTED, on_closed, [listener]),
         ],
@@ -150,8 +152,7 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
         )
         record(lambda: refused(request.calling, request.host))
         # Permanent, by the user, calling AE title not recognised (PS3.8 table 9-21).
-        association.acse.send_reject(0x01, 0x01, 0x03)
-        association.kill()
+        _reject(association, (0x01, 0x01, 0x03))
         return
     association.acceptor.supported_contexts = [
         each
@@ -178,8 +179,19 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
             extra={"action": "association_rejected"},
         )
         # Transient, by the provider, local limit exceeded (PS3.8 table 9-21).
-        association.acse.send_reject(0x02, 0x03, 0x02)
-        association.kill()
+        _reject(association, (0x02, 0x03, 0x02))
+
+
+def _reject(association: Association, reason: tuple[int, int, int]) -> None:
+    """Answer with result, source and reason, as pynetdicom itself does."""
+    association.acse.send_reject(*reason)
+    evt.trigger(association, evt.EVT_REJECTED, {})
+    association.kill()
+
+
+def on_answered(event: Event, tally: Tally, outcome: str) -> None:
+    """Count an association that was accepted or rejected."""
+    tally.add_association(outcome)
 
 
 def _request(association: Association) -> Request:

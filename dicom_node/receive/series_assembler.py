@@ -84,6 +84,7 @@ class SeriesAssembler:
         self._closed: dict[SeriesKey, float] = {}
         self._news = threading.Event()
         self._stopping = False
+        self._handing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="assembler", daemon=True)
 
     def start(self) -> None:
@@ -106,6 +107,12 @@ class SeriesAssembler:
             for series in self.spool.series():
                 # Not over one that has come since the start, whose time is later.
                 self._arriving.setdefault(series, IncomingSeries(from_s))
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds for which the present hand-over goes on; 0 between two."""
+        since = self._handing_since
+        return 0.0 if since is None else self._clock() - since
 
     @property
     def running(self) -> bool:
@@ -221,7 +228,9 @@ class SeriesAssembler:
         while not self._stopping:
             # Before looking: what happens during `hand_over` ends the wait below at once.
             self._news.clear()
+            self._handing_since = self._clock()
             wait_s = self.hand_over()
+            self._handing_since = None
             if wait_s is not None and wait_s > SOON_S:
                 wait_s -= SOON_S
             elif wait_s is not None:

@@ -9,6 +9,7 @@ file is an instance that was never answered with success; `recover` removes such
 import errno
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,18 +22,33 @@ from engine.durable_files import PART, sync_folder, write_pieces_durably
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
+OUTCOMES = ACCEPTED, REJECTED = "accepted", "rejected"
+"""Of requests for an association."""
+
+
 class Tally:
-    """Instances and bytes kept since the start, by whatever way they came."""
+    """Associations and instances since the start; instances by whatever way they came."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._instances = self._bytes = 0
+        self._associations: Counter[str] = Counter()
 
     def add(self, size: int) -> None:
         """Count an instance of so many bytes."""
         with self._lock:
             self._instances += 1
             self._bytes += size
+
+    def add_association(self, outcome: str) -> None:
+        """Count an association that was accepted or rejected."""
+        with self._lock:
+            self._associations[outcome] += 1
+
+    def associations(self) -> dict[str, int]:
+        """Return the numbers of associations by outcome."""
+        with self._lock:
+            return {each: self._associations[each] for each in OUTCOMES}
 
     def read(self) -> tuple[int, int]:
         """Return the numbers of instances and of bytes."""

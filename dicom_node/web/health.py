@@ -64,17 +64,18 @@ class Health:
     def _assembler(self) -> Finding:
         if self._node.assembling():
             return Finding("assembler", True, "completes series")
-        return Finding("assembler", False, "its thread has ended; restart the node")
+        return Finding("assembler", False, "its thread has ended or hangs; restart the node")
 
     def _workers(self) -> Finding:
-        """Find jobs that wait while nothing is computed: the queue has stopped."""
+        """Find a queue that has stopped, or a job that is computed and makes no progress."""
         try:
             jobs = self._ledger.jobs(NEWEST)
         except SQLAlchemyError:
             # Not failed: a restart, which this check may cause, would bring no store back.
             return Finding("workers", True, "unknown while the job store cannot be read")
         limit = timedelta(seconds=self._node.settings.http.stuck_s)
-        return _queue_moves(jobs, datetime.now(UTC), limit)
+        silent = timedelta(seconds=self._node.progress.silent_s)
+        return _queue_moves(jobs, datetime.now(UTC), limit, silent)
 
     def _disk(self) -> Finding:
         needed = self._node.settings.receive.keep_free_mb
@@ -146,10 +147,17 @@ class Health:
         return Finding("peers", True, f"no result waits for longer than {limit_s:g} s")
 
 
-def _queue_moves(jobs: Sequence[Job], now: datetime, limit: timedelta) -> Finding:
+def _queue_moves(
+    jobs: Sequence[Job], now: datetime, limit: timedelta, silent: timedelta = timedelta()
+) -> Finding:
     waiting = [job.created for job in jobs if job.state is State.WAITING]
     computing = any(job.state is State.SEGMENTING for job in jobs)
     if waiting and not computing and now - min(waiting) > limit:
         minutes = (now - min(waiting)).total_seconds() / 60
         return Finding("workers", False, f"a job has waited for {minutes:.0f} minutes; restart")
+    if computing and silent > limit:
+        minutes = silent.total_seconds() / 60
+        return Finding(
+            "workers", False, f"a series has made no progress for {minutes:.0f} minutes; restart"
+        )
     return Finding("workers", True, f"{len(waiting)} jobs wait")

@@ -105,6 +105,12 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(
             "hepar_arriving_series", "Series that are coming in.", value=len(self._node.arriving())
         )
+        associations = CounterMetricFamily(
+            "hepar_associations", "Requests for an association.", labels=["outcome"]
+        )
+        for outcome, count in self._node.spool.tally.associations().items():
+            associations.add_metric([outcome], count)
+        yield associations
         instances, size = self._node.spool.tally.read()
         yield CounterMetricFamily("hepar_instances", "Instances received.", value=instances)
         yield CounterMetricFamily("hepar_received_bytes", "Bytes received.", value=size)
@@ -125,3 +131,9 @@ class _Gauges(Collector):
         algorithm = self._node.algorithm
         model.add_metric([algorithm.name, algorithm.version, algorithm.device], 1)
         yield model
+        plans = GaugeMetricFamily(
+            "hepar_plan", "TensorRT plans; always 1.", labels=["plan", "state"]
+        )
+        for plan in self._node.plans():
+            plans.add_metric([plan.name, plan.state], 1)
+        yield plans

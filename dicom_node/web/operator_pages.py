@@ -26,7 +26,6 @@ from dicom_node.web.job_view import Filter, last_day, peer_rows
 from dicom_node.web.study_header import StudyHeader, may_see_study, study_header
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
-from engine.plans.store import PlanStore
 
 NEWEST = 500
 """Newest jobs that the page searches."""
@@ -167,7 +166,7 @@ class Pages:
             "states": list(State),
             "modalities": sorted({job.modality for job in jobs} - {""}),
             "serving": self._serving(),
-            "plans": PlanStore(self._node.settings.engine.plans or self._node.data.plans).plans(),
+            "plans": self._node.plans(),
         }
 
     def _study_of(self, request: Request) -> Callable[[Job], StudyHeader]:

@@ -1,6 +1,8 @@
 """The parts of a running node that the web server reads."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -11,6 +13,11 @@ from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.tryout.desk import Desk
+from engine.plans.plan import Plan
+from engine.plans.store import PlanStore
+
+AtWork = Callable[[str], AbstractContextManager[object]]
+"""Notes that a job is at work while a block lasts."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +33,40 @@ class Arriving:
 class Progress:
     """Slices computed so far, job by job; written by workers, read by the web server."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = Lock()
         self._slices: dict[str, tuple[int, int]] = {}
+        self._last_s = clock()
 
     def __call__(self, job: str, done: int, of: int) -> None:
         """Note that `done` of a job's slices are computed."""
         with self._lock:
+            self._last_s = self._clock()
             if done >= of:
                 self._slices.pop(job, None)
             else:
                 self._slices[job] = (done, of)
+
+    def noting(self, at_work: AtWork) -> AtWork:
+        """Return `at_work`, whose begin and end count as progress too."""
+
+        @contextmanager
+        def noted(job: str) -> Iterator[None]:
+            with at_work(job):
+                self(job, 0, 0)
+                try:
+                    yield
+                finally:
+                    self(job, 0, 0)
+
+        return noted
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since any job made progress, or since the node started."""
+        with self._lock:
+            return self._clock() - self._last_s
 
     def of(self, job: str) -> tuple[int, int] | None:
         """Return the slices that are computed and all of them, while a job is on the device."""
@@ -56,7 +86,7 @@ class NodeView:
     arriving: Callable[[], list[Arriving]]
     """Returns the series that are coming in."""
     assembling: Callable[[], bool]
-    """Returns whether the thread that completes series runs."""
+    """Returns whether the thread that completes series runs, and does not hang."""
     device: Callable[[], str]
     """Returns the name of the device that serves; raises `EngineError` where none does."""
     progress: Progress = field(default_factory=Progress)
@@ -71,6 +101,10 @@ class NodeView:
     def data(self) -> DataFolder:
         """The node's data folder."""
         return DataFolder(self.settings.node.data)
+
+    def plans(self) -> list[Plan]:
+        """Return the TensorRT plans of this node, the oldest first."""
+        return PlanStore(self.settings.engine.plans or self.data.plans).plans()
 
     @property
     def spool(self) -> Spool:

@@ -26,6 +26,7 @@ def scrape(tmp_path):
         spool=SimpleNamespace(tally=Tally()),
         data=SimpleNamespace(folder=tmp_path),
         algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
+        plans=list,
     )
     jobs = SimpleNamespace(jobs=lambda last: [])
     health = SimpleNamespace(ready=lambda: [SimpleNamespace(check="disk", ok=True)])

@@ -13,14 +13,24 @@ from types import SimpleNamespace
 
 import pytest
 from aiosmtpd.smtp import SMTP
+from pydicom import dcmread
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.alerts.channels import Alert, NotSent, channels, mail, post
 from dicom_node.alerts.watch import Trouble, Watch, watching
-from dicom_node.config.settings import AlertsSection
+from dicom_node.config.settings import AlertsSection, Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.deliver.folder import FolderPeer
+from dicom_node.errors import PeerRefused
 from dicom_node.jobs.state import Delivery, State
+from dicom_node.node.node import running_node
+from dicom_node.results.phantom import write_series
 from dicom_node.web.probe import Finding
 from dicom_node.web.troubles import Troubles
+from engine.phantom import make_phantom
+from tests.dicom_node.node_process import Thresholds
+from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S
 
 PATIENCE_S = 60.0
 FULL = Trouble("10 MB free, 2000 MB needed")
@@ -178,6 +188,52 @@ def test_mail_reaches_every_address_and_one_that_cannot_be_sent_is_named():
     assert "10 MB free" in text
     with pytest.raises(NotSent, match="ConnectionRefusedError"):
         mail(ALERT, to)
+
+
+def next_on(subject, posted, mailed):
+    """Wait for the next message on a subject by webhook, and for the same by mail."""
+    while (content := posted.get(timeout=GENEROUS_S))["subject"] != subject:
+        pass
+    title = f"Subject: Hepar HEPAR: {subject} is {'right again' if content['ok'] else 'not right'}"
+    while title not in (text := mailed.get(timeout=GENEROUS_S)[1]):
+        pass
+    return content, text
+
+
+def test_a_running_node_reports_a_failed_delivery_and_that_it_is_not_ready(tmp_path, monkeypatch):
+    made = make_phantom(shape=(20, 48, 48), spacing_mm=(10, 8, 8), noise_hu=2, tumours=0)
+    series = write_series(made, "alert", tmp_path / "series")
+
+    def refuse(peer, file):
+        raise PeerRefused("SOP class not supported")
+
+    monkeypatch.setattr(FolderPeer, "send", refuse)
+    archive = {"kind": "folder", "folder": tmp_path / "archive"}
+    to = {"mail_to": ["admin@x.example"], "smtp_host": "127.0.0.1", "every_s": 0.2, "after_s": 0}
+    with web_server() as (url, posted), mail_server() as (port, mailed):
+        settings = Settings(
+            node={"data": tmp_path / "data", "port": 0},
+            receive={"quiet_s": 0.2, "keep_free_mb": 0},
+            engine={"model": write_toy_model(tmp_path / "model")},
+            peers={"archive": archive},
+            alerts={**to, "webhook": url, "smtp_port": port},
+        )
+        with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
+            StorePeer("node", node.ae_title, *node.address).send_many(series)
+            failed, mail = next_on("delivery to archive", posted, mailed)
+            monkeypatch.setattr(
+                "shutil.disk_usage", lambda folder: SimpleNamespace(free=-(1 << 20))
+            )
+            full, _ = next_on("disk", posted, mailed)
+            monkeypatch.undo()
+            again, _ = next_on("disk", posted, mailed)
+    assert (failed["ok"], full["ok"], again["ok"]) == (False, False, True)
+    assert failed["detail"].startswith("not delivered: 1 object; hepar jobs list --state failed")
+    assert "hepar jobs retry --failed --peer archive" in " ".join(mail.split())
+    assert "-1 MB free, 0 MB needed (receive.keep_free_mb)" in full["detail"]
+    patient = dcmread(series[0])
+    for secret in (patient.PatientName, patient.PatientID):
+        assert str(secret) not in str([failed, mail, full, again])
 
 
 def test_there_is_a_channel_for_what_is_configured():

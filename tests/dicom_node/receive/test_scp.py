@@ -408,6 +408,15 @@ def test_an_association_too_many_is_rejected_for_now(strict, ct_series):
     assert send(ct_series(slices=1), address) == [StoreStatus.SUCCESS]
 
 
+def test_associations_are_counted_by_what_became_of_them(strict):
+    address, spool, _ = strict()
+    assert spool.tally.associations() == {"accepted": 0, "rejected": 0}
+    first = associate(address)
+    assert associate(address).is_rejected
+    wait_until(lambda: spool.tally.associations() == {"accepted": 1, "rejected": 1})
+    first.release()
+
+
 def test_an_idle_association_is_aborted(strict, ct_series, ear):
     (instance,) = ct_series(slices=1)
     association = associate(strict(network_s=SHORT_S)[0])

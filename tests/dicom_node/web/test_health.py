@@ -1,5 +1,7 @@
 """Each health check fails when the part it checks is broken."""
 
+import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -8,13 +10,25 @@ import pytest
 
 from dicom_node.jobs import store
 from dicom_node.jobs.state import Delivery, State
+from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.series_assembler import SeriesAssembler
+from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.web.health import Health, _queue_moves
-from dicom_node.web.view import NodeView
+from dicom_node.web.view import NodeView, Progress
 from engine.errors import DeviceFailed
+from tests.dicom_node.web.conftest import PATIENCE_S
 from tests.dicom_node.web.test_server import node, settings  # noqa: F401
+from tests.waiting import wait_until
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
 class Jobs:
@@ -63,6 +77,30 @@ def test_a_dead_listener_is_noticed(view):
 
 def test_a_dead_assembler_is_noticed(view):
     assert "restart the node" in failed(replace(view, assembling=lambda: False))["assembler"]
+
+
+def test_an_assembler_that_hangs_is_noticed(tmp_path):
+    """A series that is never taken holds up all others."""
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def take(series):
+        hanging.set()
+        let_go.wait(PATIENCE_S)
+
+    spool, clock = Spool(tmp_path), Clock()
+    assembler = SeriesAssembler(spool, take, quiet_s=0, resend_s=0, clock=clock)
+    spool.put(SeriesKey("1.1", "1.2"), "1.3", b"instance")
+    assembler.start()
+    try:
+        assert hanging.wait(PATIENCE_S)
+        clock.now = 901.0
+        assert assembler.running
+        assert assembler.busy_s == 901
+        let_go.set()
+        wait_until(lambda: assembler.busy_s == 0)
+    finally:
+        let_go.set()
+        assembler.stop()
 
 
 def test_a_device_that_fails_is_noticed(view):
@@ -117,6 +155,27 @@ def test_a_peer_that_fails_for_too_long_is_named(view):
 def test_a_queue_that_stands_still_is_noticed(minutes, state, ok):
     jobs = [SimpleNamespace(state=state, created=NOW - timedelta(minutes=minutes))]
     assert _queue_moves(jobs, NOW, timedelta(minutes=15)).ok is ok
+
+
+def test_a_job_that_makes_no_progress_is_noticed():
+    clock, limit = Clock(), timedelta(minutes=15)
+    progress = Progress(clock)
+    jobs = [SimpleNamespace(state=State.SEGMENTING, created=NOW - timedelta(hours=3))]
+
+    def found():
+        return _queue_moves(jobs, NOW, limit, timedelta(seconds=progress.silent_s))
+
+    clock.now = 3600.0
+    assert "no progress for 60 minutes" in found().detail
+    assert not found().ok
+    with progress.noting(lambda job: nullcontext())("job"):  # it begins
+        assert found().ok
+        clock.now += 901
+        assert not found().ok
+        progress("job", 8, 300)
+        assert found().ok
+    clock.now += 901
+    assert _queue_moves([], NOW, limit, timedelta(seconds=progress.silent_s)).ok
 
 
 def test_a_queue_behind_a_long_job_moves():

@@ -427,6 +427,8 @@ def test_metrics_count_each_series_once(web, done):
     assert 'hepar_series_total{state="done"} 1.0' in text
     assert 'hepar_deliveries_total{peer="shelf",state="done"} 2.0' in text
     assert "hepar_slices_total 20.0" in text
+    (accepted,) = re.findall(r'^hepar_associations_total{outcome="accepted"} (.+)$', text, re.M)
+    assert float(accepted) >= 1  # besides the series, the node's own checks
     assert "hepar_instances_total 20.0" in text
     (received,) = re.findall(r"^hepar_received_bytes_total (.+)$", text, re.MULTILINE)
     assert float(received) > 20 * 64 * 64 * 2
