@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -50,6 +52,6 @@ def test_every_shipped_model_is_listed_with_its_figures(hepar):
         model = load_model(folder)
         evaluation = model.manifest.evaluation
         liver = evaluation["pooled_dice"][evaluation["fusion"]]["liver"]
-        (row,) = (line for line in listed.output.splitlines() if f" {name} " in line)
+        (row,) = (line for line in listed.output.splitlines() if re.match(rf"\W+{name} ", line))
         assert model.version in row
         assert f"{liver:.3f}" in row

@@ -28,6 +28,7 @@ when a tenth of it is marked.
 
 METRICS = {
     "dice": "Dice",
+    "iou": "IoU",
     "nsd": "surface Dice",
     "hd95_mm": "HD95 mm",
     "volume_error_ml": "error ml",
@@ -59,8 +60,10 @@ def _about(about: Mapping[str, str]) -> str:
 def _figures(method: Record) -> str:
     rows = []
     for structure, pooled in method["pooled_dice"].items():
+        if structure not in method["mean"]:  # drawn in nobody
+            continue
         rows.append((structure, "Dice, pooled", _interval(pooled), str(pooled["patients"])))
-        for metric, spread in method["mean"].get(structure, {}).items():
+        for metric, spread in method["mean"][structure].items():
             if spread["value"] is not None:
                 name = METRICS.get(metric, metric)
                 rows.append((structure, name, _interval(spread), str(spread["patients"])))
@@ -69,7 +72,7 @@ def _figures(method: Record) -> str:
 
 def _lesions(method: Record) -> Iterator[str]:
     lesions = method["lesions"]
-    if lesions is None:
+    if lesions is None or not any(each["lesions"] for each in lesions["sizes"]):
         return
     rows = [
         (each["size"], str(each["lesions"]), str(each["found"]), _interval(each["recall"]))
@@ -82,7 +85,8 @@ def _lesions(method: Record) -> Iterator[str]:
 def _patients(method: Record) -> str:
     rows = []
     for patient, scores in method["per_patient"].items():
-        tumour = scores.get("tumour", {}).get("dice") if scores.get("lesions") else None
+        has_tumour = bool(scores.get("lesions") and scores["lesions"]["drawn"])
+        tumour = scores["tumour"]["dice"] if has_tumour else None
         liver = scores.get("liver", {}).get("dice")
         rows.append((patient, _number(liver), _number(tumour), _false_ml(scores)))
     return _table(("patient", "liver Dice", "tumour Dice", "false tumour, ml"), rows)
