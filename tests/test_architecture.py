@@ -111,8 +111,8 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/commands/job_views": "dicom_node dicom_node/deliver dicom_node/jobs",
     "dicom_node/commands/synthetic": (
-        "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/series engine"
-        " engine/findings"
+        "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
+        " dicom_node/series engine engine/findings"
     ),
     "dicom_node/commands": (
         "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views"

@@ -12,7 +12,11 @@ from rich.text import Text
 from dicom_node.commands.arguments.archive import say
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
-from dicom_node.commands.synthetic.synthetic_objects import write_objects
+from dicom_node.commands.synthetic.synthetic_objects import (
+    NOTICES,
+    write_notices,
+    write_objects,
+)
 from dicom_node.deliver.rehearsal import Rehearsed, clean_up
 from dicom_node.deliver.rehearsal import rehearse as rehearse_objects
 from dicom_node.logs import quieten_libraries
@@ -30,7 +34,7 @@ def rehearse(
     ],
     config: Config = None,
 ) -> None:
-    """Send the results of a synthetic patient to PEER, in every kind and encoding.
+    """Send the results of a synthetic patient to PEER, in every kind and encoding, and notices.
 
     They are looked for, read back and removed where the peer allows it. The lines to put into its
     table of the configuration are printed at the end. The exit status is 1 if it accepts no SEG.
@@ -39,6 +43,7 @@ def rehearse(
     called = peer_named(peer, settings(config))
     with TemporaryDirectory(prefix="hepar-") as folder:
         files = {item.name: file for item, file in write_objects(Path(folder)).items()}
+        files |= write_notices(Path(folder), files[SEG.name])  # last: one rejects the SEG
         with Console(stderr=True).status("rehearsing …"):
             seen = list(rehearse_objects(called, files))
             left = clean_up(called, files) if any(each.accepted for each in seen) else ""
@@ -55,7 +60,7 @@ def rehearse(
 
 def settings_of(seen: list[Rehearsed]) -> list[str]:
     """Return the lines of the configuration that work; none if the peer accepts no SEG."""
-    accepted = {each.name: each for each in seen if each.accepted}
+    accepted = {each.name: each for each in seen if each.accepted and each.name not in NOTICES}
     binary = SEG.name in accepted
     if not binary and LABELMAP not in accepted:
         return []

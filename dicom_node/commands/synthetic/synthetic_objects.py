@@ -1,11 +1,16 @@
-"""Results of a synthetic patient, of every kind: for trying out a peer without a patient."""
+"""Results of a synthetic patient, and notices on them: for trying out a peer without a patient."""
 
 from collections.abc import Collection
 from pathlib import Path
 from uuid import uuid4
 
+from pydicom import dcmread
+
+from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.make import SeriesResult, encode_verified, make_others, make_seg
+from dicom_node.results.notices.receipt import to_receipt
+from dicom_node.results.notices.rejection import to_rejections
 from dicom_node.results.objects import SEG, Encoding, ObjectKind, ResultObject, SegForm
 from dicom_node.results.phantom import to_instances
 from dicom_node.series.volume import to_volume
@@ -21,6 +26,9 @@ EVERY = (
     ResultObject(ObjectKind.SEG, SegForm(Encoding.LABELMAP)),
 )
 """Every kind of object, and the SEG in every encoding."""
+
+NOTICES = ("receipt", "rejection")
+"""Names of what `write_notices` writes."""
 
 
 def write_objects(
@@ -53,3 +61,14 @@ def write_objects(
         files[item] = folder / f"{item.name}.dcm"
         files[item].write_bytes(content)
     return {item: files[item] for item in items}
+
+
+def write_notices(folder: Path, seg: Path) -> dict[str, Path]:
+    """Write a receipt, and a note that rejects a SEG; return the file of each by its name."""
+    header, numbers = dcmread(seg, stop_before_pixels=True), NumbersOfRun()
+    (rejection,) = to_rejections([header], numbers)
+    receipt = to_receipt(header, "refused", "a rehearsal, not a patient", "", numbers)
+    files = {name: folder / f"{name}.dcm" for name in NOTICES}
+    for file, notice in zip(files.values(), (receipt, rejection), strict=True):
+        file.write_bytes(notice)
+    return files

@@ -138,7 +138,8 @@ def test_a_rehearsal_prints_the_lines_that_work(hepar, archive, config):
     assert 'seg_encoding = "binary"\nconfirm = "find"\n' in said
     assert "remove the study" in said
     kinds = {line.split()[0] for line in said.splitlines() if " accepted " in line}
-    assert {"seg", "report", "seg-labelmap"} <= kinds
+    assert {"seg", "report", "seg-labelmap", "receipt", "rejection"} <= kinds
+    assert "receipt" not in said.partition("[peers.archive]")[2]
     assert len(kept) == len(kinds)
 
 
@@ -167,6 +168,8 @@ def test_what_confirms_the_first_object_that_is_accepted_is_recommended():
     report = Rehearsed("report", True, confirmed_by=("find",))
     assert 'confirm = "find"' in settings_of([refused, labelmap, report])
     assert 'confirm = "commitment"' in settings_of([refused, labelmap])
+    receipt = Rehearsed("receipt", True)
+    assert 'confirm = "commitment"' in settings_of([refused, labelmap, receipt])
 
 
 def test_a_rehearsal_with_a_web_archive(hepar, config):
