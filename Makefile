@@ -83,9 +83,13 @@ gpu: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.bench gpu
 endif
 
-soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times; nothing lost, nothing twice
+# What a damaged or hostile file, connection or upload may do; a short form is among the tests.
+MUTANTS := tests/dicom_node/pipeline/test_mutated_instances.py tests/dicom_node/node/test_mutated_messages.py
+
+soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times, and send it 10,000 damaged files; hours
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
 	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
+	HEPAR_MUTANTS=10000 $(BIN)/python -m pytest -q --timeout 0 $(MUTANTS)
 
 clean:  ## Remove the environment and everything that was made here
 	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache

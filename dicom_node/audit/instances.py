@@ -12,25 +12,33 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_node.audit.audit_event import QueriedSopClass, Study
+from dicom_node.errors import UNREADABLE
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 """Study Root Query/Retrieve Information Model - FIND."""
 
 
 def study_of(study_uid: str, paths: Iterable[Path]) -> Study:
-    """Return the files of one study that are there, by what their file meta information says."""
+    """Return the files of one study that are there, by what their file meta information says.
+
+    Those whose file meta information cannot be read are not among them.
+    """
     classes: Counter[str] = Counter()
     senders: set[str] = set()
     for path in paths:
-        if not path.exists():
-            continue
-        try:
-            meta = read_file_meta_info(path)
-        except InvalidDicomError:  # a page beside a PDF; it is no instance
-            continue
-        classes[str(meta.MediaStorageSOPClassUID)] += 1
+        meta = _file_meta(path)
+        if sop_class := str(meta.get("MediaStorageSOPClassUID", "")):
+            classes[sop_class] += 1
         senders.add(str(meta.get("SendingApplicationEntityTitle", "")).strip())
     return Study(study_uid, classes, tuple(sorted(senders - {""})))
+
+
+def _file_meta(path: Path) -> Dataset:
+    try:
+        return read_file_meta_info(path)
+    # Gone, damaged on the disk, or no instance: a page lies beside a PDF.
+    except (OSError, InvalidDicomError, *UNREADABLE):
+        return Dataset()
 
 
 def series_query(study_uid: str, series_uid: str) -> QueriedSopClass:

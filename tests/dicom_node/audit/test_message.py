@@ -122,3 +122,15 @@ def test_files_are_counted_by_sop_class_and_sender_and_one_that_is_gone_is_not(t
     paths = [*sorted(tmp_path.iterdir()), tmp_path / "gone"]
     (page := tmp_path / "page.html").write_text("<!DOCTYPE html>" + 200 * " ")
     assert study_of("1.2.3", [*paths, page]) == Study("1.2.3", {CTImageStorage: 3}, ("CT1", "CT2"))
+
+
+def test_a_damaged_file_is_not_counted(tmp_path):
+    whole = to_part10(b"", CTImageStorage, "1.2.3", "1.2.840.10008.1.2.1", "CT1")
+    content = b"".join(whole.pieces())
+    (tmp_path / "whole").write_bytes(content)
+    for cut in (0, 131, 150, 200):
+        (tmp_path / f"{cut}").write_bytes(content[:cut])
+    (tmp_path / "other").write_bytes(content.replace(b"DICM", b"DUCM"))
+    found = study_of("1.2.3", sorted(tmp_path.iterdir()))
+    assert found.instances[CTImageStorage] >= 1
+    assert sum(found.instances.values()) < 6

@@ -1,0 +1,157 @@
+"""Damaged associations and uploads at a running node: answered or ended, and the node goes on.
+
+40 of each in the suite; `HEPAR_MUTANTS=10000` tries more, as `make soak` does.
+"""
+
+import os
+import socket
+import threading
+from contextlib import suppress
+from io import BytesIO
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from pydicom import dcmwrite
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE
+
+from dicom_node.config.settings import Settings
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.node.node import running_node
+from tests.conftest import make_ct_series
+from tests.dicom_node.node_process import Thresholds
+from tests.engine.toy_model import write_toy_model
+from tests.mutations import mutated, mutations
+from tests.waiting import GENEROUS_S, wait_until
+
+EXAMPLES = int(os.environ.get("HEPAR_MUTANTS", "40"))
+FEW = examples(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES == 40,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+TOKEN = "a-long-password"
+(SENT,) = make_ct_series(1)
+SENDER = AE("CT")
+SENDER.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+SENDER.add_requested_context("1.2.840.10008.1.1")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("node")
+    return Settings(
+        node={"data": folder / "data", "port": 0},
+        receive={"quiet_s": 0.2, "keep_free_mb": 0},
+        engine={"model": write_toy_model(folder / "model")},
+        http={"port": 0, "token": TOKEN},
+    )
+
+
+@pytest.fixture(scope="module")
+def node(settings):
+    """A running node; at the end it serves as before, and every series has come to an end."""
+    with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
+        yield node
+        association = SENDER.associate(*node.address)
+        assert association.is_established
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+        with open_ledger(settings.database_url) as ledger:
+            wait_until(lambda: not any(job.state.active for job in ledger.jobs(100_000)))
+            reasons = [job.reason for job in ledger.jobs(100_000)]
+        assert [reason for reason in reasons if "unforeseen" in reason] == []
+
+
+@pytest.fixture(scope="module")
+def association(node):
+    """What a sender sends over one association: its request; then an instance, and the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sent = bytearray()
+        passing = threading.Thread(target=_pass_on, args=(listening, node.address, sent))
+        passing.start()
+        association = SENDER.associate(*listening.getsockname())
+        assert association.send_c_store(SENT).Status == 0x0000
+        association.release()
+        passing.join()
+    request = 6 + int.from_bytes(sent[2:6], "big")  # header and length of the PDU (PS3.8 9.3.1)
+    return bytes(sent[:request]), bytes(sent[request:])
+
+
+def test_the_association_that_is_damaged_brings_a_series(node, settings, association):
+    request, rest = association
+    uid = str(SENT.SeriesInstanceUID)
+    other = uid[:-1] + ("1" if uid[-1] != "1" else "2")
+    _answer(node, (request, rest.replace(uid.encode(), other.encode())))
+    with open_ledger(settings.database_url) as ledger:
+        wait_until(lambda: any(job.series_uid == other for job in ledger.jobs(9)))
+
+
+@given(st.booleans(), mutations())
+@FEW
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_association_ends(node, association, is_request, changes):
+    request, rest = association
+    with suppress(OSError):  # the node has ended it first
+        if is_request:
+            # It may never be answered, since the node waits for more.
+            _answer(node, (mutated(request, changes), rest), accepted_s=0.5)
+        else:
+            _answer(node, (request, mutated(rest, changes)))
+
+
+@given(mutations())
+@FEW
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_upload_is_answered(node, changes):
+    file = BytesIO()
+    dcmwrite(file, SENT, enforce_file_format=True)
+    part = b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n"
+    body = mutated(part + file.getvalue() + b"\r\n--b--\r\n", changes)
+    answer = httpx.post(
+        "http://{}:{}/dicom-web/studies".format(*node.http),
+        content=body,
+        headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'},
+        auth=("CT", TOKEN),
+        timeout=GENEROUS_S,
+    )
+    assert answer.status_code in (200, 202, 400, 409, 413)
+
+
+def _answer(node, association, accepted_s=GENEROUS_S):
+    """Send the request, and the rest once it is answered; return what comes until the end."""
+    request, rest = association
+    received = bytearray()
+    with socket.create_connection(node.address, GENEROUS_S) as connection:
+        connection.sendall(request)
+        connection.settimeout(accepted_s)
+        with suppress(TimeoutError):
+            received += connection.recv(1 << 16)
+        connection.settimeout(GENEROUS_S)
+        connection.sendall(rest)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(1 << 16):
+            received += piece
+    return bytes(received)
+
+
+def _pass_on(listening, address, sent):
+    """Pass one connection on in both directions, and keep what its client sends."""
+    client, _ = listening.accept()
+    with client, socket.create_connection(address) as server:
+        back = threading.Thread(target=_copy, args=(server, client, bytearray()))
+        back.start()
+        _copy(client, server, sent)
+        back.join()
+
+
+def _copy(source, target, kept):
+    while piece := source.recv(1 << 16):
+        kept += piece
+        target.sendall(piece)
+    target.shutdown(socket.SHUT_WR)
