@@ -36,6 +36,7 @@ NOT_RUN = {
     "docker": "needs a Docker daemon; tests/deploy/test_compose.py checks the files",
     "systemctl": "needs systemd as the first process; tests/deploy checks the unit",
     "hepar serve": "the node that the others are run against was started by it",
+    "hepar explain": "takes a minute; tests/test_newcomer.py runs it on a small model",
     "hepar train": "takes minutes; tests/test_newcomer.py trains, evaluates and serves",
 }
 """Beginnings of the commands that are not run here, and why."""

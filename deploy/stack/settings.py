@@ -14,7 +14,9 @@ ARCHIVE = "archive"
 
 QUERY = "?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}"
 
-VIEWER, CORRECT = f"/viewer{QUERY}", f"/segmentation{QUERY}"
+VIEWER = f"/viewer{QUERY}"
+# OHIF's segmentation mode has a hanging protocol of its own, which opens the CT without the SEG.
+CORRECT = f"/segmentation{QUERY}&hangingprotocolId=default"
 """OHIF opens them with the SEG laid over the series; brushes are in the second."""
 
 

@@ -18,7 +18,7 @@ from pydicom import Dataset, dcmread
 
 from deploy.stack.links import SEEN
 from deploy.stack.places import Ports
-from deploy.stack.settings import VIEWER
+from deploy.stack.settings import CORRECT, VIEWER
 from deploy.stack.stack import Stack, running_stack
 from dicom_node.results.attributes.segment_description import LESION_COLOURS
 from dicom_node.results.make import SeriesResult, encode_verified, make_seg
@@ -210,6 +210,21 @@ def coloured(picture: bytes) -> float:
         2, 0, 1
     )
     return float(np.mean((red - blue)[100:700, 300:980] > 20))
+
+
+def test_the_link_for_correction_opens_the_same_contours_with_a_brush(
+    segmented: Segmented, page: Any
+):
+    seg = dcmread(io.BytesIO(segmented.only("SEG")))
+    uids = {"study": seg.StudyInstanceUID, "series": seg.SeriesInstanceUID}
+    open_result(page, segmented.stack.viewer + CORRECT.format(**uids))
+    page.wait_for_function(f"({LISTED})().length > 1")
+    page.wait_for_function(f"({IMAGE})().drawn")
+    lesions = separate_lesions(segmented.expected)
+    assert page.evaluate(IMAGE)["instance"] in fullest(segmented, lesions.labels == 2)
+    assert page.locator("[data-cy='Brush-btn']").is_enabled()
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "correction.png")
 
 
 @pytest.mark.parametrize("lesions", [True, False], ids=["lesions", "no lesion"])
