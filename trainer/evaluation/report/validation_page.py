@@ -14,6 +14,7 @@ import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill, indent
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -25,6 +26,8 @@ whose facts are in `docs/validation.toml`. Intervals are 95 % bootstrap interval
 figure that rests on one patient has none. The liver counts its tumours. A lesion counts as found
 when a tenth of it is marked.
 """
+
+WIDTH = 100
 
 METRICS = {
     "dice": "Dice",
@@ -46,15 +49,17 @@ def to_page(records: Mapping[str, Record], notes: Mapping[str, Record] = {}) -> 
     sections = [HEAD]
     for name, record in records.items():
         note = notes.get(name, {})
-        facts = "".join(f"- {fact}\n" for fact in note.get("facts", ()))
-        sections.append(f"## {note.get('title', name)}\n\n{facts}{_about(record['about'])}")
+        about = [f"{what}: {text}" for what, text in record["about"].items()]
+        points = _points([*note.get("facts", ()), *about])
+        sections.append(f"## {note.get('title', name)}\n\n{points}")
         for model, method in record["methods"].items():
             sections += [f"### {model}\n", _figures(method), *_lesions(method), _patients(method)]
     return "\n".join(sections)
 
 
-def _about(about: Mapping[str, str]) -> str:
-    return "".join(f"- {what}: {text}\n" for what, text in about.items())
+def _points(said: Sequence[str]) -> str:
+    wrapped = (fill(each, WIDTH - 2, break_on_hyphens=False) for each in said)
+    return "".join(f"- {indent(each, '  ').strip()}\n" for each in wrapped)
 
 
 def _figures(method: Record) -> str:
