@@ -81,7 +81,7 @@ def list_models(as_json: Json = False) -> None:
         dice = evaluation["pooled_dice"][evaluation["fusion"]]
         table.add_row(
             *(Text(each) for each in (name, model.version, ", ".join(model.members))),
-            *(f"{dice[structure]:.3f}" for structure in ("liver", "tumour")),
+            *(f"{dice[structure]:.4f}" for structure in ("liver", "tumour")),
             Text(recipe["description"]),
         )
     Console().print(table)

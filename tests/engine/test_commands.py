@@ -54,4 +54,4 @@ def test_every_shipped_model_is_listed_with_its_figures(hepar):
         liver = evaluation["pooled_dice"][evaluation["fusion"]]["liver"]
         (row,) = (line for line in listed.output.splitlines() if re.match(rf"\W+{name} ", line))
         assert model.version in row
-        assert f"{liver:.3f}" in row
+        assert f"{liver:.4f}" in row
