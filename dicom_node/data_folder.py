@@ -77,7 +77,11 @@ class DataFolder:
         """Return the files of a job's results that are there: the SEG, and those beside it."""
         seg = self.result(job)
         beside = (*self.results.glob(f"{job}.*.dcm"), *self.results.glob(f"{job}.*.html"))
-        return [*filter(Path.exists, [seg]), *sorted(beside)]
+        return [*filter(Path.exists, [seg]), *sorted(beside), *self.pictures_of(job)]
+
+    def pictures_of(self, job: str) -> list[Path]:
+        """Return the pictures of a job's contours that are there, one for each stack."""
+        return sorted((*self.results.glob(f"{job}.png"), *self.results.glob(f"{job}.*.png")))
 
     @property
     def name(self) -> str:

@@ -33,6 +33,7 @@ from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import Seen, serve_page
 from dicom_node.pipeline.crash_record import CrashRecord
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
+from dicom_node.pipeline.side_files import SideFile
 from dicom_node.receive.spool import Spool
 from dicom_node.tryout.compute import Means
 from dicom_node.web.view import Progress
@@ -140,7 +141,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         stack.enter_context(choosing(settings.select, silence_s, measure, polling.speed_up))
         means = Means(segmenter, worker.device_queue, crashes.at_work)
         desk = stack.enter_context(trying(settings, means))
-        page = serve_page(settings, Seen(setup, reception, opened.fleet, shown, desk))
+        page = serve_page(settings, Seen(setup, reception, opened.fleet, shown, desk, worker.peers))
         http = stack.enter_context(page)
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
@@ -198,7 +199,8 @@ def _worker(
     profiles = {name: each.profile for name, each in settings.destinations.items()}
     items = frozenset(item for profile in profiles.values() for item in profile.items)
     # What all peers want together is made once.
-    segmenter = replace(segmenter, items=items or segmenter.items)
+    pictures = {SideFile.PREVIEW} if settings.http.port is not None else set[SideFile]()
+    segmenter = replace(segmenter, items=items or segmenter.items, beside=frozenset(pictures))
     jobs = settings.jobs
     backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
     viewer = settings.viewer.url

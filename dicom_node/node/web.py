@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from dicom_node.alerts.channels import Channel, channels
 from dicom_node.alerts.watch import Watch, watching
 from dicom_node.config.settings import Settings
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
@@ -27,6 +28,7 @@ class Seen:
     fleet: Fleet
     progress: Progress
     desk: Desk | None
+    peers: Mapping[str, Peer]
 
 
 @contextmanager
@@ -58,7 +60,12 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
 
     def arriving() -> list[Arriving]:
         return [
-            Arriving(key.study_uid, key.series_uid, len(assembler.spool.paths(key)))
+            Arriving(
+                key.study_uid,
+                key.series_uid,
+                len(assembler.spool.paths(key)),
+                assembler.expected(key.series_uid),
+            )
             for key in assembler.arriving()
         ]
 
@@ -73,6 +80,7 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         assembler,
         assembler.spool,
         seen.desk,
+        seen.peers,
     )
 
 

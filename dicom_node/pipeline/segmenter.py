@@ -1,7 +1,7 @@
 """Device, model and rules for the next series; one device computes a whole series."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicom_node.pipeline.outcome import Outcome
 from dicom_node.pipeline.side_files import SideFile
@@ -43,6 +43,8 @@ class Segmenter:
     fleet: Fleet
     items: frozenset[ResultObject] = frozenset({SEG})
     """What is made of a series for any destination; the SEG always is."""
+    beside: frozenset[SideFile] = frozenset()
+    """Files that are written beside the SEG."""
 
     def now(self) -> SegmentationSetup:
         """Return how a series that begins now is segmented.
@@ -50,7 +52,8 @@ class Segmenter:
         Raises:
             DeviceFailed: no device can serve.
         """
-        return to_method(self.model, self.fleet.device(), self.rules, self.items)
+        method = to_method(self.model, self.fleet.device(), self.rules, self.items)
+        return replace(method, beside=self.beside)
 
     def run(self, work: Callable[[SegmentationSetup], Outcome]) -> Outcome:
         """Do a job; should its device fail, do all of it again on the next device in order.

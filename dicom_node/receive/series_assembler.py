@@ -142,6 +142,11 @@ class SeriesAssembler:
         self.on_soon()
         self._news.set()
 
+    def expected(self, series_uid: str) -> int | None:
+        """Return the number of instances that was announced; None if none was."""
+        with self._lock:
+            return self._expected.get(series_uid)
+
     def close(self, series: SeriesKey, last_s: float) -> None:
         """Hand over `series` now, whoever still sends, unless something came after `last_s`."""
         with self._lock:

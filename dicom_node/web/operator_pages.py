@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.templating import Jinja2Templates
 
-from dicom_node.errors import UnknownJob
+from dicom_node.deliver.peer_interface import Peer
+from dicom_node.errors import NodeError, UnknownJob
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
@@ -23,12 +24,15 @@ from dicom_node.web.access import Caller
 from dicom_node.web.health import Health
 from dicom_node.web.job_buttons import JobButtons
 from dicom_node.web.job_view import Filter, last_day, peer_rows
+from dicom_node.web.probe import Finding, Probe
 from dicom_node.web.study_header import StudyHeader, may_see_study, study_header
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
 
 NEWEST = 500
 """Newest jobs that the page searches."""
+REACH_S = 60.0
+"""Seconds after which a peer is called again, while somebody looks."""
 SHOWN = 100
 """Rows of the table of jobs."""
 
@@ -85,6 +89,9 @@ class Pages:
         self._ledger = ledger
         self._health = health
         self._buttons = JobButtons(node, ledger)
+        self._reach = {
+            name: Probe(name, partial(_reached, peer), REACH_S) for name, peer in node.peers.items()
+        }
 
     def now(self, request: Request) -> Response:
         """Show what the node is doing; htmx asks for the changing part alone."""
@@ -109,7 +116,7 @@ class Pages:
                 "due": {each.id: self._ledger.next_attempt(each) for each in job.deliveries},
                 "link_to": partial(viewer_link, settings.viewer.url, job.study_uid),
                 "correct_at": partial(viewer_link, settings.viewer.correct_url, job.study_uid),
-                "montage": self._montage(job).exists(),
+                "pictures": len(self._pictures(job)),
                 "reports": len(self._reports(job)),
                 "last_action": self._buttons.last(job),
                 "may_retry": job.state in RETRIABLE,
@@ -121,10 +128,14 @@ class Pages:
         )
 
     def montage(self, request: Request) -> Response:
-        """Return the picture of a job's contours as PNG."""
-        file = self._montage(self._find(request))
-        if not file.exists():
-            return Response("this job has no picture", HTTPStatus.NOT_FOUND)
+        """Return the picture of the contours of one of a job's stacks as PNG."""
+        pictures = self._pictures(self._find(request))
+        number = request.path_params.get("number", 1)
+        if not 1 <= number <= len(pictures):
+            return Response("this job has no such picture", HTTPStatus.NOT_FOUND)
+        file = pictures[number - 1]
+        if file.suffix == ".png":
+            return Response(file.read_bytes(), media_type="image/png")
         png = BytesIO()
         Image.fromarray(dcmread(file).pixel_array).save(png, "PNG")
         return Response(png.getvalue(), media_type="image/png")
@@ -160,6 +171,7 @@ class Pages:
             "progress": {job.id: self._node.progress.of(job.id) for job in active},
             "day": last_day(jobs),
             "peers": peer_rows(self._node.settings.destinations, jobs, self._ledger.next_attempt),
+            "reach": {name: probe.latest() for name, probe in self._reach.items()},
             "findings": self._health.ready(),
             "jobs": chosen.chosen(reversed(jobs), lambda job: study(job).accession)[:SHOWN],
             "chosen": chosen,
@@ -201,8 +213,19 @@ class Pages:
         """Return the pages that were made with the PDFs of a job, one for each stack."""
         return [each for each in self._node.data.results_of(job.id) if each.suffix == ".html"]
 
-    def _montage(self, job: Job) -> Path:
-        return ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))
+    def _pictures(self, job: Job) -> list[Path]:
+        """Return the pictures of a job; those of older versions are in an object alone."""
+        made = ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))
+        return self._node.data.pictures_of(job.id) or [each for each in [made] if each.exists()]
+
+
+def _reached(peer: Peer) -> Finding:
+    """Call a peer."""
+    try:
+        peer.echo()
+    except NodeError as error:
+        return Finding(peer.name, False, str(error))
+    return Finding(peer.name, True, "")
 
 
 def _has_result(job: Job) -> bool:

@@ -28,8 +28,12 @@ class Finding:
 class Probe:
     """One check; it runs once at a time, however many ask."""
 
-    def __init__(self, name: str, check: Callable[[], Finding]) -> None:
+    def __init__(
+        self, name: str, check: Callable[[], Finding], fresh_s: float | None = None
+    ) -> None:
         self.name = name
+        self._fresh_s = fresh_s
+        self._last: Finding | None = None
         self._check = check
         self._lock = Lock()
         self._running: Future[Finding] | None = None
@@ -41,12 +45,18 @@ class Probe:
             running = self._running
             # One that runs is waited for, however old: a hanging check holds one thread, not one
             # per request.
-            if running and not (running.done() and time.monotonic() - self._ended_s > FRESH_S):
+            fresh_s = FRESH_S if self._fresh_s is None else self._fresh_s
+            if running and not (running.done() and time.monotonic() - self._ended_s > fresh_s):
                 return running
             self._running = running = Future()
             # A daemon: a check that never returns must not keep the process from ending.
             Thread(target=self._run, args=(running,), name="health", daemon=True).start()
             return running
+
+    def latest(self) -> Finding | None:
+        """Return the last finding without waiting for the next, which is begun; None at first."""
+        self.begin()
+        return self._last
 
     def _run(self, running: "Future[Finding]") -> None:
         try:
@@ -55,6 +65,7 @@ class Probe:
             found = Finding(self.name, False, unforeseen(error))
         # Before the result: who sees it done reads this.
         self._ended_s = time.monotonic()
+        self._last = found
         running.set_result(found)
 
 

@@ -133,6 +133,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs", jobs),
             Route("/jobs/{job}", pages.job, name="job"),
             Route("/jobs/{job}/montage.png", pages.montage),
+            Route("/jobs/{job}/pictures/{number:int}.png", pages.montage),
             Route("/jobs/{job}/reports/{number:int}", pages.report),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
             Route("/jobs/{job}/send/{peer}", pages.send, methods=["POST"]),

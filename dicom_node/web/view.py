@@ -1,7 +1,7 @@
 """The parts of a running node that the web server reads."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from threading import Lock
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.deliver.peer_interface import Peer
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
@@ -28,6 +29,8 @@ class Arriving:
     series_uid: str
     instances: int
     """Instances in the spool."""
+    expected: int | None = None
+    """Instances that there will be; None where nobody announced them."""
 
 
 class Progress:
@@ -96,6 +99,8 @@ class NodeView:
     """The spool that the receiver writes to; a view of its folder without."""
     desk: Desk | None = None
     """Takes uploads; None where there is no such page."""
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    """Destinations of results."""
 
     @property
     def data(self) -> DataFolder:

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.errors import AlreadyRunning
+from dicom_node.errors import AlreadyRunning, PeerUnavailable
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
@@ -31,7 +31,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict, combine
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
 from dicom_node.web.server import _bound, application
-from dicom_node.web.view import NodeView
+from dicom_node.web.view import Arriving, NodeView
 from engine.phantom import make_phantom
 from engine.volume import Label
 from tests.dicom_node.node_process import Thresholds
@@ -193,6 +193,26 @@ def test_the_page_of_a_job_shows_figures_and_the_contours(web, done):
     assert picture.content.startswith(b"\x89PNG")
 
 
+def test_every_job_has_a_picture_of_its_contours_also_where_no_peer_receives_one(
+    web, done, settings
+):
+    job = done.job["job"]
+    data = DataFolder(settings.node.data)
+    assert data.pictures_of(job) == [data.result(job).with_suffix(".png")]
+    assert f'src="/jobs/{job}/pictures/1.png"' in web.get(f"/jobs/{job}").text
+    assert web.get(f"/jobs/{job}/pictures/1.png").content == data.pictures_of(job)[0].read_bytes()
+    assert web.get(f"/jobs/{job}/pictures/2.png").status_code == 404
+    assert data.pictures_of(job)[0] in data.results_of(job)  # removed with them
+
+
+def test_the_page_states_which_peers_answer(web, done):
+    def row():
+        (found,) = re.findall(r'<th scope="row">shelf</th>.*?</tr>', web.get("/").text, re.DOTALL)
+        return found
+
+    wait_until(lambda: '<span class="state done">yes</span>' in row())
+
+
 def test_the_page_of_a_job_has_the_grid_the_volumes_and_each_lesion(web, done, settings):
     with open_ledger(settings.database_url) as ledger:
         found = ledger.find(done.job["job"]).outcome.summary
@@ -344,18 +364,47 @@ SEEN = ("ACC-4711", "2025-03-17", "Staging Doe")
 """Of the study; its UID is beside them on the page of the job."""
 
 
+def view_of(node, settings, **changes):
+    """Return a view of the node that nothing but a test changes."""
+    return NodeView(
+        settings,
+        Algorithm("toy", "0.1", "ab" * 32, "cpu"),
+        node.address,
+        changes.pop("arriving", list),
+        lambda: True,
+        lambda: "cpu",
+        **changes,
+    )
+
+
+class Away:
+    name = "shelf"
+
+    def echo(self):
+        raise PeerUnavailable("nobody answers at 192.0.2.1:104")
+
+
+def test_what_arrives_is_shown_with_its_progress_and_a_peer_that_is_away_with_the_reason(
+    node, settings
+):
+    def arriving():
+        return [Arriving("1.1", "1.2.4711", 30, 120), Arriving("1.1", "1.2.4712", 1)]
+
+    view = view_of(node, settings, arriving=arriving, peers={"shelf": Away()})
+    with open_ledger(settings.database_url) as ledger:
+        client = TestClient(application(view, ledger), base_url="http://localhost")
+        wait_until(lambda: "nobody answers at 192.0.2.1:104" in client.get("/").text)
+        page = " ".join(client.get("/").text.split())
+    assert '<progress max="120" value="30"' in page
+    assert "30 of 120 instances" in page
+    assert "1 instance so far" in page
+
+
 @pytest.fixture(scope="module")
 def showing(node, settings):
     """A client of the same node with `http.show_patient`."""
     http = settings.http.model_copy(update={"show_patient": True})
-    view = NodeView(
-        settings.model_copy(update={"http": http}),
-        Algorithm("toy", "0.1", "ab" * 32, "cpu"),
-        node.address,
-        list,
-        lambda: True,
-        lambda: "cpu",
-    )
+    view = view_of(node, settings.model_copy(update={"http": http}))
     with open_ledger(settings.database_url) as ledger:
         yield TestClient(application(view, ledger), base_url="http://localhost")
 
