@@ -186,6 +186,8 @@ def clock(url: str) -> str:
         server = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError):
         return "not compared: the server sends no date"
+    if server.tzinfo is None:  # "-0000": UTC, at a place that is not stated (RFC 5322 3.3)
+        server = server.replace(tzinfo=UTC)
     apart_s = abs((datetime.now(UTC) - server).total_seconds())
     if apart_s > CLOCK_S:
         raise NodeError(f"{apart_s:.0f} s apart from the server's; set up NTP on both machines")

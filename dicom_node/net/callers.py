@@ -38,9 +38,7 @@ class Caller:
             return False
         if self.certificate and self.certificate not in request.names:
             return False
-        address = ip_address(request.host)
-        mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:10.0.0.1 on a dual-stack socket
-        return not self.networks or any((mapped or address) in each for each in self.networks)
+        return not self.networks or is_within(request.host, self.networks)
 
 
 ANYBODY = Caller("")
@@ -64,6 +62,13 @@ def find_caller(callers: Collection[Caller], request: Request) -> Caller | None:
     if not callers:
         return ANYBODY
     return next((each for each in callers if each.matches(request)), None)
+
+
+def is_within(host: str, networks: Collection[IPv4Network | IPv6Network]) -> bool:
+    """Return whether an IP address is in one of these networks."""
+    address = ip_address(host)
+    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:10.0.0.1 on a dual-stack socket
+    return any((mapped or address) in each for each in networks)
 
 
 def certificate_names(connection: object) -> frozenset[str]:

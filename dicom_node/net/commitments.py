@@ -18,6 +18,9 @@ from pynetdicom.events import Event, EventHandlerType
 
 logger = logging.getLogger(__name__)
 
+MOST_OPEN = 10_000
+"""Requests that wait for a report; one more gives up the oldest, which is sent again if need be."""
+
 COMMITTED = 0
 """In place of a failure reason."""
 
@@ -53,6 +56,8 @@ class Commitments:
         transaction = str(generate_uid(prefix=None))
         with self._changed:
             self._asked[transaction] = question
+            if len(self._asked) > MOST_OPEN:  # the oldest: a dictionary keeps their order
+                del self._asked[next(iter(self._asked))]
         return transaction
 
     def report(self, transaction: str, reasons: dict[str, int]) -> bool:

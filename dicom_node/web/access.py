@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicom_node.config.settings import HttpSection
+from dicom_node.net.callers import is_within
 
 PUBLIC = ("/health", "/healthz", "/readyz")
 """Paths for health checks, which have no login; they name no patient."""
@@ -133,7 +134,7 @@ def _caller(headers: Headers, client: tuple[str, int] | None, http: HttpSection)
 
 def is_proxy(address: str, http: HttpSection) -> bool:
     """Return whether an address is that of a configured proxy."""
-    return any(ipaddress.ip_address(address) in network for network in http.proxies)
+    return is_within(address, http.proxies)
 
 
 def _basic(value: str) -> tuple[str, str]:
@@ -148,7 +149,7 @@ def _basic(value: str) -> tuple[str, str]:
 
 def _one_line(text: str) -> str:
     """Return text from outside so that it fits into a line of the log."""
-    return "".join(char for char in text if char.isprintable())[:64]
+    return "".join(char for char in text if char.isprintable())[:64].strip()
 
 
 def _equal(one: str, other: str) -> bool:

@@ -19,7 +19,7 @@ from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.admin.table import stale
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
-from engine.errors import EngineError, LibraryMissing
+from engine.errors import BrokenPlan, EngineError, LibraryMissing
 from engine.model import Model, load_model
 from engine.phantom import make_phantom
 from engine.plans.plan import State
@@ -97,7 +97,11 @@ def examine(model: Path, plans: Path, *, quick: bool = False) -> Iterator[Findin
         return
     yield Finding("model", Health.GOOD, f"{loaded.name} {loaded.version}, {loaded.digest[:12]}")
     store = PlanStore(plans)
-    used = plans.is_dir() and bool(store.slots())
+    try:
+        used = plans.is_dir() and bool(store.slots())
+    except BrokenPlan as error:
+        yield Finding("plans", Health.BAD, str(error))
+        return
     # Somebody who activated a plan expects a GPU to serve; everybody else does not need one.
     absent = Health.BAD if used else Health.UNUSED
     yield _examined("GPU", _gpu, absent)

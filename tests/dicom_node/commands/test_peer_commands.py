@@ -268,6 +268,11 @@ def test_the_doctor_compares_clocks(config, behind_s, health):
     assert found["web: clock"].health is health
 
 
+def test_the_doctor_reads_a_date_of_no_stated_zone_as_utc():
+    with answering(formatdate(time.time(), localtime=False)) as port:  # it ends in -0000
+        assert "apart from the server's" in clock(f"http://127.0.0.1:{port}/dw")
+
+
 def test_no_password_goes_to_the_server_whose_clock_is_read(tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login anna password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

@@ -17,6 +17,7 @@ from dicom_node.errors import (
     PeerUnavailable,
     ServiceRefused,
 )
+from dicom_node.net import commitments as commitments_module
 from dicom_node.net.commitments import (
     COMMITTED,
     CommitmentRequest,
@@ -276,3 +277,13 @@ def test_an_answer_is_forgotten_once_it_was_given():
     assert commitments.answer(question, 0) == COMMITTED
     assert commitments.answer(question, 0) is None
     assert not commitments.report(transaction, {"1.2": COMMITTED})
+
+
+def test_requests_that_nobody_reports_on_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(commitments_module, "MOST_OPEN", 3)
+    commitments = Commitments()
+    first, *others = [
+        commitments.ask(CommitmentRequest("pacs", f"1.{number}")) for number in range(4)
+    ]
+    assert not commitments.report(first, {"1.0": COMMITTED})
+    assert all(commitments.report(each, {}) for each in others)

@@ -4,6 +4,7 @@ from engine.admin import doctor
 from engine.admin.doctor import Health, examine
 from engine.devices.tensorrt import cuda
 from engine.errors import LibraryMissing
+from engine.plans.serving import SERVING
 from tests.engine.plans.factories import make_check
 
 
@@ -62,6 +63,13 @@ def test_a_broken_plan_is_bad_with_what_would_do(toy, store, keep):
     keep(b"engine").path.write_bytes(b"engin")
     seen = found(toy.folder, store.folder)["plan"]
     assert (seen.health, "build it again" in seen.text) == (Health.BAD, True)
+
+
+def test_a_broken_list_of_active_plans_is_bad_with_what_would_do(toy, store):
+    store.folder.mkdir()
+    (store.folder / SERVING).write_text("{")
+    seen = found(toy.folder, store.folder)["plans"]
+    assert (seen.health, "activate a plan again" in seen.text) == (Health.BAD, True)
 
 
 def test_a_full_disk_is_bad(toy, store, monkeypatch):
