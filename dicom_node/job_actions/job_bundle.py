@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 from dicom_node.errors import BadConfiguration
 from dicom_node.job_actions.twin import twin_uid, write_twins
 from dicom_node.jobs.state import Job
+
+HASH = re.compile(r"#[0-9a-f]{6}\b")
+"""What stands for a description in the label of a stack."""
 
 
 def write_bundle(job: Job, target: Path, *, pixels: bool) -> int:
@@ -42,6 +46,9 @@ def _public(job: Job) -> dict[str, Any]:
     for uid in (job.series_uid, job.study_uid, *(path.stem for path in job.paths)):
         # Reasons quote UIDs, which lead back to the patient in the archive they come from.
         reason = reason.replace(uid, twin_uid(uid))
+    numbers: dict[str, int] = {}
+    # A hash of a description, from which one who knows the patients could guess it.
+    reason = HASH.sub(lambda found: f"#{numbers.setdefault(found[0], len(numbers) + 1)}", reason)
     return {
         "job": job.id,
         "state": str(job.state),

@@ -6,6 +6,7 @@ that nothing depends on its tables being complete.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import numpy as np
 from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, get_UID
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicom_node.attributes import identifying_text
 from engine.phantom import make_phantom
 
 TEXTS, DATES = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "UR"), ("DA", "DT", "TM", "AS")
@@ -50,6 +54,7 @@ def write_twins(paths: Sequence[Path], folder: Path, *, pixels: bool = False) ->
     earliest = {
         each: min(_seconds(instance, each) for _, instance in found) for each in CLOCK if found
     }
+    stand_ins = _stand_ins([instance for _, instance in found])
     # The phantom's slices run upwards; in the order of files they would jump.
     ordered = sorted(found, key=lambda each: _height(each[1]))
     # Of this call alone, and a second for a slice of another size: hundreds of megabytes.
@@ -60,9 +65,43 @@ def write_twins(paths: Sequence[Path], folder: Path, *, pixels: bool = False) ->
         }
         if not pixels:
             _draw_phantom(instance, place, drawn)
+        others = [(each, of[_key(instance, each)]) for each, of in stand_ins.items()]
         _remove_identity(instance, times)
+        for keyword, value in others:
+            if value:
+                setattr(instance, keyword, value)
         instance.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
     return unreadable
+
+
+def _stand_ins(instances: Sequence[Dataset]) -> dict[str, dict[str, str]]:
+    """Return for each attribute that tells slices apart what stands for each of its values.
+
+    Slices that differ in a description or a patient are split or refused: without a difference the
+    twin would be sound.
+    """
+    # Their tags alone: to iterate over an instance reads its values, some of which are damaged.
+    tags = set[BaseTag]().union(*(instance.keys() for instance in instances))
+    keywords = {keyword_for_tag(tag) for tag in tags if dictionary_has_tag(tag)} - KEPT
+    found = {}
+    for keyword in sorted(each for each in keywords if tag_for_keyword(each)):  # no overlay's
+        if dictionary_VR(keyword) not in (*TEXTS, "DA"):
+            continue
+        values = sorted({_key(instance, keyword) for instance in instances})
+        if len(values) > 1:
+            form = _day if dictionary_VR(keyword) == "DA" else "value {}".format
+            numbered = enumerate(filter(None, values), start=1)
+            found[keyword] = {"": ""} | {value: form(number) for number, value in numbered}
+    return found
+
+
+def _day(number: int) -> str:
+    return f"{date(1900, 1, 1) + timedelta(days=number):%Y%m%d}"
+
+
+def _key(instance: Dataset, keyword: str) -> str:
+    """Return the value of an attribute such that equal ones mean the same; empty without one."""
+    return identifying_text(instance, keyword)
 
 
 def twin_uid(uid: str) -> str:

@@ -40,7 +40,7 @@ SECRETS = {
 def job_on(tmp_path):
     """Write a series and return the failed job on it."""
 
-    def make(instances, reason=""):
+    def make(instances, reason="", spoil=lambda instances: instances):
         paths = []
         for number, instance in enumerate(instances):
             for keyword, value in SECRETS.items():
@@ -48,6 +48,7 @@ def job_on(tmp_path):
             instance.AcquisitionTime = f"1345{number:02d}"
             block = instance.private_block(0x0011, "VENDOR", create=True)
             block.add_new(0x01, "LO", "Musterfrau private")
+        for instance in spoil(instances):
             paths.append(tmp_path / f"{instance.SOPInstanceUID}.dcm")
             instance.save_as(paths[-1], enforce_file_format=True)
         first = instances[0]
@@ -77,12 +78,13 @@ def unpack(job, folder, **options):
 
 
 def verdict(paths):
-    """How a series is judged, without its UIDs and file names."""
+    """How a series is judged, without UIDs, file names, times and stand-ins, in any order."""
     try:
         to_volume(read_series(paths))
     except UnsupportedSeries as error:
-        return re.sub(r"[0-9.]{20,}|[0-9]{4}\\.dcm", "UID", str(error))
-    return "good"
+        own = r"[0-9.]{20,}|[0-9]{4}\.dcm|#[0-9a-f]{6}|(?<=Time )[0-9]{6}"
+        return sorted(re.split(r": (?=\w+ )|; ", re.sub(own, "…", str(error))))
+    return ["good"]
 
 
 def spoil_nothing(instances):
@@ -104,15 +106,47 @@ def lose_the_slope(instances):
     return instances
 
 
-@pytest.mark.parametrize("spoil", [spoil_nothing, leave_a_gap, turn_one, lose_the_slope])
+def alternate(keyword, *values):
+    def spoil(instances):
+        for index, instance in enumerate(instances):
+            setattr(instance, keyword, values[index % len(values)])
+        return instances
+
+    return pytest.param(spoil, id=f"{keyword}-{len(values)}")
+
+
+def inject_into_some(instances):
+    for index, instance in enumerate(instances):
+        if index % 2:
+            instance.ContrastBolusAgent = "Ultravist"
+        elif "ContrastBolusAgent" in instance:
+            del instance.ContrastBolusAgent
+    return instances
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(spoil_nothing, leave_a_gap, turn_one, lose_the_slope, inject_into_some),
+        alternate("SeriesDescription", "Doe arterial", "Doe venous"),
+        alternate("SeriesDescription", "c", "a", "b"),
+        alternate("AccessionNumber", "4711", "4711", "4712"),
+        alternate("PatientName", "Doe^Jane", "Doe^Jane^^^"),
+        alternate("PatientName", "Doe^Jane", "Roe^Jane"),
+        alternate("PatientID", "1", "2"),
+        alternate("PatientBirthDate", "19500101", "19500102"),
+        alternate("AcquisitionDate", "20260101", "20260102"),
+    ],
+)
 def test_the_twin_gets_the_same_verdict(job_on, ct_series, tmp_path, spoil):
-    job = job_on(spoil(ct_series(slices=9, rows=32, columns=40)))
+    job = job_on(ct_series(slices=9, rows=32, columns=40), spoil=spoil)
     assert verdict(unpack(job, tmp_path)) == verdict(job.paths)
 
 
 def test_no_value_of_the_patient_is_left(job_on, ct_series, tmp_path):
     instances = ct_series(slices=4, rows=32, columns=40)
-    job = job_on(instances, reason=f"slice {instances[1].SOPInstanceUID} is odd")
+    reason = f"slice {instances[1].SOPInstanceUID} is odd; SeriesDescription #12ab34: refused"
+    job = job_on(instances, reason=reason)
     paths = unpack(job, tmp_path)
     everything = b"".join(path.read_bytes() for path in [*paths, tmp_path / "out" / "job.json"])
     words = {word for value in SECRETS.values() for word in re.split(r"[\\^ ]", value)}
@@ -130,6 +164,7 @@ def test_no_value_of_the_patient_is_left(job_on, ct_series, tmp_path):
     told = json.loads((tmp_path / "out" / "job.json").read_text())
     assert told["series"] == twins[0].SeriesInstanceUID
     assert twins[1].SOPInstanceUID in told["reason"]
+    assert told["reason"].endswith("SeriesDescription #1: refused")
     assert keyword_for_tag(twins[0]["Rows"].tag) == "Rows"
 
 
