@@ -67,20 +67,7 @@ class ApplicationEntity:
         entity.connection_timeout = self.connect_s
         entity.acse_timeout = self.negotiate_s
         entity.dimse_timeout = entity.network_timeout = self.answer_s
-        association = entity.associate(
-            self.host,
-            self.port,
-            contexts=[build_context(*context) for context in contexts],
-            ae_title=self.ae_title,
-            ext_neg=list(roles),
-            # The host as it is configured, which the certificate must name.
-            tls_args=(self.tls, self.host) if self.tls else None,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, prepare_connection, [self.answer_s, ANSWER_BYTES]),
-                (evt.EVT_CONN_OPEN, install_reactor_pause),
-                *handlers,
-            ],
-        )
+        association = self._request(entity, contexts, handlers, roles)
         try:
             self._require_established(association, contexts)
             yield association
@@ -92,6 +79,40 @@ class ApplicationEntity:
             if association.is_established and association.dul.is_alive():
                 _release(association)
             close_connection(association)  # also where the thread that should have done so has died
+
+    def _request(
+        self,
+        entity: AE,
+        contexts: Sequence[Context],
+        handlers: Sequence[EventHandlerType],
+        roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
+    ) -> Association:
+        """Ask for an association and return it, agreed on or not.
+
+        Raises:
+            PeerUnavailable: the name of the host has no address.
+        """
+        try:
+            return entity.associate(
+                self.host,
+                self.port,
+                contexts=[build_context(*context) for context in contexts],
+                ae_title=self.ae_title,
+                ext_neg=list(roles),
+                # The host as it is configured, which the certificate must name.
+                tls_args=(self.tls, self.host) if self.tls else None,
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, prepare_connection, [self.answer_s, ANSWER_BYTES]),
+                    (evt.EVT_CONN_OPEN, install_reactor_pause),
+                    *handlers,
+                ],
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise PeerUnavailable(
+                f"{self.name}: the host {self.host} cannot be found: {reason}; check its name, and"
+                " the DNS of this machine"
+            ) from error
 
     def unaccepted(self, contexts: Collection[Context]) -> ServiceRefused:
         """Return the error of a peer that does not accept these contexts."""

@@ -1,3 +1,4 @@
+import socket
 import threading
 import time
 from io import BytesIO
@@ -297,3 +298,14 @@ def data_set_of(part10: bytes) -> bytes:
     """What follows the file meta information: a group of its own that says how long it is."""
     length = int.from_bytes(part10[140:144], "little")
     return part10[144 + length :]
+
+
+def test_a_host_without_an_address_is_named_and_tried_again(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    peer = StorePeer("archive", "ARCHIVE", "archive.example", 4242)
+    with pytest.raises(PeerUnavailable, match=r"archive\.example cannot be found: Name or") as seen:
+        peer.echo()
+    assert seen.value.transient
