@@ -79,8 +79,14 @@ def stack_drawn(
         pictures: (rows, columns) of each, in the same order.
 
     Raises:
-        UnsupportedSeries: as `to_volume`, but for the pixels; or a picture has another shape.
+        UnsupportedSeries: as `to_volume`, but for the pixels; or a picture has another shape, or
+            there is not one for each instance.
     """
+    if len(pictures) != len(instances):
+        raise UnsupportedSeries(
+            f"{len(pictures)} slices were drawn on, and {len(instances)} were read; leave out those"
+            " that are there twice or cannot be read"
+        )
     grid = _oriented(find_stacks(instances).only().frames)
     drawn = {id(one): picture for one, picture in zip(instances, pictures, strict=True)}
     stacked = np.empty(grid.geometry.shape, np.uint8)

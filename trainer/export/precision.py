@@ -82,7 +82,13 @@ def _quantise(path: Path, examples: list[Feed]) -> None:
         activation_type=QuantType.QInt8,
         weight_type=QuantType.QInt8,
         nodes_to_quantize=convolutions,
-        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        # Biases would become int32 behind a DequantizeLinear, which TensorRT's parser refuses
+        # (onnxruntime#14229, onnx-tensorrt#850).
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+        },
     )
     whole.unlink()
 

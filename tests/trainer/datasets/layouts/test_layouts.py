@@ -233,6 +233,15 @@ def test_a_slice_of_chaos_without_its_picture_is_refused(phantom, tmp_path):
         only(tmp_path).read()
 
 
+def test_a_slice_of_chaos_that_is_there_twice_is_refused(phantom, tmp_path):
+    write_chaos(phantom, tmp_path)
+    case = tmp_path / "CT" / "7"
+    shutil.copy(case / "DICOM_anon" / "i0000,0000b.dcm", case / "DICOM_anon" / "i9999,0000b.dcm")
+    shutil.copy(case / "Ground" / "liver_GT_000.png", case / "Ground" / "liver_GT_999.png")
+    with pytest.raises(BadCase, match="9 slices were drawn on, and 8 were read"):
+        only(tmp_path).read()
+
+
 @pytest.mark.parametrize("author", ["AUTOMATIC", "HEPAR"])
 def test_what_a_machine_drew_is_not_learnt_from(author, phantom, tmp_path):
     write_drawn(phantom, tmp_path, author)
