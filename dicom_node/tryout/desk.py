@@ -27,7 +27,6 @@ STOP_S = 5.0
 SWEEP_S = 60.0
 """Seconds between two looks for results whose time is over."""
 FULL = "the node's disk is full; free space, then drop the files again"
-FULL = "the node's disk is full; free space, then drop the files again"
 INTERRUPTED = "the node was restarted while this was computed; drop the files again"
 
 

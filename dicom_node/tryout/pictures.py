@@ -12,8 +12,6 @@ LONGEST = 768
 """Pixels of the longer side; small pictures are enlarged, for contours as thin as in large ones."""
 WIDEN = 3
 """Pixels that each pixel of a line becomes wide: on a phone two of them are one."""
-WIDEN = 3
-"""Pixels that each pixel of a line becomes wide: on a phone two of them are one."""
 JPEG_QUALITY = 90
 
 Size = tuple[int, int]
