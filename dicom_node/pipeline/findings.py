@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -39,13 +39,25 @@ def find(
     progress: Progress | None,
     seconds: MutableMapping[str, float],
     pictured: bool,
+    members: int = 2,
 ) -> Findings:
     """Segment a volume and measure what was found; notes the seconds of each stage.
+
+    Args:
+        volume: to segment.
+        device: that segments it.
+        series: Series Instance UID, for the log.
+        progress: called with the slices computed so far.
+        seconds: takes the seconds of each stage.
+        pictured: whether contours are drawn.
+        members: networks of the model.
 
     Raises:
         DeviceFailed: the device failed.
     """
     made = segment(volume, device, progress)
+    if members < 2:  # its agreement with itself would read as certainty
+        made = replace(made, agreement={})
     note(logger, made.seconds, series, seconds)
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)

@@ -40,6 +40,7 @@ def process_nifti(
         progress=progress,
         seconds=seconds,
         pictured=SideFile.PREVIEW in method.beside,
+        members=method.members,
     )
     if not found.measured.liver_ml:
         reason = "no liver was found"

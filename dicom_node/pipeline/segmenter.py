@@ -27,6 +27,8 @@ class SegmentationSetup:
     """Give a series without a frame of reference one made from its UID; the SEG says so."""
     beside: frozenset[SideFile] = frozenset()
     """Files that are written beside the SEG."""
+    members: int = 2
+    """Networks of the model; one alone has nobody to agree with."""
 
     @property
     def draws(self) -> bool:
@@ -75,4 +77,4 @@ def to_method(
 ) -> SegmentationSetup:
     """Return how a device segments a series."""
     algorithm = Algorithm(model.name, model.version, model.digest, device.name)
-    return SegmentationSetup(device, algorithm, rules, items)
+    return SegmentationSetup(device, algorithm, rules, items, members=len(model.members))

@@ -89,10 +89,12 @@ def _pieces(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
 
 
 def _disputes(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
-    if made.agreement[Label.LIVER] < AGREEMENT[Label.LIVER]:
+    # A model of one network has no agreement.
+    agreement = {label: made.agreement.get(label, 1.0) for label in AGREEMENT}
+    if agreement[Label.LIVER] < AGREEMENT[Label.LIVER]:
         yield Concern.LIVER_DISPUTED
     # Without lesions the members may have disagreed on specks, which the clean-up removed.
-    if measured.lesions and made.agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
+    if measured.lesions and agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
         yield Concern.TUMOUR_DISPUTED
 
 

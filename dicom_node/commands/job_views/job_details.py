@@ -27,7 +27,9 @@ def details(job: Job, ledger: Ledger) -> Table:
     if job.outcome and job.outcome.seg:
         table.add_row("SEG", str(job.outcome.seg))
         for label, ml in job.outcome.millilitres.items():
-            table.add_row(label, f"{ml:.1f} ml, members agree {job.outcome.agreement[label]:.2f}")
+            agreement = job.outcome.agreement.get(label)
+            agree = "" if agreement is None else f", members agree {agreement:.2f}"
+            table.add_row(label, f"{ml:.1f} ml{agree}")
         if job.review:
             table.add_row("review", f"[yellow]{'; '.join(job.review)}[/yellow]")
         for stage, seconds in job.outcome.seconds.items():

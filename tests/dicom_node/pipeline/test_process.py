@@ -317,3 +317,8 @@ def test_axial_images_computed_from_others_are_segmented_only_where_that_is_allo
         instance.ImageType = ["DERIVED", "SECONDARY", "MPR"]
     with pytest.raises(UnsupportedSeries, match="reformatted"):
         run(slices, allowed)
+
+
+@pytest.mark.parametrize(("members", "labels"), [(1, set()), (2, {"liver", "tumour"})])
+def test_one_network_alone_states_no_agreement(run, slices, members, labels):
+    assert set(run(slices, replace(SETUP, members=members)).agreement) == labels
