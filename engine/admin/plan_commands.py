@@ -1,5 +1,6 @@
 """Commands on plans: `hepar engine build | list | verify | activate | rollback | prune`."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -90,14 +91,37 @@ def _build(request: Request) -> Plan:
         )
 
 
-def list_plans(model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
+def list_plans(
+    model: ModelFolder = None,
+    plans: PlansFolder = DEFAULT_PLANS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
     """List plans with state, age, the gate's figures and reasons of staleness, and what serves."""
     loaded = load_model(model_folder(model))
     store, console = PlanStore(plans), Console()
+    if as_json:
+        typer.echo(json.dumps(_to_values(store, loaded.digest), indent=2, ensure_ascii=False))
+        return
     console.print(plans_table(store.plans(), loaded))
     for path, why in store.unreadable().items():
         console.print(f"{path} {why}; remove it", style="red", markup=False, highlight=False)
     console.print(_what_serves(store, loaded.digest), highlight=False, markup=False)
+
+
+def _to_values(store: PlanStore, digest: str) -> dict[str, Any]:
+    return {
+        "serves": _what_serves(store, digest),
+        "plans": [
+            {
+                "name": plan.name,
+                "state": plan.state,
+                "stale": stale(plan, digest),
+                **plan.manifest.model_dump(mode="json"),
+            }
+            for plan in store.plans()
+        ],
+        "unreadable": {str(path): why for path, why in store.unreadable().items()},
+    }
 
 
 def _what_serves(store: PlanStore, digest: str) -> str:

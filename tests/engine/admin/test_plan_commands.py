@@ -1,5 +1,6 @@
 """The life of plans, as an administrator sees it; built for real, run on a GPU of plain memory."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -110,6 +111,13 @@ def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, her
     assert "agreement off by 0.0000" in said
     assert "previous" in listed
     assert f"Fake (sm89) serves with {both[1].name}." in listed
+    values = json.loads(hepar("list", "--json", *here).output)
+    assert values["serves"] == f"Fake (sm89) serves with {both[1].name}."
+    assert {each["name"]: each["state"] for each in values["plans"]} == {
+        both[0].name: "previous",
+        both[1].name: "active",
+    }
+    assert [each["stale"] for each in values["plans"]] == [[], []]
     assert hepar("rollback", *here[:2]).output == f"active: {both[0].name}\n"
     assert store.active(both[0].key.slot).name == both[0].name
 
