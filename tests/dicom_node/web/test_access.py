@@ -1,14 +1,12 @@
 """Who is taken for logged in, behind a reverse proxy and without one."""
 
-import asyncio
-
-import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from dicom_node.config.settings import HttpSection
 from dicom_node.web.access import Access
+from tests.dicom_node.web.in_process import InProcess
 
 BEHIND = HttpSection(user_header="X-Remote-User", proxies=["10.0.0.0/8", "::1/128"])
 
@@ -19,12 +17,8 @@ async def _names_its_caller(scope, receive, send):
 
 
 def ask(http, client, method="GET", **headers):
-    async def answered():
-        transport = httpx.ASGITransport(Access(_names_its_caller, http), client=(client, 40000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as asking:
-            return await asking.request(method, "/", headers=headers)
-
-    return asyncio.run(answered())
+    asking = InProcess(Access(_names_its_caller, http), client, "http://127.0.0.1")
+    return asking.request(method, "/", headers=headers)
 
 
 @pytest.mark.parametrize("client", ["10.1.2.3", "::1", "::ffff:10.1.2.3"])

@@ -17,7 +17,6 @@ import pytest
 from pydantic import ValidationError
 from pydicom import dcmread
 from pydicom.uid import generate_uid
-from starlette.testclient import TestClient
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
@@ -35,6 +34,7 @@ from dicom_node.web.view import Arriving, NodeView
 from engine.phantom import make_phantom
 from engine.volume import Label
 from tests.dicom_node.node_process import Thresholds
+from tests.dicom_node.web.in_process import InProcess
 from tests.engine.toy_model import write_toy_model
 from tests.waiting import GENEROUS_S, wait_until
 
@@ -392,7 +392,7 @@ def test_what_arrives_is_shown_with_its_progress_and_a_peer_that_is_away_with_th
 
     view = view_of(node, settings, arriving=arriving, peers={"shelf": Away()})
     with open_ledger(settings.database_url) as ledger:
-        client = TestClient(application(view, ledger), base_url="http://localhost")
+        client = InProcess(application(view, ledger))
         wait_until(lambda: "nobody answers at 192.0.2.1:104" in client.get("/").text)
         page = " ".join(client.get("/").text.split())
     assert '<progress max="120" value="30"' in page
@@ -406,7 +406,7 @@ def showing(node, settings):
     http = settings.http.model_copy(update={"show_patient": True})
     view = view_of(node, settings.model_copy(update={"http": http}))
     with open_ledger(settings.database_url) as ledger:
-        yield TestClient(application(view, ledger), base_url="http://localhost")
+        yield InProcess(application(view, ledger))
 
 
 def test_study_and_accession_number_are_shown_to_nobody_by_default(web, done):

@@ -245,17 +245,16 @@ def test_the_page_keeps_its_strict_policy(web, done):
 
 
 def test_without_a_login_to_log_in_with_the_page_says_how_to_get_one(tmp_path, settings):
-    from starlette.testclient import TestClient
-
     from dicom_node.jobs.ledger import open_ledger
     from dicom_node.web.server import application
+    from tests.dicom_node.web.in_process import InProcess
     from tests.dicom_node.web.tries.views import view_of
 
     bare = settings.model_copy(
         update={"http": settings.http.model_copy(update={"token": None, "open": False})}
     )
     with open_ledger(settings.database_url) as ledger:
-        client = TestClient(application(view_of(bare), ledger), base_url="http://localhost")
+        client = InProcess(application(view_of(bare), ledger))
         page = client.get("/try")
         assert page.status_code == 200
         assert "HEPAR_HTTP__TOKEN" in page.text
