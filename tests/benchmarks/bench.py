@@ -14,6 +14,7 @@ RESULTS = Path("bench") / "marks.json"
 
 MEASUREMENTS = (
     "receive",
+    "load",
     "end_to_end",
     "viewer",
     "speed",
@@ -25,7 +26,7 @@ MEASUREMENTS = (
 )
 """Modules of this folder with a function `measure`. Each is imported only when it runs: it needs
 libraries that the others do not."""
-NEEDS_DEBIAN = {"receive", "end_to_end", "start"}
+NEEDS_DEBIAN = {"receive", "load", "end_to_end", "start"}
 
 
 def main() -> None:
