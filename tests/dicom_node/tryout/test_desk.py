@@ -30,7 +30,7 @@ from tests.dicom_node.node_process import Thresholds
 from tests.waiting import wait_until
 
 THRESHOLDS = Thresholds()
-MODEL = SimpleNamespace(name="toy", version="1", digest="ab" * 32)
+MODEL = SimpleNamespace(name="toy", version="1", digest="ab" * 32, members=("a", "b"))
 
 
 @pytest.fixture(scope="module")
