@@ -15,6 +15,15 @@ CHUNK = 1 << 20
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """Others inflate without a bound on what one call returns."""
 ENCRYPTED = 0x1
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,  # an entry without a name
+    NotImplementedError,
+    ValueError,
+)
+"""Raised by `zipfile` on what is no whole zip."""
 
 
 def unpack(file: Path, folder: Path, tally: Tally) -> None:
@@ -37,7 +46,7 @@ def unpack(file: Path, folder: Path, tally: Tally) -> None:
                     for chunk in _inflated(packed, entry):
                         tally.add(len(chunk))
                         target.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except DAMAGED as error:
         # Not the error's words: they name an entry, whose name may be the patient's.
         raise BadUpload(f"the zip is damaged ({type(error).__name__}); pack it again") from error
 
@@ -54,7 +63,9 @@ def _require_small_directory(file: Path) -> None:
 
 def _require_plain(entry: zipfile.ZipInfo, number: int) -> None:
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    # A drive of Windows; the name "." has no parts.
+    drive = any(":" in part for part in path.parts[:1])
+    if path.is_absolute() or ".." in path.parts or drive:
         raise BadUpload(f"the path of file {number} in the zip leads out of it; pack it again")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise BadUpload(f"file {number} in the zip is a link; pack the files themselves")

@@ -62,12 +62,27 @@ def test_the_names_in_a_zip_are_not_used(pack, unpacked, tmp_path):
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["packed-00001"]
 
 
+def _named(name):
+    entry = zipfile.ZipInfo("x")
+    entry.filename = name  # the constructor would tidy it
+    return entry
+
+
+def test_an_entry_that_is_named_like_its_folder_is_unpacked_as_any_other(pack, unpacked, tmp_path):
+    unpacked(pack((_named("."), b"one")))
+    assert [each.read_bytes() for each in (tmp_path / "out").iterdir()] == [b"one"]
+
+
+def test_an_entry_without_a_name_is_damage(pack, unpacked):
+    with pytest.raises(BadUpload, match=r"the zip is damaged .* pack it again"):
+        unpacked(pack((_named(""), b"one")))
+
+
 @pytest.mark.parametrize(
     "name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil", "\\\\host\\evil"]
 )
 def test_a_path_that_leads_out_is_refused_and_nothing_is_written(pack, unpacked, tmp_path, name):
-    entry = zipfile.ZipInfo("x")
-    entry.filename = name  # the constructor would tidy it
+    entry = _named(name)
     with pytest.raises(BadUpload, match="path of file 2 in the zip leads out"):
         unpacked(pack(("fine", b"one"), (entry, b"two")))
     assert list((tmp_path / "out").iterdir()) == []
