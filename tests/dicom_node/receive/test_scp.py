@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,6 +341,21 @@ def test_a_large_instance_with_file_meta_information_in_its_data_set(node, ct_se
     assert in_files
     assert spool.paths(series_of(sent))[0].read_bytes().endswith(data_set)
     assert b"1.2.4.90" not in spool.paths(series_of(sent))[0].read_bytes()
+
+
+def test_large_instances_leave_no_open_files(node, ct_series, in_files):
+    address, _ = node
+    instances = ct_series(slices=3, rows=640, columns=640)
+    send(instances[:1], address)  # whatever is opened once
+    before = _open_files()
+    send(instances, address)
+    assert len(in_files) == 4
+    in_files.clear()
+    wait_until(lambda: _open_files() <= before, what="descriptors are closed")
+
+
+def _open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("step", ["__init__", "write"])

@@ -9,13 +9,21 @@ from dicomweb_client.api import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.uid import MRImageStorage, generate_uid
+from starlette.applications import Starlette
+from starlette.routing import Route
 
-from dicom_node.config.settings import Settings
+from dicom_node.config.settings import CallerSection, Settings
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.net import data_set_file
 from dicom_node.net.data_set_file import NamelessFile
 from dicom_node.node.node import running_node
+from dicom_node.receive.events import NullReceiveEvents
+from dicom_node.receive.spool import Spool
+from dicom_node.web import stow
+from dicom_node.web.access import Access
+from dicom_node.web.stow import StowDoor
 from tests.dicom_node.node_process import Thresholds, wait_until
+from tests.dicom_node.web.in_process import InProcess
 from tests.engine.toy_model import write_toy_model
 from tests.waiting import GENEROUS_S
 
@@ -217,6 +225,37 @@ def test_who_does_not_log_in_or_is_no_caller_is_refused(node, ct_series):
         headers = {"Content-Type": RELATED}
         answer = httpx.post(url, content=content, headers=headers, auth=auth, timeout=GENEROUS_S)
         assert answer.status_code == status
+
+
+def test_a_caller_that_must_show_a_certificate_is_not_known_by_its_login(settings):
+    named = settings.model_copy(
+        update={"callers": (CallerSection(ae_title=CT_MODALITY, certificate="ct.example"),)}
+    )
+    assert _stored(named, body(b"")).status_code == 403
+
+
+def test_a_caller_with_a_rate_is_answered_later(settings, ct_series, monkeypatch):
+    caller = CallerSection(ae_title=CT_MODALITY, rate=0.1)
+    slow = settings.model_copy(update={"callers": (caller,)})
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(stow.asyncio, "sleep", wait)
+    assert _stored(slow, body(*map(file_of, ct_series(slices=4)))).status_code == 200
+    assert waits[0] == 0
+    assert waits[3] > 20  # three turns of ten seconds, less what the four have taken
+
+
+def _stored(settings, content):
+    """Return the answer of a door of its own, which hands nothing over."""
+    spool = Spool(settings.node.data / "other spool")
+    door = StowDoor(settings, spool, NullReceiveEvents())
+    route = Route("/studies", door.store, methods=["POST"])
+    application = Access(Starlette(routes=[route]), settings.http)
+    asking = {"headers": {"Content-Type": RELATED}, "auth": (CT_MODALITY, TOKEN)}
+    return InProcess(application).post("/studies", content=content, **asking)
 
 
 def test_a_browser_of_another_site_is_refused(door):
