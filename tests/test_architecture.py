@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/audit dicom_node/deliver dicom_node/net dicom_node/net/tls"
         " dicom_node/results dicom_node/selection"
     ),
-    "dicom_node/alerts": "dicom_node/config",
+    "dicom_node/alerts": "dicom_node dicom_node/config",
     "dicom_node/conformance": (
         "dicom_node dicom_node/config dicom_node/decoding dicom_node/deliver dicom_node/jobs"
         " dicom_node/net dicom_node/receive dicom_node/results dicom_node/results/attributes"

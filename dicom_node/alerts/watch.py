@@ -1,13 +1,14 @@
 """Watch over the node: one message when something turns wrong, and one when it is right again."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from dicom_node.alerts.channels import Alert, Channel, NotSent
+from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
 
@@ -85,24 +86,15 @@ class Watch:
 @contextmanager
 def watching(watches: Mapping[str, Watch], every_s: float) -> Iterator[None]:
     """Look at intervals while the block lasts, each channel in a thread of its own."""
-    stopping = threading.Event()
 
     def run(watch: Watch) -> None:
-        while not stopping.wait(every_s):
-            try:
-                watch.step()
-            except Exception:  # the edge of this thread: it must outlive a store that is away
-                logger.exception("cannot look for alerts", extra={"action": "alert_failed"})
+        try:
+            watch.step()
+        except Exception:  # the edge of this thread: it must outlive a store that is away
+            logger.exception("cannot look for alerts", extra={"action": "alert_failed"})
 
-    threads = [
-        threading.Thread(target=run, args=(watch,), name=f"alerts-{name}", daemon=True)
-        for name, watch in watches.items()
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    with ExitStack() as stack:
+        for name, watch in watches.items():
+            each = partial(run, watch)
+            stack.enter_context(repeated(each, every_s, f"alerts-{name}", first_s=every_s))
         yield
-    finally:
-        stopping.set()
-        for thread in threads:
-            thread.join()

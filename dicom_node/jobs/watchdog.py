@@ -6,7 +6,6 @@ workflows that it runs, compares it with the store, and queues again what is on 
 """
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from dbos import DBOS, WorkflowStatus
 
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.workflows import DELIVER, GIVEN_UP, SEGMENT, RunningWorkflows, cancel, queue_of
+from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
 
@@ -31,27 +31,21 @@ PUT_BACK = "put back"
 @contextmanager
 def watching(running: RunningWorkflows) -> Iterator[None]:
     """Compare what runs with the store while the block lasts."""
-    stop = threading.Event()
+    suspects: set[str] = set()
 
     def run() -> None:
-        suspects: set[str] = set()
-        while not stop.wait(ROUND_S):
-            try:
-                suspects = put_back(running, suspects)
-            # The edge of this thread, which must not end: the store may be full, locked or away,
-            # and DBOS passes on whatever its driver raises. The workflows stay as they are for
-            # the next round.
-            except Exception as error:
-                reason = unforeseen(error)
-                logger.warning("watchdog: %s", reason, extra={"action": "watch"})
+        nonlocal suspects
+        try:
+            suspects = put_back(running, suspects)
+        # The edge of this thread, which must not end: the store may be full, locked or away,
+        # and DBOS passes on whatever its driver raises. The workflows stay as they are for
+        # the next round.
+        except Exception as error:
+            logger.warning("watchdog: %s", unforeseen(error), extra={"action": "watch"})
 
-    thread = threading.Thread(target=run, name="watchdog", daemon=True)
-    thread.start()
-    try:
+    # Not at once: what the start resumes has no thread yet.
+    with repeated(run, ROUND_S, "watchdog", first_s=ROUND_S):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def put_back(running: RunningWorkflows, suspects: set[str]) -> set[str]:

@@ -7,7 +7,6 @@ answer, and a study that can be segmented is.
 """
 
 import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from dicom_node.jobs.workflows import (
     segment_queue,
 )
 from dicom_node.pipeline.outcome import Verdict
+from dicom_node.rounds import repeated
 from dicom_node.selection.rules import Rules
 
 logger = logging.getLogger(__name__)
@@ -203,26 +203,17 @@ def choosing(
 
     Where that is no longer configured, what was held before is let go.
     """
-    stop = threading.Event()
     choice = StudyChoice(rules, quiet_s, measure, on_release)
 
-    def run() -> None:
-        while not stop.is_set():
-            try:
-                choice.round()
-                if not rules.best_of_study:
-                    return
-            # The edge of this thread, which must not end: the store may be full, locked or away.
-            # The jobs stay held for the next round.
-            except Exception as error:
-                reason = unforeseen(error)
-                logger.warning("choice of study: %s", reason, extra={"action": "choose"})
-            stop.wait(ROUND_S)
+    def run() -> bool:
+        try:
+            choice.round()
+        # The edge of this thread, which must not end: the store may be full, locked or away.
+        # The jobs stay held for the next round.
+        except Exception as error:
+            logger.warning("choice of study: %s", unforeseen(error), extra={"action": "choose"})
+            return False
+        return not rules.best_of_study
 
-    thread = threading.Thread(target=run, name="study choice", daemon=True)
-    thread.start()
-    try:
+    with repeated(run, ROUND_S, "study choice"):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -1,7 +1,6 @@
 """Remove the files of jobs that ended long ago, at intervals while the node runs."""
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job
 from dicom_node.jobs.upkeep.retention import Retention, expired, older
 from dicom_node.receive.spool import Spool
+from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
 
@@ -103,28 +103,20 @@ def cleaning_up(
     database_url: str, spool: Spool, data: DataFolder, retention: Retention
 ) -> Iterator[None]:
     """Sweep every ten minutes while the block lasts."""
-    stop = threading.Event()
 
     def run() -> None:
-        # The first round at once: a node that is restarted often has to clean up, too.
-        while not stop.is_set():
-            try:
-                with open_ledger(database_url) as ledger:
-                    sweep(ledger, spool, data, retention, datetime.now(UTC))
-            except (OSError, SQLAlchemyError, NodeError) as error:
-                _log_failure(error)
-            # The edge of this thread: what was not removed stays, and the next round tries again.
-            except Exception as error:
-                _log_failure(unforeseen(error))
-            stop.wait(INTERVAL_S)
+        try:
+            with open_ledger(database_url) as ledger:
+                sweep(ledger, spool, data, retention, datetime.now(UTC))
+        except (OSError, SQLAlchemyError, NodeError) as error:
+            _log_failure(error)
+        # The edge of this thread: what was not removed stays, and the next round tries again.
+        except Exception as error:
+            _log_failure(unforeseen(error))
 
-    thread = threading.Thread(target=run, name="clean-up", daemon=True)
-    thread.start()
-    try:
+    # At once: a node that is restarted often has to clean up, too.
+    with repeated(run, INTERVAL_S, "clean-up"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _log_failure(reason: object) -> None:
