@@ -3,15 +3,19 @@
 The parser is python-multipart's. Nothing of a part is kept here: its bytes go to a sink.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.message import Message
 from typing import Protocol
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
+from starlette.requests import Request
 
 MOST_PARTS = 1 << 14
 """Of one body."""
+SILENCE_S = 60.0
+"""Without a byte, after which a body is given up; as on an association."""
 
 
 class Sink(Protocol):
@@ -48,6 +52,18 @@ def boundary_of(content_type: str, kind: str, part_type: str = "") -> bytes | No
     boundary = header.get_boundary()
     # What is not ASCII finds no boundary in the body, and the body is refused.
     return boundary.encode("ascii", "replace") if boundary else None
+
+
+async def chunks_of(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes.
+
+    Raises:
+        TimeoutError: nothing came for `SILENCE_S`.
+        ClientDisconnect: the sender has gone.
+    """
+    chunks = aiter(request.stream())
+    while (chunk := await asyncio.wait_for(anext(chunks, None), SILENCE_S)) is not None:
+        yield chunk
 
 
 class MultipartStream:

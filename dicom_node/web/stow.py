@@ -27,8 +27,7 @@ from dicom_node.audit.audit_event import refused
 from dicom_node.audit.trail import record
 from dicom_node.config.settings import Settings
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.net.callers import Caller, Service, find_caller
-from dicom_node.net.callers import Request as CallerRequest
+from dicom_node.net.callers import Caller, CallerIdentity, Service, find_caller
 from dicom_node.net.connection import MESSAGE_BYTES
 from dicom_node.net.data_set_file import DataSetBytes, LargeDataSets, content
 from dicom_node.receive.events import ReceiveEvents
@@ -38,13 +37,18 @@ from dicom_node.receive.part10_intake import to_instance
 from dicom_node.receive.spool import Spool, not_kept
 from dicom_node.web.access import Caller as WebCaller
 from dicom_node.web.access import is_proxy
-from dicom_node.web.multipart_stream import BadMultipart, MultipartStream, TooMuch, boundary_of
+from dicom_node.web.multipart_stream import (
+    SILENCE_S,
+    BadMultipart,
+    MultipartStream,
+    TooMuch,
+    boundary_of,
+    chunks_of,
+)
 
 logger = logging.getLogger(__name__)
 
 JSON = "application/dicom+json"
-SILENCE_S = 60.0
-"""Without a byte, after which a request is given up; as on an association."""
 RETRY_S = 30
 """Seconds after which a sender may try again, where there is no room or no slot."""
 AE_TITLE_BYTES = 16
@@ -160,7 +164,7 @@ class StowDoor:
     async def store(self, request: Request) -> Response:
         """Keep the instances of a request, and list what became of each."""
         host = request.client.host if request.client else ""
-        asking = CallerRequest(_ae_title(request), self._settings.node.ae_title, host)
+        asking = CallerIdentity(_ae_title(request), self._settings.node.ae_title, host)
         caller = find_caller(self._callers, asking)
         if caller is None or Service.STORE not in caller.may:
             return _unknown(asking)
@@ -213,13 +217,8 @@ class StowDoor:
         done, complete = Stored(), list[Part]()
         large = LargeDataSets(self._spool.folder, self._spool.keep_free_bytes)
         stream = MultipartStream(boundary, lambda headers: Part(complete, headers, large))
-        chunks = aiter(request.stream())
         with self._association() as association:
-            while True:
-                # Per chunk: a slow line may take its time, a silent one may not hold a slot.
-                chunk = await asyncio.wait_for(anext(chunks, None), SILENCE_S)
-                if chunk is None:
-                    break
+            async for chunk in chunks_of(request):
                 stream.write(chunk)
                 for part in complete:
                     study = request.path_params.get("study", "")
@@ -301,7 +300,7 @@ def _accepts_json(accept: str) -> bool:
     return any(kind in ("", "*/*", "application/*", JSON, "application/json") for kind in kinds)
 
 
-def _unknown(asking: CallerRequest) -> Response:
+def _unknown(asking: CallerIdentity) -> Response:
     logger.warning(
         "upload rejected: %s at %s is not among the callers",
         *(asking.calling or "nobody", asking.host),

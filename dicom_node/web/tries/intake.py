@@ -1,17 +1,21 @@
 """Files of a form, read as they come, into an upload."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from dicom_node.errors import BadUpload
 from dicom_node.tryout.upload import Upload
-from dicom_node.web.multipart_stream import BadMultipart, MultipartStream, TooMuch, boundary_of
-
-SILENCE_S = 60.0
-"""Without a byte, after which an upload is given up."""
+from dicom_node.web.multipart_stream import (
+    SILENCE_S,
+    BadMultipart,
+    MultipartStream,
+    TooMuch,
+    boundary_of,
+    chunks_of,
+)
 
 
 async def read_form(request: Request, upload: Upload) -> None:
@@ -24,10 +28,10 @@ async def read_form(request: Request, upload: Upload) -> None:
     boundary = boundary_of(request.headers.get("content-type", ""), "multipart/form-data")
     if boundary is None:
         raise BadUpload("send the files as a form (multipart/form-data), as the page does")
-    chunks = aiter(request.stream())
+    chunks = chunks_of(request)
     try:
         stream = MultipartStream(boundary, upload.begin)
-        while (chunk := await asyncio.wait_for(anext(chunks, None), SILENCE_S)) is not None:
+        async for chunk in chunks:
             await run_in_threadpool(stream.write, chunk)
         stream.finish()
     except TimeoutError as error:
@@ -44,5 +48,6 @@ async def read_form(request: Request, upload: Upload) -> None:
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
     """Read the rest: a browser shows no answer that comes while it still sends."""
-    async for _ in chunks:
-        pass
+    with suppress(TimeoutError):
+        async for _ in chunks:
+            pass
