@@ -32,13 +32,13 @@ class Caller:
     rate: float | None = None
     """Instances a second, on all its associations together; as many as it likes where None."""
 
-    def matches(self, request: "Request") -> bool:
-        """Return whether a request is this caller's."""
-        if request.calling != self.ae_title or (self.called and request.called != self.called):
+    def matches(self, shown: "CallerIdentity") -> bool:
+        """Return whether it is this caller who shows that."""
+        if shown.calling != self.ae_title or (self.called and shown.called != self.called):
             return False
-        if self.certificate and self.certificate not in request.names:
+        if self.certificate and self.certificate not in shown.names:
             return False
-        return not self.networks or is_within(request.host, self.networks)
+        return not self.networks or is_within(shown.host, self.networks)
 
 
 ANYBODY = Caller("")
@@ -46,8 +46,8 @@ ANYBODY = Caller("")
 
 
 @dataclass(frozen=True)
-class Request:
-    """A request to send, by an association or over HTTP."""
+class CallerIdentity:
+    """What a caller shows of itself, with an association's request or over HTTP."""
 
     calling: str
     called: str
@@ -57,11 +57,11 @@ class Request:
     """Names in the verified certificate of the caller."""
 
 
-def find_caller(callers: Collection[Caller], request: Request) -> Caller | None:
-    """Return the first caller whose request it is; None where it is that of none of them."""
+def find_caller(callers: Collection[Caller], shown: CallerIdentity) -> Caller | None:
+    """Return the first caller who shows that; None where none of them does."""
     if not callers:
         return ANYBODY
-    return next((each for each in callers if each.matches(request)), None)
+    return next((each for each in callers if each.matches(shown)), None)
 
 
 def is_within(host: str, networks: Collection[IPv4Network | IPv6Network]) -> bool:

@@ -20,7 +20,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from dicom_node.audit.audit_event import refused
 from dicom_node.audit.trail import record
 from dicom_node.net.admission import AdmissionServer
-from dicom_node.net.callers import Caller, Request, Service, certificate_names, find_caller
+from dicom_node.net.callers import Caller, CallerIdentity, Service, certificate_names, find_caller
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.data_set_file import LargeDataSets
@@ -140,17 +140,17 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
     Of an admitted one, nothing is negotiated but what its caller may do.
     """
     association = event.assoc
-    request = _request(association)
+    shown = _identity(association)
     # Before the list of callers: the node's own checks must pass whoever is admitted.
-    own = limits.itself is not None and limits.itself.matches(request)
-    caller = limits.itself if own else find_caller(limits.callers, request)
+    own = limits.itself is not None and limits.itself.matches(shown)
+    caller = limits.itself if own else find_caller(limits.callers, shown)
     if caller is None:
         logger.warning(
             "association rejected: %s at %s calling %s is not among the callers",
-            *(request.calling, request.host, request.called),
+            *(shown.calling, shown.host, shown.called),
             extra={"action": "association_rejected"},
         )
-        record(lambda: refused(request.calling, request.host))
+        record(lambda: refused(shown.calling, shown.host))
         # Permanent, by the user, calling AE title not recognised (PS3.8 table 9-21).
         _reject(association, (0x01, 0x01, 0x03))
         return
@@ -166,8 +166,8 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
         for each in association.ae.active_associations
         if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
-    from_host = [each for each in others if each.requestor.address == request.host]
-    known = own or request.calling in limits.known
+    from_host = [each for each in others if each.requestor.address == shown.host]
+    known = own or shown.calling in limits.known
     # At least one place is left for everybody else.
     reserved = min(limits.reserved, limits.associations - 1) if limits.known else 0
     full = len(others) >= limits.associations - (0 if known else reserved)
@@ -194,10 +194,10 @@ def on_answered(event: Event, tally: Tally, outcome: str) -> None:
     tally.add_association(outcome)
 
 
-def _request(association: Association) -> Request:
+def _identity(association: Association) -> CallerIdentity:
     primitive = cast(A_ASSOCIATE, association.requestor.primitive)
     wire = association.dul.socket
-    return Request(
+    return CallerIdentity(
         primitive.calling_ae_title.strip(),
         primitive.called_ae_title.strip(),
         association.requestor.address,

@@ -7,7 +7,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from dicom_node.config.own_receiver import echo_itself, own_caller, own_receiver
 from dicom_node.config.settings import Settings
 from dicom_node.errors import BadConfiguration, PeerRefused, PeerUnavailable
-from dicom_node.net.callers import Caller, Request
+from dicom_node.net.callers import Caller, CallerIdentity
 from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
@@ -88,7 +88,7 @@ def test_the_node_comes_in_where_others_take_all_the_room(listening):
 )
 def test_its_title_is_taken_from_its_own_machine_alone(host, from_host, admitted):
     caller = own_caller(Settings(node={"host": host, "open": True}))
-    assert caller.matches(Request("HEPAR", "HEPAR", from_host)) is admitted
+    assert caller.matches(CallerIdentity("HEPAR", "HEPAR", from_host)) is admitted
 
 
 def test_it_shows_its_certificate(listening, with_tls):
