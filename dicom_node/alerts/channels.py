@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import requests
 
-from dicom_node.config.settings import AlertsSection
+from dicom_node.config.page_sections import AlertsSection
 
 ANSWER_S = 10.0
 """Seconds within which a server must take a message."""

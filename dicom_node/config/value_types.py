@@ -1,5 +1,6 @@
 """Types of values in the configuration, with the message for a value that does not fit."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -64,6 +65,14 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host, port
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is reached by this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _require_host_and_port(text: str) -> str:
     host_and_port(text)
     return text
@@ -83,5 +92,6 @@ ViewerUrl = Annotated[str, AfterValidator(_require_viewer)]
 
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 """A path in which "~" is the home folder of the user that runs the node."""
+
 HostAndPort = Annotated[str, AfterValidator(_require_host_and_port)]
 """Address of a server, as "host:port"."""

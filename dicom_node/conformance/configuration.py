@@ -8,7 +8,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from dicom_node.config.peers import FolderSettings, StoreSettings, StowSettings
-from dicom_node.config.settings import CallerSection, Settings
+from dicom_node.config.receiver_sections import CallerSection
+from dicom_node.config.settings import Settings
 from dicom_node.conformance.markdown import code, table
 
 PEERS = (FolderSettings, StoreSettings, StowSettings)

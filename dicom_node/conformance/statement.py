@@ -5,7 +5,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 
-from dicom_node.config.settings import NodeSection
+from dicom_node.config.receiver_sections import NodeSection
 from dicom_node.conformance import intake, network, terms
 from dicom_node.conformance.attributes import attribute_table, difference_table
 from dicom_node.conformance.configuration import configuration_table

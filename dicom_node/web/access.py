@@ -22,7 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dicom_node.config.settings import HttpSection
+from dicom_node.config.page_sections import HttpSection
 from dicom_node.net.callers import is_within
 
 PUBLIC = ("/health", "/healthz", "/readyz")

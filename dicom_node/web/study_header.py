@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dicom_node.attributes import text_of
-from dicom_node.config.settings import HttpSection
+from dicom_node.config.page_sections import HttpSection
 from dicom_node.dicom_file import UNREADABLE_FILE, read_file
 from dicom_node.jobs.state import Job
 from dicom_node.web.access import Caller

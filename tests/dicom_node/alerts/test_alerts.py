@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.alerts.channels import Alert, NotSent, channels, mail, post
 from dicom_node.alerts.watch import Trouble, Watch, watching
-from dicom_node.config.settings import AlertsSection, Settings
+from dicom_node.config.page_sections import AlertsSection
+from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.errors import PeerRefused

@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from dicom_node.config.settings import HttpSection
+from dicom_node.config.page_sections import HttpSection
 from dicom_node.web.access import Access
 from tests.dicom_node.web.in_process import InProcess
 

@@ -12,7 +12,8 @@ from pydicom.uid import MRImageStorage, generate_uid
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from dicom_node.config.settings import CallerSection, Settings
+from dicom_node.config.receiver_sections import CallerSection
+from dicom_node.config.settings import Settings
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.net import data_set_file
 from dicom_node.net.data_set_file import NamelessFile
