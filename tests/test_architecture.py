@@ -158,8 +158,11 @@ MAY_IMPORT: dict[str, str] = {
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/report"
         " trainer/evaluation/run engine"
     ),
+    "trainer/batches": (
+        "trainer trainer/datasets/cases trainer/ensemble trainer/recipe trainer/synthetic"
+    ),
     "trainer/training": (
-        "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
+        "trainer trainer/batches trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/synthetic"
         " engine engine/devices engine/segmentation"
     ),

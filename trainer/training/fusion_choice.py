@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.batches.data_loader import Looks
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.ensemble.fusion import rivals
@@ -17,7 +18,6 @@ from trainer.evaluation.metrics.overlap import Figures, Overlap
 from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import FusionSettings
-from trainer.training.data_loader import Looks
 
 STRIDE = 4
 """Every so many pixels along rows and columns are enough to learn a weight per member."""

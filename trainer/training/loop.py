@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
+from trainer.batches.data_loader import Batches, Looks, Steps, loader
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
 from trainer.errors import Interrupted
@@ -28,7 +29,6 @@ from trainer.training.callbacks import (
     Throughput,
     ThroughputCallback,
 )
-from trainer.training.data_loader import Batches, Looks, Steps, loader
 from trainer.training.distillation import Teacher
 from trainer.training.lightning_module import Learner
 from trainer.training.optimiser import WATCHED, running_average

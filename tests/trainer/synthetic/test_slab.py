@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 
 from engine.phantom import make_phantom
+from trainer.batches.data_loader import Batches
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.errors import BadData
@@ -15,7 +16,6 @@ from trainer.synthetic.batch import plant_some
 from trainer.synthetic.lesion import Body, Lesion, draw_body
 from trainer.synthetic.planting import APART_MM, plant, plant_tumours
 from trainer.synthetic.slab import Beside, Slab, stacked
-from trainer.training.data_loader import Batches
 
 SEEDS = range(8)
 MM = 1.4

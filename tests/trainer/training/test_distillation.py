@@ -8,11 +8,11 @@ from torch.nn.functional import softmax
 
 from engine.model import load_model
 from tests.trainer.recipe.test_recipe import SMALL, hepar
+from trainer.batches.data_loader import Batches
 from trainer.ensemble.graph import EnsembleGraph
 from trainer.ensemble.members import make_member, to_marks
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import Distil
-from trainer.training.data_loader import Batches
 from trainer.training.distillation import Teacher, distance
 from trainer.training.ensemble import read_cases
 from trainer.training.lightning_module import Learner

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from trainer.batches.data_loader import Batches, Steps
+from trainer.batches.sampling import Sampler
 from trainer.datasets.cases.patient_split import split_patients
 from trainer.errors import BadData, BadRecipe, Interrupted
 from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.callbacks import Bar
-from trainer.training.data_loader import Batches, Steps
 from trainer.training.ensemble import Cases, kept_hu, narrow, read_cases
 from trainer.training.lightning_module import Learner, planes
 from trainer.training.loop import BEST, LAST, WEIGHTS, Machine, train_member
 from trainer.training.optimiser import WATCHED, one_cycle
-from trainer.training.sampling import Sampler
 
 QUICK = Machine(accelerator="cpu", workers=0, quiet=True)
 

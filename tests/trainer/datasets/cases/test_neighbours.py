@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.batches.data_loader import Batches, Looks, prepare
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.windows import Windows
 from trainer.recipe.recipe import Recipe
-from trainer.training.data_loader import Batches, Looks, prepare
 
 
 def make_slices(*series: tuple[str, list[float]]) -> Slices:

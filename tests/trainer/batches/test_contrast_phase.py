@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from trainer.batches.augmentation import augment
+from trainer.batches.contrast_phase import change_phase
 from trainer.datasets.cases.target import Target
 from trainer.recipe.recipe import Augmentation, Recipe, load_recipe
 from trainer.recipe.sections import Phase
-from trainer.training.augmentation import augment
-from trainer.training.contrast_phase import change_phase
 
 SLICES, SIDE = 24, 48
 BOUNDS = (0.0, 160.0)

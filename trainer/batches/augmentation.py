@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from trainer.batches.contrast_phase import change_phase
 from trainer.datasets.cases.target import Target
 from trainer.recipe.recipe import Augmentation
 from trainer.synthetic.batch import plant_some
 from trainer.synthetic.slab import Beside
-from trainer.training.contrast_phase import change_phase
 
 ELASTIC_KNOTS = 7
 """Control points of the elastic deformation along each axis."""

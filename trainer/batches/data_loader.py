@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from trainer.batches.augmentation import augment
+from trainer.batches.sampling import Sampler as SliceSampler
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.windows import clip
 from trainer.recipe.recipe import Augmentation, Recipe
 from trainer.synthetic.slab import Beside
-from trainer.training.augmentation import augment
-from trainer.training.sampling import Sampler as SliceSampler
 
 VALIDATION_BATCH = 8
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.batches.augmentation import augment
+from trainer.batches.data_loader import as_scanned
+from trainer.batches.sampling import Sampler
 from trainer.datasets.cases.patient_split import take_share
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.read_all import read_slices
 from trainer.recipe.recipe import Batch, Recipe, load_recipe
-from trainer.training.augmentation import augment
-from trainer.training.data_loader import as_scanned
-from trainer.training.sampling import Sampler
 
 
 def call(recipe: Recipe, hu: torch.Tensor, target: torch.Tensor, seed: int = 0):

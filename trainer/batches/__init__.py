@@ -1,0 +1,1 @@
+"""Batches of training slices: sampled, augmented, in a fixed order."""
