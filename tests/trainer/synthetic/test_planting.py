@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from tests.trainer.training.test_augmentation import call
+from tests.trainer.batches.test_augmentation import call
 from trainer.datasets.cases.target import Target
 from trainer.synthetic.batch import plant_some
 from trainer.synthetic.lesion import draw_lesion
