@@ -1,12 +1,12 @@
 """Metrics for Prometheus, read from the job store and the disk when they are scraped.
 
-Counters start at zero with the node, as Prometheus expects of a process. Each job counts once,
-when it has ended.
+Counters start at zero with the node, as Prometheus expects of a process. Each series counts once,
+when its job has ended for the first time; computing and deliveries count as often as they are done.
 """
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Set
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -34,9 +34,14 @@ class Metrics:
         # Guards what was counted: two scrapes at a time would count a job twice.
         self._lock = Lock()
         self._begun = time.time()
-        self._counted: set[str] = set()
+        self._counted: dict[str, Set[Hashable]] = {}
         self._registry = registry = CollectorRegistry()
-        self._series = Counter("hepar_series", "Series that ended.", ["state"], registry=registry)
+        self._series = Counter(
+            "hepar_series",
+            "Series that ended; one that is retried counts once.",
+            ["state"],
+            registry=registry,
+        )
         self._slices = Counter("hepar_slices", "Slices segmented.", registry=registry)
         self._deliveries = Counter(
             "hepar_deliveries", "Deliveries that ended.", ["peer", "state"], registry=registry
@@ -66,20 +71,30 @@ class Metrics:
             return generate_latest(self._registry)
 
     def _count(self, jobs: list[Job]) -> None:
-        ended = {
-            job.id: job for job in jobs if job.finished and job.finished.timestamp() >= self._begun
-        }
-        for name in ended.keys() - self._counted:
-            job = ended[name]
-            self._series.labels(str(job.state)).inc()
-            for delivery in job.deliveries:
-                self._deliveries.labels(delivery.peer, str(delivery.state)).inc()
-            if job.outcome and job.outcome.seg:
-                self._slices.inc(job.outcome.slices)
-            for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
-                self._stages.labels(stage).observe(seconds)
         # Replaced, not extended: jobs that are no longer among the newest need not be remembered.
-        self._counted = set(ended)
+        # One that was counted and is under way again is, or it would count as another series.
+        self._counted = {
+            job.id: self._count_job(job, self._counted.get(job.id, frozenset())) for job in jobs
+        }
+
+    def _count_job(self, job: Job, counted: Set[Hashable]) -> Set[Hashable]:
+        """Count what has ended of a job, unless it is `counted`; return all that is counted now."""
+        if job.finished is None:
+            return counted
+        ended = {job.id, job.segmented, *((each.id, each.finished) for each in job.deliveries)}
+        if job.finished.timestamp() < self._begun:  # by the process before this one
+            return counted | ended
+        if job.id not in counted:
+            self._series.labels(str(job.state)).inc()
+        if job.outcome and job.segmented not in counted:
+            if job.outcome.seg:
+                self._slices.inc(job.outcome.slices)
+            for stage, seconds in job.outcome.seconds.items():
+                self._stages.labels(stage).observe(seconds)
+        for each in job.deliveries:
+            if (each.id, each.finished) not in counted:
+                self._deliveries.labels(each.peer, str(each.state)).inc()
+        return counted | ended
 
 
 class _Gauges(Collector):

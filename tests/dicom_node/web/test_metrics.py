@@ -1,0 +1,111 @@
+"""Each ending is counted once, whatever is retried."""
+
+import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dicom_node.jobs.state import Delivery, Job, State
+from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.receive.spool import Tally
+from dicom_node.web.metrics import Metrics
+
+LATER = datetime.now(UTC) + timedelta(hours=1)
+OUTCOME = Outcome(Verdict.SEGMENTED, seg=Path("a.dcm"), slices=20, seconds={"compute": 2.0})
+
+
+def delivery(peer, state, ended=LATER):
+    return Delivery(
+        f"a {peer}", peer, f"deliver to {peer}", "seg", state, "", 1, 0.1, "", finished=ended
+    )
+
+
+def job(state, *deliveries, ended=LATER, segmented=LATER, outcome=OUTCOME):
+    return Job(
+        id="a",
+        study_uid="1.2",
+        series_uid="1.2.3",
+        paths=(),
+        queue="segment on x",
+        urgent=False,
+        created=datetime.now(UTC),
+        finished=ended,
+        state=state,
+        reason="",
+        outcome=outcome,
+        deliveries=deliveries,
+        segmented=segmented,
+    )
+
+
+@pytest.fixture
+def scrape(tmp_path):
+    """Scrape a node that has these jobs; returns the values of the counters that are not 0."""
+    jobs = []
+    node = SimpleNamespace(
+        arriving=list,
+        settings=SimpleNamespace(destinations={"archive": None, "viewer": None}),
+        spool=SimpleNamespace(tally=Tally()),
+        data=SimpleNamespace(folder=tmp_path),
+        algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
+        plans=list,
+    )
+    metrics = Metrics(
+        node, SimpleNamespace(jobs=lambda last: list(jobs)), SimpleNamespace(ready=list)
+    )
+
+    def run(*now):
+        jobs[:] = now
+        text = metrics.exposition().decode()
+        found = re.findall(
+            r"^hepar_(?:(\w+)_total|stage_seconds_(count))(\{.*\})? (\S+)$", text, re.MULTILINE
+        )
+        counted = {(name or stage) + labels: float(value) for name, stage, labels, value in found}
+        return {
+            name: value
+            for name, value in counted.items()
+            if value and name.startswith(("series", "slices", "deliveries", "count"))
+        }
+
+    return run
+
+
+def test_a_delivery_that_is_retried_counts_neither_the_series_nor_its_computing_again(scrape):
+    archive = delivery("archive", State.FAILED)
+    viewer = delivery("viewer", State.DONE)
+    first = scrape(job(State.FAILED, archive, viewer))
+    assert first == {
+        'series{state="failed"}': 1,
+        "slices": 20,
+        'count{stage="compute"}': 1,
+        'deliveries{peer="archive",state="failed"}': 1,
+        'deliveries{peer="viewer",state="done"}': 1,
+    }
+    again = delivery("archive", State.DELIVERING, None)
+    assert scrape(job(State.DELIVERING, again, viewer, ended=None)) == first
+    later = LATER + timedelta(minutes=5)
+    done = job(State.DONE, delivery("archive", State.DONE, later), viewer, ended=later)
+    expected = first | {'deliveries{peer="archive",state="done"}': 1}
+    assert scrape(done) == expected
+    assert scrape(done) == expected
+
+
+def test_a_series_that_is_segmented_again_is_one_series_and_two_computings(scrape):
+    assert scrape(job(State.DONE))["slices"] == 20
+    later = LATER + timedelta(minutes=5)
+    counted = scrape(job(State.DONE, ended=later, segmented=later))
+    assert counted == {'series{state="done"}': 1, "slices": 40, 'count{stage="compute"}': 2}
+
+
+def test_what_ended_before_the_node_began_is_not_counted_when_it_is_retried(scrape):
+    before = datetime.fromtimestamp(time.time() - 60, UTC)
+    old = job(State.FAILED, delivery("archive", State.FAILED, before), ended=before)
+    old = replace(old, segmented=before)
+    assert scrape(old) == {}
+    done = replace(old, state=State.DONE, finished=LATER)
+    done = replace(done, deliveries=(delivery("archive", State.DONE),))
+    assert scrape(done) == {'deliveries{peer="archive",state="done"}': 1}
