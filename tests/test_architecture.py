@@ -109,13 +109,15 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"
         " dicom_node/selection"
     ),
-    "dicom_node/commands/job_views": "dicom_node dicom_node/deliver dicom_node/jobs",
+    "dicom_node/commands/job_views": (
+        "dicom_node dicom_node/commands/arguments dicom_node/deliver dicom_node/jobs"
+    ),
     "dicom_node/commands/synthetic": (
         "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
         " dicom_node/series engine engine/findings"
     ),
     "dicom_node/commands": (
-        "dicom_node dicom_node/commands/arguments dicom_node/commands/job_views"
+        "dicom_node dicom_node/audit dicom_node/commands/arguments dicom_node/commands/job_views"
         " dicom_node/commands/synthetic dicom_node/config dicom_node/conformance"
         " dicom_node/deliver dicom_node/job_actions dicom_node/jobs dicom_node/net"
         " dicom_node/net/tls dicom_node/nifti dicom_node/node dicom_node/pipeline"

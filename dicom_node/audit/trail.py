@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
@@ -152,6 +152,28 @@ def auditing(
     Raises:
         BadConfiguration: the file cannot be written, or a certificate cannot be used.
     """
+    with _opened(destination, node, most_waiting) as lost:
+        record(lambda: activity(APPLICATION_START))
+        try:
+            yield lost
+        finally:
+            record(lambda: activity(APPLICATION_STOP))
+
+
+@contextmanager
+def auditing_command(destination: Destination, node: str) -> Iterator[LostMessages]:
+    """Keep the node's audit trail while a command acts in its place, beside it or without it.
+
+    Raises:
+        BadConfiguration: as above; the command then does nothing that would have to be recorded.
+    """
+    # 0: never put aside here. The node does that, and would go on writing into the old file.
+    with _opened(replace(destination, file_bytes=0), node, MOST_WAITING) as lost:
+        yield lost
+
+
+@contextmanager
+def _opened(destination: Destination, node: str, most_waiting: int) -> Iterator[LostMessages]:
     lost = LostMessages()
     with ExitStack() as stack:
         stack.callback(lost.close)
@@ -159,9 +181,6 @@ def auditing(
         for handler in handlers:
             intake = _Intake(queue.Queue(most_waiting), node, lost)
             stack.enter_context(_connected(handler, intake))
-        record(lambda: activity(APPLICATION_START))
-        # Called before the handlers are taken away, as an ExitStack ends in reverse order.
-        stack.callback(record, lambda: activity(APPLICATION_STOP))
         yield lost
 
 

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.commands.arguments.json_output import Json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.peers import check
 from dicom_node.config.peers import StowSettings
@@ -33,7 +34,7 @@ CLOCK_S = 120.0
 def doctor(
     config: Config = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave the phantom out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Examine configuration, ports, store, certificates, disk, peers, clock, model and devices.
 

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from dicom_node.audit.trail import auditing_command
+from dicom_node.commands.arguments.json_output import Json, JsonLines, print_json
 from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.job_views.job_answers import act_and_print
 from dicom_node.commands.job_views.job_details import details, progress
-from dicom_node.commands.job_views.job_list import JobFilter, print_jobs, print_json
+from dicom_node.commands.job_views.job_list import JobFilter, print_jobs
 from dicom_node.config.settings import Settings
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
@@ -31,7 +34,6 @@ Name = Annotated[
 Names = Annotated[
     list[str], typer.Argument(metavar="JOB…", help="IDs of jobs, or the beginnings of them.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")
@@ -53,11 +55,14 @@ def list_(
     day = to_date(since, date.today()) if since else None
     wanted = JobFilter(state, peer, day, review)
     with open_ledger(chosen.database_url) as ledger:
-        jobs = [job for job in ledger.jobs(last) if wanted.matches(job)]
+        newest = ledger.jobs(last)
+    jobs = [job for job in newest if wanted.matches(job)]
     if as_json:
         print_json([_public(job, chosen) for job in jobs])
-    else:
+    elif jobs:
         print_jobs(jobs)
+    else:
+        typer.echo(_why_none(len(newest), chosen), err=True)
 
 
 @app.command()
@@ -92,6 +97,7 @@ def retry(
     again: Annotated[
         bool, typer.Option("--again", help="Do everything again, though it is done.")
     ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Repeat what failed, was refused or made no result; what succeeded stays as it is.
 
@@ -99,24 +105,27 @@ def retry(
     """
     chosen = settings(config)
     data = DataFolder(chosen.node.data)
+
     with open_ledger(chosen.database_url) as ledger:
-        for each in _chosen(job or [], failed, now, ledger):
+
+        def act(each: Job) -> str:
             if again:
-                _report(each, actions.redo(each, ledger, data))
-                continue
-            done = actions.retry(each, ledger, peer, now=now)
-            if done or not failed:
-                _report(each, ", ".join(done) or actions.nothing_to_do(each))
+                return actions.redo(each, ledger, data)
+            done = ", ".join(actions.retry(each, ledger, peer, now=now))
+            # Of all that failed, those are not printed for which there was nothing to do.
+            return done or ("" if failed else actions.nothing_to_do(each))
+
+        act_and_print(_chosen(job or [], failed, now, ledger), act, as_json)
 
 
 @app.command()
-def redo(job: Names, config: Config = None) -> None:
+def redo(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
     """Segment series again and deliver the results again, though it is done."""
     chosen = settings(config)
     data = DataFolder(chosen.node.data)
     with open_ledger(chosen.database_url) as ledger:
-        for each in (ledger.find(name) for name in job):
-            _report(each, actions.redo(each, ledger, data))
+        jobs = map(ledger.find, job)
+        act_and_print(jobs, lambda each: actions.redo(each, ledger, data), as_json)
 
 
 @app.command()
@@ -126,6 +135,7 @@ def send(
         str, typer.Option(help="Name of a peer in the configuration; all of them without it.")
     ] = "",
     config: Config = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Send the results of jobs again, or to a further peer, without segmenting again."""
     chosen = settings(config)
@@ -137,26 +147,29 @@ def send(
     }
     data = DataFolder(chosen.node.data)
     with open_ledger(chosen.database_url) as ledger:
-        for each in (ledger.find(name) for name in job):
-            _report(each, actions.send(each, profiles, ledger, data))
+        jobs = map(ledger.find, job)
+        act_and_print(jobs, lambda each: actions.send(each, profiles, ledger, data), as_json)
 
 
 @app.command()
-def urge(job: Names, config: Config = None) -> None:
+def urge(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
     """Let waiting jobs go before all others; a series that is being segmented is finished first."""
     with open_ledger(settings(config).database_url) as ledger:
-        for each in (ledger.find(name) for name in job):
-            _report(each, actions.urge(each, ledger))
+        act_and_print(map(ledger.find, job), lambda each: actions.urge(each, ledger), as_json)
 
 
 @app.command()
-def remove(job: Names, config: Config = None) -> None:
+def remove(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
     """Forget jobs that have ended, and remove the files that they keep in the spool."""
     chosen = settings(config)
     data = DataFolder(chosen.node.data)
-    with open_ledger(chosen.database_url) as ledger:
-        for each in (ledger.find(name) for name in job):
-            _report(each, actions.remove(each, ledger, Spool(data.spool), data))
+    spool = Spool(data.spool)
+    with (
+        auditing_command(chosen.audit.destination, chosen.node.ae_title),
+        open_ledger(chosen.database_url) as ledger,
+    ):
+        jobs = map(ledger.find, job)
+        act_and_print(jobs, lambda each: actions.remove(each, ledger, spool, data), as_json)
 
 
 @app.command()
@@ -170,6 +183,7 @@ def bundle(
         typer.Option("--with-pixels", help="Keep the patient's own pixels, which may show a face."),
     ] = False,
     config: Config = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Pack a job for a maintainer: its headers without the patient, a phantom's pixels, its state.
 
@@ -180,8 +194,12 @@ def bundle(
     with open_ledger(settings(config).database_url) as ledger:
         found = ledger.find(job)
     target = output or Path(f"{found.id}.zip")
-    count = write_bundle(found, target, pixels=pixels)
-    _report(found, f"{counted(count, 'instance')} in {target}")
+
+    def pack(each: Job) -> str:
+        count = write_bundle(each, target, pixels=pixels)
+        return f"{counted(count, 'instance')} in {target}"
+
+    act_and_print([found], pack, as_json)
 
 
 def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterable[Job]:
@@ -199,6 +217,14 @@ def _chosen(names: list[str], failed: bool, now: bool, ledger: Ledger) -> Iterab
     return [job for job in ledger.jobs() if job.state in states]
 
 
+def _why_none(looked_at: int, chosen: Settings) -> str:
+    """Return why the list is empty; often it is another node's than the one that was meant."""
+    if looked_at:
+        return f"no job like that among the newest {looked_at}; --last looks at more of them"
+    store = "the store of jobs.database" if chosen.jobs.database else f"{chosen.node.data}"
+    return f"no jobs yet in {store}; --config names the configuration of the node that runs"
+
+
 def _public(job: Job, chosen: Settings) -> dict[str, Any]:
     from dicom_node.web.job_view import to_public
 
@@ -207,7 +233,3 @@ def _public(job: Job, chosen: Settings) -> dict[str, Any]:
 
 def _progress(job: Job, ledger: Ledger) -> dict[str, str]:
     return {each.id: progress(each, ledger) for each in job.deliveries}
-
-
-def _report(job: Job, message: str) -> None:
-    Console().print(f"{job.id}: {message}", markup=False, highlight=False, soft_wrap=True)

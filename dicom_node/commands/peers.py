@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
-from dicom_node.commands.job_views.job_list import print_json
 from dicom_node.commands.synthetic.synthetic_objects import write_objects
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_check import PeerFinding, check_peer
@@ -21,9 +21,6 @@ from dicom_node.node.peers import to_peer
 from dicom_node.results.objects import Profile
 
 app = typer.Typer(help="List the configured peers, and test them.", no_args_is_help=True)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.commands.arguments.archive import Since, Study, choose
+from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
-from dicom_node.commands.job_views.job_list import print_json
 from dicom_node.counted import counted
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.logs import quieten_libraries
@@ -44,7 +44,7 @@ def try_(
         float, typer.Option(min=0, help="Seconds that one slice takes on this machine.")
     ] = SECONDS_PER_SLICE,
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show which series of PEER the node would segment, why not the others, and the hours of load.
 

@@ -1,12 +1,10 @@
 """`hepar jobs list`: one line for each job."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import typer
 from rich.console import Console, OverflowMethod
 from rich.markup import escape
 from rich.table import Table
@@ -73,11 +71,6 @@ def print_jobs(jobs: Sequence[Job]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def print_json(content: object) -> None:
-    """Print JSON, whatever the width of the terminal."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _cells(job: Job, *, terminal: bool) -> Iterator[str]:
