@@ -138,7 +138,7 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/datasets/checks": (
         "trainer trainer/datasets/cases trainer/datasets/layouts engine engine/findings"
     ),
-    "trainer/datasets/pull": "trainer dicom_node/annotations",
+    "trainer/datasets/pull": "trainer engine dicom_node/annotations",
     "trainer/datasets": "trainer trainer/datasets/checks trainer/datasets/pull",
     "trainer/networks": "trainer trainer/datasets/cases",
     "trainer/synthetic": "trainer trainer/datasets/cases",

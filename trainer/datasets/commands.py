@@ -31,6 +31,7 @@ def check(
     sheet: Annotated[
         Path | None, typer.Option(help="PNG to draw a few slices of each into.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show what FOLDER holds: counts, spacings, HU, volumes, duplicates and what is doubtful.
 
@@ -38,8 +39,14 @@ def check(
     """
     from trainer.datasets.checks.check import check as check_it
 
+    # Progress and remarks beside JSON would not be read as JSON.
+    console = Console(stderr=as_json)
     with errors_said():
-        checked = check_it(folder, sheet, Console())
+        checked = check_it(folder, sheet, console, quiet=as_json)
+    if as_json:
+        from trainer.datasets.checks.json_summary import to_json
+
+        typer.echo(to_json(checked))
     if checked.broken:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK
 import typer
 from typer.testing import CliRunner
 
@@ -128,6 +129,14 @@ def test_a_truth_that_lies_elsewhere_is_refused(ct_series, truth, tmp_path):
         instance.save_as(tmp_path / f"{index}.dcm", enforce_file_format=True)
     with pytest.raises(BadData, match="very series"):
         read_reference(tmp_path, truth / "truth.nii.gz")
+
+
+def test_a_truth_whose_steps_differ_a_little_is_refused(series, truth, tmp_path):
+    image = SimpleITK.ReadImage(str(truth / "truth.nii.gz"))
+    image.SetSpacing([step + 0.09 for step in image.GetSpacing()])
+    SimpleITK.WriteImage(image, str(tmp_path / "truth.nii.gz"))
+    with pytest.raises(BadData, match=r"5\.67 mm from"):
+        read_reference(series, tmp_path / "truth.nii.gz")
 
 
 def test_onnx_runtime_answers_as_openvino_does(toy):

@@ -36,6 +36,38 @@ class Checked:
     """Series that are the same in every pixel."""
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Counts of a check."""
+
+    patients: int
+    with_tumours: int
+    """Patients with drawn tumours."""
+    series: int
+    doubtful: int
+    """Series that a person should look at."""
+    broken: int
+    """Cases that are left out."""
+    slices: int
+    liver_slices: int
+    tumour_slices: int
+
+    @classmethod
+    def of(cls, checked: Checked) -> "Summary":
+        """Count what was found."""
+        facts = checked.facts
+        return cls(
+            patients=len({each.patient for each in facts}),
+            with_tumours=len({each.patient for each in facts if each.tumour_slices}),
+            series=len(facts),
+            doubtful=sum(bool(each.doubts) for each in facts),
+            broken=len(checked.broken),
+            slices=sum(each.slices for each in facts),
+            liver_slices=sum(each.liver_slices for each in facts),
+            tumour_slices=sum(each.tumour_slices for each in facts),
+        )
+
+
 def check_folder(folder: Path, console: Console) -> Checked:
     """Read everything in `folder` and return the facts.
 
@@ -103,26 +135,24 @@ def _row(facts: Facts) -> tuple[str | Text, ...]:
 
 
 def _sums(checked: Checked) -> str:
-    facts = checked.facts
-    if not facts:
-        return f"no case can be used: all {len(checked.broken)} are broken"
-    patients = {each.patient for each in facts}
-    with_tumour = {each.patient for each in facts if each.tumour_slices}
-    slices = sum(each.slices for each in facts)
-    liver = sum(each.liver_slices for each in facts)
-    tumour = sum(each.tumour_slices for each in facts)
-    doubtful = sum(bool(each.doubts) for each in facts)
+    sums = Summary.of(checked)
+    if not checked.facts:
+        return f"no case can be used: all {sums.broken} are broken"
     return (
-        f"{len(patients)} patients, {len(with_tumour)} with drawn tumours; {len(facts)} series, "
-        f"{doubtful} with doubts, {len(checked.broken)} broken; {slices} slices, {liver} with "
-        f"liver, {tumour} with tumour"
+        f"{sums.patients} patients, {sums.with_tumours} with drawn tumours; {sums.series} series, "
+        f"{sums.doubtful} with doubts, {sums.broken} broken; {sums.slices} slices, "
+        f"{sums.liver_slices} with liver, {sums.tumour_slices} with tumour"
     )
 
 
-def check(folder: Path, sheet: Path | None, console: Console) -> Checked:
-    """Check a folder, print what was found, and draw the contact sheet where it is asked for."""
+def check(folder: Path, sheet: Path | None, console: Console, *, quiet: bool = False) -> Checked:
+    """Check a folder, print what was found, and draw the contact sheet where it is asked for.
+
+    `quiet` leaves the printing of what was found to the caller.
+    """
     checked = check_folder(folder, console)
-    show_checked(checked, console)
+    if not quiet:
+        show_checked(checked, console)
     if sheet is not None and checked.facts:
         write_sheet(checked.facts, sheet)
         console.print(f"contact sheet: {sheet}")

@@ -17,7 +17,12 @@ from engine.volume import Geometry
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.found import Found, is_visible
-from trainer.datasets.layouts.nifti_image import TOLERANCE_MM, affine_of, read_image
+from trainer.datasets.layouts.nifti_image import (
+    TOLERANCE_MM,
+    affine_of,
+    offset_mm,
+    read_image,
+)
 from trainer.errors import BadCase
 
 BESIDE = "DICOM with NIfTI"
@@ -60,7 +65,7 @@ def _on_grid(image: SimpleITK.Image, grid: Geometry, name: str) -> NDArray[np.ui
     marked = np.asarray(SimpleITK.GetArrayFromImage(image) > 0, np.uint8)
     if marked.shape != grid.shape:
         raise BadCase(f"{name}: labels of {marked.shape} on a series of {grid.shape}")
-    off_mm = float(np.abs(affine_of(image) - grid.affine).max())
+    off_mm = offset_mm(affine_of(image), grid.affine, grid.shape)
     if off_mm > TOLERANCE_MM:
         raise BadCase(f"{name}: labels lie {off_mm:.2f} mm beside the series; give them its grid")
     return marked

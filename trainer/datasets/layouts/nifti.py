@@ -25,6 +25,7 @@ from trainer.datasets.layouts.found import Found
 from trainer.datasets.layouts.nifti_image import (
     TOLERANCE_MM,
     affine_of,
+    offset_mm,
     oriented,
     read_stored,
     says_nothing,
@@ -95,14 +96,14 @@ def read_pair(image: Path, label: Path, *, source: str, patient: str, series: st
     """
     name = f"{source} {series}"
     volume, drawn = read_stored(image, name), read_stored(label, name)
-    if volume.GetSize() != drawn.GetSize():
-        raise BadCase(f"{name}: labels of {drawn.GetSize()} on a volume of {volume.GetSize()}")
-    # Before turning: voxels correspond as they are stored, and only there.
-    if says_nothing(drawn):
+    # Before turning: where labels have no header, voxels correspond as they are stored.
+    if says_nothing(drawn) and volume.GetSize() == drawn.GetSize():
         drawn.CopyInformation(volume)
     lost = says_nothing(volume)
     volume, drawn = oriented(volume), oriented(drawn)
-    off_mm = np.abs(affine_of(volume) - affine_of(drawn)).max()
+    if volume.GetSize() != drawn.GetSize():
+        raise BadCase(f"{name}: labels of {drawn.GetSize()} on a volume of {volume.GetSize()}")
+    off_mm = offset_mm(affine_of(volume), affine_of(drawn), volume.GetSize()[::-1])
     if off_mm > TOLERANCE_MM:
         raise BadCase(
             f"{name}: the headers of volume and labels differ by {off_mm:.2f} mm; give them one"

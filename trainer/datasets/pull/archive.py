@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import requests
 from dicomweb_client import DICOMwebClient
 
+from engine.durable_files import write_durably
 from trainer.errors import ArchiveFailed
 
 # Without "*" a server may decompress: the default is Explicit VR Little Endian.
@@ -99,13 +101,13 @@ class Archive:
         """Write one instance as a file that is whole, or not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file of the final name is taken for whole by the next pull, which skips it.
-        part = path.with_suffix(".part")
         with self._errors_told():
             instance = self._client.retrieve_instance(
                 series.study_uid, series.series_uid, instance_uid, media_types=AS_IT_IS
             )
-        instance.save_as(part, enforce_file_format=True)
-        part.replace(path)
+        buffer = BytesIO()
+        instance.save_as(buffer, enforce_file_format=True)
+        write_durably(path, buffer.getvalue())
 
     @cached_property
     def _client(self) -> DICOMwebClient:

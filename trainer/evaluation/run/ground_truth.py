@@ -11,7 +11,12 @@ from engine.volume import Geometry, Label, Volume
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.nifti import to_labels
-from trainer.datasets.layouts.nifti_image import TOLERANCE_MM, affine_of, read_image
+from trainer.datasets.layouts.nifti_image import (
+    TOLERANCE_MM,
+    affine_of,
+    offset_mm,
+    read_image,
+)
 from trainer.errors import BadData
 from trainer.evaluation.run.seg_objects import read_seg
 
@@ -69,7 +74,7 @@ def _read(truth: Path, grid: Geometry) -> NDArray[np.uint8]:
         return read_seg(truth, grid).labels
     image = read_image(truth, "truth")
     labels = to_labels(image, str(truth))
-    off_mm = float(np.abs(affine_of(image) - grid.affine).max())
+    off_mm = offset_mm(affine_of(image), grid.affine, grid.shape)
     if labels.shape != grid.shape or off_mm > TOLERANCE_MM:
         raise BadData(
             f"{truth} has {labels.shape} voxels {off_mm:.2f} mm from the {grid.shape} of the "

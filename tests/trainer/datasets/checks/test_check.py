@@ -1,5 +1,8 @@
+import json
+
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -131,3 +134,23 @@ def test_the_sums_come_before_the_table(tmp_path):
     write_lits(small_phantom(), tmp_path, 60)
     result = CliRunner().invoke(app, ["check", str(tmp_path)])
     assert result.output.index("1 patients") < result.output.index("Series")
+
+
+def test_json_has_the_summary_first_and_what_is_unknown_as_null(tmp_path):
+    write_lits(small_phantom(), tmp_path, 60)
+    write_ircad(small_phantom(), tmp_path, 5)
+    (tmp_path / "3Dircadb1.5" / "MASKS_DICOM" / "liver" / "image_0").unlink()
+    for name in ("volume", "segmentation"):  # their headers are lost
+        image = SimpleITK.ReadImage(str(tmp_path / f"{name}-60.nii"))
+        bare = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(image))
+        SimpleITK.WriteImage(bare, str(tmp_path / f"{name}-60.nii"))
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--json"])
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert next(iter(found)) == "summary"
+    assert (found["summary"]["series"], found["summary"]["broken"]) == (1, 1)
+    assert "1 of 8 masks are missing in liver" in found["broken"][0]["why"]
+    (series,) = found["series"]
+    assert series["pixel_mm"] is None
+    assert series["liver_ml"] is None
+    assert series["slices"] == 8

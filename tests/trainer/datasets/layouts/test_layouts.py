@@ -178,6 +178,44 @@ def test_labels_that_say_to_lie_elsewhere_are_refused(phantom, tmp_path):
         only(tmp_path).read()
 
 
+def test_labels_whose_steps_differ_a_little_lie_elsewhere_at_the_far_corner(phantom, tmp_path):
+    """0.09 mm a step are 4 mm after 47 steps."""
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.ReadImage(path)
+    drawn.SetSpacing([step + 0.09 for step in drawn.GetSpacing()])
+    SimpleITK.WriteImage(drawn, path)
+    with pytest.raises(BadCase, match=r"differ by 4\.23 mm"):
+        only(tmp_path).read()
+
+
+def test_labels_beside_a_series_whose_steps_differ_a_little_are_refused(phantom, tmp_path):
+    LAYOUTS["DICOM with NIfTI"](phantom, tmp_path)
+    path = str(tmp_path / "anna" / "tumour.nii.gz")
+    drawn = SimpleITK.ReadImage(path)
+    drawn.SetSpacing([step + 0.09 for step in drawn.GetSpacing()])
+    SimpleITK.WriteImage(drawn, path)
+    with pytest.raises(BadCase, match=r"tumour\.nii\.gz: labels lie 4\.23 mm beside the series"):
+        only(tmp_path).read()
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "SPR"])
+def test_labels_stored_along_other_axes_are_turned_to_their_volume(axes, phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    SimpleITK.WriteImage(SimpleITK.DICOMOrient(SimpleITK.ReadImage(path), axes), path)
+    assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
+
+
+def test_headers_that_round_their_steps_are_one_grid(phantom, tmp_path):
+    write_lits(phantom, tmp_path)
+    path = str(tmp_path / "segmentation-15.nii")
+    drawn = SimpleITK.ReadImage(path)
+    drawn.SetSpacing([step + 0.0005 for step in drawn.GetSpacing()])
+    SimpleITK.WriteImage(drawn, path)
+    assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
+
+
 def test_a_volume_without_its_labels_is_refused(phantom, tmp_path):
     write_lits(phantom, tmp_path)
     (tmp_path / "segmentation-15.nii").unlink()
