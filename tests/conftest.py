@@ -1,5 +1,6 @@
 """Fixtures for all tests: DICOM made in code, and real series where available."""
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +14,11 @@ from engine.errors import LibraryMissing
 
 if TYPE_CHECKING:
     from pydicom import Dataset  # tests of the engine run without the DICOM packages
+
+# One thread for each process of the tests, and for those that they start: the threads of two waste
+# the processor on waiting for each other, and training took twice as long. Before torch is loaded,
+# which reads it once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
