@@ -126,6 +126,20 @@ function endScrolling({ detail: { renderingEngineId, viewportId } }) {
   clearTimeout(viewport && viewport.debouncedTimeout);
 }
 
+/**
+ * Open a segmentation that was saved as the archive has it.
+ *
+ * OHIF 3.13.2 goes on with its own copy, of which it shows the first slice's contours on every slice.
+ */
+function openSaved({ displaySetsAdded, options }) {
+  const saved = displaySetsAdded.find(each => each.Modality === 'SEG' && each.instance);
+  if (options && options.madeInClient && saved) {
+    const address = new URL(window.location.href);
+    address.searchParams.set('initialSeriesInstanceUID', saved.SeriesInstanceUID);
+    window.location.assign(address);
+  }
+}
+
 let labelling;
 
 /** List millilitres with the segments, and open a SEG on the slice that a reader looks for first. */
@@ -134,6 +148,7 @@ const hepar = {
   onModeEnter({ servicesManager }) {
     const { segmentationService, displaySetService } = servicesManager.services;
     window.cornerstone.eventTarget.addEventListener('CORNERSTONE_ELEMENT_DISABLED', endScrolling);
+    displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, openSaved);
     labelling = new MutationObserver(() => label(servicesManager.services));
     labelling.observe(document.body, { subtree: true, childList: true, characterData: true });
     const list = segmentationId => {

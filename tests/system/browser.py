@@ -59,11 +59,27 @@ VOXELS = """() => {
   const [{ representationData }] = window.services.segmentationService.getSegmentations();
   return Object.fromEntries(representationData.Labelmap.imageIds.map(id => {
     const image = window.cornerstone.cache.getImage(id);
-    const text = Array.from(image.voxelManager.getScalarData(), v => String.fromCharCode(v));
-    return [image.referencedImageId.match(/instances\\/([0-9.]+)/)[1], btoa(text.join(''))];
+    const voxels = image.voxelManager.getScalarData();
+    let text = '';
+    for (let at = 0; at < voxels.length; at += 8192) {
+      text += String.fromCharCode.apply(null, voxels.subarray(at, at + 8192));
+    }
+    return [image.referencedImageId.match(/instances\\/([0-9.]+)/)[1], btoa(text)];
   }));
 }"""
 """Of the only segmentation, the instance that each of its images lies over, and its voxels."""
+
+MORE_THAN = """([number, least]) => {
+  const [{ representationData }] = window.services.segmentationService.getSegmentations();
+  let count = 0;
+  for (const id of representationData.Labelmap.imageIds) {
+    for (const value of window.cornerstone.cache.getImage(id).voxelManager.getScalarData()) {
+      count += value === number;
+    }
+  }
+  return count > least;
+}"""
+"""Whether a segment of the only segmentation has more than so many voxels."""
 
 SHOW = """number => {
   const { segmentationService, viewportGridService } = window.services;

@@ -51,18 +51,36 @@ class Segmented:
         (instance,) = found["Instances"]
         return fetch(f"{self.stack.viewer}/orthanc/instances/{instance}/file")
 
+    @property
+    def dicomweb(self) -> str:
+        """Root of the archive's DICOMweb services, as the viewer calls them."""
+        return f"{self.stack.viewer}/dicom-web"
+
+    @contextmanager
+    def with_series(self, uid: str) -> Iterator[None]:
+        """Let a series that was saved be in the archive while the block lasts."""
+        series = self.get(f"studies/{self.study}/series")
+        (saved,) = [e["ID"] for e in series if e["MainDicomTags"]["SeriesInstanceUID"] == uid]
+        try:
+            yield
+        finally:
+            delete(f"{self.stack.viewer}/orthanc/series/{saved}")
+
     @contextmanager
     def with_object(self, part10: bytes) -> Iterator[None]:
         """Keep one object more in the archive while the block lasts."""
         kept = upload(self.stack, part10)
         yield
-        at = f"{self.stack.viewer}/orthanc/instances/{kept['ID']}"
-        urllib.request.urlopen(urllib.request.Request(at, method="DELETE"), timeout=60).close()
+        delete(f"{self.stack.viewer}/orthanc/instances/{kept['ID']}")
 
 
 def fetch(url: str, body: bytes | None = None) -> bytes:
     with urllib.request.urlopen(url, body, timeout=60) as reply:
         return bytes(reply.read())
+
+
+def delete(url: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=60).close()
 
 
 def upload(stack: Stack, part10: bytes) -> dict[str, str]:

@@ -48,6 +48,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def run_hepar(*arguments: str | Path) -> str:
+    """Run a command to its end and return what it printed, in wide lines.
+
+    Raises:
+        AssertionError: it failed.
+    """
+    run = subprocess.run(
+        [BIN / "hepar", *arguments],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | {"COLUMNS": "200"},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
 def storescu(port: int, files: Iterable[Path], *options: str, called: str = "ANY-SCP") -> None:
     """Send files with DCMTK over one association.
 

@@ -1,6 +1,5 @@
 """Corrections by people are pulled from a real archive, and nothing else is."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from dicom_node.results.phantom import to_instances
 from engine.phantom import Phantom
-from tests.system.servers import BIN, ENVIRONMENT, Orthanc, storescu
+from tests.system.servers import Orthanc, run_hepar, storescu
 from tests.trainer.datasets.sample_data import drawn_seg, small_phantom
 from trainer.datasets.layouts.read_all import read_cases
 
@@ -38,12 +37,7 @@ def archive(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def pull(archive: Orthanc, folder: Path, *options: str) -> str:
-    command = [BIN / "hepar", "dataset", "pull", archive.dicomweb, "--output", folder, *options]
-    run = subprocess.run(
-        command, capture_output=True, text=True, env=ENVIRONMENT | {"COLUMNS": "200"}
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    return run_hepar("dataset", "pull", archive.dicomweb, "--output", folder, *options)
 
 
 def test_what_a_person_corrected_comes_and_is_learnt_from(archive, phantom, tmp_path):

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import time
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -50,16 +49,29 @@ from tests.system.browser import (
     decoded_voxels,
     open_result,
 )
+from tests.system.correcting import (
+    counts,
+    open_for_correction,
+    save,
+    stacked,
+    stroke,
+    without_empty,
+)
 from tests.system.judges import dciodvfy
 from tests.system.segmented import (
     Segmented,
+    delete,
     fetch,
     paint,
     require_browser,
     upload,
     wait_until_done,
 )
+from tests.system.servers import run_hepar
 from tests.waiting import wait_until
+from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.read_all import read_slices
+from trainer.evaluation.run.ground_truth import read_reference
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 
@@ -212,19 +224,46 @@ def coloured(picture: bytes) -> float:
     return float(np.mean((red - blue)[100:700, 300:980] > 20))
 
 
-def test_the_link_for_correction_opens_the_same_contours_with_a_brush(
-    segmented: Segmented, page: Any
-):
+@pytest.fixture(scope="module")
+def correcting(segmented: Segmented, page: Any) -> Any:
+    """The browser after it has opened the link for correction."""
     seg = dcmread(io.BytesIO(segmented.only("SEG")))
     uids = {"study": seg.StudyInstanceUID, "series": seg.SeriesInstanceUID}
-    open_result(page, segmented.stack.viewer + CORRECT.format(**uids))
-    page.wait_for_function(f"({LISTED})().length > 1")
-    page.wait_for_function(f"({IMAGE})().drawn")
+    open_for_correction(page, segmented.stack.viewer + CORRECT.format(**uids))
+    return page
+
+
+def test_the_link_for_correction_opens_the_same_contours_with_a_brush(
+    segmented: Segmented, correcting: Any
+):
     lesions = separate_lesions(segmented.expected)
-    assert page.evaluate(IMAGE)["instance"] in fullest(segmented, lesions.labels == 2)
-    assert page.locator("[data-cy='Brush-btn']").is_enabled()
+    assert correcting.evaluate(IMAGE)["instance"] in fullest(segmented, lesions.labels == 2)
+    assert correcting.locator("[data-cy='Brush-btn']").is_enabled()
     ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / "correction.png")
+    correcting.screenshot(path=ARTEFACTS / "correction.png")
+
+
+def test_the_next_training_learns_exactly_what_a_person_painted_and_saved(
+    segmented: Segmented, correcting: Any, tmp_path: Path
+):
+    before = counts(decoded_voxels(correcting))
+    correcting.locator("[data-cy='Brush-btn']").click()
+    stroke(correcting, 1, (820, 450), (8, 2))  # liver, beside what was found
+    stroke(correcting, 2, (560, 460), (2, 8))  # the first lesion, where liver was found
+    painted, series = save(correcting)
+    grown = counts(painted) - before
+    assert grown[2] > 0 > grown[0]
+    with segmented.with_series(series):
+        assert without_empty(decoded_voxels(correcting)) == without_empty(painted)
+        correcting.screenshot(path=ARTEFACTS / "corrected.png")
+        run_hepar("dataset", "pull", "--corrections", segmented.dicomweb, "-o", tmp_path)
+    shown = stacked(painted, segmented.files)
+    expected = np.select([shown == 1, shown > 1], [Target.LIVER, Target.TUMOUR], 0)
+    learnt = read_slices(tmp_path)  # as `train --start` reads them
+    assert np.array_equal(learnt.target, expected)
+    seg = next(tmp_path.glob(f"*/{series}/*.dcm"))
+    truth = read_reference(next(tmp_path.glob(f"*/{segmented.state['series']}")), seg)
+    assert np.array_equal(truth.target, expected)
 
 
 @pytest.mark.parametrize("lesions", [True, False], ids=["lesions", "no lesion"])
@@ -361,8 +400,7 @@ def test_a_result_that_a_person_deleted_comes_back_by_the_button(segmented: Segm
     before = {each: dcmread(io.BytesIO(segmented.only(each))) for each in ("SEG", "SR", "DOC")}
     for series in segmented.get(f"studies/{segmented.study}/series"):
         if series["MainDicomTags"]["Modality"] != "CT":
-            at = f"{segmented.stack.viewer}/orthanc/series/{series['ID']}"
-            urllib.request.urlopen(urllib.request.Request(at, method="DELETE"), timeout=60).close()
+            delete(f"{segmented.stack.viewer}/orthanc/series/{series['ID']}")
     assert segmented.modalities() == {"CT"}
     said = segmented.get(f"hepar/studies/{segmented.study}")["series"]
     assert [each["state"] for each in said] != ["done"]
