@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test versions mutate lint docs validation sbom screenshot bench gpu soak clean debian
+.PHONY: help demo stack test versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,15 @@ sbom: $(VENV)/.node  ## Write a CycloneDX bill of materials of what is installed
 	$(PIP) install --constraint constraints.txt cyclonedx-bom
 	@mkdir -p dist
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(BIN)/python
+
+# The comment at the top of the file is ours, and stays.
+LOCK := deploy/compose/requirements.txt
+
+lock: $(BIN)/python  ## Write the hashes of what the container installs to deploy/compose/requirements.txt
+	$(PIP) install --constraint constraints.txt uv
+	@$(BIN)/uv pip compile --quiet pyproject.toml --constraint constraints.txt --python-platform linux --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --output-file $(LOCK).new >/dev/null
+	@(grep '^#' $(LOCK); cat $(LOCK).new) > $(LOCK).part && mv $(LOCK).part $(LOCK) && rm $(LOCK).new
 
 screenshot: $(VENV)/.test debian  ## Save a picture of the viewer as artefacts/ohif.png
 	$(BIN)/python -m pytest -q tests/system/test_stack.py -k scrolling

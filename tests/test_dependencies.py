@@ -29,6 +29,27 @@ def test_constraints_name_neither_builds_nor_places():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), line
 
 
+def test_the_container_installs_every_dependency_with_digests_and_in_the_pinned_version():
+    pinned, locked = pins(), dict(locked_requirements())
+    for name, (requirement, digests) in locked.items():
+        assert str(requirement.specifier) == f"=={pinned[name]}", "run `make lock`"
+        assert digests, requirement
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for each in digests)
+    for requirement in node_requirements():
+        if needed_in_container(requirement):
+            assert canonicalize_name(requirement.name) in locked, "run `make lock`"
+
+
+def test_the_container_installs_what_its_dependencies_need():
+    """It installs with `--no-deps`, so that nothing comes in without a digest."""
+    locked = dict(locked_requirements())
+    for name in locked:
+        for text in distribution(name).requires or ():
+            requirement = Requirement(text)
+            if needed_in_container(requirement):
+                assert canonicalize_name(requirement.name) in locked, f"{name} needs {requirement}"
+
+
 def test_the_changelog_has_an_entry_for_the_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == version("hepar"), "install again: the version has changed"
@@ -45,11 +66,31 @@ def test_no_program_of_a_library_shadows_one_of_dcmtk():
 
 def declared() -> Iterator[Requirement]:
     """Every requirement of the node and of its extras."""
+    yield from node_requirements()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    yield from map(Requirement, project["dependencies"])
     for extra, requirements in project["optional-dependencies"].items():
         if extra not in NOT_ON_EVERY_INDEX:
             yield from map(Requirement, requirements)
+
+
+def needed_in_container(requirement: Requirement) -> bool:
+    python = {"python_version": "3.11", "python_full_version": "3.11.2", "extra": ""}
+    return requirement.marker is None or requirement.marker.evaluate(python)
+
+
+def node_requirements() -> Iterator[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    yield from map(Requirement, project["dependencies"])
+
+
+def locked_requirements() -> Iterator[tuple[str, tuple[Requirement, list[str]]]]:
+    """Every requirement of the container, by its name, with its digests."""
+    text = (ROOT / "deploy/compose/requirements.txt").read_text().replace("\\\n", "")
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            requirement, *digests = (part.strip() for part in line.split("--hash="))
+            found = Requirement(requirement)
+            yield canonicalize_name(found.name), (found, digests)
 
 
 def pins() -> dict[str, str]:

@@ -2,12 +2,15 @@
 FROM python:3.11-slim-bookworm AS build
 ARG EXTRA=
 WORKDIR /src
+COPY deploy/compose/requirements.txt ./
+# First, with their digests: what follows finds them here and fetches only what EXTRA adds.
+RUN python -m venv /opt/hepar \
+ && /opt/hepar/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.txt
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY engine engine
 COPY dicom_node dicom_node
 COPY trainer trainer
-RUN python -m venv /opt/hepar \
- && /opt/hepar/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRA}"
+RUN /opt/hepar/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRA}"
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/hepar /opt/hepar
