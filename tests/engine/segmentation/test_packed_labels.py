@@ -73,3 +73,14 @@ def test_the_clean_up_by_runs_is_that_by_voxels(specks, least):
         cleaned = clean_packed(PackedLabels.of(labels), least)
         np.testing.assert_array_equal(cleaned.labels, plainly_cleaned(labels, least))
         assert cleaned.dropped == np.count_nonzero((labels > 0) & (cleaned.labels == 0))
+
+
+@pytest.mark.parametrize("piece", [Label.LIVER, Label.TUMOUR])
+def test_a_piece_within_a_hole_of_the_liver_is_not_dropped(piece):
+    labels = np.zeros((9, 11, 12), np.uint8)
+    labels[1:8, 1:10, 1:11] = Label.LIVER
+    labels[2:7, 2:9, 2:10] = Label.BACKGROUND
+    labels[4, 5, 6] = piece
+    cleaned = clean_packed(PackedLabels.of(labels), 3)
+    np.testing.assert_array_equal(cleaned.labels, plainly_cleaned(labels, 3))
+    assert cleaned.dropped == 0
