@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from trainer.batches.chance import Chance
 from trainer.batches.contrast_phase import change_phase
 from trainer.datasets.cases.target import Target
 from trainer.recipe.recipe import Augmentation
@@ -55,8 +56,8 @@ def augment(
     if recipe.synthetic_tumour:
         known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
         hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
-    free = _free(target, recipe)
-    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, random)
+    free, chance = _free(target, recipe), Chance(len(hu), random, hu.device)
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, chance)
     # grid_sample pads with zeros: with the floor at 0, what lies outside is air.
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
     image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
@@ -67,14 +68,14 @@ def augment(
     if recipe.phase:
         scanned = change_phase(image, labels, recipe.phase, (floor_hu, ceiling_hu), random)
     else:
-        scanned = _rescan(image, recipe, floor_hu, free, random)
+        scanned = _rescan(image, recipe, floor_hu, free, chance)
     return scanned if hu.dim() == 4 else scanned[:, 0], labels
 
 
 def _free(target: Tensor, recipe: Augmentation) -> Tensor:
     """Return (n,) 1 where a slice may be changed, 0 where it stays as it was scanned."""
     if not recipe.tumour_only:
-        return torch.ones(len(target))
+        return torch.ones(len(target), device=target.device)
     return (target == Target.TUMOUR).any(dim=2).any(dim=1).float()
 
 
@@ -85,19 +86,18 @@ def _grid(
     size: int,
     spacing_mm: float,
     free: Tensor,
-    random: torch.Generator,
+    chance: Chance,
 ) -> Tensor:
     """Return where each pixel comes from: (n, size, size, 2) in grid_sample's (x, y)."""
-    n = len(pixel_mm)
     known = ~pixel_mm.isnan()
     pixel = torch.where(known, pixel_mm, recipe.unknown_pixel_mm)
     bound = torch.where(known, recipe.scale, recipe.scale_unknown)
-    zoom = torch.exp(_uniform((n,), random) * bound * free)
-    angle = _uniform((n,), random) * math.radians(recipe.rotation_deg) * free
+    zoom = torch.exp(chance.signed() * bound * free)
+    angle = chance.signed() * math.radians(recipe.rotation_deg) * free
     if recipe.rotation_step_deg:
         step = math.radians(recipe.rotation_step_deg)
         angle = (angle / step).round() * step
-    axis = (torch.arange(size) - (size - 1) / 2) * spacing_mm
+    axis = (torch.arange(size, device=pixel_mm.device) - (size - 1) / 2) * spacing_mm
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     place = torch.stack([x, y], dim=-1)[None] / zoom[:, None, None, None]
     turn = torch.stack(
@@ -110,49 +110,44 @@ def _grid(
     place = torch.einsum("nhwi,nij->nhwj", place, turn)
     each = free[:, None, None, None]
     if recipe.reflections:
-        flip = (torch.rand((n, 1, 1, 2), generator=random) < 0.5).float() * each
+        flip = (chance.even(1, 1, 2) < 0.5).float() * each
         place = place * (1 - 2 * flip)
-    place = place + _uniform((n, 1, 1, 2), random) * recipe.shift_mm * each
-    knots = torch.randn((n, 2, ELASTIC_KNOTS, ELASTIC_KNOTS), generator=random)
-    strength = torch.rand((n, 1, 1, 1), generator=random) * recipe.elastic_mm * each
+    place = place + chance.signed(1, 1, 2) * recipe.shift_mm * each
+    knots = chance.normal(2, ELASTIC_KNOTS, ELASTIC_KNOTS)
+    strength = chance.even(1, 1, 1) * recipe.elastic_mm * each
     bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)
     place = place + bend.permute(0, 2, 3, 1)
     if recipe.grid_mm:
-        place = place + _grid_lines(n, size, random) * recipe.grid_mm * each
+        place = place + _grid_lines(size, chance) * recipe.grid_mm * each
     # grid_sample's -1 and 1 are the outer edges of the slice (align_corners=False).
     return place / (pixel[:, None, None, None] * source / 2)
 
 
-def _grid_lines(n: int, size: int, random: torch.Generator) -> Tensor:
+def _grid_lines(size: int, chance: Chance) -> Tensor:
     """Return how far (n, size, size, 2) a grid with moved lines is off, within -1 and 1."""
-    moves = _uniform((n, 2, GRID_LINES), random)
+    moves = chance.signed(2, GRID_LINES)
     lines = interpolate(moves, size=size, mode="linear", align_corners=True)
-    rows = lines[:, 1, :, None].expand(n, size, size)
-    columns = lines[:, 0, None, :].expand(n, size, size)
+    rows = lines[:, 1, :, None].expand(-1, size, size)
+    columns = lines[:, 0, None, :].expand(-1, size, size)
     return torch.stack([columns, rows], dim=-1)
 
 
 def _rescan(
-    hu: Tensor, recipe: Augmentation, floor_hu: float, free: Tensor, random: torch.Generator
+    hu: Tensor, recipe: Augmentation, floor_hu: float, free: Tensor, chance: Chance
 ) -> Tensor:
     """Change contrast, level, sharpness and noise, slice by slice.
 
     What was clipped below, air and fat, stays there: its own noise lies far below.
     """
-    each = (len(hu), 1, 1, 1)
+    each = 1, 1, 1
     free = free[:, None, None, None]
     if recipe.soften:
         soft = torch.nn.functional.avg_pool2d(hu, 3, 1, 1, count_include_pad=False)
-        hu = hu + (soft - hu) * _uniform(each, random).clamp(min=0) * free
-    gain = torch.exp(_uniform(each, random) * recipe.gain * free)
-    changed = (hu - 80) * gain + 80 + _uniform(each, random) * recipe.shift_hu * free
+        hu = hu + (soft - hu) * chance.signed(*each).clamp(min=0) * free
+    gain = torch.exp(chance.signed(*each) * recipe.gain * free)
+    changed = (hu - 80) * gain + 80 + chance.signed(*each) * recipe.shift_hu * free
     # Squared: most slices get little noise, a few get much.
-    level = torch.rand(each, generator=random).square() * recipe.noise_hu * free
-    changed = changed + torch.randn(hu.shape, generator=random) * level
+    level = chance.even(*each).square() * recipe.noise_hu * free
+    changed = changed + chance.normal(*hu.shape[1:]) * level
     # 2 HU above, as interpolation leaves clipped pixels a little over the floor.
     return torch.where(hu > floor_hu + 2, changed, hu)
-
-
-def _uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
-    """Return numbers in [-1, 1)."""
-    return torch.rand(shape, generator=random) * 2 - 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from trainer.batches.chance import Chance
 from trainer.datasets.cases.target import Target
 from trainer.recipe.sections import Interval, Phase
 
@@ -46,7 +47,7 @@ def change_phase(
         random: the source of all chance.
     """
     low, high = bounds_hu
-    anatomy, chance = _Anatomy.of(hu, target), _Chance(len(hu), random)
+    anatomy, chance = _Anatomy.of(hu, target), Chance(len(hu), random, hu.device)
     out = _surround(hu, anatomy, phase, chance)
     out = out + _vessels(hu, anatomy, phase, chance)
     out = _enhance_tumours(out, hu, anatomy, phase, chance)
@@ -55,28 +56,6 @@ def change_phase(
     # By the HU before all changes: afterwards air might look like tissue.
     soft_tissue = (hu > low + MARGIN_HU) & (hu < high - MARGIN_HU)
     return torch.where(soft_tissue, out, hu).clamp(low, high)
-
-
-@dataclass(frozen=True)
-class _Chance:
-    """Random numbers, one per slice: (n, 1, 1, 1)."""
-
-    count: int
-    random: torch.Generator
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.count, 1, 1, 1
-
-    def within(self, bounds: Interval) -> Tensor:
-        low, high = bounds
-        return torch.rand(self.shape, generator=self.random) * (high - low) + low
-
-    def happens(self, part: float) -> Tensor:
-        return (torch.rand(self.shape, generator=self.random) < part).float()
-
-    def normal(self) -> Tensor:
-        return torch.randn(self.shape, generator=self.random)
 
 
 @dataclass(frozen=True)
@@ -95,25 +74,25 @@ class _Anatomy:
     def of(hu: Tensor, target: Tensor) -> "_Anatomy":
         liver = ((target == Target.LIVER) | (target == Target.LIVER_OR_TUMOUR))[:, None]
         seen = liver.sum((1, 2, 3), keepdim=True) > LEAST_LIVER
-        level = torch.full(seen.shape, USUAL_LIVER_HU)
-        # One by one: livers have different numbers of pixels, of which torch has no batched median.
-        for index in seen.flatten().nonzero().flatten().tolist():
-            level[index] = hu[index][liver[index]].median()
+        inside = hu.where(liver, torch.nan).flatten(1)
+        # All at once: a loop over the slices would wait for the device at each of them.
+        median = inside.nanmedian(dim=1).values.reshape(seen.shape)
+        level = median.where(seen, USUAL_LIVER_HU)
         tumour = (target == Target.TUMOUR)[:, None]
         return _Anatomy(liver.float(), tumour.float(), level, seen.float())
 
 
-def _surround(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: _Chance) -> Tensor:
+def _surround(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: Chance) -> Tensor:
     """Shift what surrounds the liver by a smooth field, organ by organ."""
     inside = _blur(anatomy.liver + anatomy.tumour, EDGE)
-    knots = torch.rand((len(hu), 1, ORGANS, ORGANS), generator=chance.random)
+    knots = chance.even(1, ORGANS, ORGANS)
     field = interpolate(knots, size=hu.shape[-2:], mode="bicubic", align_corners=True)
     # Both are drawn for every slice, so that a change of one part leaves all other chance alone.
     strength = chance.within(phase.surroundings_hu) * chance.happens(phase.surroundings)
     return hu + strength * field.clamp(0, 1.2) * (1 - inside)  # bicubic overshoots
 
 
-def _vessels(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: _Chance) -> Tensor:
+def _vessels(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: Chance) -> Tensor:
     """Return what amplifies the vessels in the liver, or turns them darker than it."""
     above = (_blur(hu, EDGE) - anatomy.liver_hu - VESSEL_ABOVE_HU).clamp(min=0)
     strength = above * chance.within(phase.vessel_gain) * chance.happens(phase.vessels)
@@ -121,7 +100,7 @@ def _vessels(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: _Chance) -> Te
 
 
 def _enhance_tumours(
-    out: Tensor, hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: _Chance
+    out: Tensor, hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: Chance
 ) -> Tensor:
     """Give tumours a new level beside the liver, some of them a rim and a necrotic core."""
     tumour, edge = anatomy.tumour, _blur(anatomy.tumour, EDGE)
@@ -142,20 +121,20 @@ def _enhance_tumours(
     return out - core * chance.within(phase.core_hu) * wanted * chance.happens(phase.cores)
 
 
-def _level(anatomy: _Anatomy, phase: Phase, chance: _Chance) -> Tensor:
+def _level(anatomy: _Anatomy, phase: Phase, chance: Chance) -> Tensor:
     """Return the shift that brings livers to another level, and moves every slice a little."""
     aimed = chance.within(phase.liver_hu) - anatomy.liver_hu
-    near = torch.where(anatomy.seen > 0, aimed, UNSEEN_SHIFT_HU * chance.normal())
-    return chance.happens(phase.levels) * near + phase.drift_hu * chance.normal()
+    near = torch.where(anatomy.seen > 0, aimed, UNSEEN_SHIFT_HU * chance.normal(1, 1, 1))
+    return chance.happens(phase.levels) * near + phase.drift_hu * chance.normal(1, 1, 1)
 
 
-def _scan(hu: Tensor, phase: Phase, chance: _Chance) -> Tensor:
+def _scan(hu: Tensor, phase: Phase, chance: Chance) -> Tensor:
     """Change gain, sharpness and noise, as another kernel and dose would."""
     gain = torch.exp(chance.within((-1, 1)) * phase.gain)
     out = (hu - GAIN_ABOUT_HU) * gain + GAIN_ABOUT_HU
     out = out + (_blur(out, EDGE) - out) * chance.within(phase.smoothing)
-    noise = torch.rand(chance.shape, generator=chance.random).square() * phase.noise_hu
-    white = torch.randn(out.shape, generator=chance.random)
+    noise = chance.even(1, 1, 1).square() * phase.noise_hu
+    white = chance.normal(*out.shape[1:])
     coarse = _blur(white, EDGE) * COARSE
     chosen = chance.happens(phase.coarse_noise)
     return out + (white * (1 - chosen) + coarse * chosen) * noise

@@ -1,6 +1,7 @@
-"""Batches, made off the device's path by worker processes.
+"""Batches, made on the device that learns, or by worker processes beside it.
 
-A batch is made of nothing but its number: whoever makes it, and whenever, it is the same one.
+A batch is made of nothing but its number: whoever makes it, and whenever, it is the same one. On
+another kind of device it is another one, for each has random numbers of its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainer.batches.augmentation import augment
 from trainer.batches.sampling import Sampler as SliceSampler
+from trainer.batches.slice_store import HOST, Shown, store_slices
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
-from trainer.ensemble.windows import clip
 from trainer.recipe.recipe import Augmentation, Recipe
 from trainer.synthetic.slab import Beside
 
@@ -28,28 +29,31 @@ Batch = tuple[Tensor, Tensor]
 class Batches(Dataset[Batch]):
     """Augmented batches by their number; the same one in every run of the same recipe."""
 
-    def __init__(self, recipe: Recipe, seed: int, slices: Slices) -> None:
+    def __init__(
+        self, recipe: Recipe, seed: int, slices: Slices, place: torch.device = HOST
+    ) -> None:
         self._recipe = recipe
         self._seed = seed
-        self._slices = slices
         self._neighbours = Neighbours(slices)
         self._sampler = SliceSampler(slices, recipe.batch)
+        self._store = store_slices(slices, recipe.working, place)
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
         # A prime that exceeds every number of steps, so that no two members share a batch's chance.
-        random = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-        recipe = self._recipe
-        changes, count = recipe.augmentation, recipe.working.neighbours
-        hu, slices = self._neighbours.hu(chosen, count), self._slices[chosen]
-        beside = self._beside(chosen, count) if changes.synthetic_tumour and count else None
-        return prepare(hu, slices, recipe, changes, recipe.crop, random, beside)
+        random = torch.Generator(self._store.place).manual_seed(self._seed * 1_000_003 + number)
+        recipe, count = self._recipe, self._recipe.working.neighbours
+        around = self._neighbours.around(chosen, count) if count else chosen
+        beside = None
+        if recipe.augmentation.synthetic_tumour and count:
+            beside = self._beside(around)
+        shown = self._store.shown(chosen, around)
+        return prepare(shown, recipe, recipe.augmentation, recipe.crop, random, beside)
 
-    def _beside(self, chosen: NDArray[np.intp], count: int) -> Beside:
+    def _beside(self, around: NDArray[np.intp]) -> Beside:
         """Return what planting has to know of neighbours."""
-        around = self._neighbours.around(chosen, count)
-        target, away_mm = self._slices.target[around], self._neighbours.away_mm(around)
-        return Beside(torch.from_numpy(target), torch.from_numpy(away_mm))
+        away_mm = torch.from_numpy(self._neighbours.away_mm(around))
+        return Beside(self._store.target_of(around), away_mm.to(self._store.place))
 
 
 class Steps(Sampler[int]):
@@ -74,42 +78,44 @@ class Steps(Sampler[int]):
 class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Slices as they were scanned, on the working grid, each with the number of its patient."""
 
-    def __init__(self, recipe: Recipe, slices: Slices) -> None:
+    def __init__(self, recipe: Recipe, slices: Slices, place: torch.device = HOST) -> None:
         self._recipe = recipe
-        self._slices = slices
+        self._count = len(slices)
         self._neighbours = Neighbours(slices)
+        self._store = store_slices(slices, recipe.working, place)
         self.patients, numbers = np.unique(slices.patient, return_inverse=True)
-        self._numbers = torch.from_numpy(numbers)
+        self._numbers = torch.from_numpy(numbers).to(place)
 
     def __len__(self) -> int:
-        return -(-len(self._slices) // VALIDATION_BATCH)
+        return -(-self._count // VALIDATION_BATCH)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        chosen = np.arange(len(self._slices))[number * VALIDATION_BATCH :][:VALIDATION_BATCH]
+        chosen = np.arange(self._count)[number * VALIDATION_BATCH :][:VALIDATION_BATCH]
         # Whatever is drawn, `as_scanned` multiplies it by 0.
-        recipe, random = self._recipe, torch.Generator().manual_seed(0)
-        seen = self._neighbours.hu(chosen, recipe.working.neighbours)
-        size, slices = recipe.working.size, self._slices[chosen]
-        hu, target = prepare(seen, slices, recipe, as_scanned(recipe), size, random)
+        recipe, random = self._recipe, torch.Generator(self._store.place).manual_seed(0)
+        count = recipe.working.neighbours
+        shown = self._store.shown(
+            chosen, self._neighbours.around(chosen, count) if count else chosen
+        )
+        hu, target = prepare(shown, recipe, as_scanned(recipe), recipe.working.size, random)
         return hu, target, self._numbers[chosen]
 
 
 def prepare(
-    hu: NDArray[np.int16],
-    slices: Slices,
+    shown: Shown,
     recipe: Recipe,
     changes: Augmentation,
     size: int,
     random: torch.Generator,
     beside: Beside | None = None,
 ) -> Batch:
-    """Return slices, each with the neighbours that `hu` has, on `size` pixels of the working
-    spacing, changed at random; `beside` is for tumours that are planted into neighbours too.
+    """Return slices on `size` pixels of the working spacing, changed at random; `beside` is for
+    tumours that are planted into neighbours too.
     """
     return augment(
-        clip(torch.from_numpy(hu).float(), recipe.working),
-        torch.from_numpy(slices.target),
-        torch.from_numpy(slices.pixel_mm),
+        shown.hu,
+        shown.target,
+        shown.pixel_mm,
         changes,
         size=size,
         spacing_mm=recipe.working.spacing_mm,
@@ -139,7 +145,10 @@ def as_scanned(recipe: Recipe) -> Augmentation:
 def loader(
     data: Dataset[Batch] | Looks, workers: int, order: Sampler[int] | None = None
 ) -> DataLoader[Batch]:
-    """Return a loader of whole batches with workers of its own, ahead of who asks."""
+    """Return a loader of whole batches, made by workers ahead of time, or without any when asked.
+
+    Workers make batches on the host: only there do `data` without a device of their own belong.
+    """
     return DataLoader(
         data,  # type: ignore[arg-type]
         # The data set yields whole batches already.
@@ -150,5 +159,6 @@ def loader(
         persistent_workers=workers > 0,
         # torch refuses a number here where there are no workers.
         prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
+        # What was made without workers may lie on the GPU already, which cannot be pinned.
+        pin_memory=workers > 0 and torch.cuda.is_available(),
     )

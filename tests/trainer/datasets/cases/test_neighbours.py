@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from trainer.batches.data_loader import Batches, Looks, prepare
+from trainer.batches.slice_store import store_slices
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.windows import Windows
@@ -62,8 +63,9 @@ def test_neighbours_are_turned_and_bent_as_their_slice(recipe):
     picture = np.random.default_rng(0).integers(20, 140, (1, 64, 64)).astype(np.int16)
     slices = Slices(picture, *(getattr(slices, name) for name in REST))
     still = recipe.augmentation.model_copy(update={"noise_hu": 0})
-    hu = Neighbours(slices).hu(np.array([0]), 1)
-    changed, _ = prepare(hu, slices, recipe, still, 64, torch.Generator().manual_seed(1))
+    own = np.array([0])
+    shown = store_slices(slices, recipe.working).shown(own, Neighbours(slices).around(own, 1))
+    changed, _ = prepare(shown, recipe, still, 64, torch.Generator().manual_seed(1))
     assert not torch.equal(changed[:, 0], torch.from_numpy(picture).float())
     assert torch.equal(changed[:, 0], changed[:, 1])
     assert torch.equal(changed[:, 0], changed[:, 2])
