@@ -14,7 +14,7 @@ from engine.model import default_model_folder
 from engine.shipped import model_folder
 from trainer.cli_errors import errors_said
 from trainer.datasets.commands import app as dataset
-from trainer.option_choices import DeviceName, ExportPrecision, TrainingPrecision
+from trainer.option_choices import DeviceName, ExportPrecision, TrainingDevice, TrainingPrecision
 from trainer.recipe.recipe import load_recipe
 
 RecipeName = Annotated[
@@ -68,14 +68,19 @@ def train(
         typer.Option("--set", help="Change the recipe: share=0.25, working.size=512, …"),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that make batches; as many as a GPU needs, if none."),
-    ] = None,
+        int,
+        typer.Option(min=0, help="Processes that make batches; 0: the training device itself."),
+    ] = 0,
+    device: Annotated[TrainingDevice, typer.Option(help="What trains.")] = TrainingDevice.AUTO,
     devices: Annotated[str, typer.Option(help="How many GPUs, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines; see docs/recipes.md.")] = 1,
     precision: Annotated[
-        TrainingPrecision, typer.Option(help="What training computes in.")
-    ] = TrainingPrecision.BF16_MIXED,
+        TrainingPrecision | None,
+        typer.Option(help="What training computes in; bfloat16 where the device has it."),
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile networks by torch.compile; on a GPU only.")
+    ] = False,
 ) -> None:
     """Learn RECIPE's members from labelled data and write a model folder.
 
@@ -84,16 +89,19 @@ def train(
     """
     with errors_said():
         from trainer.train_command import Run, train_model
-        from trainer.training.loop import Machine, usual_workers
+        from trainer.training.machine import Machine, require_accelerator
 
         wanted = load_recipe(recipe, change or ())
         folder = run or Path("runs") / wanted.name
         machine = Machine(
+            accelerator=device.value,
             devices=int(devices) if devices.isdigit() else devices,
             nodes=nodes,
-            workers=usual_workers() if workers is None else workers,
-            precision=precision.value,
+            workers=workers,
+            precision=precision.value if precision else None,
+            compiled=compiled,
         )
+        require_accelerator(machine)
         begun, taught = (model_folder(each) if each else None for each in (start, teacher))
         train_model(wanted, Run(data, folder, model or folder / "model", machine, begun, taught))
 

@@ -5,6 +5,7 @@ TrainerError
 │   └── BadCase       one case cannot be used; the others can
 ├── ArchiveFailed     an archive does not answer, or refuses
 ├── BadRecipe         the recipe cannot be read, or asks for what there is not
+├── BadMachine        what training is to run on is not there
 ├── BadModel          a model folder cannot be turned back into what was trained
 ├── ParityError       the exported graph does not answer as torch does
 └── Interrupted       Ctrl-C ended a training; its last epoch is saved
@@ -34,6 +35,12 @@ class ArchiveFailed(TrainerError):
 
 class BadRecipe(TrainerError):
     """The recipe cannot be read, or asks for what there is not."""
+
+    exit_code = 2
+
+
+class BadMachine(TrainerError):
+    """What training is to run on is not there."""
 
     exit_code = 2
 

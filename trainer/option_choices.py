@@ -12,6 +12,15 @@ class DeviceName(StrEnum):
     TENSORRT = "tensorrt"
 
 
+class TrainingDevice(StrEnum):
+    """Device that trains, as Lightning names it."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
 class TrainingPrecision(StrEnum):
     """Precision of training, as Lightning names it."""
 

@@ -22,6 +22,7 @@ MEASUREMENTS = (
     "start",
     "gpu",
     "fusion",
+    "feeding",
     "accuracy",
 )
 """Modules of this folder with a function `measure`. Each is imported only when it runs: it needs

@@ -27,7 +27,12 @@ class Learner(lightning.LightningModule):
     """A network, its loss, and its Dice on patients that it does not learn from."""
 
     def __init__(
-        self, recipe: Recipe, member: Member, patients: int, teacher: Teacher | None = None
+        self,
+        recipe: Recipe,
+        member: Member,
+        patients: int,
+        teacher: Teacher | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         # Before the network is made, whose weights are drawn from it.
@@ -40,6 +45,7 @@ class Learner(lightning.LightningModule):
         self.network = channels_last(make_member(recipe, member))
         self.patients = patients
         self._teacher = teacher
+        self._compiled = compiled
         self._unseen: float | None = None
 
     def begin_at(self, network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -75,9 +81,12 @@ class Learner(lightning.LightningModule):
             schedule.step(self._unseen)
 
     def on_fit_start(self) -> None:
-        """Bring the teacher to the device; it is no part of the module, nor of its checkpoints."""
+        """Bring the teacher to the device, as it is no part of the module; compile the network."""
         if self._teacher is not None:
             self._teacher.graph.to(self.device)
+        if self._compiled:
+            # In place, which keeps the names of the weights, and after all copies of the network.
+            self.network.compile()
 
     def on_train_epoch_start(self) -> None:
         """Draw what is dropped by the epoch's own chance, so that a run can resume at any."""

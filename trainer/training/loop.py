@@ -2,21 +2,20 @@
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from trainer.batches.data_loader import Batches, Looks, Steps, loader
+from trainer.batches.slice_store import HOST
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
 from trainer.errors import Interrupted
@@ -31,30 +30,16 @@ from trainer.training.callbacks import (
 )
 from trainer.training.distillation import Teacher
 from trainer.training.lightning_module import Learner
+from trainer.training.machine import HERE, usual_precision
+from trainer.training.machine import Machine as Machine
+from trainer.training.machine import is_first as is_first
 from trainer.training.optimiser import WATCHED, running_average
 
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
 LAST, BEST = "last", "best"
-MOST_WORKERS = 8
-"""Processes that make batches, where a GPU asks for them."""
 CALIBRATION = 8
 """Batches that show the norms of a member that does not start from nothing what they will see."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Accelerator and precision of training, as Lightning names them."""
-
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    nodes: int = 1
-    precision: str = "bf16-mixed"
-    """On a processor too: 4 times as fast as float32 where bfloat16 is in its instructions."""
-    workers: int = 1
-    """Processes that make batches."""
-    quiet: bool = False
-    """No progress bar."""
 
 
 def train_member(
@@ -63,7 +48,7 @@ def train_member(
     slices: Slices,
     validation: Slices,
     folder: Path,
-    machine: Machine = Machine(),
+    machine: Machine = HERE,
     start: nn.Module | None = None,
     teacher: Teacher | None = None,
 ) -> nn.Module:
@@ -90,20 +75,6 @@ def train_member(
     return network.eval()
 
 
-def is_first() -> bool:
-    """Return whether this process has rank 0 of those that train together."""
-    # Absent, or 0, in a run of one process.
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
-
-
-def usual_workers() -> int:
-    """Return how many processes make batches: one beside a processor, more so that no GPU waits."""
-    if not torch.accelerator.is_available():
-        return 1
-    # One core stays for the process that feeds the GPU.
-    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) - 1))
-
-
 def _fit(
     recipe: Recipe,
     member: Member,
@@ -115,14 +86,9 @@ def _fit(
     teacher: Teacher | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    looks = Looks(recipe, validation)
-    learner = Learner(recipe, member, len(looks.patients), teacher)
-    drawn = Batches(recipe, member.seed, slices)
     watch = ThroughputCallback(recipe.batch.size)
-    seen = len(looks) > 0
+    seen = len(validation) > 0
     last = folder / f"{LAST}.ckpt"
-    if start is not None and not last.is_file():
-        learner.begin_at(start, (drawn[number][0] for number in range(CALIBRATION)))
     epochs = -(-member.steps // recipe.schedule.epoch_steps)
     bar = [] if machine.quiet else [Bar(folder.name, epochs)]
     with _calm():
@@ -130,7 +96,9 @@ def _fit(
             accelerator=machine.accelerator,
             devices=machine.devices,
             num_nodes=machine.nodes,
-            precision=machine.precision,  # type: ignore[arg-type]
+            precision=machine.precision or usual_precision(machine),  # type: ignore[arg-type]
+            # Every batch has the same shape, for which cuDNN finds its fastest kernels once.
+            benchmark=machine.on_cuda,
             max_steps=member.steps,
             max_epochs=-1,  # a resumed run would not end with the same weights
             logger=TensorBoardLogger(folder, name="", version=""),
@@ -144,8 +112,15 @@ def _fit(
             use_distributed_sampler=False,
             log_every_n_steps=min(20, recipe.schedule.epoch_steps),
         )
-        place = trainer.global_rank, trainer.world_size
-        steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, place)
+        place = trainer.strategy.root_device
+        drawn = Batches(recipe, member.seed, slices, HOST if machine.workers else place)
+        looks = Looks(recipe, validation, place)
+        learner = Learner(recipe, member, len(looks.patients), teacher, machine.compiled)
+        if start is not None and not last.is_file():
+            few = (drawn[number][0].to(HOST) for number in range(CALIBRATION))
+            learner.begin_at(start, few)
+        rank = trainer.global_rank, trainer.world_size
+        steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, rank)
         batches = loader(drawn, machine.workers, steps)
         with _interruption_named(trainer, last):
             trainer.fit(

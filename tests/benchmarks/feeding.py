@@ -1,0 +1,96 @@
+"""Batches of training slices: how many a second, and their part of a training step.
+
+`python -m tests.benchmarks.bench feeding`: on a GPU where there is one, else on the processor.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from engine.phantom import make_phantom
+from tests.benchmarks.marks import Mark
+from trainer.batches.data_loader import Batches
+from trainer.datasets.cases.slices import Slices
+from trainer.recipe.recipe import Member, Recipe, load_recipe
+from trainer.training.loop import train_member
+from trainer.training.machine import Machine
+
+ROUNDS = 3
+STEPS = 4
+"""Training steps of a round; on a GPU a hundred times as many."""
+SIDE = 256
+PHASE = (
+    "augmentation.phase={}",
+    "augmentation.gain=0",
+    "augmentation.shift_hu=0",
+    "augmentation.noise_hu=0",
+    "augmentation.soften=false",
+)
+KINDS = {
+    "base": (),
+    "with phase": PHASE,
+    "with synthetic tumours": ("augmentation.synthetic_tumour=0.3",),
+}
+
+
+def measure(folder: Path) -> Iterator[Mark]:
+    """Yield slices a second: of batches alone, and of training whose batches either side makes."""
+    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    slices = _slices()
+    for name, changes in KINDS.items():
+        batches = Batches(load_recipe("base", changes), 1, slices, place)
+        rate = batches_rate(batches, load_recipe("base").batch.size)
+        yield Mark(f"batches of base, {name}, on {place.type}", "", f"{rate:.0f} slices/s", True)
+    yield _trained(slices, folder, place)
+
+
+def batches_rate(batches: Batches, size: int) -> float:
+    """Return the slices a second that a data set of batches makes."""
+
+    def one() -> None:
+        for number in range(STEPS):
+            batches[number]
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    one()
+    return STEPS * size / median(_seconds(one) for _ in range(ROUNDS))
+
+
+def _trained(slices: Slices, folder: Path, place: torch.device) -> Mark:
+    """Return the ratio of training that makes its own batches to that with a worker beside it."""
+    recipe = load_recipe("base", ['members=[{network="linknet", cycles=[2], seed=1}]'])
+    machines = [Machine(place.type, devices=1, workers=each, quiet=True) for each in (0, 1)]
+    pairs = [
+        [_pace(recipe, slices, folder / f"{turn}-{each.workers}", each) for each in machines]
+        for turn in range(ROUNDS)
+    ]
+    ratio = median(own / beside for own, beside in pairs)
+    own, beside = (median(rates) for rates in zip(*pairs, strict=True))
+    said = f"{ratio:.2f} times ({own:.1f} : {beside:.1f} slices/s)"
+    return Mark(f"training on {place.type}, own batches beside those of a worker", "", said, True)
+
+
+def _pace(recipe: Recipe, slices: Slices, folder: Path, machine: Machine) -> float:
+    steps = STEPS * (100 if machine.on_cuda else 1)
+    member = Member(network="linknet", cycles=(steps,), seed=1)
+    train_member(recipe, member, slices, slices[np.arange(0)], folder, machine)
+    pace = json.loads((folder / "pace.json").read_text())
+    return float(pace["slices"] / pace["seconds"])
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = perf_counter()
+    work()
+    return perf_counter() - begun
+
+
+def _slices() -> Slices:
+    made = make_phantom(1, shape=(24, SIDE, SIDE), spacing_mm=(10.0, 1.5, 1.5))
+    patient = np.repeat(list("abcdef"), 4)
+    return Slices(made.volume.hu, made.truth.labels, patient, np.full(24, 1.5, np.float32))
