@@ -1,6 +1,7 @@
 """The machine that trains: accelerator, precision, and who makes the batches."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -65,7 +66,7 @@ def usual_precision(machine: Machine) -> str:
         return "bf16-mixed" if fast else "16-mixed"
     if machine.accelerator == "cpu" or not torch.accelerator.is_available():
         # torch before 2.13 does not list them.
-        here = getattr(torch.cpu, "get_capabilities", dict)()
+        here: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return "bf16-mixed" if any(here.get(each) for each in FAST_BF16) else "32-true"
     return "bf16-mixed"
 
