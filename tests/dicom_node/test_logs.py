@@ -3,7 +3,10 @@
 import io
 import logging
 import re
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from pydicom import dcmread
@@ -150,3 +153,26 @@ def test_the_words_of_an_error_stay_off_the_log_whoever_logs_it(log):
 def test_libraries_that_quote_values_are_not_heard(log, name):
     logging.getLogger(name).warning('"Musterfrau" is potentially invalid')
     assert log.getvalue() == ""
+
+
+FULL_LOG = """
+import logging, os
+from dicom_node.logs import start_logging
+start_logging()
+log = logging.getLogger("dicom_node")
+kept = os.dup(2)
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+for number in range(1000):
+    log.info("line %d: %s", number, "x" * 200)
+os.dup2(kept, 2)
+log.info("there is room again")
+print("at its end")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_under_the_log_ends_nothing_and_heals():
+    done = subprocess.run([sys.executable, "-c", FULL_LOG], capture_output=True, text=True)
+    assert done.stdout == "at its end\n"
+    assert "INFO there is room again" in done.stderr
+    assert len(done.stderr) < 20_000  # what found no room is not kept without end
