@@ -63,7 +63,7 @@ class SeriesSubmitter:
         task, urgent = self._task(series)
         jobs = jobs_of(series.series_uid)
         job = job_name(task, self.model_digest)
-        known = next((each for each in jobs if same_work(each, job)), None)
+        known = _unchanged_since(jobs, task) or next((w for w in jobs if same_work(w, job)), None)
         if known and superseded_by(known):
             if _is_leftover(known, task, jobs):
                 self.spool.remove(task.paths)
@@ -143,6 +143,16 @@ def jobs_of(series_uid: str) -> list[WorkflowStatus]:
 def same_work(workflow: WorkflowStatus, job: str) -> bool:
     """Return whether a workflow is the job of this name, the first time or once more."""
     return workflow.workflow_id.partition("-")[0] == job
+
+
+def _unchanged_since(jobs: Sequence[WorkflowStatus], task: SeriesTask) -> WorkflowStatus | None:
+    """Return the job since which no file of the series was received, under any model.
+
+    A node that starts offers all that it keeps once more. With another model than before it would
+    otherwise segment and deliver a day's series again.
+    """
+    same = (each for each in jobs if series_task(each).stamp == task.stamp)
+    return next((each for each in same if not superseded_by(each)), None)
 
 
 def _prefix(series_uid: str) -> str:

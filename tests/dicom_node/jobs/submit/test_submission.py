@@ -36,8 +36,13 @@ class Bench:
 
     def __init__(self, folder, ct_series, worker, ledger, url):
         self.spool, self.worker, self.ledger = Spool(folder / "spool"), worker, ledger
-        self.submitter = SeriesSubmitter(self.spool, "model", PriorityRules(), url)
+        self.url = url
+        self.restart("model")
         self.instances = ct_series(slices=3)
+
+    def restart(self, model):
+        """Begin anew with a model; offers nothing yet."""
+        self.submitter = SeriesSubmitter(self.spool, model, PriorityRules(), self.url)
 
     def send(self, part=slice(None), **attributes):
         """Receive the series with changed attributes and submit it; return its newest job."""
@@ -110,6 +115,33 @@ def test_a_changed_series_is_new_work_that_supersedes_the_old(bench, change, cap
     (_, (_, task, superseded)) = bench.worker.tasks
     assert task.supersedes == (old.id,)
     assert superseded == [Outcome(Verdict.NOTHING_FOUND, "no liver")]
+
+
+def test_another_model_does_nothing_again_that_was_done_before_it(bench):
+    first = bench.send()
+    (key,) = bench.spool.series()
+    bench.restart("other")
+    assert bench.submit(key).id == first.id
+    assert bench.states == [State.NOTHING_FOUND]
+    assert len(bench.worker.tasks) == 1
+
+
+def test_a_series_that_is_sent_again_is_new_work_for_another_model(bench):
+    bench.send()
+    bench.restart("other")
+    bench.send()
+    assert bench.states == [State.SUPERSEDED, State.NOTHING_FOUND]
+
+
+def test_going_back_to_the_model_before_keeps_the_newest_job_and_its_files(bench):
+    bench.send()
+    bench.restart("other")
+    newest = bench.send()
+    (key,) = bench.spool.series()
+    bench.restart("model")
+    assert bench.submit(key).id == newest.id
+    assert bench.states == [State.SUPERSEDED, State.NOTHING_FOUND]
+    assert all(path.exists() for path in newest.paths)
 
 
 def test_a_study_that_was_moved_is_new_work_and_the_old_files_go(bench):
