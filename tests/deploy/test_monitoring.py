@@ -96,8 +96,29 @@ def test_the_panels_lie_side_by_side():
         taken |= cells
 
 
-def test_promtool_accepts_the_rules():
-    if not (promtool := shutil.which("promtool")):
+def promtool(*words, **more):
+    if not (program := shutil.which("promtool")):
         pytest.skip("no promtool; Debian's package prometheus has it")
-    run = subprocess.run([promtool, "check", "rules", RULES], capture_output=True, text=True)
+    run = subprocess.run([program, *words], capture_output=True, text=True, **more)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_promtool_accepts_the_rules():
+    promtool("check", "rules", RULES)
+
+
+def test_promtool_accepts_the_metrics(tmp_path):
+    promtool("check", "metrics", input=scrape(tmp_path))
+
+
+def test_promtool_accepts_the_lines_that_scrape_a_node(tmp_path):
+    head = RULES.read_text().partition("\ngroups:")[0].splitlines()
+    lines = [line.removeprefix("# ") for line in head if line.startswith("#   ")]
+    config = tmp_path / "prometheus.yml"
+    config.write_text("\n".join(line.removeprefix("  ") for line in lines))
+    (tmp_path / RULES.name).write_text(RULES.read_text())
+    (job,) = yaml.safe_load(config.read_text())["scrape_configs"]
+    job.pop("basic_auth")  # its file is on the machine of Prometheus
+    assert job.pop("job_name") == "hepar"
+    assert job == {"static_configs": [{"targets": ["127.0.0.1:11180"]}]}
+    promtool("check", "config", "--syntax-only", config)
