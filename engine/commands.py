@@ -1,6 +1,5 @@
 """Registration of `hepar model` and `hepar engine`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +13,10 @@ from rich.text import Text
 from engine.admin import plan_commands
 from engine.admin.bench import bench
 from engine.admin.doctor import doctor
+from engine.admin.json_output import Json, print_json
 from engine.admin.rebuild import rebuild
 from engine.model import Model, load_model
 from engine.shipped import model_folder, shipped_models
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +53,7 @@ def show(
     model = load_model(model_folder(folder))
     if as_json:
         content = {"folder": str(model.folder), "digest": model.digest}
-        _print_json(content | model.manifest.model_dump(mode="json"))
+        print_json(content | model.manifest.model_dump(mode="json"))
     else:
         Console().print(describe(model))
 
@@ -67,7 +65,7 @@ def list_models(as_json: Json = False) -> None:
     """
     models = {name: load_model(folder) for name, folder in shipped_models().items()}
     if as_json:
-        _print_json(
+        print_json(
             {
                 name: {"version": each.version, "digest": each.digest, "folder": str(each.folder)}
                 for name, each in models.items()
@@ -85,10 +83,6 @@ def list_models(as_json: Json = False) -> None:
             Text(recipe["description"]),
         )
     Console().print(table)
-
-
-def _print_json(content: object) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def describe(model: Model) -> Panel:

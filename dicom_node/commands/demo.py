@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
+from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Model, require_folder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.state import Job, State
@@ -35,13 +36,14 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the result.")
     ] = Path("demo"),
     model: Model = None,
+    as_json: Json = False,
 ) -> None:
     """Start a node, send it a CT series by C-STORE, and show the result.
 
     The node runs with its defaults and a data folder of its own, which is removed afterwards.
     """
     quieten_libraries()
-    console = Console()
+    console = Console(stderr=as_json)
     require_folder(output)  # the node would wait for days until it can be written
     with (
         warnings_silenced(),  # the table says it all
@@ -51,10 +53,16 @@ def demo(
         done = _demonstrate(paths, output, model)
         job = done.job
         if job.state is not State.DONE:
+            if as_json:
+                print_json(_to_values(done))
             console.print(f"{job.state}: {job.reason}", style="red", markup=False)
             raise typer.Exit(1)
         seg, picture = _files(job, paths, output)
-    console.print(_table(done, seg, picture))
+    if as_json:
+        files = {"seg": str(seg.resolve()), "picture": str(picture.resolve())}
+        print_json(_to_values(done) | files)
+    else:
+        console.print(_table(done, seg, picture))
 
 
 def _phantom(folder: Path, console: Console) -> list[Path]:
@@ -97,6 +105,19 @@ def _files(job: Job, paths: list[Path], output: Path) -> tuple[Path, Path]:
     picture = seg.with_suffix(".png")
     draw_seg(seg, paths).save(picture)
     return seg, picture
+
+
+def _to_values(done: Demonstration) -> dict[str, object]:
+    """Return what is printed as JSON, apart from the files."""
+    job = done.job
+    return {
+        "state": job.state,
+        "reason": job.reason,
+        "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
+        "slices": job.outcome.slices if job.outcome else 0,
+        "review": list(job.review),
+        "seconds": done.seconds,
+    }
 
 
 def _table(done: Demonstration, seg: Path, picture: Path) -> Table:

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.commands.arguments.peer_argument import ADDRESS, peer_named
 from dicom_node.commands.synthetic.synthetic_objects import write_objects
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.peer_check import PeerFinding, check_peer
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import BadConfiguration
-from dicom_node.node.peers import to_peer
 from dicom_node.results.objects import Profile
 
 app = typer.Typer(help="List the configured peers, and test them.", no_args_is_help=True)
@@ -44,7 +44,11 @@ def list_(config: Config = None, as_json: Json = False) -> None:
 @app.command("test")
 def run_checks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Peer to test; all of them without it.")
+        str | None,
+        typer.Argument(
+            metavar="[PEER]",
+            help="Name of a peer in the configuration, or AET@HOST:PORT; all of them without it.",
+        ),
     ] = None,
     config: Config = None,
     as_json: Json = False,
@@ -55,8 +59,11 @@ def run_checks(
     """
     chosen = settings(config)
     known = chosen.destinations
-    if name and name not in known:
-        raise BadConfiguration(f"no peer {name!r} in the configuration; known: {', '.join(known)}")
+    if name and name not in known and not ADDRESS.fullmatch(name):
+        raise BadConfiguration(
+            f"no peer {name!r} in the configuration; known: {', '.join(known)}; name one of them,"
+            " or AET@HOST:PORT"
+        )
     found = {each: check(each, chosen) for each in ([name] if name else known)}
     if as_json:
         print_json({each: [vars(one) for one in findings] for each, findings in found.items()})
@@ -67,10 +74,11 @@ def run_checks(
 
 
 def check(name: str, chosen: Settings) -> list[PeerFinding]:
-    """Return the result of every check of one configured peer."""
-    peer = chosen.destinations[name]
+    """Return the result of every check of one peer: a configured one, or one at an address."""
+    configured = chosen.destinations.get(name)
+    profile = configured.profile if configured else Profile()
     try:
-        return list(check_peer(to_peer(name, peer, chosen.node.ae_title), _classes(peer.profile)))
+        return list(check_peer(peer_named(name, chosen), _classes(profile)))
     except BadConfiguration as error:
         return [PeerFinding("configuration", False, str(error))]
 

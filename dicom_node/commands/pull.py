@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
-from dicom_node.commands.arguments.archive import Choice, Since, Study, choose, say
+from dicom_node.commands.arguments.archive import Choice, Since, Study, choose
+from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.config.own_receiver import own_receiver
@@ -33,6 +34,7 @@ def pull(
     study: Study = "",
     since: Since = "",
     config: Config = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Bring series that PEER already has to the running node, which segments and delivers them.
 
@@ -44,9 +46,12 @@ def pull(
     source = to_source(peer_named(peer, chosen))
     choice = choose(source, study, since, chosen.select)
     node = _node(chosen)
-    failed = _pull_all(choice, source, node)
-    pulled = len(choice.series) - failed
-    say(f"{pulled} series pulled; `hepar jobs list` shows what becomes of them")
+    say = narrator(as_json)
+    failed = _pull_all(choice, source, node, say)
+    pulled = [each.series_uid for each in choice.series if each.series_uid not in failed]
+    if as_json:
+        print_json({"pulled": pulled, "failed": failed, "others": dict(choice.others)})
+    say(f"{len(pulled)} series pulled; `hepar jobs list` shows what becomes of them")
     if failed:
         raise typer.Exit(1)
 
@@ -61,11 +66,13 @@ def _node(chosen: Settings) -> StorePeer:
     return peer
 
 
-def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
-    """Pull one series after the other; return the number of failures."""
+def _pull_all(
+    choice: Choice, source: Source, node: StorePeer, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Pull one series after the other; return those that failed, with the reason."""
     for uid, reason in choice.others.items():
         say(f"{uid}: not pulled: {reason}")
-    failed = 0
+    failed: dict[str, str] = {}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         whole = progress.add_task("series", total=len(choice.series))
@@ -76,18 +83,16 @@ def _pull_all(choice: Choice, source: Source, node: StorePeer) -> int:
             def advance(count: int, task: TaskID = task) -> None:
                 progress.update(task, completed=count)
 
+            uid = series.series_uid
             try:
                 _pull_one(series, source, node, advance)
-                said = "pulled"
             except NodeError as error:
-                failed += 1
-                said = f"failed: {error}"
+                failed[uid] = str(error)
             except Exception as error:  # the edge of this command: the other series go on
-                failed += 1
-                said = f"failed: {unforeseen(error)}"
+                failed[uid] = unforeseen(error)
             progress.remove_task(task)
             progress.advance(whole)
-            say(f"{series.series_uid}: {said}")
+            say(f"{uid}: failed: {failed[uid]}" if uid in failed else f"{uid}: pulled")
     return failed
 
 

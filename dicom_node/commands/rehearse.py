@@ -1,5 +1,6 @@
 """`hepar rehearse`: find out with a synthetic patient what a peer accepts."""
 
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.commands.synthetic.synthetic_objects import (
@@ -33,6 +35,7 @@ def rehearse(
         ),
     ],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """Send the results of a synthetic patient to PEER, in every kind and encoding, and notices.
 
@@ -47,13 +50,24 @@ def rehearse(
         with Console(stderr=True).status("rehearsing …"):
             seen = list(rehearse_objects(called, files))
             left = clean_up(called, files) if any(each.accepted for each in seen) else ""
+    lines = settings_of(seen)
+    if as_json:
+        objects = [asdict(each) for each in seen]
+        print_json({"peer": called.name, "objects": objects, "to_do": left, "settings": lines})
+    else:
+        _print(seen, left, called.name, lines)
+    if not lines:
+        raise typer.Exit(1)
+
+
+def _print(seen: list[Rehearsed], left: str, peer: str, lines: list[str]) -> None:
     Console().print(_table(seen))
     if left:
         say(left)
-    if not (lines := settings_of(seen)):
+    if not lines:
         say(f"{peer} accepts no SEG, so nothing can be delivered to it")
-        raise typer.Exit(1)
-    say(f"\n[peers.{called.name}]")
+        return
+    say(f"\n[peers.{peer}]")
     for line in lines:
         say(line)
 

@@ -1,7 +1,7 @@
 """`hepar reproduce`: compute a result again and compare."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, Model, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.config.settings import Settings
@@ -49,6 +49,7 @@ def reproduce(
     ] = None,
     config: Config = None,
     model: Model = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Fetch the series that SEG.dcm names, segment it again and compare voxel by voxel.
 
@@ -67,11 +68,16 @@ def reproduce(
         made = _segment_again(header, sources, Path(name) / "seg.dcm", chosen)
         differences = seg_differences(seg, made)
         others = attribute_differences(header, _header(made), NOT_CONTENT)
+    say = narrator(as_json)
+    same = not any(each.differing for each in differences)
+    if as_json:
+        segments = [asdict(each) for each in differences]
+        print_json({"equal": same, "segments": segments, "attributes": list(others)})
     for each in differences:
         say(f"{each.label}: {each.differing} of {each.voxels} voxels differ")
     if others:
         say(f"other attributes that differ: {', '.join(others)}")
-    if any(each.differing for each in differences):
+    if not same:
         raise typer.Exit(1)
     say("equal in every voxel" if others else "equal")
 
@@ -161,7 +167,8 @@ def _say_what_changed(header: Dataset, algorithm: Algorithm) -> None:
         model = f"another model ({digest}; the SEG names {known[:12]}: give its folder by --model)"
     before = _device(header)
     other = f", not on {before}" if before not in ("", algorithm.device) else ""
-    say(f"segmenting again with {model} on {algorithm.device}{other}")
+    # Not to standard output: JSON may be printed there.
+    typer.echo(f"segmenting again with {model} on {algorithm.device}{other}", err=True)
 
 
 def _device(header: Dataset) -> str:

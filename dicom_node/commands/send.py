@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.arguments.archive import say
+from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.counted import counted
@@ -29,6 +29,7 @@ def send(
         ),
     ],
     config: Config = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Send every DICOM file in FOLDER to PEER; a file that is refused holds up no other.
 
@@ -38,17 +39,21 @@ def send(
     paths = [path for paths in discover(folder).series.values() for path in paths]
     if not paths:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
-    refused = 0
+    say = narrator(as_json)
+    refused: dict[str, str] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("sending", total=len(paths))
         for path, error in _send_each(paths, called):
             progress.advance(task)
             if error:
-                refused += 1
+                refused[str(path)] = str(error)
                 say(f"{path}: not sent: {error}")
-    say(f"{counted(len(paths) - refused, 'instance')} sent to {peer}")
+    sent = len(paths) - len(refused)
+    if as_json:
+        print_json({"peer": peer, "sent": sent, "refused": refused})
+    say(f"{counted(sent, 'instance')} sent to {peer}")
     if refused:
-        say(f"{counted(refused, 'file')} not sent")
+        say(f"{counted(len(refused), 'file')} not sent")
         raise typer.Exit(1)
 
 

@@ -1,6 +1,5 @@
 """`hepar engine doctor`: diagnosis of model, devices, plans and disk, with remedies."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.acceptance.reference import check_reference
+from engine.admin.json_output import Json, print_json
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.admin.table import stale
 from engine.devices.tensorrt.cuda import gpus
@@ -59,7 +59,7 @@ def doctor(
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
     quick: Annotated[bool, typer.Option("--quick", help="Do not segment the phantom.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check model, devices, plans and disk, and segment a phantom.
 
@@ -78,7 +78,7 @@ def report(found: Sequence[Finding], *, as_json: bool) -> None:
         Exit: with status 1 if anything is bad.
     """
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        print_json([asdict(each) for each in found])
     else:
         table = Table("", "", "", show_header=False, box=None)
         for each in found:

@@ -1,6 +1,5 @@
 """Commands on plans: `hepar engine build | list | verify | activate | rollback | prune`."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.acceptance.gate import check_device
+from engine.admin.json_output import Json, print_json
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlanName, PlansFolder
 from engine.admin.table import plans_table, stale
 from engine.devices.tensorrt.build_process import Request, build_in_process, why_build
@@ -43,6 +43,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build in any case.")] = False,
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
+    as_json: Json = False,
 ) -> None:
     """Build plans, in a separate process, unless there are usable ones.
 
@@ -50,7 +51,8 @@ def build(
     """
     loaded = load_model(model_folder(model))
     library = load_tensorrt(flavour)
-    store, console = PlanStore(plans), Console(soft_wrap=True)
+    store, console = PlanStore(plans), Console(soft_wrap=True, stderr=as_json)
+    told: list[dict[str, object]] = []
     for aim in architecture or sorted({gpu.architecture for gpu in gpus()}):
         for kind in precision or [Precision.FLOAT16]:
             key = _key(
@@ -64,11 +66,15 @@ def build(
             why = why_build(store, key) or ("--force" if force else "")
             if not why:
                 console.print(f"{key.name}: there is a usable plan", highlight=False)
+                told.append({"name": key.name, "built": False, "reason": ""})
                 continue
             console.print(f"{key.name}: {why}", highlight=False)
             plan = _build(Request(loaded.folder, plans, key))
             size = f"{plan.manifest.size >> 20} MB in {plan.manifest.seconds:.0f} s"
             console.print(f"built {plan.name} ({size})", highlight=False)
+            told.append({"name": plan.name, "built": True, "reason": why})
+    if as_json:
+        print_json(told)
 
 
 def _key(**fields: Any) -> PlanKey:
@@ -94,13 +100,13 @@ def _build(request: Request) -> Plan:
 def list_plans(
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List plans with state, age, the gate's figures and reasons of staleness, and what serves."""
     loaded = load_model(model_folder(model))
     store, console = PlanStore(plans), Console()
     if as_json:
-        typer.echo(json.dumps(_to_values(store, loaded.digest), indent=2, ensure_ascii=False))
+        print_json(_to_values(store, loaded.digest))
         return
     console.print(plans_table(store.plans(), loaded))
     for path, why in store.unreadable().items():
@@ -111,16 +117,17 @@ def list_plans(
 def _to_values(store: PlanStore, digest: str) -> dict[str, Any]:
     return {
         "serves": _what_serves(store, digest),
-        "plans": [
-            {
-                "name": plan.name,
-                "state": plan.state,
-                "stale": stale(plan, digest),
-                **plan.manifest.model_dump(mode="json"),
-            }
-            for plan in store.plans()
-        ],
+        "plans": [_plan_values(plan, digest) for plan in store.plans()],
         "unreadable": {str(path): why for path, why in store.unreadable().items()},
+    }
+
+
+def _plan_values(plan: Plan, digest: str) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "state": plan.state,
+        "stale": stale(plan, digest),
+        **plan.manifest.model_dump(mode="json"),
     }
 
 
@@ -146,7 +153,12 @@ def _what_serves(store: PlanStore, digest: str) -> str:
 _OTHERS = "torch or OpenVINO serves; to replace it, run"
 
 
-def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAULT_PLANS) -> None:
+def verify(
+    plan: PlanName,
+    model: ModelFolder = None,
+    plans: PlansFolder = DEFAULT_PLANS,
+    as_json: Json = False,
+) -> None:
     """Check a plan against the model's reference at every batch size, and record the result.
 
     The exit status is 1 if the plan does not pass; it is kept but never serves. If the GPU runs out
@@ -169,15 +181,17 @@ def verify(plan: PlanName, model: ModelFolder = None, plans: PlansFolder = DEFAU
             lambda done, of: progress.update(task, completed=done, total=of),
         )
     checked = store.record_check(found, check)
-    Console().print(plans_table([checked], loaded))
+    if as_json:
+        print_json(_plan_values(checked, loaded.digest))
+    else:
+        Console().print(plans_table([checked], loaded))
     if not check.passed:
         raise UnverifiedPlan(f"{checked.name} does not pass: {'; '.join(check.faults)}")
 
 
-def activate(plan: PlanName, plans: PlansFolder = DEFAULT_PLANS) -> None:
+def activate(plan: PlanName, plans: PlansFolder = DEFAULT_PLANS, as_json: Json = False) -> None:
     """Activate a verified plan; a running node uses it from its next job on."""
-    active = PlanStore(plans).activate(plan)
-    Console(soft_wrap=True).print(f"active: {active.name}", highlight=False)
+    _show_active(PlanStore(plans).activate(plan), as_json)
 
 
 def rollback(
@@ -185,6 +199,7 @@ def rollback(
         str | None, typer.Option("--architecture", "-a", help="Required if there are several.")
     ] = None,
     plans: PlansFolder = DEFAULT_PLANS,
+    as_json: Json = False,
 ) -> None:
     """Reactivate the previous plan; run twice to undo."""
     store = PlanStore(plans)
@@ -198,8 +213,14 @@ def rollback(
             f"{len(slots) or 'no'} slots have a previous plan ({', '.join(slots) or 'none'}); "
             + ("name an --architecture" if slots else "activate a plan by its name")
         )
-    active = store.rollback(slots[0])
-    Console(soft_wrap=True).print(f"active: {active.name}", highlight=False)
+    _show_active(store.rollback(slots[0]), as_json)
+
+
+def _show_active(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        print_json({"active": plan.name})
+    else:
+        Console(soft_wrap=True).print(f"active: {plan.name}", highlight=False)
 
 
 def prune(
@@ -208,13 +229,18 @@ def prune(
     ] = False,
     model: ModelFolder = None,
     plans: PlansFolder = DEFAULT_PLANS,
+    as_json: Json = False,
 ) -> None:
     """Remove plans that are rejected or stale, but never an active or previous one."""
     loaded = load_model(model_folder(model))
     removed = PlanStore(plans).prune(
         lambda plan: everything or plan.state is State.REJECTED or bool(stale(plan, loaded.digest))
     )
+    freed = sum(plan.manifest.size for plan in removed)
+    if as_json:
+        print_json({"removed": [plan.name for plan in removed], "bytes": freed})
+        return
     console = Console(soft_wrap=True)
     for plan in removed:
         console.print(f"removed {plan.name}", highlight=False)
-    console.print(f"{sum(plan.manifest.size for plan in removed) >> 20} MB freed", highlight=False)
+    console.print(f"{freed >> 20} MB freed", highlight=False)

@@ -4,6 +4,8 @@ from importlib.metadata import EntryPoint, version
 
 import numpy as np
 import pytest
+from click import Context
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from dicom_node import main
@@ -130,3 +132,40 @@ def test_an_unforeseen_error_is_one_line_without_its_words(monkeypatch, capsys, 
     assert ended.value.code == 1
     assert "unforeseen ValueError at" in said
     assert "Doe" not in said
+
+
+WITHOUT_JSON = {
+    "serve": "runs until it is stopped; the log has a form for machines",
+    "conformance": "prints a document",
+    "segment": "--statistics writes JSON beside each result",
+    "phantom": "writes its truth as files",
+    "engine bench": "--json FILE",
+    "evaluate": "--json FILE",
+    "train": "writes a model folder with model.json",
+    "explain": "writes pictures",
+    "model export": "writes a model folder with model.json",
+    "dataset pull": "writes a manifest",
+}
+"""Commands that print no JSON, and why."""
+
+
+def every_command(group, context, above=""):
+    """Yield the full name and the command, for all commands of a group and of those below."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from every_command(command, context, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+def test_every_command_that_tells_something_tells_it_as_json():
+    group = get_command(main.build())
+    commands = dict(every_command(group, Context(group)))
+    without = {
+        name
+        for name, command in commands.items()
+        if not any("--json" in each.opts for each in command.params)
+    }
+    assert without <= WITHOUT_JSON.keys()
+    assert WITHOUT_JSON.keys() <= commands.keys()

@@ -53,7 +53,8 @@ def choose(source: Source, study: str, since: str, rules: Rules) -> Choice:
     if study and not found:
         raise BadConfiguration(f"{source.name} has no study {study}; see that the UID is right")
     if not found:
-        say(f"{source.name} has nothing since {day}")
+        # Not to standard output: a command may print JSON there.
+        typer.echo(f"{source.name} has nothing since {day}", err=True)
     others = {each.series_uid: why_not_pull(each.header, rules) for each in found}
     return Choice(
         tuple(each for each in found if not others[each.series_uid]),

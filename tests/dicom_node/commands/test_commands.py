@@ -238,6 +238,18 @@ def test_demo_leaves_a_seg_and_a_picture_and_says_where(hepar, write_liver, toy_
         assert re.search(rf"^ *{word} ", said, re.MULTILINE), word
 
 
+def test_demo_prints_what_it_found_or_why_not_as_json(
+    hepar, write_liver, toy_folder, tmp_path, capfd
+):
+    words = "-o", tmp_path / "out", "-m", toy_folder, "--json"
+    told = json.loads(hepar("demo", write_liver(), *words))
+    assert (told["state"], told["slices"]) == ("done", 8)
+    assert told["millilitres"]["liver"] > 0
+    assert {"receive", "compute", "deliver"} <= told["seconds"].keys()
+    for kind in ("seg", "picture"):
+        assert Path(told[kind]).exists()
+
+
 def test_demo_knows_how_many_come_and_does_not_wait_for_quiet(
     hepar, write_liver, toy_folder, tmp_path, monkeypatch
 ):
@@ -259,6 +271,8 @@ def test_send_takes_an_address_or_the_name_of_a_peer(hepar, write_liver, tmp_pat
     config.write_text(f'[peers.shelf]\nkind = "folder"\nfolder = "{tmp_path / "shelf"}"\n')
     assert "8 instances sent to shelf" in hepar("send", folder, "shelf", "-c", config)
     assert len(list((tmp_path / "shelf").iterdir())) == 8
+    told = json.loads(hepar("send", folder, "shelf", "--json", "-c", config))
+    assert told == {"peer": "shelf", "sent": 8, "refused": {}}
     with pytest.raises(BadConfiguration, match="no peer 'shell', only shelf"):
         hepar("send", folder, "shell", "-c", config)
     with pytest.raises(PeerUnavailable):

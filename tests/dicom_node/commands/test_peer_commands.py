@@ -160,6 +160,17 @@ def test_a_rehearsal_leaves_out_what_is_switched_off(hepar, archive, config, cla
 def test_a_rehearsal_with_a_peer_that_accepts_no_seg_fails(hepar, archive, config):
     table, _ = archive((ComprehensiveSRStorage,))
     assert "accepts no SEG" in hepar("rehearse", "archive", "-c", config(table), status=1)
+    told = json.loads(hepar("rehearse", "archive", "--json", "-c", config(table), status=1))
+    assert not any(each["accepted"] for each in told["objects"])
+    assert told["settings"] == []
+
+
+def test_an_archive_that_is_not_configured_is_tested_by_its_address(hepar, archive, config):
+    table, _ = archive()
+    port = table.partition("port = ")[2].split()[0]
+    address = f"ARCHIVE@127.0.0.1:{port}"
+    told = json.loads(hepar("peers", "test", address, "--json", "-c", config()))[address]
+    assert {each["check"] for each in told} == {"C-ECHO", "storage", "confirmation"}
 
 
 def test_what_confirms_the_first_object_that_is_accepted_is_recommended():
@@ -177,7 +188,10 @@ def test_a_rehearsal_with_a_web_archive(hepar, config):
     with archive.running() as port:
         table = f'[peers.web]\nkind = "stow"\nurl = "http://127.0.0.1:{port}/dw"\n'
         said = hepar("rehearse", "web", "-c", config(table))
+        told = json.loads(hepar("rehearse", "web", "--json", "-c", config(table)))
     assert 'confirm = "qidors"' in said
+    assert 'confirm = "qidors"' in told["settings"]
+    assert {each["name"] for each in told["objects"] if each["accepted"]} >= {"seg", "report"}
 
 
 def test_send_goes_on_after_a_refused_file_and_reports(hepar, archive, config, write_liver):

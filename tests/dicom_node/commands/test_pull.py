@@ -108,6 +108,11 @@ def test_a_series_that_cannot_be_pulled_stops_no_other(
     assert f"{odd}: failed: unforeseen KeyError at" in said
     assert "nobody thought" not in said
     assert f"{good}: pulled" in said
+    words = "pull", "archive", "--since", "2026-01-02", "--json", "-c", config
+    told = json.loads(hepar(*words, status=1))
+    assert told["pulled"] == [good]
+    assert told["failed"][away] == "not now"
+    assert odd in told["failed"]
     assert "1 series pulled" in said
 
 

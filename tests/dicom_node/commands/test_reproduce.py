@@ -1,5 +1,6 @@
 """`hepar reproduce`: equal, or what differs."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -78,6 +79,10 @@ def test_a_segment_that_is_there_no_more_is_a_difference(reproduce, sources):
         pixels[20:30, 20:30] = pixels[12, 12]
         change(file, PixelData=pixels.tobytes())
     assert "Tumour: 800 of 800 voxels differ" in reproduce(status=1)
+    told = reproduce("--json", status=1)
+    told = json.loads(told[told.index("{") :])  # after a line of standard error
+    assert not told["equal"]
+    assert {"label": "Tumour", "voxels": 800, "differing": 800} in told["segments"]
 
 
 def test_another_model_is_named(reproduce, toy_folder, tmp_path):

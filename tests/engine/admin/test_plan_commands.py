@@ -48,6 +48,7 @@ def test_plans_are_built_listed_and_not_built_twice(hepar, tmp_path):
     assert "there is no plan for sm86 yet" in built.output
     assert built.output.count("\nbuilt sm") == 2
     assert hepar(*build).output.count("there is a usable plan") == 2
+    assert [each["built"] for each in json.loads(hepar(*build, "--json").stdout)] == [False, False]
     listed = hepar("list", *here).output
     assert listed.count("not verified yet") == 2
     (model / "model.json").write_text((model / "model.json").read_text() + "\n")
@@ -120,6 +121,23 @@ def test_a_plan_is_verified_activated_and_rolled_back(hepar, gpu, keep, toy, her
     assert [each["stale"] for each in values["plans"]] == [[], []]
     assert hepar("rollback", *here[:2]).output == f"active: {both[0].name}\n"
     assert store.active(both[0].key.slot).name == both[0].name
+
+
+def test_what_an_action_on_plans_did_is_printed_as_json(hepar, gpu, keep, toy, here, store):
+    def told(*words):
+        return json.loads(hepar(*words, "--json").stdout)
+
+    first, second = (
+        keep(content, model=toy.digest, options=Options(batch=3))
+        for content in (b"engine 1", b"engine 2")
+    )
+    for plan in (first, second):
+        verified = told("verify", plan.name, *here)
+        assert (verified["name"], verified["state"]) == (plan.name, "verified")
+        assert told("activate", plan.name, *here[:2]) == {"active": plan.name}
+    assert told("rollback", *here[:2]) == {"active": first.name}
+    other = keep(b"engine 3", model="b" * 64)
+    assert told("prune", *here) == {"removed": [other.name], "bytes": other.manifest.size}
 
 
 def test_a_plan_that_answers_wrongly_is_rejected_kept_and_never_serves(
