@@ -166,8 +166,9 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/training": (
         "trainer trainer/batches trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/synthetic"
-        " engine engine/devices engine/segmentation"
+        " trainer/training/resume engine engine/devices engine/segmentation"
     ),
+    "trainer/training/resume": "trainer trainer/datasets/cases trainer/recipe engine",
     "trainer/export": (
         "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/training"
@@ -179,13 +180,19 @@ MAY_IMPORT: dict[str, str] = {
         " engine engine/segmentation engine/serving"
     ),
     "trainer/train_command.py": (
-        "trainer trainer/ensemble trainer/evaluation/run trainer/export trainer/recipe"
-        " trainer/training engine"
+        "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
+        " trainer/evaluation/run trainer/export trainer/recipe trainer/training"
+        " trainer/training/resume engine"
+    ),
+    "trainer/runs": (
+        "trainer trainer/datasets/cases trainer/datasets/checks trainer/ensemble"
+        " trainer/evaluation/metrics trainer/evaluation/run trainer/export trainer/recipe"
+        " trainer/train_command.py trainer/training trainer/training/resume"
     ),
     "trainer/commands.py": (
         "trainer trainer/train_command.py trainer/datasets trainer/evaluation"
-        " trainer/evaluation/run trainer/explain trainer/export trainer/recipe trainer/training"
-        " engine engine/admin"
+        " trainer/evaluation/run trainer/explain trainer/export trainer/recipe trainer/runs"
+        " trainer/training engine engine/admin"
     ),
     # deploy: configuration, next to no logic
     "deploy/stack": "",

@@ -16,6 +16,8 @@ from trainer.cli_errors import errors_said
 from trainer.datasets.commands import app as dataset
 from trainer.option_choices import DeviceName, ExportPrecision, TrainingDevice, TrainingPrecision
 from trainer.recipe.recipe import load_recipe
+from trainer.runs.commands import compare, list_recipes, plan
+from trainer.runs.recipe_first import TRAIN, make_group
 
 RecipeName = Annotated[
     str,
@@ -31,11 +33,20 @@ def register(app: typer.Typer) -> None:
     """Add the trainer's commands to `hepar`, where what they need is installed."""
     # find_spec looks for the package without importing it.
     if find_spec("torch") is not None:
-        app.command(rich_help_panel="Models")(train)
+        app.add_typer(_train_group(), name="train", rich_help_panel="Models")
         app.command(rich_help_panel="Models")(evaluate)
         app.command(rich_help_panel="Models")(explain)
         _model_group(app).command("export")(export)
         app.add_typer(dataset, name="dataset", rich_help_panel="Models")
+
+
+def _train_group() -> typer.Typer:
+    group = make_group()
+    group.command(TRAIN, hidden=True)(train)
+    group.command("list")(list_recipes)
+    group.command("plan")(plan)
+    group.command("compare")(compare)
+    return group
 
 
 def train(
@@ -72,6 +83,14 @@ def train(
         typer.Option(min=0, help="Processes that make batches; 0: the training device itself."),
     ] = 0,
     device: Annotated[TrainingDevice, typer.Option(help="What trains.")] = TrainingDevice.AUTO,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="Try the whole path in a minute: few slices, few steps."),
+    ] = False,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Cross-validate in so many folds; their members are one model."),
+    ] = 0,
     devices: Annotated[str, typer.Option(help="How many GPUs, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="How many machines; see docs/recipes.md.")] = 1,
     precision: Annotated[
@@ -85,14 +104,24 @@ def train(
     """Learn RECIPE's members from labelled data and write a model folder.
 
     Patients are split by the recipe; the held-out ones are only looked at in the end. Stopped and
-    called again with the same --run, it resumes at the last epoch.
+    called again with the same --run, it resumes at the last epoch. See also `hepar train list`,
+    `hepar train plan DATA` and `hepar train compare RUN RUN`.
     """
     with errors_said():
+        from trainer.runs.folds import train_folds
+        from trainer.runs.smoke import PATIENTS, empty, smoke_recipe
         from trainer.train_command import Run, train_model
         from trainer.training.machine import Machine, require_accelerator
 
         wanted = load_recipe(recipe, change or ())
+        if folds == 1:
+            raise typer.BadParameter("one fold holds nobody out: take --folds 2 or more")
         folder = run or Path("runs") / wanted.name
+        if smoke:
+            # Beside the run that it tries, whose checkpoints are of another recipe.
+            folder = folder.with_name(f"{folder.name}-smoke")
+            empty(folder)
+            wanted = smoke_recipe(wanted)
         machine = Machine(
             accelerator=device.value,
             devices=int(devices) if devices.isdigit() else devices,
@@ -103,7 +132,14 @@ def train(
         )
         require_accelerator(machine)
         begun, taught = (model_folder(each) if each else None for each in (start, teacher))
-        train_model(wanted, Run(data, folder, model or folder / "model", machine, begun, taught))
+        most = PATIENTS if smoke else None
+        todo = Run(data, folder, model or folder / "model", machine, begun, taught, most)
+        if folds:
+            train_folds(wanted, todo, folds)
+        else:
+            train_model(wanted, todo)
+    if smoke:
+        typer.echo(f"the whole path works on {data}; the figures of so few steps mean nothing")
 
 
 def export(

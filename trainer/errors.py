@@ -8,6 +8,8 @@ TrainerError
 ├── BadMachine        what training is to run on is not there
 ├── BadModel          a model folder cannot be turned back into what was trained
 ├── ParityError       the exported graph does not answer as torch does
+├── OtherRun          the folder holds a run that was begun otherwise
+├── NotWritten        the disk is full; what was saved before is whole
 └── Interrupted       Ctrl-C ended a training; its last epoch is saved
 """
 
@@ -51,6 +53,16 @@ class BadModel(TrainerError):
 
 class ParityError(TrainerError):
     """The exported graph does not answer as torch does."""
+
+
+class OtherRun(TrainerError):
+    """The folder holds a run that was begun otherwise."""
+
+    exit_code = 2
+
+
+class NotWritten(TrainerError):
+    """The disk is full; what was saved before is whole."""
 
 
 class Interrupted(TrainerError):

@@ -1,14 +1,21 @@
 """`hepar train`: from a recipe and labelled data to a model folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
-from trainer.ensemble.graph import EnsembleGraph
+from engine.model import load_model
+from trainer.datasets.cases.slices import Slices
+from trainer.ensemble.graph import EnsembleGraph, open_graph
 from trainer.errors import BadData
+from trainer.evaluation.metrics.overlap import Figures
+from trainer.evaluation.metrics.verdict import verdict
 from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.export.data_licences import licence_of, sources_of
 from trainer.export.figures import COLUMNS, Compared, to_evaluation, to_row
@@ -19,6 +26,8 @@ from trainer.training.distillation import Teacher, teacher_for
 from trainer.training.ensemble import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.training.fusion_choice import choose_fusion
 from trainer.training.loop import Machine, is_first
+from trainer.training.resume.begun import begun, require_same_run
+from trainer.training.resume.stops import stops_between_members
 from trainer.training.warm_start import WarmStart, start_from
 
 console = Console()
@@ -39,6 +48,8 @@ class Run:
     """Model folder whose weights the members start from; random weights if left out."""
     teacher: Path | None = None
     """Model folder whose probabilities the members learn from too, if the recipe has `distil`."""
+    most: int | None = None
+    """Volumes, and patients of packed slices, that are read; all if None."""
 
 
 def train_model(recipe: Recipe, run: Run) -> None:
@@ -49,57 +60,137 @@ def train_model(recipe: Recipe, run: Run) -> None:
         BadModel: the model to start from holds other networks, or the teacher sees other pixels.
         BadRecipe: the recipe needs a teacher and none is named, or the other way round.
         ParityError: the exported graph answers otherwise; no model folder was written.
+        OtherRun: the run's folder was begun with another recipe, model or data.
+        Interrupted: Ctrl-C; the same call goes on.
+        NotWritten: the disk is full.
     """
+    with stops_between_members():
+        _train_model(recipe, run)
+
+
+def _train_model(recipe: Recipe, run: Run) -> None:
     # All that can be refused is looked at before the hours of training.
-    start = start_from(run.start, recipe) if run.start else None
-    teacher = teacher_for(recipe, run.teacher)
-    recipe, cases = _ready(recipe, run.data, start, teacher)
-    members = train_ensemble(recipe, cases, run.folder, run.machine, start, teacher)
+    ready = prepare(recipe, run)
+    cases = split_cases(ready.recipe, ready.slices, ready.unseen)
+    _require_enough(ready.recipe, cases)
+    recipe, members = learn(ready, cases, run, run.folder)
     # Of several processes one writes; all of them trained, and hold the same weights.
     if not is_first():
         return
-    graph = EnsembleGraph(members, recipe).eval()
-    # By the validation patients; the held-out ones, below, choose nothing.
-    recipe, validated = _with_fusion(recipe, graph, cases)
-    (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
-    figures = compare_fusions(graph, cases.held_out, recipe.augmentation.unknown_pixel_mm)
-    data = sources_of(run.data)
-    description = Description(
-        recipe=recipe.model_dump(mode="json"),
-        data=data,
-        evaluation=to_evaluation(figures, cases, recipe.fusion.kind),
-        card=to_card(recipe, figures, validated, cases, data),
-        licence=licence_of(data),
-    )
-    with console.status("writing the model folder, and asking every device whether it agrees …"):
-        export_model(members, recipe, description, run.model)
-    _show(figures, f"Held-out patients ({len(cases.split.held_out)})")
+    with working("choosing the fusion, and looking at the held-out patients …"):
+        graph = EnsembleGraph(members, recipe).eval()
+        # By the validation patients; the held-out ones, below, choose nothing.
+        recipe, validated = _with_fusion(recipe, graph, cases)
+        (run.folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n")
+        figures = compare_fusions(graph, cases.held_out, recipe.augmentation.unknown_pixel_mm)
+        judged = judge_start(run, cases.held_out, recipe)
+    export_run(Learnt(recipe, members, figures, validated, judged), cases, run)
+    show(figures, f"Held-out patients ({len(cases.split.held_out)})")
+    if judged:
+        _print(verdict(figures[recipe.fusion.kind], judged[1], recipe.name, judged[0]) + ".")
     console.print(f"model folder: {run.model}")
 
 
-def _ready(
-    recipe: Recipe, data: Path, start: WarmStart | None, teacher: Teacher | None
-) -> tuple[Recipe, Cases]:
-    """Return the recipe as this data allows it, and the data as the recipe splits it.
+@dataclass(frozen=True)
+class Ready:
+    """All that a training needs, read and found to fit together."""
 
-    Patients whom neither the model at the start nor the teacher has seen stay unseen, and are all
-    who do.
+    recipe: Recipe
+    """As the data allow it."""
+    slices: Slices
+    start: WarmStart | None
+    teacher: Teacher | None
+    unseen: tuple[str, ...]
+    """Patients whom the models named have not learnt from; empty without a model."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a training came to."""
+
+    recipe: Recipe
+    members: Sequence[nn.Module]
+    figures: Compared
+    """Of patients whom nothing was learnt from."""
+    validated: Compared = field(default_factory=dict)
+    """Of the patients by whom the fusion was chosen, if it was."""
+    start: tuple[str, Figures] | None = None
+    """Title of the model at the start, and its figures on the same patients."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """Further figures for the manifest, in place of those of its own."""
+
+
+def prepare(recipe: Recipe, run: Run) -> Ready:
+    """Read the data and the models of a run.
+
+    Raises:
+        BadData, BadModel, BadRecipe: as `train_model`.
     """
-    with console.status(f"reading {data} …") as status:
-        slices = slices_for(recipe, data, lambda name: status.update(f"reading {name} …"))
+    start = start_from(run.start, recipe) if run.start else None
+    teacher = teacher_for(recipe, run.teacher)
+    with console.status(f"reading {run.data} …") as status:
+        slices = slices_for(
+            recipe, run.data, lambda name: status.update(f"reading {name} …"), run.most
+        )
     narrowed = narrow(recipe, slices)
     if narrowed != recipe:
         _print(
             f"the slices keep {narrowed.working.clip_hu[0]:g} to {narrowed.working.clip_hu[1]:g} "
             "HU only: the recipe's bounds are narrowed to these"
         )
+    # What was measured of the recipe that ships is not true of what is learnt here.
+    narrowed = narrowed.model_copy(update={"measured": None})
     models = [each for each in (start, teacher) if each is not None]
-    unseen = _unseen_by(models, slices.patient.tolist())
-    cases = split_cases(narrowed, slices, unseen)
-    _require_enough(narrowed, cases)
-    for each in models:
-        narrowed = each.with_remark(narrowed)
-    return narrowed, cases
+    return Ready(narrowed, slices, start, teacher, _unseen_by(models, slices.patient.tolist()))
+
+
+def learn(ready: Ready, cases: Cases, run: Run, folder: Path) -> tuple[Recipe, Sequence[nn.Module]]:
+    """Train what `folder` does not hold yet; return the recipe with its remarks, and the members.
+
+    Raises:
+        OtherRun: the folder was begun with another recipe, model or data.
+    """
+    recipe = ready.recipe
+    models = {"--start": ready.start, "--teacher": ready.teacher}
+    for each in models.values():
+        recipe = each.with_remark(recipe) if each is not None else recipe
+    titles = {option: each.title for option, each in models.items() if each is not None}
+    require_same_run(folder, begun(recipe, titles, cases.train, cases.validation))
+    return recipe, train_ensemble(recipe, cases, folder, run.machine, ready.start, ready.teacher)
+
+
+def judge_start(run: Run, held_out: Slices, recipe: Recipe) -> tuple[str, Figures] | None:
+    """Return the title and the figures of the model at the start, by its own fusion."""
+    if run.start is None:
+        return None
+    model = load_model(run.start)
+    graph = open_graph(model).eval()
+    figures = compare_fusions(graph, held_out, recipe.augmentation.unknown_pixel_mm)
+    return f"{model.name} {model.version}", figures[graph.fusing.kind]
+
+
+def export_run(learnt: Learnt, cases: Cases, run: Run) -> None:
+    """Write the model folder of what was learnt.
+
+    Raises:
+        ParityError: the exported graph answers otherwise; no model folder was written.
+    """
+    recipe, figures = learnt.recipe, learnt.figures
+    if learnt.start:
+        title, before = learnt.start
+        said = verdict(figures[recipe.fusion.kind], before, recipe.name, title)
+        remarks = f"{recipe.remarks} {said}.".strip()
+        recipe = recipe.model_copy(update={"remarks": remarks})
+    data = sources_of(run.data)
+    description = Description(
+        recipe=recipe.model_dump(mode="json"),
+        data=data,
+        evaluation={**to_evaluation(figures, cases, recipe.fusion.kind), **learnt.evaluation},
+        card=to_card(recipe, figures, learnt.validated, cases, data),
+        licence=licence_of(data),
+    )
+    with working("writing the model folder, and asking every device whether it agrees …"):
+        export_model(learnt.members, recipe, description, run.model)
 
 
 def _unseen_by(models: Sequence[WarmStart | Teacher], patients: Sequence[str]) -> tuple[str, ...]:
@@ -137,6 +228,17 @@ def _require_enough(recipe: Recipe, cases: Cases) -> None:
         _print(f"no validation patients, so no member stops early: up to {most} steps each")
 
 
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Note what goes on in silence: as a spinner, or as a line where there is no terminal."""
+    if console.is_terminal:
+        with console.status(text):
+            yield
+    else:
+        _print(text)
+        yield
+
+
 def _print(text: str) -> None:
     if is_first():
         console.print(text, markup=False, highlight=False)
@@ -151,13 +253,14 @@ def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Re
         # One member has nothing to fuse, and every fusion gives the same.
         if len(recipe.members) > 1 and len(cases.validation):
             chosen, figures = choose_fusion(graph, recipe, cases.validation)
-            _show(figures, f"Validation patients ({len(set(cases.validation.patient))})")
+            show(figures, f"Validation patients ({len(set(cases.validation.patient))})")
             console.print(f"fusion: {chosen.kind}")
     graph.fusing = chosen
     return recipe.model_copy(update={"fusion": chosen}), figures
 
 
-def _show(figures: Compared, title: str) -> None:
+def show(figures: Compared, title: str) -> None:
+    """Print the Dice of members and fusions."""
     table = Table("Dice", *COLUMNS, "tumour patients", title=title)
     for name, each in figures.items():
         table.add_row(name, *to_row(each), str(each.tumour_patients))

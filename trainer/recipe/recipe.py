@@ -15,6 +15,7 @@ from trainer.recipe.sections import (
     FusionSettings,
     Interval,
     Loss,
+    Measured,
     Origin,
     Phase,
     Schedule,
@@ -23,6 +24,9 @@ from trainer.recipe.sections import (
 
 RECIPES = Path(__file__).parent / "shipped"
 SPLITS = Path(__file__).parent / "splits"
+
+LIKE = "like"
+"""Key of a TOML file that names a shipped recipe, whose keys hold where the file has none."""
 
 MANIFEST = "model.json"
 """File of a model folder that holds its recipe, as the engine names it."""
@@ -207,6 +211,7 @@ class Recipe(Section):
     schedule: Schedule = Schedule()
     fusion: FusionSettings = FusionSettings()
     origin: Origin | None = None
+    measured: Measured | None = None
     program: bool = True
     """Write `ensemble.pt2` beside the ONNX graph."""
     working: Working
@@ -268,10 +273,30 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 def _table(path: Path) -> dict[str, Any]:
     """Return the table of a TOML file, or that in the manifest of a model folder."""
     if not path.is_dir():
-        return tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text())
+        # A shipped recipe only: files that refer to files would have to agree on a folder.
+        return _like(table.pop(LIKE), table) if LIKE in table else table
     manifest = json.loads((path / MANIFEST).read_text())
     # A folder of another trainer may have none: the recipe is then refused key by key.
     return dict(manifest.get("recipe", {}))
+
+
+def _like(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of a shipped recipe with the keys of another in their places."""
+    table = tomllib.loads((RECIPES / f"{name}.toml").read_text())
+    # Facts about the shipped one, which do not hold for what is made of it.
+    for key in ("remarks", "origin", "measured"):
+        table.pop(key, None)
+    _merge(table, changes)
+    return table
+
+
+def _merge(table: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value
 
 
 def load_split(name: str) -> tuple[str, ...]:

@@ -46,7 +46,10 @@ def read_cases(recipe: Recipe, data: Path, held_out: Sequence[str] = ()) -> Case
 
 
 def slices_for(
-    recipe: Recipe, data: Path, reading: Callable[[str], None] = lambda name: None
+    recipe: Recipe,
+    data: Path,
+    reading: Callable[[str], None] = lambda name: None,
+    most: int | None = None,
 ) -> Slices:
     """Return all slices in `data`, as fine as the recipe looks at them.
 
@@ -54,13 +57,14 @@ def slices_for(
         recipe: how fine that is.
         data: where they lie.
         reading: called with the name of each case before it is read.
+        most: volumes, and patients of packed slices, that are read; all if None.
 
     Raises:
         BadData: there are none.
     """
     # Never coarser than the crop, which would then be enlarged.
     side = max(recipe.crop, SIDE)
-    return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading)
+    return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading, most=most)
 
 
 def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:

@@ -17,6 +17,7 @@ from trainer.recipe.recipe import Member, Recipe
 from trainer.training.distillation import Teacher, distance
 from trainer.training.losses import segmentation_loss
 from trainer.training.optimiser import WATCHED, make_optimiser, make_rate
+from trainer.training.resume.random_state import seed_everything
 from trainer.training.warm_start import calibrate_batch_norms
 
 PLANES = 4
@@ -91,7 +92,7 @@ class Learner(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Draw what is dropped by the epoch's own chance, so that a run can resume at any."""
         # A prime larger than any number of epochs, as for batches.
-        torch.manual_seed(self.member.seed * 1_000_003 + self.current_epoch)
+        seed_everything(self.member.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:  # noqa: D102
         hu, target = batch

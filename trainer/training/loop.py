@@ -18,7 +18,6 @@ from trainer.batches.data_loader import Batches, Looks, Steps, loader
 from trainer.batches.slice_store import HOST
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
-from trainer.errors import Interrupted
 from trainer.recipe.recipe import Member, Recipe
 from trainer.training.callbacks import (
     Bar,
@@ -34,6 +33,8 @@ from trainer.training.machine import HERE, usual_precision
 from trainer.training.machine import Machine as Machine
 from trainer.training.machine import is_first as is_first
 from trainer.training.optimiser import WATCHED, running_average
+from trainer.training.resume.checkpoint_files import DurableCheckpoints, save_durably
+from trainer.training.resume.stops import stops_named
 
 WEIGHTS = "weights.pt"
 """A member's network, done; beside it `pace.json`, `curve.png`, and TensorBoard's files."""
@@ -103,6 +104,7 @@ def _fit(
             max_epochs=-1,  # a resumed run would not end with the same weights
             logger=TensorBoardLogger(folder, name="", version=""),
             callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
+            plugins=[DurableCheckpoints()],
             enable_progress_bar=not machine.quiet,
             enable_model_summary=False,
             # They would log metrics of a network that has learnt nothing.
@@ -122,7 +124,7 @@ def _fit(
         rank = trainer.global_rank, trainer.world_size
         steps = Steps(recipe.schedule.epoch_steps, lambda: trainer.global_step, rank)
         batches = loader(drawn, machine.workers, steps)
-        with _interruption_named(trainer, last):
+        with stops_named(folder.name, last, epochs):
             trainer.fit(
                 learner,
                 batches,
@@ -132,7 +134,7 @@ def _fit(
                 weights_only=False,
             )
     if trainer.is_global_zero:
-        _keep(learner, recipe, folder, watch.pace)
+        _keep(learner, folder, watch.pace)
     trainer.strategy.barrier("kept")  # the other processes load what the first has kept
 
 
@@ -169,34 +171,20 @@ def _checkpoint(folder: Path, name: str, monitor: str | None) -> EpochCheckpoint
     )
 
 
-def _keep(learner: Learner, recipe: Recipe, folder: Path, pace: Throughput) -> None:
-    """Write the network that is to be used: the best epoch's where a run may stop early."""
+def _keep(learner: Learner, folder: Path, pace: Throughput) -> None:
+    """Write the network that is to be used: the best epoch's where a run may stop early.
+
+    It is taken from a checkpoint: a run that resumes after its last step does not reach the end at
+    which Lightning brings the averaged weights into the network.
+    """
     best = folder / f"{BEST}.ckpt"
-    weights = learner.network.state_dict()
-    if best.is_file():
-        # This run's own checkpoint; see `_fit`.
-        state = torch.load(best, weights_only=False, map_location="cpu")["state_dict"]
-        weights = {name: state[f"network.{name}"] for name in weights}
+    chosen = best if best.is_file() else folder / f"{LAST}.ckpt"
+    # This run's own checkpoint; see `_fit`.
+    state = torch.load(chosen, weights_only=False, map_location="cpu")["state_dict"]
+    weights = {name: state[f"network.{name}"] for name in learner.network.state_dict()}
     (folder / "pace.json").write_text(json.dumps(asdict(pace)) + "\n")
-    # Last, and by a rename: this file is what says that the member is done.
-    part = folder / f"{WEIGHTS}.part"
-    torch.save(weights, part)
-    part.replace(folder / WEIGHTS)
-
-
-@contextmanager
-def _interruption_named(trainer: lightning.Trainer, last: Path) -> Iterator[None]:
-    """Turn Lightning's exit after Ctrl-C into an error that names the epoch that was saved."""
-    try:
-        yield
-    except SystemExit as exit_:
-        # Lightning calls sys.exit(1) while it handles Ctrl-C, so the interrupt is the context.
-        if not isinstance(exit_.__context__, KeyboardInterrupt):
-            raise
-        saved = trainer.current_epoch if last.is_file() else 0
-        raise Interrupted(
-            f"interrupted: epochs saved: {saved}; repeat this command to resume from there"
-        ) from exit_
+    # Last: this file is what says that the member is done.
+    save_durably(weights, folder / WEIGHTS)
 
 
 @contextmanager

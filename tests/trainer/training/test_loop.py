@@ -83,7 +83,7 @@ def test_a_run_that_validation_steers_resumes_as_if_never_stopped(
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "training_step", interrupted_at_step_1)
-        with pytest.raises(Interrupted, match="epochs saved: 1; repeat this command"):
+        with pytest.raises(Interrupted, match="saved at epoch 1 of 4; repeat this command to go"):
             learn(recipe, cases, stopped, steps=4)
     assert same(whole, learn(recipe, cases, stopped, steps=4))
     last = [torch.load(tmp_path / run / f"{LAST}.ckpt", weights_only=False) for run in RUNS]

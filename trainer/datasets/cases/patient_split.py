@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
+from trainer.errors import BadData
 
 DRAWS = 100
 """Random splits drawn to find one that holds out its share of the tumours."""
@@ -43,6 +44,43 @@ def split_patients(slices: Slices, parts: int, seed: int) -> Split:
     held_out = min(draws, key=lambda draw: abs(float(burden[draw].sum()) - share))
     train = np.setdiff1d(slices.patient, names[held_out])
     return Split(tuple(train.tolist()), tuple(sorted(names[held_out].tolist())))
+
+
+def fold_patients(
+    slices: Slices, folds: int, seed: int, among: Iterable[str] = ()
+) -> list[tuple[str, ...]]:
+    """Share the patients out over folds, with about as much of the drawn tumour in each.
+
+    Patients are ordered by their tumour; each run of `folds` neighbours is dealt out at random. A
+    patient who was not looked at everywhere is in no fold.
+
+    Args:
+        slices: of all patients.
+        folds: number of folds.
+        seed: of the draw.
+        among: the patients who may be held out; all if empty.
+
+    Raises:
+        BadData: there are fewer patients than folds.
+    """
+    partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
+    whole = slices[~np.isin(slices.patient, partly)]
+    chosen = list(among)
+    whole = whole.of(chosen) if chosen else whole
+    names, index = np.unique(whole.patient, return_inverse=True)
+    if len(names) < folds:
+        raise BadData(
+            f"{len(names)} patients that can be held out are too few for {folds} folds: take "
+            f"--folds {len(names)} or less, at least 2, or add patients"
+        )
+    order = np.lexsort((names, -np.bincount(index, weights=whole.tumour_pixels)))
+    random = np.random.default_rng(seed)
+    parts: list[list[str]] = [[] for _ in range(folds)]
+    for start in range(0, len(order), folds):
+        run = order[start : start + folds]
+        for fold, patient in zip(random.permutation(folds), run, strict=False):
+            parts[fold].append(str(names[patient]))
+    return [tuple(sorted(part)) for part in parts]
 
 
 def hold_out(slices: Slices, patients: Iterable[str]) -> Split:

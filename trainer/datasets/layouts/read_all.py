@@ -3,7 +3,10 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from trainer.datasets.cases.case import Case, to_slices
 from trainer.datasets.cases.slice_resizing import resized
@@ -78,6 +81,7 @@ def read_slices(
     *,
     step_mm: float = 0.0,
     reading: Callable[[str], None] = lambda name: None,
+    most: int | None = None,
 ) -> Slices:
     """Read every data set in `folder`, volumes cut into slices, all `side` x `side`.
 
@@ -86,12 +90,13 @@ def read_slices(
         side: rows and columns of every slice.
         step_mm: least distance between two slices of a volume; 0 takes every slice.
         reading: called with the name of every case before it is read.
+        most: volumes that are read, and patients of packed slices; all if None.
 
     Raises:
         BadData: there is none, or none that can be used.
     """
-    slices = [resized(part, side) for _, part in read_packed(folder)]
-    cases = read_cases(folder, reading=reading)
+    slices = [resized(_first(part, most), side) for _, part in read_packed(folder)]
+    cases = islice(read_cases(folder, reading=reading), most)
     # One case at a time, so that only one whole volume is held in memory.
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:
@@ -100,6 +105,11 @@ def read_slices(
             "volumes; name the folder that holds a data set as it was downloaded"
         )
     return concatenate(slices)
+
+
+def _first(slices: Slices, most: int | None) -> Slices:
+    """Return the slices of the first `most` patients."""
+    return slices.of(np.unique(slices.patient)[:most].tolist())
 
 
 def _warn(found: Found, error: BadCase) -> None:

@@ -1,0 +1,45 @@
+"""`hepar train list`, `plan` and `compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trainer.cli_errors import errors_said
+
+
+def list_recipes() -> None:
+    """List the recipes that ship: networks, cost, figures published and measured here."""
+    from trainer.runs.recipe_table import show_recipes
+
+    show_recipes(Console())
+
+
+def plan(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", exists=True, help="Folder of data sets to learn from."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="TOML file to write; replaced when there.")
+    ] = Path("planned.toml"),
+) -> None:
+    """Propose a recipe from DATA's own spacings, sizes and volumes, and write it as a TOML file."""
+    with errors_said():
+        from trainer.runs.plan import plan as plan_it
+
+        plan_it(data, output, Console())
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", exists=True, help="Folders of runs, or model folders."),
+    ],
+) -> None:
+    """Show runs side by side: what differs in their recipes and data, and their figures."""
+    with errors_said():
+        from trainer.runs.side_by_side import compare_runs
+
+        compare_runs(runs, Console())
