@@ -1,7 +1,7 @@
 """Remove the files of jobs that ended long ago, at intervals while the node runs."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job
 from dicom_node.jobs.upkeep.retention import Retention, expired, older
 from dicom_node.receive.spool import Spool
+from dicom_node.results.attributes.number_register import StoredNumbers
 from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
@@ -30,14 +31,20 @@ def sweep(
     ledger: Ledger, spool: Spool, data: DataFolder, retention: Retention, now: datetime
 ) -> int:
     """Remove what has been kept long enough; return how many jobs lost files or their row."""
-    jobs, swept = ledger.jobs(), 0
+    jobs, swept, forgotten = ledger.jobs(), 0, set[str]()
     for job in expired(jobs, retention, now):
         # Files in one round, the row in a later one: without its row nobody would find the files.
-        swept += _remove_files(job, spool, data) or _forget(job, ledger, now - retention.rows)
+        if _remove_files(job, spool, data):
+            swept += 1
+        elif _forget(job, ledger, now - retention.rows):
+            swept += 1
+            forgotten.add(job.id)
     _remove_jobless(jobs, spool, now - retention.failed)
     for result in data.delivered.glob("*.dcm"):
         if older(result, now - retention.delivered):
             result.unlink(missing_ok=True)
+    # Last: a register that is damaged holds up nothing else.
+    _forget_numbers(forgotten, jobs, data)
     return swept
 
 
@@ -63,6 +70,13 @@ def _forget(job: Job, ledger: Ledger, before: datetime) -> bool:
     return True
 
 
+def _forget_numbers(forgotten: Collection[str], jobs: Sequence[Job], data: DataFolder) -> None:
+    """Forget the Series Numbers of studies of which no job is left."""
+    left = {job.study_uid for job in jobs if job.id not in forgotten}
+    if studies := {job.study_uid for job in jobs if job.id in forgotten} - left:
+        StoredNumbers(data.numbers).forget(studies)
+
+
 def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None:
     """Remove received files that no job has, such as those of a job that was forgotten."""
     owned = {path for job in jobs for path in job.paths}
@@ -81,9 +95,10 @@ def _record_removal(study_uid: str, paths: Sequence[Path]) -> None:
 
 def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
     """Forget a job that has ended and remove its files, except those that another job shares."""
+    jobs = ledger.jobs()
     shared = {
         path
-        for each in ledger.jobs()
+        for each in jobs
         if each.id != job.id and each.series_uid == job.series_uid
         for path in each.paths
     }
@@ -96,6 +111,7 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
     for result in results:
         result.unlink(missing_ok=True)
     ledger.forget(job)
+    _forget_numbers({job.id}, jobs, data)
 
 
 @contextmanager

@@ -84,6 +84,17 @@ class StoredNumbers:
             store.execute("INSERT INTO series_numbers VALUES (?, ?, ?)", taken)
             return number
 
+    def forget(self, study_uids: Iterable[str]) -> None:
+        """Forget the numbers of these studies.
+
+        Raises:
+            OSError: the disk is full.
+            StoreUnusable: the file cannot be opened, read or written.
+        """
+        with self._transaction() as store:
+            studies = [(each,) for each in study_uids]
+            store.executemany("DELETE FROM series_numbers WHERE study = ?", studies)
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Open the file and lock it until the block ends; what the block wrote is then on disk."""
