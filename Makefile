@@ -99,7 +99,7 @@ MUTANTS := tests/dicom_node/pipeline/test_mutated_instances.py tests/dicom_node/
 soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times, and send it 10,000 damaged files; hours
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
 	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
-	HEPAR_JOBS=1000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/jobs/upkeep/test_many_jobs.py
+	HEPAR_MANY=1000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/jobs/upkeep/test_many_jobs.py
 	HEPAR_MUTANTS=10000 $(BIN)/python -m pytest -q --timeout 0 $(MUTANTS)
 
 clean:  ## Remove the environment and everything that was made here

@@ -64,7 +64,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results/notices dicom_node/selection engine engine/serving"
     ),
     "dicom_node/jobs/upkeep": (
-        "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive engine"
+        "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive"
+        " dicom_node/results/attributes engine"
     ),
     "dicom_node/jobs/submit": (
         "dicom_node dicom_node/choice dicom_node/jobs dicom_node/pipeline dicom_node/receive"

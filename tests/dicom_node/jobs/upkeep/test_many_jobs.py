@@ -1,6 +1,6 @@
 """Many jobs with every ending, and the clean-up after them: nothing is left, nothing grows.
 
-A few in the suite; `HEPAR_JOBS=1000` makes more, as `make soak` does.
+A few in the suite; `HEPAR_MANY=1000` makes more, as `make soak` does.
 """
 
 import os
@@ -27,7 +27,7 @@ from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy_model import write_toy_model
 from tests.waiting import wait_until
 
-JOBS = int(os.environ.get("HEPAR_JOBS", "20"))
+JOBS = int(os.environ.get("HEPAR_MANY", "20"))
 LIVER_HU, BROKEN_HU = 100, 131
 SENDER = AE("CT")
 SENDER.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
