@@ -100,8 +100,6 @@ class Job:
     deliveries: tuple[Delivery, ...]
     modality: str = ""
     """Of the series, such as "CT"; empty where it is not known."""
-    segmented: datetime | None = None
-    """When the segmentation ended, with or without a result; None while it is under way."""
 
     @property
     def node(self) -> str:
@@ -144,7 +142,6 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         outcome=outcome,
         deliveries=sent,
         modality=task.modality,
-        segmented=_moment(segment.completed_at) if segment.completed_at else None,
     )
 
 

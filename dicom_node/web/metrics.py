@@ -1,7 +1,8 @@
 """Metrics for Prometheus, read from the job store and the disk when they are scraped.
 
-Counters start at zero with the node, as Prometheus expects of a process. Each series counts once,
-when its job has ended for the first time; computing and deliveries count as often as they are done.
+Counters start at zero with the node, as Prometheus expects of a process. Each job counts once, when
+it has ended for the first time, and so does each delivery that is done; one that fails counts each
+time, for alerts.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dicom_node.jobs.ledger import Ledger
-from dicom_node.jobs.state import Job, State
+from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.web.health import Health
 from dicom_node.web.job_view import ENDINGS
 from dicom_node.web.view import NodeView
@@ -81,20 +82,25 @@ class Metrics:
         """Count what has ended of a job, unless it is `counted`; return all that is counted now."""
         if job.finished is None:
             return counted
-        ended = {job.id, job.segmented, *((each.id, each.finished) for each in job.deliveries)}
+        now = counted | {job.id, *map(_ending, job.deliveries)}
         if job.finished.timestamp() < self._begun:  # by the process before this one
-            return counted | ended
+            return now
         if job.id not in counted:
             self._series.labels(str(job.state)).inc()
-        if job.outcome and job.segmented not in counted:
-            if job.outcome.seg:
+            if job.outcome and job.outcome.seg:
                 self._slices.inc(job.outcome.slices)
-            for stage, seconds in job.outcome.seconds.items():
+            for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
                 self._stages.labels(stage).observe(seconds)
         for each in job.deliveries:
-            if (each.id, each.finished) not in counted:
+            if _ending(each) not in counted:
                 self._deliveries.labels(each.peer, str(each.state)).inc()
-        return counted | ended
+        return now
+
+
+def _ending(delivery: Delivery) -> Hashable:
+    """Return what makes the end of a delivery one that was not counted yet."""
+    again = delivery.finished if delivery.state is State.FAILED else None
+    return delivery.id, delivery.state, again
 
 
 class _Gauges(Collector):

@@ -24,7 +24,7 @@ def delivery(peer, state, ended=LATER):
     )
 
 
-def job(state, *deliveries, ended=LATER, segmented=LATER, outcome=OUTCOME):
+def job(state, *deliveries, ended=LATER):
     return Job(
         id="a",
         study_uid="1.2",
@@ -36,9 +36,8 @@ def job(state, *deliveries, ended=LATER, segmented=LATER, outcome=OUTCOME):
         finished=ended,
         state=state,
         reason="",
-        outcome=outcome,
+        outcome=OUTCOME,
         deliveries=deliveries,
-        segmented=segmented,
     )
 
 
@@ -94,17 +93,23 @@ def test_a_delivery_that_is_retried_counts_neither_the_series_nor_its_computing_
     assert scrape(done) == expected
 
 
-def test_a_series_that_is_segmented_again_is_one_series_and_two_computings(scrape):
-    assert scrape(job(State.DONE))["slices"] == 20
+def test_a_series_that_is_segmented_and_delivered_again_counts_once(scrape):
+    first = scrape(job(State.DONE, delivery("archive", State.DONE)))
     later = LATER + timedelta(minutes=5)
-    counted = scrape(job(State.DONE, ended=later, segmented=later))
-    assert counted == {'series{state="done"}': 1, "slices": 40, 'count{stage="compute"}': 2}
+    assert scrape(job(State.DONE, delivery("archive", State.DONE, later), ended=later)) == first
+
+
+def test_a_delivery_that_fails_again_counts_again_as_an_alert_asks_for_it(scrape):
+    scrape(job(State.FAILED, delivery("archive", State.FAILED)))
+    later = LATER + timedelta(minutes=5)
+    again = scrape(job(State.FAILED, delivery("archive", State.FAILED, later), ended=later))
+    assert again['deliveries{peer="archive",state="failed"}'] == 2
+    assert again['series{state="failed"}'] == 1
 
 
 def test_what_ended_before_the_node_began_is_not_counted_when_it_is_retried(scrape):
     before = datetime.fromtimestamp(time.time() - 60, UTC)
     old = job(State.FAILED, delivery("archive", State.FAILED, before), ended=before)
-    old = replace(old, segmented=before)
     assert scrape(old) == {}
     done = replace(old, state=State.DONE, finished=LATER)
     done = replace(done, deliveries=(delivery("archive", State.DONE),))
