@@ -247,6 +247,21 @@ def test_a_report_is_read_after_a_login_alone(web, done, settings):
     assert "script-src" not in answer.headers["Content-Security-Policy"]
 
 
+def test_a_pause_of_a_delivery_that_was_not_refused_stands_alone(web, done, monkeypatch):
+    due = datetime(2026, 1, 2, 3, 4, 5).astimezone()
+    monkeypatch.setattr(Ledger, "next_attempt", lambda ledger, delivery: due)
+    monkeypatch.setattr(Ledger, "last_refusal", lambda ledger, delivery: "")
+    found = web.get(f"/jobs/{done.job['job']}").text
+    remarks = re.findall(r"<td>([^<]*)<time[^>]*>2026-01-02 03:04:05</time></td>", found)
+    assert remarks
+    assert all(re.fullmatch("(confirmed by [a-z ]+; )?next attempt ", each) for each in remarks)
+
+
+def test_each_page_has_an_icon_so_that_the_browser_looks_for_none(web):
+    (icon,) = re.findall(r'<link rel="icon" href="([^"]+)"', web.get("/").text)
+    assert web.get(icon).headers["content-type"].startswith("image/svg+xml")
+
+
 def test_no_patient_is_on_any_page(web, done):
     for path in ("/", f"/jobs/{done.job['job']}", "/metrics"):
         assert str(done.source.PatientName) not in web.get(path).text
