@@ -1,10 +1,12 @@
 """Sampling of slices for training steps."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import Slices
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE
 from trainer.errors import BadData
 from trainer.recipe.recipe import Batch
 
@@ -14,7 +16,7 @@ size below which `base` 1.2 missed most lesions."""
 
 
 class Sampler:
-    """Draws slices so that every patient counts alike, whatever the number of slices."""
+    """Draws slices so that every patient counts by his weight, whatever the number of slices."""
 
     def __init__(self, slices: Slices, batch: Batch) -> None:
         # As trainer/datasets/cases/phantoms.py names them.
@@ -45,16 +47,25 @@ class Sampler:
         spare = batch.size - sum(count for _, count in self._pools)
         groups, count = self._pools[-1]
         self._pools[-1] = (groups, count + spare)
+        self._weight = slices.weight
 
     def draw(self, random: np.random.Generator) -> NDArray[np.intp]:
         """Return the indices of one batch."""
         return np.array(
             [
-                random.choice(groups[random.integers(len(groups))])
+                random.choice(groups[self._patient(groups, random)])
                 for groups, count in self._pools
                 for _ in range(count)
             ]
         )
+
+    def _patient(self, groups: Sequence[NDArray[np.intp]], random: np.random.Generator) -> int:
+        """Return which patient is drawn."""
+        weights = np.array([self._weight[group[0]] for group in groups], np.float64)
+        # Other numbers would be drawn by `choice` for the same patients.
+        if np.all(weights == weights[0]):
+            return int(random.integers(len(groups)))
+        return int(random.choice(len(groups), p=weights / weights.sum()))
 
 
 def _tumour_diameter_mm(slices: Slices) -> NDArray[np.float64]:
@@ -73,7 +84,7 @@ def _by_patient(slices: Slices, where: NDArray[np.bool_]) -> list[NDArray[np.int
 
     A slice whose outline is nearly empty is left out: a few of them are not drawn to the end.
     """
-    drawn = np.count_nonzero((slices.target > 0) & (slices.target != Target.UNKNOWN), axis=(1, 2))
+    drawn = np.count_nonzero(np.isin(slices.target, INSIDE), axis=(1, 2))
     # 60 pixels, as `FEW_PIXELS` of the checks.
     use = where & ((drawn == 0) | (drawn > 60))
     return [

@@ -11,7 +11,7 @@ from engine.volume import Volume
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.neighbours import offsets
 from trainer.datasets.cases.slices import Slices
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
 from trainer.errors import BadData
 from trainer.evaluation.run.methods import UNKNOWN_PIXEL_MM
 
@@ -37,7 +37,7 @@ class View:
         """Expert outline of the liver with its tumours."""
         if self.target is None:
             return None
-        drawn: NDArray[np.bool_] = (self.target > 0) & (self.target != Target.UNKNOWN)
+        drawn: NDArray[np.bool_] = np.isin(self.target, INSIDE)
         return drawn
 
     @property
@@ -92,7 +92,7 @@ def telling(marks: Marks) -> list[int]:
     Raises:
         BadData: there is neither.
     """
-    inside = (marks > 0) & (marks != Target.UNKNOWN)
+    inside = np.isin(marks, INSIDE)
     tumour = np.count_nonzero(marks == Target.TUMOUR, axis=(1, 2))
     liver = np.count_nonzero(inside, axis=(1, 2))
     if not liver.any():

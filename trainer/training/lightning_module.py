@@ -122,8 +122,9 @@ class Learner(lightning.LightningModule):
         hu, target, patient = batch
         # float: bfloat16 has no value between 0.5 and 0.504.
         found = to_marks(self.network(self._seen(hu)).float()) > 0.5
-        known = (target != Target.UNKNOWN)[:, None]
-        drawn = torch.cat([known, known & (target != Target.LIVER_OR_TUMOUR)[:, None]], dim=1)
+        looked_at = (target != Target.UNKNOWN)[:, None]
+        known = looked_at & (target != Target.NO_TUMOUR)[:, None]
+        drawn = torch.cat([known, looked_at & (target != Target.LIVER_OR_TUMOUR)[:, None]], dim=1)
         true = torch.stack([target != Target.BACKGROUND, target == Target.TUMOUR], dim=1)
         found, true = planes(found, drawn), planes(true, drawn)
         pixels = [each.sum(dim=(2, 3)).float() for each in (found & true, found, true)]

@@ -1,7 +1,7 @@
 """Loss of a member: the weighted terms of a recipe, masked where labels are unknown.
 
 A pixel known as "liver or tumour" asks only that the two together be likely, so a slice without
-drawn tumours never teaches that its tumours are liver.
+drawn tumours never teaches that its tumours are liver. One known as "no tumour" asks only for that.
 """
 
 from collections.abc import Sequence
@@ -48,13 +48,14 @@ def _classes(scores: Tensor, target: Tensor) -> _Judged:
     p = log_p.exp()
     truth = _Truth.of(target)
     either = torch.logsumexp(log_p[:, [Target.LIVER, Target.TUMOUR]], dim=1, keepdim=True)
-    # A fourth "class" at index 3, which is Target.LIVER_OR_TUMOUR.
-    every = torch.cat([log_p, either], dim=1)
+    neither = torch.logsumexp(log_p[:, [Target.BACKGROUND, Target.LIVER]], dim=1, keepdim=True)
+    # Further "classes" at index 3 and 4: Target.LIVER_OR_TUMOUR and Target.NO_TUMOUR.
+    every = torch.cat([log_p, either, neither], dim=1)
     # 255 is no index; these pixels are masked afterwards.
-    index = torch.where(truth.known, target, 0).long()[:, None]
+    index = torch.where(truth.looked_at, target, 0).long()[:, None]
     liver = (p[:, Target.LIVER] + p[:, Target.TUMOUR], truth.inside, truth.known)
     tumour = (p[:, Target.TUMOUR], truth.tumour, truth.drawn)
-    return _Judged((liver, tumour), ((every.gather(1, index)[:, 0], truth.known),))
+    return _Judged((liver, tumour), ((every.gather(1, index)[:, 0], truth.looked_at),))
 
 
 def _each(scores: Tensor, target: Tensor) -> _Judged:
@@ -73,7 +74,9 @@ def _each(scores: Tensor, target: Tensor) -> _Judged:
 
 @dataclass(frozen=True)
 class _Truth:
+    looked_at: Tensor
     known: Tensor
+    """Mask of pixels where the liver would have been outlined."""
     inside: Tensor
     """In the liver or its tumours."""
     tumour: Tensor
@@ -82,12 +85,14 @@ class _Truth:
 
     @staticmethod
     def of(target: Tensor) -> "_Truth":
-        known = target != Target.UNKNOWN
+        looked_at = target != Target.UNKNOWN
+        known = looked_at & (target != Target.NO_TUMOUR)
         return _Truth(
+            looked_at,
             known,
             known & (target != Target.BACKGROUND),
             target == Target.TUMOUR,
-            known & (target != Target.LIVER_OR_TUMOUR),
+            looked_at & (target != Target.LIVER_OR_TUMOUR),
         )
 
 

@@ -161,3 +161,25 @@ def test_a_term_of_one_structure_leaves_the_other_alone(kind):
 def test_a_term_of_pixels_has_no_structure():
     with pytest.raises(ValueError, match="counts every pixel"):
         Loss(kind="focal", of="tumour")
+
+
+@pytest.mark.parametrize("kind", ["dice", "tversky", "cross-entropy", "focal"])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_where_tumours_alone_were_drawn_nothing_is_learnt_of_the_liver(kind, channels):
+    """Liver and background are one to such a label."""
+    target = torch.full((1, 12, 12), int(Target.NO_TUMOUR), dtype=torch.uint8)
+    scores = torch.zeros((1, channels, 12, 12))
+    swapped = scores.clone()
+    if channels == 3:
+        scores[:, Target.LIVER], swapped[:, Target.BACKGROUND] = 4.0, 4.0
+        marked = scores.clone()
+        marked[:, Target.TUMOUR] = 8.0
+    else:
+        scores[:, 0], swapped[:, 0] = 4.0, -4.0
+        scores[:, 1] = swapped[:, 1] = -4.0
+        marked = scores.clone()
+        marked[:, 1] = 8.0
+    terms = (Loss(kind=kind),)
+    here, there = (segmentation_loss(each, target, terms) for each in (scores, swapped))
+    torch.testing.assert_close(here, there)
+    assert segmentation_loss(marked, target, terms) > here + 0.1

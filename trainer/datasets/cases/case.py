@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.volume import LabelMap, Volume
 from trainer.datasets.cases.slice_resizing import fit_square
 from trainer.datasets.cases.slices import SIDE, Slices, concatenate
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import NOT_EVERYWHERE, Target
 from trainer.errors import BadCase, BadData
 
 
@@ -28,6 +28,8 @@ class Case:
     """(slices, rows, columns) on the volume's grid, values of `Target`."""
     spacing_lost: bool = False
     """The source lost the size of its voxels, and the geometry is not to be trusted."""
+    weight: float = 1.0
+    """How often its patient is drawn, beside patients of weight 1."""
 
     def __post_init__(self) -> None:
         if self.target.shape != self.volume.hu.shape:
@@ -47,7 +49,7 @@ class Case:
         """The target in the engine's labels: what may be tumour counts as liver."""
         labels = self.target.copy()
         labels[labels == Target.LIVER_OR_TUMOUR] = Target.LIVER
-        labels[labels == Target.UNKNOWN] = Target.BACKGROUND
+        labels[np.isin(labels, NOT_EVERYWHERE)] = Target.BACKGROUND
         return LabelMap(labels, self.volume.geometry)
 
 
@@ -84,4 +86,5 @@ def _slices(case: Case, side: int, step_mm: float) -> Slices:
         np.full(count, np.nan if case.spacing_lost else pixel_mm, np.float32),
         np.full(count, case.series),
         np.full(count, np.nan, np.float32) if case.spacing_lost else position,
+        np.full(count, case.weight, np.float32),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import Slices
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import NOT_EVERYWHERE
 from trainer.errors import BadData
 
 DRAWS = 100
@@ -31,7 +31,7 @@ def split_patients(slices: Slices, parts: int, seed: int) -> Split:
     A patient who was not looked at everywhere is always learnt from. Of fewer patients than
     `parts` one is held out, and none if there is only one.
     """
-    partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
+    partly = slices.patient[np.any(np.isin(slices.target, NOT_EVERYWHERE), axis=(1, 2))]
     whole = slices[~np.isin(slices.patient, partly)]
     names, index = np.unique(whole.patient, return_inverse=True)
     burden = np.bincount(index, weights=whole.tumour_pixels)
@@ -63,7 +63,7 @@ def fold_patients(
     Raises:
         BadData: there are fewer patients than folds.
     """
-    partly = slices.patient[np.any(slices.target == Target.UNKNOWN, axis=(1, 2))]
+    partly = slices.patient[np.any(np.isin(slices.target, NOT_EVERYWHERE), axis=(1, 2))]
     whole = slices[~np.isin(slices.patient, partly)]
     chosen = list(among)
     whole = whole.of(chosen) if chosen else whole

@@ -58,7 +58,8 @@ def resized(slices: Slices, side: int) -> Slices:
         return slices
     hu, target, _ = fit_square(slices.hu, slices.target, (1.0, 1.0), side)
     pixel_mm = slices.pixel_mm * np.float32(slices.side / side)
-    return Slices(hu, target, slices.patient, pixel_mm, slices.series, slices.position_mm)
+    others = slices.series, slices.position_mm, slices.weight
+    return Slices(hu, target, slices.patient, pixel_mm, *others)
 
 
 def _weights(length: int, spacing_mm: float, side: int, pixel_mm: float) -> torch.Tensor:

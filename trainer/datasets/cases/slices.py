@@ -29,6 +29,8 @@ class Slices:
     """(n,) the series it was cut from; by default the patient's name."""
     position_mm: NDArray[np.float32] = field(default_factory=lambda: np.array([], np.float32))
     """(n,) where it lies in its series, towards the head; nan where unknown."""
+    weight: NDArray[np.float32] = field(default_factory=lambda: np.array([], np.float32))
+    """(n,) how often its patient is drawn, beside patients of weight 1; by default 1."""
 
     def __post_init__(self) -> None:
         count = len(self.patient)
@@ -37,11 +39,13 @@ class Slices:
             object.__setattr__(self, "series", self.patient)
         if not len(self.position_mm):
             object.__setattr__(self, "position_mm", np.full(count, np.nan, np.float32))
+        if not len(self.weight):
+            object.__setattr__(self, "weight", np.ones(count, np.float32))
         square = (count, self.side, self.side)
         for array in (self.hu, self.target):
             if array.shape != square:
                 raise BadData(f"{count} square slices of one side expected, got {array.shape}")
-        for name in ("pixel_mm", "series", "position_mm"):
+        for name in ("pixel_mm", "series", "position_mm", "weight"):
             if (shape := getattr(self, name).shape) != (count,):
                 raise BadData(f"{count} values expected in {name}, got {shape}")
 

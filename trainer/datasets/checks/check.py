@@ -10,6 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from trainer.datasets.cases.dataset_file import DATASET
 from trainer.datasets.checks.contact_sheet import write_sheet
 from trainer.datasets.checks.facts import Facts, facts_of
 from trainer.datasets.checks.fingerprint import alike
@@ -83,7 +84,10 @@ def check_folder(folder: Path, console: Console) -> Checked:
             facts.append(facts_of(part))
             progress.update(task, advance=1, description=part.name)
     if not facts and not broken:
-        raise BadData(f"no labelled slices or volumes in {folder}; name a data set's folder")
+        raise BadData(
+            f"no labelled slices or volumes in {folder}; name a data set's folder, or describe "
+            f"your own data in {DATASET} (docs/datasets.md)"
+        )
     pairs = [(facts[one], facts[two], how) for one, two, how in alike([f.signature for f in facts])]
     return Checked(
         facts,

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.findings.contours import COLOURS
 from engine.volume import Label
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
 from trainer.datasets.checks.facts import Facts
 
 WINDOW_HU = -100, 240
@@ -75,7 +75,7 @@ def _tile(facts: Facts, index: int) -> Image.Image:
 def _outlines(
     target: NDArray[np.uint8],
 ) -> list[tuple[tuple[int, int, int], NDArray[np.bool_]]]:
-    inside = (target > 0) & (target != Target.UNKNOWN)
+    inside = np.isin(target, INSIDE)
     drawn = MAY_BE_TUMOUR if np.any(target == Target.LIVER_OR_TUMOUR) else COLOURS[Label.LIVER]
     return [(drawn, _edge(inside)), (COLOURS[Label.TUMOUR], _edge(target == Target.TUMOUR))]
 

@@ -49,6 +49,8 @@ def facts_of(part: Part, shown: int = 3) -> Facts:
     # A target of its own: there the tumours were drawn as liver, and their volume is unknown, not
     # 0.
     drawn = not np.any(slices.target == Target.LIVER_OR_TUMOUR)
+    if np.any(slices.target == Target.NO_TUMOUR):  # tumours alone were drawn
+        liver_ml = float("nan")
     return Facts(
         source=part.source,
         name=part.name,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import Slices
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
 
 USUAL_LIVER_ML = 600, 4000
 USUAL_LIVER_HU = 20, 200
@@ -143,7 +143,7 @@ def _lungs(hu: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def _inside(slices: Slices) -> NDArray[np.bool_]:
-    return np.asarray((slices.target != Target.BACKGROUND) & (slices.target != Target.UNKNOWN))
+    return np.asarray(np.isin(slices.target, INSIDE))
 
 
 def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:

@@ -69,11 +69,12 @@ def _target(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:
     """Return the newest liver with the tumours of the same SEG.
 
     Where that has none, a SEG of tumours alone counts; one that marks another liver does not: its
-    tumours may have been taken back since.
+    tumours may have been taken back since. Where nobody drew the liver, tumours are learnt from
+    alone.
     """
     liver = next((masks for masks in drawn if Label.LIVER in masks), None)
     if liver is None:
-        raise BadCase(f"series {name}: its SEG has no segment of the liver (SCT 10200004)")
+        return _tumours_alone(drawn, name)
     tumours = [liver, *(masks for masks in drawn if Label.LIVER not in masks)]
     tumour = next((masks[Label.TUMOUR] for masks in tumours if Label.TUMOUR in masks), None)
     inside = Target.LIVER_OR_TUMOUR if tumour is None else Target.LIVER
@@ -81,3 +82,13 @@ def _target(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:
     if tumour is not None:
         target[tumour] = Target.TUMOUR
     return target
+
+
+def _tumours_alone(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:
+    tumour = next((masks[Label.TUMOUR] for masks in drawn if Label.TUMOUR in masks), None)
+    if tumour is None:
+        raise BadCase(
+            f"series {name}: its SEG has neither a segment of the liver (SCT 10200004) nor one of "
+            "a tumour in it"
+        )
+    return np.where(tumour, np.uint8(Target.TUMOUR), np.uint8(Target.NO_TUMOUR))

@@ -10,7 +10,7 @@ and those of some segmentations, which lie on the voxels of their volumes all th
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from trainer.datasets.layouts.nifti_image import (
     oriented,
     read_stored,
     says_nothing,
+    upright,
 )
-from trainer.datasets.layouts.orientation import upright
 from trainer.datasets.layouts.patient_names import lits_patient
 from trainer.errors import BadCase
 
@@ -88,8 +88,24 @@ def _at_hand(path: Path) -> Path:
     return path
 
 
-def read_pair(image: Path, label: Path, *, source: str, patient: str, series: str) -> Case:
+def read_pair(
+    image: Path,
+    label: Path,
+    *,
+    source: str,
+    patient: str,
+    series: str,
+    meaning: Callable[[SimpleITK.Image, str], NDArray[np.uint8]] | None = None,
+) -> Case:
     """Read a volume and its labels, turned to the head, the back and the left.
+
+    Args:
+        image: the volume's file.
+        label: that of its labels.
+        source: the data set.
+        patient: name of the patient.
+        series: name of the volume.
+        meaning: makes targets of the labels' values; by default liver 1 and tumour 2.
 
     Raises:
         BadCase: a file cannot be read, or the labels are no labels or lie on another grid.
@@ -108,7 +124,7 @@ def read_pair(image: Path, label: Path, *, source: str, patient: str, series: st
         raise BadCase(
             f"{name}: the headers of volume and labels differ by {off_mm:.2f} mm; give them one"
         )
-    found, target = to_volume(volume), to_labels(drawn, name)
+    found, target = to_volume(volume), (meaning or to_labels)(drawn, name)
     if lost:
         hu, target = upright(found.hu, target)
         found = Volume(hu, found.geometry)

@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from trainer.datasets.cases.case import Case, to_slices
+from trainer.datasets.cases.dataset_file import DATASET, DatasetFile
 from trainer.datasets.cases.slice_resizing import resized
 from trainer.datasets.cases.slices import SIDE, Slices, concatenate
 from trainer.datasets.layouts.chaos import find_chaos
@@ -18,6 +20,7 @@ from trainer.datasets.layouts.found import Found, is_visible
 from trainer.datasets.layouts.ircad import find_ircad
 from trainer.datasets.layouts.nifti import find_decathlon, find_lits
 from trainer.datasets.layouts.npz import READERS, read_packed
+from trainer.datasets.layouts.own_pairs import described, find_pairs
 from trainer.errors import BadCase, BadData
 
 logger = logging.getLogger(__name__)
@@ -35,11 +38,35 @@ FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
 
 
 def find_cases(folder: Path) -> Iterator[Found]:
-    """Yield every case in `folder`, or in one zip, whatever the layout, without its voxels."""
+    """Yield every case in `folder`, or in one zip, whatever the layout, without its voxels.
+
+    Raises:
+        BadData: a `dataset.toml` in it cannot be used.
+    """
     # Sorted: the order of a file system must not decide what is learnt first.
     files = [folder] if folder.is_file() else sorted(_files(folder))
+    stated = described(files)
+    for place, about in stated.items():
+        below = [path for path in files if path.is_relative_to(place)]
+        yield from (_weighed(found, stated) for found in find_pairs(place, about, below))
+    # What an owner has described is no layout of another's, whatever its files are called.
+    paired = [place for place, about in stated.items() if about.labels]
+    others = [path for path in files if not any(path.is_relative_to(each) for each in paired)]
     for find in FINDERS:
-        yield from find(files)
+        yield from (_weighed(found, stated) for found in find(others))
+
+
+def weight_of(place: Path, stated: Mapping[Path, DatasetFile]) -> float:
+    """Return the weight that the nearest folder above a place states; 1 if none does."""
+    above = [folder for folder in stated if place.is_relative_to(folder)]
+    return stated[max(above, key=lambda folder: len(folder.parts))].weight if above else 1.0
+
+
+def _weighed(found: Found, stated: Mapping[Path, DatasetFile]) -> Found:
+    weight = weight_of(found.place, stated)
+    if weight == 1:
+        return found
+    return replace(found, read=lambda: replace(found.read(), weight=weight))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -95,14 +122,21 @@ def read_slices(
     Raises:
         BadData: there is none, or none that can be used.
     """
-    slices = [resized(_first(part, most), side) for _, part in read_packed(folder)]
+    stated = described([folder / DATASET] if (folder / DATASET).is_file() else [])
+    weight = weight_of(folder, stated)
+    slices = [
+        resized(replace(each, weight=each.weight * np.float32(weight)), side)
+        for _, part in read_packed(folder)
+        if len(each := _first(part, most))
+    ]
     cases = islice(read_cases(folder, reading=reading), most)
     # One case at a time, so that only one whole volume is held in memory.
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:
         raise BadData(
             f"nothing to learn from in {folder}: neither {', '.join(READERS)} nor labelled "
-            "volumes; name the folder that holds a data set as it was downloaded"
+            "volumes; name the folder that holds a data set as it was downloaded, or describe "
+            f"your own in {DATASET} (docs/datasets.md)"
         )
     return concatenate(slices)
 

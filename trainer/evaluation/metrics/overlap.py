@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.volume import Label
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Tally:
 
     def add(self, patient: str, found: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
         """Count slices of one patient; where tumours were not drawn, the liver alone."""
-        inside = (target > 0) & (target != Target.UNKNOWN)
+        inside = np.isin(target, INSIDE)
         counted = overlap(found > 0, inside)
         self.liver[patient] = self.liver.get(patient, NOTHING) + counted
         # By slice: packed slices of one patient may come from a set with tumours and one without.

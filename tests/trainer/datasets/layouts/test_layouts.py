@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from dicom_node.results.phantom import to_instances
@@ -19,6 +20,7 @@ from tests.trainer.datasets.sample_data import (
     write_ircad,
     write_lits,
 )
+from trainer.datasets.cases.patient_split import split_patients
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.read_all import find_cases, read_cases, read_slices
 from trainer.errors import BadCase, BadData
@@ -298,6 +300,39 @@ def test_a_seg_without_its_images_is_refused(phantom, tmp_path):
 def test_the_patient_id_of_a_series_is_not_told(phantom, tmp_path):
     write_drawn(phantom, tmp_path)
     assert only(tmp_path).read().patient.startswith("patient-")
+
+
+def test_a_correction_of_tumours_alone_says_nothing_of_the_liver(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    seg = dcmread(tmp_path / "seg")
+    keep_tumours(seg).save_as(tmp_path / "seg", enforce_file_format=True)
+    target = only(tmp_path).read().target
+    assert set(np.unique(target)) == {Target.TUMOUR, Target.NO_TUMOUR}
+    assert np.array_equal(target == Target.TUMOUR, phantom.truth.labels == Label.TUMOUR)
+    slices = read_slices(tmp_path)
+    assert not split_patients(slices, 2, 0).held_out
+
+
+def keep_tumours(seg):
+    """Take the frames and the segment of the liver out of a SEG."""
+    number = next(
+        each.SegmentNumber for each in seg.SegmentSequence if "umour" in each.SegmentLabel
+    )
+    frames = seg.PerFrameFunctionalGroupsSequence
+    wanted = [
+        index
+        for index, frame in enumerate(frames)
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+    ]
+    bits = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8), bitorder="little")
+    size = seg.Rows * seg.Columns
+    kept = np.concatenate([bits[index * size : (index + 1) * size] for index in wanted])
+    packed = np.packbits(kept, bitorder="little").tobytes()
+    seg.PixelData = packed + b"\0" * (len(packed) % 2)
+    seg.PerFrameFunctionalGroupsSequence = [frames[index] for index in wanted]
+    seg.NumberOfFrames = len(wanted)
+    seg.SegmentSequence = [each for each in seg.SegmentSequence if each.SegmentNumber == number]
+    return seg
 
 
 def test_a_folder_in_which_every_case_is_broken_is_refused(phantom, tmp_path):
