@@ -155,7 +155,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "trainer/evaluation/report": (
         "trainer trainer/datasets/cases trainer/evaluation/metrics trainer/evaluation/run"
-        " trainer/pages engine"
+        " trainer/pages engine engine/findings"
     ),
     "trainer/evaluation": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/report"

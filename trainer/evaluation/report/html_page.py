@@ -10,8 +10,10 @@ from trainer.evaluation.metrics.lesion_detection import FOUND_AT
 from trainer.evaluation.metrics.scores import METRICS, PatientScores
 from trainer.evaluation.metrics.summary import LesionFigures
 from trainer.evaluation.report import plots
+from trainer.evaluation.report.film_strips import strip
 from trainer.evaluation.report.terminal_tables import number
 from trainer.evaluation.run.evaluate import Evaluation, Judged
+from trainer.evaluation.run.films import SIDE
 from trainer.pages import render
 
 Content = dict[str, Any]
@@ -35,6 +37,8 @@ def to_html(evaluation: Evaluation) -> str:
         boxes=_boxes(methods),
         keys=plots.keys(),
         cases=[group for each in methods for group in _cases(each)],
+        films=[_films(each) for each in methods if each.films],
+        side=SIDE,
         patients=[_patients(each) for each in methods],
     )
 
@@ -172,6 +176,29 @@ def _false(method: Judged, structure: Structure) -> list[tuple[str, PatientScore
         return []
     worst = max(healthy, key=lambda each: each.of[structure].overlap.predicted)
     return [(f"False mark: {worst.patient}, who has no tumour", worst)]
+
+
+def _films(method: Judged) -> Content:
+    """Return every patient's slices, those whose liver was marked worst first."""
+    return {
+        "method": method.name,
+        "patients": [
+            {
+                "name": each.patient,
+                "dice": _liver_dice(each),
+                "frames": len(method.films[each.patient].grey),
+                "src": strip(method.films[each.patient]),
+            }
+            for each in sorted(method.patients, key=_liver_dice)
+            if each.patient in method.films
+        ],
+    }
+
+
+def _liver_dice(patient: PatientScores) -> str:
+    """Return the Dice as text, which sorts as the number does; nothing where no liver is drawn."""
+    has = _has(patient, Structure.LIVER)
+    return number(patient.of[Structure.LIVER].overlap.dice) if has else ""
 
 
 def _patients(method: Judged) -> Content:

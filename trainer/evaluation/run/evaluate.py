@@ -8,6 +8,7 @@ from trainer.errors import BadData
 from trainer.evaluation.metrics.exam import Exam, Structure
 from trainer.evaluation.metrics.scores import PatientScores, judge
 from trainer.evaluation.metrics.summary import Summary, summarise
+from trainer.evaluation.run.films import Film, film
 from trainer.evaluation.run.methods import Method
 from trainer.evaluation.run.patients import PatientCase
 from trainer.evaluation.run.thumbnails import Sketch, sketch
@@ -26,6 +27,8 @@ class Judged:
     summary: Summary
     sketches: Mapping[tuple[str, Structure], Sketch]
     """Patient and structure to the slice that shows most of it."""
+    films: Mapping[str, Film] = field(default_factory=dict)
+    """Patient to slices."""
 
     @property
     def whole(self) -> bool:
@@ -51,6 +54,7 @@ class _Tray:
 
     scores: dict[str, PatientScores] = field(default_factory=dict)
     sketches: dict[tuple[str, Structure], Sketch] = field(default_factory=dict)
+    films: dict[str, Film] = field(default_factory=dict)
 
     def add(self, exam: Exam, tolerance_mm: float) -> None:
         judged = judge(exam, tolerance_mm)
@@ -60,6 +64,8 @@ class _Tray:
         for structure in Structure:
             if (drawn := sketch(exam, structure)) is not None:
                 self.sketches[exam.patient, structure] = drawn
+        if (shown := film(exam)) is not None:
+            self.films[exam.patient] = shown
 
 
 def evaluate(
@@ -90,4 +96,4 @@ def evaluate(
 
 def _judged(name: str, tray: _Tray) -> Judged:
     patients = tuple(tray.scores[each] for each in sorted(tray.scores))
-    return Judged(name, patients, summarise(patients), tray.sketches)
+    return Judged(name, patients, summarise(patients), tray.sketches, tray.films)

@@ -1,13 +1,19 @@
+import base64
 import re
+from io import BytesIO
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
 from tests.trainer.evaluation.metrics.test_scores import box, piece
 from trainer.evaluation.metrics.exam import Exam
+from trainer.evaluation.report.film_strips import strip
 from trainer.evaluation.report.html_page import to_html
+from trainer.evaluation.report.plots import LIVER_COLOURS, TUMOUR_COLOURS
 from trainer.evaluation.run.evaluate import evaluate
+from trainer.evaluation.run.films import SIDE
 from trainer.evaluation.run.patients import PatientCase
 
 
@@ -64,3 +70,28 @@ def test_models_that_say_what_they_learnt_from_make_a_learning_curve(evaluation,
     assert "Learning curve" in page
     assert evaluation.methods[1].summary.pooled_dice["liver"].value > 0.9
     assert np.isclose(evaluation.methods[1].summary.pooled_dice["tumour"].value, 2 / 3)
+
+
+def test_every_patient_has_a_slider_over_the_slices_the_worst_first(page):
+    whole = page[page.index("Slice by slice: whole") :]
+    figures = re.findall(r'<figure class="film".*?</figure>', whole, re.DOTALL)
+    assert len(figures) == 4
+    names = [re.search(r"<figcaption>&lt;(p\d)&gt;, liver Dice", each)[1] for each in figures]
+    assert names == ["p3", "p2", "p1", "p0"]
+    for each in figures:
+        (source,) = re.findall(r'src="data:image/png;base64,([^"]+)"', each)
+        with Image.open(BytesIO(base64.b64decode(source))) as strip:
+            frames = strip.height // SIDE
+            assert strip.size == (SIDE, SIDE * frames)
+        assert frames == 5  # what is drawn goes over 5 slices
+        assert f'max="{frames - 1}"' in each
+        assert f"this.value * {SIDE}" in each
+
+
+def test_a_frame_shows_the_lines_of_what_was_drawn_and_marked(evaluation):
+    source = strip(evaluation.methods[1].films["<p3>"]).split(",")[1]
+    with Image.open(BytesIO(base64.b64decode(source))) as picture:
+        colours = {each[1] for each in picture.convert("RGB").getcolors(1 << 20)}
+    for line in (*LIVER_COLOURS.values(), *TUMOUR_COLOURS.values()):
+        wanted = np.array(ImageColor.getrgb(line))
+        assert min(np.abs(np.array(each) - wanted).max() for each in colours) < 12, line
