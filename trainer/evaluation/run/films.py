@@ -46,13 +46,12 @@ _Plane = tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.uint8], float]
 
 def _planes(piece: Piece) -> Iterator[_Plane]:
     """Yield the slices of a piece that show anything, all cut out at the same place."""
-    hu, target, found = (
-        each if piece.is_volume else each[None] for each in (piece.hu, piece.target, piece.found)
-    )
+    axes = (slice(None),) if piece.is_volume else (None,)  # a slice alone is a series of one
+    hu, target, found = piece.hu[axes], piece.target[axes], piece.found[axes]
     shown = np.isin(target, INSIDE) | (found > 0)
     if not shown.any():
         return
-    rows, columns = (_span(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    rows, columns = _span(np.any(shown, axis=(0, 2))), _span(np.any(shown, axis=(0, 1)))
     row_mm, column_mm = (piece.spacing_mm or (1.0, 1.0))[-2:]
     for index in np.flatnonzero(shown.any(axis=(1, 2))):
         at = (index, rows, columns)
