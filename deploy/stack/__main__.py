@@ -81,6 +81,9 @@ Ready after {stack.seconds:.1f} s.
   OHIF      {at}/
             the link to each result is printed here, and by
             {Path(sys.executable).parent}/hepar jobs show JOB --config {folder}/hepar.toml
+  Hepar     http://localhost:{ports.node_http}/
+            each job, with the link to correct its contours. Its buttons and Try need a login:
+            start with HEPAR_HTTP__TOKEN=secret make stack, and log in with that password
   DICOMweb  {at}/dicom-web
   C-STORE   ORTHANC at 127.0.0.1:{ports.archive_dicom}, the node itself HEPAR at :{ports.node_dicom}
 

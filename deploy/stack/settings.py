@@ -57,7 +57,8 @@ def write_node(folder: Path, ports: Ports, quiet_s: float, model: Path | None) -
         "node": {"port": ports.node_dicom, "data": str(folder / "node")},
         "receive": {"quiet_s": quiet_s},
         "engine": {"model": str(model.resolve())} if model else {},
-        "http": {"port": ports.node_http},
+        # Open to read: Orthanc's plugin does not log in. A token allows changes, and Try.
+        "http": {"port": ports.node_http, "open": True},
         "viewer": {"url": f"{web}{VIEWER}", "correct_url": f"{web}{CORRECT}"},
         "peers.archive": {
             "kind": "stow",

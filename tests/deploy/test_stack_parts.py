@@ -98,6 +98,12 @@ def test_the_parts_are_told_of_one_another(tmp_path):
     assert node.viewer.url.startswith("http://localhost:1/viewer?")
     assert archive["DicomModalities"]["hepar"] == ["HEPAR", "127.0.0.1", 5]
     assert read_settings(archive).state_url == "http://127.0.0.1:4"
+    assert node.http.open  # the plugin has no token, also where the node has one
+
+
+def test_the_stack_names_the_address_of_the_nodes_page(tmp_path):
+    parts = SimpleNamespace(ports=Ports(1, 2, 3, 4, 5), viewer="http://localhost:1", seconds=1.0)
+    assert "Hepar     http://localhost:4/\n" in main._welcome(parts, tmp_path)
 
 
 def test_the_web_server_s_configuration_has_no_gaps(tmp_path):
