@@ -9,6 +9,7 @@ tries/           uploads at the page, and what was made of them
 crashes/         which jobs are at work, and during which the node died
 jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
+corrections.sqlite  corrections by people, and how far results agreed with them
 node             which node this folder belongs to; locked while it runs
 """
 
@@ -65,6 +66,11 @@ class DataFolder:
         return self.folder / "numbers.sqlite"
 
     @property
+    def corrections(self) -> Path:
+        """Register of corrections."""
+        return self.folder / "corrections.sqlite"
+
+    @property
     def tries(self) -> Path:
         """Uploads at the page, and their results."""
         return self.folder / "tries"
@@ -78,6 +84,11 @@ class DataFolder:
         seg = self.result(job)
         beside = (*self.results.glob(f"{job}.*.dcm"), *self.results.glob(f"{job}.*.html"))
         return [*filter(Path.exists, [seg]), *sorted(beside), *self.pictures_of(job)]
+
+    def kept_labels_of(self, job: str) -> list[Path]:
+        """Return the labels that are kept of a job, one file for each stack."""
+        kept = (*self.results.glob(f"{job}.labels.npz"), *self.results.glob(f"{job}.*.labels.npz"))
+        return sorted(kept)
 
     def pictures_of(self, job: str) -> list[Path]:
         """Return the pictures of a job's contours that are there, one for each stack."""

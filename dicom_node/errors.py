@@ -20,6 +20,7 @@ NodeError
 ├── Unforeseen           anything else that ended a job; its own words are not repeated
 ├── DiedOfIt             the node has died too often while it worked on this series alone
 ├── SourceChanged        instances of a series came again while it was computed
+├── ResultPending        a correction came before the result that it may correct
 ├── BadUpload            an upload at the page cannot be tried
 │   ├── TooLargeUpload   it is larger than uploads may be, as it comes or unpacked
 │   └── NoRoomForUpload  the disk, or the list of those that wait, has no room for it
@@ -166,6 +167,10 @@ class DiedOfIt(NodeError):
 
 class SourceChanged(NodeError):
     """Instances of a series came again while it was computed."""
+
+
+class ResultPending(NodeError):
+    """A correction came before the result that it may correct."""
 
 
 class BadUpload(NodeError):

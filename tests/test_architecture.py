@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
+    "dicom_node/corrections": "dicom_node dicom_node/annotations engine engine/findings",
     "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
     "dicom_node/choice": (
@@ -54,8 +55,9 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/results/notices": ("dicom_node dicom_node/results dicom_node/results/attributes"),
     "dicom_node/pipeline": (
-        "dicom_node dicom_node/nifti dicom_node/results dicom_node/results/attributes"
-        " dicom_node/selection dicom_node/series dicom_node/verify engine engine/findings"
+        "dicom_node dicom_node/corrections dicom_node/nifti dicom_node/results"
+        " dicom_node/results/attributes dicom_node/selection dicom_node/series dicom_node/verify"
+        " engine engine/findings"
         " engine/segmentation engine/serving"
     ),
     "dicom_node/jobs": (
@@ -68,8 +70,9 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results/attributes engine"
     ),
     "dicom_node/jobs/submit": (
-        "dicom_node dicom_node/choice dicom_node/jobs dicom_node/pipeline dicom_node/receive"
-        " dicom_node/selection engine"
+        "dicom_node dicom_node/annotations dicom_node/choice dicom_node/corrections"
+        " dicom_node/jobs dicom_node/pipeline dicom_node/receive dicom_node/selection"
+        " dicom_node/series engine"
     ),
     "dicom_node/tryout": (
         "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
@@ -90,8 +93,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/results/notices dicom_node/retrieve dicom_node/series engine engine/findings"
     ),
     "dicom_node/web": (
-        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/deliver"
-        " dicom_node/job_actions"
+        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/corrections"
+        " dicom_node/deliver dicom_node/job_actions"
         " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
         " dicom_node/results dicom_node/results/attributes dicom_node/tryout engine engine/plans"
     ),
@@ -111,7 +114,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/selection"
     ),
     "dicom_node/commands/job_views": (
-        "dicom_node dicom_node/commands/arguments dicom_node/deliver dicom_node/jobs"
+        "dicom_node dicom_node/commands/arguments dicom_node/corrections dicom_node/deliver"
+        " dicom_node/jobs"
     ),
     "dicom_node/commands/synthetic": (
         "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
@@ -120,6 +124,7 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/commands": (
         "dicom_node dicom_node/audit dicom_node/commands/arguments dicom_node/commands/job_views"
         " dicom_node/commands/synthetic dicom_node/config dicom_node/conformance"
+        " dicom_node/corrections"
         " dicom_node/deliver dicom_node/job_actions dicom_node/jobs dicom_node/net"
         " dicom_node/net/tls dicom_node/nifti dicom_node/node dicom_node/pipeline"
         " dicom_node/receive"
@@ -147,7 +152,9 @@ MAY_IMPORT: dict[str, str] = {
         "trainer trainer/datasets/cases trainer/networks trainer/recipe"
         " engine engine/devices engine/segmentation"
     ),
-    "trainer/evaluation/metrics": "trainer trainer/datasets/cases engine engine/segmentation",
+    "trainer/evaluation/metrics": (
+        "trainer trainer/datasets/cases engine engine/findings engine/segmentation"
+    ),
     "trainer/evaluation/run": (
         "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/recipe engine engine/devices engine/segmentation"
@@ -167,18 +174,19 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/training": (
         "trainer trainer/batches trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/synthetic"
-        " trainer/training/resume engine engine/devices engine/segmentation"
+        " trainer/training/resume engine engine/devices engine/findings engine/segmentation"
     ),
     "trainer/training/resume": "trainer trainer/datasets/cases trainer/recipe engine",
     "trainer/export": (
         "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/training"
-        " engine engine/acceptance engine/devices engine/segmentation engine/serving"
+        " engine engine/acceptance engine/devices engine/findings engine/segmentation"
+        " engine/serving"
     ),
     "trainer/explain": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
         " trainer/evaluation/report trainer/evaluation/run trainer/pages"
-        " engine engine/segmentation engine/serving"
+        " engine engine/findings engine/segmentation engine/serving"
     ),
     "trainer/train_command.py": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"

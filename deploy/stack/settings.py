@@ -43,7 +43,10 @@ def write_archive(folder: Path, ports: Ports, stable_s: int) -> Path:
         "PythonScript": str(DEPLOY / "orthanc" / "plugin.py"),
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         "DicomModalities": {"hepar": ["HEPAR", "127.0.0.1", ports.node_dicom]},
-        "Hepar": {"StateUrl": f"http://127.0.0.1:{ports.node_http}"},
+        "Hepar": {
+            "StateUrl": f"http://127.0.0.1:{ports.node_http}",
+            "Rules": {"Modalities": ["CT", "SEG"]},
+        },
     }
     path = folder / "orthanc.json"
     path.write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -39,16 +39,19 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
 
 def _mask(seg: hd.seg.Segmentation, numbers: list[int], grid: Geometry) -> NDArray[np.bool_]:
     fractional = seg.SegmentationType == "FRACTIONAL"
+    # Combined where it can be: an axis of segments takes the memory of a volume for each.
+    chosen = {"combine_segments": False} if fractional else {"skip_overlap_checks": True}
     volume = seg.get_volume(
         segment_numbers=numbers,
-        combine_segments=False,
-        dtype=np.float32 if fractional else np.uint8,
+        **{"combine_segments": True, "relabel": False, **chosen},
+        dtype=np.float32 if fractional else None,
     ).to_patient_orientation("HPL")
     start = _start(volume, grid)
     mask = np.zeros(grid.shape, np.bool_)
     inside, of_seg = _overlap(start, volume.spatial_shape, grid.shape)
-    # Half of it, in a FRACTIONAL SEG, whose values run from 0 to 1 here; binary ones are 0 or 1.
-    mask[inside] = (volume.array[of_seg] >= 0.5).any(axis=-1)
+    # Half of it, in a FRACTIONAL SEG, whose values run from 0 to 1 here.
+    part = volume.array[of_seg]
+    mask[inside] = (part >= 0.5).any(axis=-1) if fractional else np.isin(part, numbers)
     return mask
 
 

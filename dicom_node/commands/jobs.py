@@ -15,6 +15,7 @@ from dicom_node.commands.job_views.job_answers import act_and_print
 from dicom_node.commands.job_views.job_details import details, progress
 from dicom_node.commands.job_views.job_list import JobFilter, print_jobs
 from dicom_node.config.settings import Settings
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
@@ -71,10 +72,11 @@ def show(job: Name, config: Config = None, as_json: Json = False) -> None:
     chosen = settings(config)
     with open_ledger(chosen.database_url) as ledger:
         found = ledger.find(job)
+        corrections = _register(chosen).of(found.id)
         if as_json:
             print_json(_public(found, chosen) | {"progress": _progress(found, ledger)})
             return
-        table = details(found, ledger)
+        table = details(found, ledger, corrections)
     console = Console()
     console.print(table)
     if link := viewer_link(chosen.viewer.url, found.study_uid, found.outcome):
@@ -228,7 +230,11 @@ def _why_none(looked_at: int, chosen: Settings) -> str:
 def _public(job: Job, chosen: Settings) -> dict[str, Any]:
     from dicom_node.web.job_view import to_public
 
-    return to_public(job, chosen.viewer.url)
+    return to_public(job, chosen.viewer.url, _register(chosen).of(job.id))
+
+
+def _register(chosen: Settings) -> CorrectionRegister:
+    return CorrectionRegister(DataFolder(chosen.node.data).corrections)
 
 
 def _progress(job: Job, ledger: Ledger) -> dict[str, str]:

@@ -199,8 +199,8 @@ def _worker(
     profiles = {name: each.profile for name, each in settings.destinations.items()}
     items = frozenset(item for profile in profiles.values() for item in profile.items)
     # What all peers want together is made once.
-    pictures = {SideFile.PREVIEW} if settings.http.port is not None else set[SideFile]()
-    segmenter = replace(segmenter, items=items or segmenter.items, beside=frozenset(pictures))
+    beside = {SideFile.KEPT} | ({SideFile.PREVIEW} if settings.http.port is not None else set())
+    segmenter = replace(segmenter, items=items or segmenter.items, beside=frozenset(beside))
     jobs = settings.jobs
     backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
     viewer = settings.viewer.url

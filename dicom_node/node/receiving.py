@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dicom_node.audit.audit_event import queried, received
@@ -10,15 +10,17 @@ from dicom_node.audit.instances import series_query, study_of
 from dicom_node.audit.trail import record
 from dicom_node.config.own_receiver import own_caller
 from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
+from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
 from dicom_node.jobs.submit.submission import SeriesSubmitter
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.archive_count import ArchiveCount
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.scp import Limits, listen
+from dicom_node.receive.scp import CORRECTIONS, STORED, Limits, listen
 from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.source import Source, count_instances, to_source
@@ -43,7 +45,7 @@ def receiving(
     on_soon: Callable[[], None] = lambda: None,
     asked: Peer | None = None,
 ) -> Iterator[Reception]:
-    """Receive series and queue each as a job while the block lasts.
+    """Receive series while the block lasts; queue each as a job, and register corrections.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
     when a series may soon be complete; `asked` is the archive that is asked for counts.
@@ -60,7 +62,7 @@ def receiving(
     )
     assembler = SeriesAssembler(
         spool,
-        partial(_submit, submitter),
+        partial(_submit, submitter, CorrectionIntake(spool, DataFolder(settings.node.data))),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
@@ -78,10 +80,16 @@ def receiving(
         assembler.stop()
 
 
-def _submit(submitter: SeriesSubmitter, series: ReceivedSeries) -> None:
-    """Queue the work on a series; the trail has it once it is taken."""
-    submitter.submit(series)
-    record(lambda: received(study_of(series.study_uid, series.paths)))
+def _submit(submitter: SeriesSubmitter, intake: CorrectionIntake, series: ReceivedSeries) -> None:
+    """Queue the work on a series, or register it as corrections; the trail has it once taken."""
+    study = study_of(series.study_uid, series.paths)  # before the files are removed
+    corrections = corrections_among(series.paths)
+    images = tuple(path for path in series.paths if path not in corrections)
+    if images:
+        submitter.submit(replace(series, paths=images))
+    if corrections:
+        intake.take(corrections)
+    record(lambda: received(study))
 
 
 def _count(peer: Peer, source: Source, series: SeriesKey) -> int | None:
@@ -115,6 +123,7 @@ def _listening(
         # So that one host with hanging associations does not keep out all others.
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
+        stored=STORED + CORRECTIONS,
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
         itself=own_caller(settings),
     )

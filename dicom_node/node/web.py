@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from dicom_node.alerts.channels import Channel, channels
 from dicom_node.alerts.watch import Watch, watching
@@ -91,8 +92,9 @@ def _alerting(view: NodeView, watched: Mapping[str, Channel]) -> Iterator[None]:
     with open_ledger(view.settings.database_url) as ledger:
         health = Health(view, ledger)
         title = view.settings.node.ae_title
+        troubles = partial(Troubles, health, ledger, begun, view.corrections.all)
         watches = {
-            name: Watch(title, Troubles(health, ledger, begun), channel, after_s=alerts.after_s)
+            name: Watch(title, troubles(), channel, after_s=alerts.after_s)
             for name, channel in watched.items()
         }
         with watching(watches, alerts.every_s):

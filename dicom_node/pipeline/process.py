@@ -9,6 +9,7 @@ from time import perf_counter
 
 from pydicom import Dataset, dcmread
 
+from dicom_node.corrections.correction import scanner_of
 from dicom_node.errors import NothingFound, UnsupportedSeries
 from dicom_node.logs import note, step
 from dicom_node.pipeline.findings import Progress, find
@@ -16,7 +17,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict, combine, to_outcome
 from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.pipeline.segmenter import SegmentationSetup
-from dicom_node.pipeline.side_files import write_scan_file, write_side_files
+from dicom_node.pipeline.side_files import write_kept, write_scan_file, write_side_files
 from dicom_node.results.attributes.making import Predecessor
 from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
@@ -210,6 +211,8 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     with step(logger, "others", series, seconds):
         files, shown = _write_others(found, seg, target, method)
     write_side_files(method.beside, target, found_in, method.algorithm)
+    scanner = scanner_of(sources[0])
+    write_kept(method.beside, target, found.label_map, scanner, method.algorithm)
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
     summary = summarize(found.measured, found.label_map)
     return replace(outcome, stack=stack.key, label=stack.label, notes=notes, summary=summary)

@@ -9,6 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from dicom_node.corrections.correction import Scanner
+from dicom_node.corrections.kept_labels import SUFFIX as KEPT_SUFFIX
+from dicom_node.corrections.kept_labels import KeptLabels, write_kept_labels
 from dicom_node.nifti.series_labels import encode_series_labels, is_even
 from dicom_node.pipeline.findings import Findings
 from dicom_node.pipeline.scan_file import SUFFIX, write_scan
@@ -31,6 +34,8 @@ class SideFile(StrEnum):
     """Labels of an even series as NIfTI."""
     SCAN = "scan"
     """Slices and labels, to scroll through."""
+    KEPT = "kept"
+    """Labels without the patient, for corrections that come once the rest is removed."""
 
 
 def write_side_files(
@@ -54,6 +59,20 @@ def write_scan_file(
     """Write slices and labels beside `target`, if that is asked for."""
     if SideFile.SCAN in kinds:
         write_scan(beside(target, SUFFIX), volume, labels)
+
+
+def write_kept(
+    kinds: Collection[SideFile],
+    target: Path,
+    labels: LabelMap,
+    scanner: Scanner,
+    algorithm: Algorithm,
+) -> None:
+    """Write what is kept of a result for corrections beside `target`, if that is asked for."""
+    if SideFile.KEPT in kinds:
+        model = f"{algorithm.name} {algorithm.version}"
+        kept = KeptLabels(labels, scanner, model, algorithm.digest)
+        write_kept_labels(beside(target, KEPT_SUFFIX), kept)
 
 
 def beside(target: Path, suffix: str) -> Path:

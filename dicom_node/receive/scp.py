@@ -1,8 +1,8 @@
 """DICOM receiver: CT by C-STORE in every transfer syntax, storage commitment reports, C-ECHO.
 
-SOP Classes other than CT and Enhanced CT are refused when the association is negotiated (PS3.8
-9.3.3.2). An instance is answered with success once it is on the disk; if it is not kept, the status
-gives the reason.
+SOP Classes other than those in `Limits.stored` are refused when the association is negotiated
+(PS3.8 9.3.3.2). An instance is answered with success once it is on the disk; if it is not kept, the
+status gives the reason.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, SegmentationStorage
 from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -30,12 +30,15 @@ from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.pace import Paces
 from dicom_node.receive.spool import ACCEPTED, REJECTED, Spool, Tally
-from dicom_node.sop_classes import STORAGE_COMMITMENT, VERIFICATION
+from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION, STORAGE_COMMITMENT, VERIFICATION
 
 logger = logging.getLogger(__name__)
 
-STORED = CTImageStorage, EnhancedCTImageStorage
-"""SOP classes of the instances that are kept."""
+STORED: tuple[UID, ...] = (CTImageStorage, EnhancedCTImageStorage)
+"""SOP classes of the instances that are segmented."""
+
+CORRECTIONS: tuple[UID, ...] = (SegmentationStorage, LABEL_MAP_SEGMENTATION)
+"""SOP classes of what people made of results."""
 
 SERVICES: dict[UID | None, Service] = {
     VERIFICATION: Service.ECHO,
@@ -61,6 +64,8 @@ class Limits:
     """AE titles of callers that are never kept out by others."""
     callers: tuple[Caller, ...] = ()
     """Who is admitted; anybody where there are none."""
+    stored: tuple[UID, ...] = STORED
+    """SOP classes of the instances that are kept."""
     itself: Caller | None = None
     """The node, which is always admitted, and never kept out by others."""
     pdu_bytes: int = 131072
@@ -129,7 +134,7 @@ def receiver(ae_title: str, limits: Limits = Limits()) -> ImmediateShutdownAE:
     ae.add_supported_context(VERIFICATION)
     # Reports come from an archive, in the role of the SCP (PS3.4 J.3.3).
     ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
-    for storage in STORED:
+    for storage in limits.stored:
         ae.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
     return ae
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dicom_node.corrections.correction import Correction
 from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.jobs.workflows import DELIVERIES_AT_ONCE
@@ -112,7 +113,9 @@ def _peer_row(name: str, jobs: Sequence[Job], next_attempt: NextAttempt) -> Peer
     )
 
 
-def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
+def to_public(
+    job: Job, viewer: str | None, corrections: Sequence[Correction] = ()
+) -> dict[str, Any]:
     """Return the part of a job that may be shown to anybody who has the study's UID."""
     return {
         "job": job.id,
@@ -132,6 +135,10 @@ def to_public(job: Job, viewer: str | None) -> dict[str, Any]:
         ],
         "viewer": viewer_link(viewer, job.study_uid, job.outcome),
         "seg": _seg(job),
+        "corrections": [
+            {"arrived": each.arrived.isoformat(), "dice": dict(each.dice), "reason": each.reason}
+            for each in corrections
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from dicom_node.corrections.agreement import RECENT, by_scanner, falls, means
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.web.health import Health
@@ -158,3 +159,29 @@ class _Gauges(Collector):
         for plan in self._node.plans():
             plans.add_metric([plan.name, plan.state], 1)
         yield plans
+        yield from self._agreement()
+
+    def _agreement(self) -> Iterator[Metric]:
+        corrections = self._node.corrections.all()
+        counts = GaugeMetricFamily(
+            "hepar_corrected_results", "Results that people corrected.", labels=["scanner"]
+        )
+        dice = GaugeMetricFamily(
+            "hepar_corrected_dice",
+            "Mean Dice of the newest corrected results.",
+            labels=["scanner", "structure"],
+        )
+        for scanner, group in by_scanner(corrections).items():
+            counts.add_metric([scanner], len(group))
+            for structure, value in means(group[-RECENT:]).items():
+                dice.add_metric([scanner, structure], value)
+        yield counts
+        yield dice
+        fell = GaugeMetricFamily(
+            "hepar_agreement_fell",
+            "1 if newest results agree less with corrections than those before.",
+            labels=["scanner", "structure"],
+        )
+        for each in falls(corrections):
+            fell.add_metric([each.scanner, each.structure], 1)
+        yield fell

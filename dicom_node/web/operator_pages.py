@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.templating import Jinja2Templates
 
+from dicom_node.corrections.agreement import agreement, falls
+from dicom_node.corrections.correction import newest_of_each_result
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import NodeError, UnknownJob
 from dicom_node.jobs.ledger import Ledger
@@ -35,6 +37,10 @@ REACH_S = 60.0
 """Seconds after which a peer is called again, while somebody looks."""
 SHOWN = 100
 """Rows of the table of jobs."""
+ROWS = 50
+"""Rows of the table of corrected results."""
+UNCOUNTED = 5
+"""Newest corrections that could not be compared, which the page names."""
 
 RETRIABLE = {*State} - {State.WAITING, State.SEGMENTING, State.DONE, State.SUPERSEDED}
 """States in which something may be tried again at once; a delivery that pauses is one."""
@@ -118,6 +124,8 @@ class Pages:
                 "correct_at": partial(viewer_link, settings.viewer.correct_url, job.study_uid),
                 "pictures": len(self._pictures(job)),
                 "reports": len(self._reports(job)),
+                "corrections": (corrections := self._node.corrections.of(job.id)),
+                "counting": newest_of_each_result(corrections),
                 "last_action": self._buttons.last(job),
                 "may_retry": job.state in RETRIABLE,
                 "may_redo": not job.state.active,
@@ -165,6 +173,7 @@ class Pages:
         jobs = self._ledger.jobs(NEWEST)
         study = self._study_of(request)
         active = [job for job in jobs if job.state.active]
+        corrections = self._node.corrections.all()
         return {
             "arriving": self._node.arriving(),
             "active": active,
@@ -177,6 +186,9 @@ class Pages:
             "chosen": chosen,
             "states": list(State),
             "modalities": sorted({job.modality for job in jobs} - {""}),
+            "agreement": agreement(corrections)[:ROWS],
+            "falls": falls(corrections),
+            "not_compared": [each for each in reversed(corrections) if each.reason][:UNCOUNTED],
             "serving": self._serving(),
             "plans": self._node.plans(),
         }

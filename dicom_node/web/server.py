@@ -118,7 +118,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             error = {"error": "no study named; use /jobs?study=UID"}
             return JSONResponse(error, HTTPStatus.BAD_REQUEST)
         found = [job for job in ledger.jobs(NEWEST) if job.study_uid in studies]
-        return JSONResponse([to_public(job, viewer) for job in found])
+        return JSONResponse([to_public(job, viewer, node.corrections.of(job.id)) for job in found])
 
     def exposition(request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,5 +1,6 @@
 """The parts of a running node that the web server reads."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -8,14 +9,19 @@ from pathlib import Path
 from threading import Lock
 
 from dicom_node.config.settings import Settings
+from dicom_node.corrections.correction import Correction
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
+from dicom_node.errors import StoreUnusable
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.tryout.desk import Desk
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
+
+logger = logging.getLogger(__name__)
 
 AtWork = Callable[[str], AbstractContextManager[object]]
 """Notes that a job is at work while a block lasts."""
@@ -78,6 +84,28 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class ShownCorrections:
+    """Corrections as pages show them: none where the register cannot be read, which is logged."""
+
+    register: CorrectionRegister
+
+    def all(self) -> list[Correction]:
+        """Return every correction, the oldest first."""
+        return self._read(self.register.all)
+
+    def of(self, job: str) -> list[Correction]:
+        """Return the corrections of one job's results, the oldest first."""
+        return self._read(lambda: self.register.of(job))
+
+    def _read(self, read: Callable[[], list[Correction]]) -> list[Correction]:
+        try:
+            return read()
+        except (StoreUnusable, OSError) as error:
+            logger.warning("corrections are not shown: %s", error, extra={"action": "correction"})
+            return []
+
+
+@dataclass(frozen=True)
 class NodeView:
     """A running node, as the web server sees it."""
 
@@ -106,6 +134,11 @@ class NodeView:
     def data(self) -> DataFolder:
         """The node's data folder."""
         return DataFolder(self.settings.node.data)
+
+    @property
+    def corrections(self) -> ShownCorrections:
+        """Corrections by people."""
+        return ShownCorrections(CorrectionRegister(self.data.corrections))
 
     def plans(self) -> list[Plan]:
         """Return the TensorRT plans of this node, the oldest first."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.receive.spool import Tally
 from dicom_node.web.metrics import Metrics
 
@@ -27,6 +28,7 @@ def scrape(tmp_path):
         data=SimpleNamespace(folder=tmp_path),
         algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
         plans=list,
+        corrections=CorrectionRegister(tmp_path / "corrections.sqlite"),
     )
     jobs = SimpleNamespace(jobs=lambda last: [])
     health = SimpleNamespace(ready=lambda: [SimpleNamespace(check="disk", ok=True)])

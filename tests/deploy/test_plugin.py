@@ -89,6 +89,15 @@ def test_neither_the_button_nor_stability_sends_results_or_other_modalities(
     assert handover.waiting() == {}
 
 
+def test_what_a_person_saved_is_handed_over_where_the_rules_name_it(orthanc):
+    orthanc.configuration["Hepar"] = {"Rules": {"Modalities": ["CT", "SEG"], "MinInstances": 5}}
+    orthanc.add("saved", 1, modality="SEG")
+    handover = handover_of(orthanc)
+    handover.offer("saved")
+    handover.step()
+    assert [series for _, series in orthanc.sent] == ["saved"]
+
+
 def test_the_button_sends_what_was_sent_and_what_the_rules_leave_out(orthanc, handover):
     orthanc.add("short", 2)
     for series in ("ct", "short"):

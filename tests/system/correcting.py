@@ -36,7 +36,8 @@ def stroke(page: Any, segment: int, start: tuple[int, int], step: tuple[int, int
     before = int(counts(decoded_voxels(page))[segment])
 
     def press_and_draw() -> bool:
-        page.locator("[data-cy='data-row']").nth(segment - 1).click()
+        # Not by the mouse: the list is drawn anew again and again while OHIF measures.
+        page.locator("[data-cy='data-row']").nth(segment - 1).dispatch_event("click")
         page.mouse.move(*start)
         page.mouse.down()
         page.mouse.move(start[0] + step[0], start[1] + step[1])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from deploy.stack.errors import Missing
 from deploy.stack.ohif import find_ohif
@@ -55,6 +56,13 @@ class Segmented:
     def dicomweb(self) -> str:
         """Root of the archive's DICOMweb services, as the viewer calls them."""
         return f"{self.stack.viewer}/dicom-web"
+
+    def job(self) -> dict[str, Any]:
+        """The node's only job on the study, as its web server gives it."""
+        study = dcmread(self.files[0], stop_before_pixels=True).StudyInstanceUID
+        node = f"http://127.0.0.1:{self.stack.ports.node_http}"
+        (found,) = json.loads(fetch(f"{node}/jobs?study={study}"))
+        return dict(found)
 
     @contextmanager
     def with_series(self, uid: str) -> Iterator[None]:

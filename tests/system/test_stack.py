@@ -255,6 +255,7 @@ def test_the_next_training_learns_exactly_what_a_person_painted_and_saved(
     assert grown[2] > 0 > grown[0]
     with segmented.with_series(series):
         assert without_empty(decoded_voxels(correcting)) == without_empty(painted)
+        wait_until(lambda: segmented.job()["corrections"], what="the node has the correction")
         correcting.screenshot(path=ARTEFACTS / "corrected.png")
         run_hepar("dataset", "pull", "--corrections", segmented.dicomweb, "-o", tmp_path)
     shown = stacked(painted, segmented.files)
@@ -264,6 +265,27 @@ def test_the_next_training_learns_exactly_what_a_person_painted_and_saved(
     seg = next(tmp_path.glob(f"*/{series}/*.dcm"))
     truth = read_reference(next(tmp_path.glob(f"*/{segmented.state['series']}")), seg)
     assert np.array_equal(truth.target, expected)
+    found = segmented.expected
+    (counted,) = segmented.job()["corrections"]
+    assert counted["dice"] == {
+        "liver": pytest.approx(dice(found.labels > 0, expected > 0)),
+        "tumour": pytest.approx(dice(found.labels == 2, expected == 2)),
+    }
+
+
+def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float(2 * np.count_nonzero(one & other) / (one.sum() + other.sum()))
+
+
+def test_the_page_shows_how_far_corrected_results_agree(segmented: Segmented, page: Any):
+    """After the correction above."""
+    node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"
+    page.goto(f"{node}/jobs/{segmented.job()['job']}")
+    assert page.locator("#corrections-title").is_visible()
+    page.goto(node)
+    row = page.locator("section[aria-labelledby='agreement-title'] tbody tr")
+    assert row.locator("td").first.text_content() == "Hepar Phantom"
+    page.screenshot(path=ARTEFACTS / "agreement.png", full_page=True)
 
 
 @pytest.mark.parametrize("lesions", [True, False], ids=["lesions", "no lesion"])

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.findings.overlap import overlap
 from trainer.ensemble.graph import EnsembleGraph, labels
 from trainer.evaluation.metrics.exam import Structure
-from trainer.evaluation.metrics.overlap import overlap
 from trainer.explain.grad_cam import INDEX, Cams, activations, grad_cams
 from trainer.explain.views import View
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.evaluation.metrics.overlap import Figures, Overlap
+from engine.findings.overlap import Overlap
+from trainer.evaluation.metrics.overlap import Figures
 from trainer.training.ensemble import Cases
 from trainer.training.fusion_choice import mean_dice
 

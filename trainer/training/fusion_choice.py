@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.findings.overlap import Overlap
 from trainer.batches.data_loader import Looks
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.ensemble.fusion import rivals
 from trainer.ensemble.graph import EnsembleGraph, with_tumour_threshold
 from trainer.ensemble.members import to_marks
-from trainer.evaluation.metrics.overlap import Figures, Overlap
+from trainer.evaluation.metrics.overlap import Figures
 from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import FusionSettings

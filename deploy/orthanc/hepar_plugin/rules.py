@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+CORRECTION = "SEG"
+"""Modality of what people make of results."""
+
 OURS, PHANTOM = "Hepar", "Phantom"
 """Manufacturer (0008,0070) of the node's results, and model name of the series that `hepar phantom`
 writes, which may be segmented."""
@@ -14,7 +17,7 @@ class Rules:
     """Rules for series that are handed over without a request."""
 
     modalities: tuple[str, ...] = ("CT",)
-    """Not SEG, or the node's own results would go round in a circle."""
+    """With SEG, the node also gets the corrections that people save; its own results never."""
     min_instances: int = 5
     max_instances: int | None = None
     include: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +34,8 @@ class Rules:
         """
         if reason := self.why_never(tags):
             return reason
+        if tags.get("Modality") == CORRECTION:  # one instance, described by whoever drew it
+            return None
         if instances < self.min_instances:
             return f"{instances} instances are fewer than {self.min_instances}"
         if self.max_instances is not None and instances > self.max_instances:

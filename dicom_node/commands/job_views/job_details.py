@@ -1,17 +1,19 @@
 """`hepar jobs show`: all that is stored of one job."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.markup import escape
 from rich.table import Table
 
 from dicom_node.commands.job_views.job_list import coloured, local
+from dicom_node.corrections.correction import Correction
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Delivery, Job, State
 
 
-def details(job: Job, ledger: Ledger) -> Table:
+def details(job: Job, ledger: Ledger, corrections: Sequence[Correction] = ()) -> Table:
     """Return a job as a table of two columns."""
     table = Table(box=None, show_header=False)
     table.add_column(style="bold")
@@ -34,6 +36,8 @@ def details(job: Job, ledger: Ledger) -> Table:
             table.add_row("review", f"[yellow]{'; '.join(job.review)}[/yellow]")
         for stage, seconds in job.outcome.seconds.items():
             table.add_row(stage, f"{seconds:.2f} s")
+    for each in corrections:
+        table.add_row("corrected", escape(f"{local(each.arrived):%Y-%m-%d %H:%M}, {each.text}"))
     for delivery in job.deliveries:
         state = coloured(delivery.state)
         table.add_row(f"to {delivery.to}", f"{state} {escape(progress(delivery, ledger))}")

@@ -36,7 +36,7 @@ def sweep(
         # Files in one round, the row in a later one: without its row nobody would find the files.
         if _remove_files(job, spool, data):
             swept += 1
-        elif _forget(job, ledger, now - retention.rows):
+        elif _forget(job, ledger, data, now - retention.rows):
             swept += 1
             forgotten.add(job.id)
     _remove_jobless(jobs, spool, now - retention.failed)
@@ -62,9 +62,10 @@ def _remove_files(job: Job, spool: Spool, data: DataFolder) -> bool:
     return True
 
 
-def _forget(job: Job, ledger: Ledger, before: datetime) -> bool:
+def _forget(job: Job, ledger: Ledger, data: DataFolder, before: datetime) -> bool:
     if job.finished is None or job.finished >= before:
         return False
+    _drop_labels(job, data)
     ledger.forget(job)
     logger.info("forgotten", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
     return True
@@ -75,6 +76,12 @@ def _forget_numbers(forgotten: Collection[str], jobs: Sequence[Job], data: DataF
     left = {job.study_uid for job in jobs if job.id not in forgotten}
     if studies := {job.study_uid for job in jobs if job.id in forgotten} - left:
         StoredNumbers(data.numbers).forget(studies)
+
+
+def _drop_labels(job: Job, data: DataFolder) -> None:
+    """Remove the labels that outlive a job's other files, for corrections that come late."""
+    for kept in data.kept_labels_of(job.id):
+        kept.unlink(missing_ok=True)
 
 
 def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None:
@@ -110,6 +117,7 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
     spool.remove(received)
     for result in results:
         result.unlink(missing_ok=True)
+    _drop_labels(job, data)
     ledger.forget(job)
     _forget_numbers({job.id}, jobs, data)
 

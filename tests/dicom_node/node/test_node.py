@@ -13,6 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, SegmentationStorage
 
 from dicom_node.config.settings import Settings
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning
@@ -27,7 +28,7 @@ from dicom_node.receive.spool import Spool
 from dicom_node.results.phantom import write_series
 from dicom_node.verify.report import read_groups
 from engine.phantom import make_phantom
-from tests.dicom_node.node_process import Thresholds
+from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
 
 
@@ -151,6 +152,38 @@ def test_a_peer_gets_the_objects_of_its_profile(node, ledger, phantom, settings)
     kept = dcmread(settings.peers["shelf"].folder / f"{report.SOPInstanceUID}.dcm")
     assert kept == report
     assert read_groups(report)[0].segment == (job.outcome.seg_uid, 1)
+
+
+def corrected_by_a_person(seg, path):
+    """A SEG as a person saves it who changed nothing, in a series of its own."""
+    drawn = dcmread(seg)
+    drawn.SOPInstanceUID = drawn.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    drawn.SeriesInstanceUID, drawn.Manufacturer = generate_uid(), "Viewer"
+    for segment in drawn.SegmentSequence:
+        segment.SegmentAlgorithmType = "MANUAL"
+    drawn.save_as(path)
+    return path
+
+
+def test_a_correction_is_compared_with_its_result_also_once_the_results_are_removed(
+    node, ledger, phantom, settings, tmp_path
+):
+    with archive(SegmentationStorage):
+        node.send_many(phantom)
+        job = job_of(ledger, phantom, State.DONE)
+    data = DataFolder(settings.node.data)
+    register = CorrectionRegister(data.corrections)
+    node.send_many([corrected_by_a_person(job.outcome.seg, tmp_path / "first.dcm")])
+    second = corrected_by_a_person(job.outcome.seg, tmp_path / "second.dcm")
+    wait_until(lambda: len(register.of(job.id)) == 1, what="the correction is registered")
+    for file in data.results_of(job.id):
+        file.unlink()
+    node.send_many([second])
+    wait_until(lambda: len(register.of(job.id)) == 2, what="the second one is registered")
+    assert [each.dice for each in register.of(job.id)] == [{"liver": 1.0}] * 2
+    assert {each.scanner.name for each in register.of(job.id)} == {"Hepar Phantom"}
+    discard(job, ledger, Spool(data.spool), data)
+    assert data.kept_labels_of(job.id) == []
 
 
 def test_an_archive_that_was_away_gets_its_seg_later(node, ledger, phantom):

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from dicom_node.corrections.agreement import RECENT
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.receive.spool import Tally
 from dicom_node.web.metrics import Metrics
+from tests.dicom_node.corrections.drawn import correction
 
 LATER = datetime.now(UTC) + timedelta(hours=1)
 OUTCOME = Outcome(Verdict.SEGMENTED, seg=Path("a.dcm"), slices=20, seconds={"compute": 2.0})
@@ -52,6 +55,7 @@ def scrape(tmp_path):
         data=SimpleNamespace(folder=tmp_path),
         algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
         plans=list,
+        corrections=CorrectionRegister(tmp_path / "corrections.sqlite"),
     )
     metrics = Metrics(
         node, SimpleNamespace(jobs=lambda last: list(jobs)), SimpleNamespace(ready=list)
@@ -70,6 +74,7 @@ def scrape(tmp_path):
             if value and name.startswith(("series", "slices", "deliveries", "count"))
         }
 
+    run.metrics = metrics
     return run
 
 
@@ -114,3 +119,15 @@ def test_what_ended_before_the_node_began_is_not_counted_when_it_is_retried(scra
     done = replace(old, state=State.DONE, finished=LATER)
     done = replace(done, deliveries=(delivery("archive", State.DONE),))
     assert scrape(done) == {'deliveries{peer="archive",state="done"}': 1}
+
+
+def test_results_that_agree_less_with_corrections_are_exposed(scrape, tmp_path):
+    register = CorrectionRegister(tmp_path / "corrections.sqlite")
+    for day, dice in enumerate([0.9] * RECENT + [0.6] * RECENT, start=1):
+        arrived = datetime(2026, 11, day, tzinfo=UTC)
+        register.keep(correction(arrived=arrived, dice={"tumour": dice}))
+    text = scrape.metrics.exposition().decode()
+    named = 'scanner="Maker Model 1 CT-2"'
+    assert f"hepar_corrected_results{{{named}}} {2 * RECENT}.0" in text
+    assert re.search(rf'hepar_corrected_dice{{{named},structure="tumour"}} 0\.(6|59999)', text)
+    assert f'hepar_agreement_fell{{{named},structure="tumour"}} 1.0' in text

@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from dicom_node.config.settings import Settings
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import AlreadyRunning, PeerUnavailable
@@ -33,6 +34,7 @@ from dicom_node.web.server import _bound, application
 from dicom_node.web.view import Arriving, NodeView
 from engine.phantom import make_phantom
 from engine.volume import Label
+from tests.dicom_node.corrections.drawn import correction
 from tests.dicom_node.node_process import Thresholds
 from tests.dicom_node.web.in_process import InProcess
 from tests.engine.toy_model import write_toy_model
@@ -483,6 +485,24 @@ def test_every_answer_limits_what_a_page_may_do(web):
         headers = web.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_pages_show_corrections_and_outlive_a_damaged_register(web, done, settings):
+    path = DataFolder(settings.node.data).corrections
+    register = CorrectionRegister(path)
+    register.keep(correction(job=done.job["job"]))
+    register.keep(correction(job="", reason="another frame of reference", dice={}))
+    shown = web.get(f"/jobs/{done.job['job']}").text
+    assert "Corrections by people" in shown
+    assert "0.90" in shown
+    page = web.get("/").text
+    assert "Maker Model 1 CT-2" in page
+    assert "was not compared: another frame of reference" in page
+    path.write_bytes(b"nothing of a database" * 100)
+    for address in ("/", f"/jobs/{done.job['job']}", "/metrics"):
+        assert web.get(address).status_code == 200
+    path.unlink()
+    assert "No correction has come yet" in web.get("/").text
 
 
 def test_metrics_count_each_series_once(web, done):

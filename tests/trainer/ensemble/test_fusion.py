@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from engine.findings.overlap import Overlap
 from tests.benchmarks.fusion import seven_loops
 from trainer.ensemble.fusion import FUSIONS, blumberg, fuse, rivals, weighted
-from trainer.evaluation.metrics.overlap import Figures, Overlap
+from trainer.evaluation.metrics.overlap import Figures
 from trainer.recipe.sections import FusionSettings
 from trainer.training.fusion_choice import choose_fusion
 

@@ -7,9 +7,9 @@ from operator import add
 
 import numpy as np
 
+from engine.findings.overlap import Overlap, overlap
 from trainer.evaluation.metrics.exam import Exam, Mask, Piece, Structure
 from trainer.evaluation.metrics.lesion_detection import Lesions, lesions_of
-from trainer.evaluation.metrics.overlap import Overlap, overlap
 from trainer.evaluation.metrics.surfaces import Nearness, nearness
 
 NAN = float("nan")

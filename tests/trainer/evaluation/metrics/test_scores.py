@@ -4,11 +4,12 @@ import torch
 from monai.metrics import compute_dice, compute_iou
 from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
 
+from engine.findings.overlap import Overlap, overlap
 from engine.volume import Label
 from trainer.datasets.cases.target import Target
 from trainer.errors import BadData
 from trainer.evaluation.metrics.exam import Exam, Piece, Structure
-from trainer.evaluation.metrics.overlap import Overlap, Tally, overlap
+from trainer.evaluation.metrics.overlap import Tally
 from trainer.evaluation.metrics.scores import judge
 from trainer.evaluation.metrics.surfaces import nearness
 

@@ -1,0 +1,77 @@
+"""A segmentation that a person made of a result, and how far the result agreed with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydicom import Dataset
+
+from dicom_node.attributes import text_of
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """The equipment that a series comes from, as its headers name it."""
+
+    manufacturer: str = ""
+    model: str = ""
+    """Manufacturer's Model Name."""
+    station: str = ""
+    """Station Name, which tells two of a kind apart."""
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return " ".join(filter(None, (self.manufacturer, self.model, self.station))) or "not stated"
+
+
+def scanner_of(instance: Dataset) -> Scanner:
+    """Return the scanner of an instance."""
+    keywords = "Manufacturer", "ManufacturerModelName", "StationName"
+    return Scanner(*(text_of(instance, keyword) for keyword in keywords))
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A SEG that a person made, and the result that it corrects."""
+
+    uid: str
+    """Its SOP Instance UID."""
+    series_uid: str
+    """The series that it was drawn on; empty where it does not name one."""
+    arrived: datetime
+    job: str = ""
+    """Job whose result it corrects; empty where there is none."""
+    written: str = ""
+    """Content Date and Time, so that the newest sorts last."""
+    scanner: Scanner = Scanner()
+    model: str = ""
+    """Name and version of the model that made the result."""
+    digest: str = ""
+    """Digest of the model."""
+    dice: Mapping[str, float] = field(default_factory=dict)
+    """Of the result against it, by the name of the label; without those that neither marks."""
+    reason: str = ""
+    """Why it does not count; empty where it may."""
+
+    @property
+    def text(self) -> str:
+        """How far the result agrees with it, or why it does not count."""
+        if self.reason:
+            return f"not compared: {self.reason}"
+        return "Dice " + ", ".join(f"{name} {dice:.3f}" for name, dice in self.dice.items())
+
+    @property
+    def month(self) -> str:
+        """Month of its arrival, such as "2026-11"."""
+        return f"{self.arrived:%Y-%m}"
+
+
+def newest_of_each_result(corrections: list[Correction]) -> list[Correction]:
+    """Return the corrections that count, the oldest first: of each result the newest."""
+    by_job = {
+        each.job: each
+        for each in sorted(corrections, key=lambda each: (each.written, each.arrived))
+        if not each.reason
+    }
+    return sorted(by_job.values(), key=lambda each: each.arrived)

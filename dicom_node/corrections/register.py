@@ -1,0 +1,89 @@
+"""Register of corrections: a file that outlives the jobs, and holds no patient."""
+
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from dicom_node.corrections.correction import Correction, Scanner
+from dicom_node.errors import StoreUnusable
+
+WAIT_S = 60.0
+"""Longest wait for another process that writes."""
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS corrections (
+    uid TEXT PRIMARY KEY,
+    job TEXT NOT NULL,
+    content TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class CorrectionRegister:
+    """Corrections in a file, which threads, and commands beside a running node, share."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, correction: Correction) -> None:
+        """Keep a correction; the same SEG again replaces what is known of it.
+
+        Raises:
+            OSError: the disk is full.
+            StoreUnusable: the file cannot be opened, read or written.
+        """
+        content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
+        row = correction.uid, correction.job, json.dumps(content)
+        with self._opened(os.O_CREAT) as store:
+            store.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)", row)
+
+    def all(self) -> list[Correction]:
+        """Return every correction, the oldest first.
+
+        Raises:
+            StoreUnusable: the file cannot be opened or read.
+        """
+        return self._read("SELECT content FROM corrections", ())
+
+    def of(self, job: str) -> list[Correction]:
+        """Return the corrections of one job's results, the oldest first."""
+        return self._read("SELECT content FROM corrections WHERE job = ?", (job,))
+
+    def _read(self, query: str, values: tuple[str, ...]) -> list[Correction]:
+        try:
+            self._path.stat()
+        except OSError:  # none came yet; or the folder is another machine's
+            return []
+        with self._opened() as store:
+            rows = store.execute(query, values).fetchall()
+        return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
+
+    @contextmanager
+    def _opened(self, flags: int = 0) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction; what the block wrote is then on disk."""
+        try:
+            os.close(os.open(self._path, os.O_RDWR | flags, 0o600))  # whatever the umask
+            store = sqlite3.connect(self._path, timeout=WAIT_S)
+            with closing(store), store:
+                store.execute(TABLE)
+                yield store
+        except sqlite3.Error as error:
+            if "full" in str(error):  # SQLITE_FULL
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise StoreUnusable(
+                f"{self._path} cannot be used: {error}; if it is damaged, move it away: the node"
+                " begins a new one"
+            ) from error
+
+
+def _correction(content: str) -> Correction:
+    stored = json.loads(content)
+    stored["scanner"] = Scanner(**stored["scanner"])
+    stored["arrived"] = datetime.fromisoformat(stored["arrived"])
+    return Correction(**stored)

@@ -1,0 +1,159 @@
+"""Corrections that come in: each is compared with the result that it corrects, and registered.
+
+A correction is a SEG that a person drew or changed, on a series that has a result of this node. Its
+file is removed once it is registered: the archive has it, from which `hepar dataset pull` takes it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbos import WorkflowStatus
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+
+from dicom_node.annotations import Annotation, Author, UnreadableDrawing, describe_segmentation
+from dicom_node.corrections.comparison import compare
+from dicom_node.corrections.correction import Correction
+from dicom_node.corrections.kept_labels import KeptLabels, read_kept_labels
+from dicom_node.corrections.register import CorrectionRegister
+from dicom_node.data_folder import DataFolder
+from dicom_node.error_location import error_location
+from dicom_node.errors import UNREADABLE, ResultPending, UnsupportedSeries
+from dicom_node.jobs.state import superseded_by
+from dicom_node.jobs.submit.submission import jobs_of
+from dicom_node.jobs.workflows import ACTIVE
+from dicom_node.receive.scp import CORRECTIONS
+from dicom_node.receive.spool import Spool
+from dicom_node.series import read_series
+
+logger = logging.getLogger(__name__)
+
+
+def corrections_among(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the files that hold a SEG."""
+    return tuple(path for path in paths if _sop_class(path) in CORRECTIONS)
+
+
+@dataclass(frozen=True)
+class CorrectionIntake:
+    """Registers the corrections that a spool receives."""
+
+    spool: Spool
+    data: DataFolder
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Register SEGs and remove their files; once this returns, no crash loses them.
+
+        Raises:
+            ResultPending: the result is still being computed; offer them again.
+            OSError, StoreUnusable: the register cannot be written; offer them again.
+        """
+        for path in paths:
+            if correction := self._read(path):
+                CorrectionRegister(self.data.corrections).keep(correction)
+                _log(correction)
+        self.spool.remove(paths)
+
+    def _read(self, path: Path) -> Correction | None:
+        """Return the correction in a file; None where no person drew it."""
+        found = Correction(path.stem, "", datetime.now(UTC))
+        try:
+            (seg,) = read_series([path])
+            drawing = describe_segmentation(seg)
+            if drawing.author is not Author.PERSON:
+                logger.info("SEG left out: drawn by %s", drawing.author, extra=_extra(found))
+                return None
+            return self._compared(seg, drawing, found)
+        except (UnsupportedSeries, UnreadableDrawing) as error:
+            return replace(found, reason=str(error))
+        except ResultPending:
+            raise
+        # Whatever a file does to a reader: it is named, and not offered again for ever.
+        except (*UNREADABLE, MemoryError) as error:
+            return replace(found, reason=f"it cannot be read: {error_location(error)}")
+
+    def _compared(self, seg: Dataset, drawing: Annotation, found: Correction) -> Correction:
+        found = replace(found, series_uid=drawing.series_uid, written=drawing.written)
+        if not drawing.series_uid:
+            return replace(found, reason="it does not name the one series that it was drawn on")
+        if not drawing.marks:
+            return replace(found, reason="none of its segments is named as liver or tumour")
+        job = corrected_job(jobs_of(drawing.series_uid), drawing.written)
+        if job is None:
+            return replace(found, reason="this node has no job on the series it was drawn on")
+        found = replace(found, job=job.workflow_id)
+        if later := superseded_by(job):
+            words = f"its result was superseded by job {later}; correct the result of that one"
+            return replace(found, reason=words)
+        files = self.data.kept_labels_of(job.workflow_id)
+        if not files and job.status in ACTIVE:
+            raise ResultPending(f"job {job.workflow_id} has no result yet to be corrected")
+        if not files:
+            return replace(found, reason="its job has no result, or the labels were removed")
+        try:
+            kept, dice = _best_fit(seg, [read_kept_labels(file) for file in files])
+        except UnreadableDrawing as error:
+            return replace(found, reason=str(error))
+        made_by = replace(found, scanner=kept.scanner, model=kept.model, digest=kept.digest)
+        return replace(made_by, dice=dice)
+
+
+def corrected_job(jobs: Sequence[WorkflowStatus], written: str) -> WorkflowStatus | None:
+    """Return the job whose result a SEG corrects: the newest that was there when it was written.
+
+    Where clocks disagree so much that none was, the newest is taken.
+
+    Args:
+        jobs: of the series, the newest first.
+        written: Content Date and Time of the SEG, in local time; empty where it states none.
+    """
+    moment_ms = _epoch_ms(written)
+    there = [each for each in jobs if moment_ms is None or (each.created_at or 0) <= moment_ms]
+    return next(iter([*there, *jobs]), None)
+
+
+def _epoch_ms(written: str) -> float | None:
+    try:
+        return datetime.strptime(written[:14], "%Y%m%d%H%M%S").timestamp() * 1000
+    except ValueError:
+        return None
+
+
+def _best_fit(seg: Dataset, stacks: Sequence[KeptLabels]) -> tuple[KeptLabels, Mapping[str, float]]:
+    """Return the stack on whose grid a SEG lies, and the Dice of each structure.
+
+    Raises:
+        UnreadableDrawing: it lies on none of them.
+    """
+    errors = []
+    for kept in stacks:
+        try:
+            return kept, compare(seg, kept.label_map)
+        except UnreadableDrawing as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _sop_class(path: Path) -> str:
+    try:
+        return str(read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
+    except (OSError, InvalidDicomError, *UNREADABLE):
+        return ""
+
+
+def _extra(correction: Correction) -> dict[str, str]:
+    extra = {"action": "correction", "job": correction.job, "series": correction.series_uid}
+    return {name: value for name, value in extra.items() if value}
+
+
+def _log(correction: Correction) -> None:
+    if correction.reason:
+        words = correction.uid, correction.reason
+        logger.warning("SEG %s is not compared: %s", *words, extra=_extra(correction))
+        return
+    dice = ", ".join(f"{name} {value:.3f}" for name, value in correction.dice.items())
+    logger.info("a person corrected the result; Dice: %s", dice, extra=_extra(correction))

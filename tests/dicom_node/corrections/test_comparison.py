@@ -1,0 +1,54 @@
+"""Dice of a result against what a person made of it."""
+
+import numpy as np
+import pytest
+
+from dicom_node.corrections.comparison import compare
+from dicom_node.errors import UnreadableDrawing
+from engine.volume import Label
+from tests.dicom_node.corrections.drawn import drawn_on
+
+
+@pytest.fixture
+def drawn(ct_series):
+    return drawn_on(ct_series(slices=6, rows=16, columns=16))
+
+
+def test_what_a_person_left_as_it_was_agrees(drawn):
+    same = drawn.seg(drawn.result.labels)
+    assert compare(same, drawn.result) == {"liver": 1.0, "tumour": 1.0}
+
+
+def test_the_liver_counts_with_its_tumours_and_each_is_compared(drawn):
+    labels = drawn.result.labels.copy()
+    labels[1:5, 2:7, 2:12] = Label.BACKGROUND  # half of the liver, the tumour in it
+    labels[2:4, 8:10, 8:10] = Label.TUMOUR
+    found = compare(drawn.seg(labels), drawn.result)
+    assert found == {"liver": pytest.approx(2 * 200 / (200 + 400)), "tumour": 0.0}
+
+
+def test_a_correction_of_one_structure_is_compared_with_that_alone(drawn):
+    labels = drawn.result.labels
+    assert compare(drawn.seg(labels, [Label.TUMOUR]), drawn.result) == {"tumour": 1.0}
+    liver = np.where(labels > 0, Label.LIVER, 0)
+    assert compare(drawn.seg(liver, [Label.LIVER]), drawn.result) == {"liver": 1.0}
+
+
+def test_tumours_that_a_person_took_away_count_against_the_result(drawn):
+    liver = np.where(drawn.result.labels > 0, Label.LIVER, 0)
+    assert compare(drawn.seg(liver), drawn.result) == {"liver": 1.0, "tumour": 0.0}
+
+
+def test_another_frame_of_reference_is_refused(drawn):
+    seg = drawn.seg(drawn.result.labels)
+    seg.FrameOfReferenceUID = "1.2.3"
+    with pytest.raises(UnreadableDrawing, match=r"frame of reference 1\.2\.3"):
+        compare(seg, drawn.result)
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("NumberOfFrames", 999), ("Rows", 9999)])
+def test_more_than_its_series_has_is_refused_before_it_is_decoded(drawn, keyword, value):
+    seg = drawn.seg(drawn.result.labels)
+    setattr(seg, keyword, value)
+    with pytest.raises(UnreadableDrawing, match="on a series of 6 slices of 16x16"):
+        compare(seg, drawn.result)

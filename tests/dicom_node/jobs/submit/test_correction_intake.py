@@ -1,0 +1,191 @@
+"""A SEG that comes in is compared with the result that it corrects, or says why it is not."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+
+from dicom_node.corrections.kept_labels import write_kept_labels
+from dicom_node.corrections.register import CorrectionRegister
+from dicom_node.data_folder import DataFolder
+from dicom_node.errors import ResultPending
+from dicom_node.jobs.submit import correction_intake
+from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
+from dicom_node.jobs.workflows import SUPERSEDED_BY
+from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.spool import Spool
+from engine.volume import Label
+from tests.dicom_node.corrections.drawn import SCANNER, Drawn, drawn_on
+
+
+@dataclass
+class Workflow:
+    """A segment workflow, as far as the intake looks at it."""
+
+    workflow_id: str
+    created: datetime = datetime(2026, 11, 1)
+    superseded_by: str = ""
+    status: str = "SUCCESS"
+
+    @property
+    def created_at(self) -> float:
+        return self.created.timestamp() * 1000
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        return {SUPERSEDED_BY: self.superseded_by}
+
+
+@dataclass
+class Desk:
+    """An intake, and the jobs on the only series."""
+
+    intake: CorrectionIntake
+    drawn: Drawn
+    jobs: list[Workflow]
+
+    @property
+    def spool(self) -> Spool:
+        return self.intake.spool
+
+    def keep_result(self, job: str = "job") -> None:
+        self.intake.data.results.mkdir(exist_ok=True)
+        write_kept_labels(self.intake.data.results / f"{job}.labels.npz", self.drawn.kept)
+
+    def bring(self, seg: Any, written: str = "20261102101010"):
+        """Receive a SEG; return what is registered last."""
+        seg.ContentDate, seg.ContentTime = written[:8], written[8:]
+        key = SeriesKey(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID))
+        path = self.spool.put(key, str(seg.SOPInstanceUID), b"")
+        seg.save_as(path, enforce_file_format=True)
+        assert corrections_among([path]) == (path,)
+        self.intake.take([path])
+        assert not path.exists()
+        found = CorrectionRegister(self.intake.data.corrections).all()
+        return found[-1] if found else None
+
+
+@pytest.fixture
+def desk(ct_series, tmp_path, monkeypatch):
+    data = DataFolder(tmp_path)
+    drawn = drawn_on(ct_series(slices=6, rows=16, columns=16))
+    made = Desk(CorrectionIntake(Spool(data.spool), data), drawn, [Workflow("job")])
+    series = drawn.sources[0].SeriesInstanceUID
+    monkeypatch.setattr(
+        correction_intake, "jobs_of", lambda uid: made.jobs if uid == series else []
+    )
+    return made
+
+
+def changed(desk):
+    labels = desk.drawn.result.labels.copy()
+    labels[1:5, 2:7, 2:12] = Label.BACKGROUND
+    return labels
+
+
+def test_what_a_person_changed_is_compared_with_the_result(desk):
+    desk.keep_result()
+    found = desk.bring(desk.drawn.seg(changed(desk)))
+    assert (found.job, found.scanner, found.model, found.reason) == ("job", SCANNER, "toy 1", "")
+    assert found.dice == {"liver": pytest.approx(2 / 3), "tumour": 0.0}
+
+
+def test_what_a_machine_drew_is_no_correction(desk):
+    desk.keep_result()
+    assert desk.bring(desk.drawn.seg(changed(desk), by="AUTOMATIC")) is None
+
+
+def test_the_newest_result_that_was_there_is_corrected(desk):
+    desk.jobs = [Workflow("new", datetime(2026, 11, 5)), Workflow("job")]
+    desk.keep_result("new")
+    desk.keep_result("job")
+    assert desk.bring(desk.drawn.seg(changed(desk)), "20261106101010").job == "new"
+    assert desk.bring(desk.drawn.seg(changed(desk)), "20261104101010").job == "job"
+    assert desk.bring(desk.drawn.seg(changed(desk)), "20251104101010").job == "new"  # no clock
+
+
+def test_a_correction_of_a_superseded_result_names_the_newer_job(desk):
+    desk.jobs = [
+        Workflow("new", datetime(2026, 11, 5)),
+        Workflow("job", superseded_by="new"),
+    ]
+    desk.keep_result("job")
+    found = desk.bring(desk.drawn.seg(changed(desk)))
+    assert found.job == "job"
+    assert found.reason == "its result was superseded by job new; correct the result of that one"
+    assert found.dice == {}
+
+
+def test_the_stack_on_whose_grid_it_lies_is_compared(desk):
+    other = drawn_on(desk.drawn.sources[1:] + desk.drawn.sources[:1])
+    desk.keep_result("job.stack-b")
+    write_kept_labels(
+        desk.intake.data.results / "job.stack-a.labels.npz", moved(other.kept, "1.2.3")
+    )
+    found = desk.bring(desk.drawn.seg(changed(desk)))
+    assert found.reason == ""
+    assert found.dice["liver"] == pytest.approx(2 / 3)
+
+
+def moved(kept, frame):
+    geometry = replace(kept.label_map.geometry, frame_of_reference=frame)
+    return replace(kept, label_map=replace(kept.label_map, geometry=geometry))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda seg: setattr(seg, "FrameOfReferenceUID", "1.2.3"), "frame of reference 1.2.3"),
+        (lambda seg: delattr(seg, "ReferencedSeriesSequence"), "does not name the one series"),
+        (
+            lambda seg: setattr(seg.ReferencedSeriesSequence[0], "SeriesInstanceUID", "1.2.3"),
+            "no job on the series",
+        ),
+        (lambda seg: delattr(seg, "PerFrameFunctionalGroupsSequence"), "cannot be read"),
+        (lambda seg: setattr(seg, "SegmentSequence", []), ""),
+    ],
+)
+def test_what_cannot_be_compared_says_why(desk, spoil, reason):
+    desk.keep_result()
+    seg = desk.drawn.seg(changed(desk))
+    spoil(seg)
+    found = desk.bring(seg)
+    if not reason:  # without segments nobody drew it
+        assert found is None
+        return
+    assert reason in found.reason
+    assert found.dice == {}
+
+
+def test_a_file_that_breaks_off_says_so_and_is_not_offered_for_ever(desk):
+    desk.keep_result()
+    seg = desk.drawn.seg(changed(desk))
+    key = SeriesKey(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID))
+    path = desk.spool.put(key, str(seg.SOPInstanceUID), b"")
+    seg.save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes()[:-1])
+    desk.intake.take([path])
+    (found,) = CorrectionRegister(desk.intake.data.corrections).all()
+    assert found.reason
+    assert not path.exists()
+
+
+def test_a_correction_waits_for_the_result_that_is_being_computed(desk):
+    desk.jobs = [Workflow("job", status="PENDING")]
+    seg = desk.drawn.seg(changed(desk))
+    with pytest.raises(ResultPending, match="job job has no result yet"):
+        desk.bring(seg)
+    (path,) = desk.spool.paths(SeriesKey(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID)))
+    assert dcmread(path).SOPInstanceUID == seg.SOPInstanceUID
+    desk.jobs = [Workflow("job")]
+    assert "labels were removed" in desk.bring(seg).reason
+
+
+def test_images_are_no_corrections(desk, tmp_path):
+    path = tmp_path / f"{generate_uid()}.dcm"
+    desk.drawn.sources[0].save_as(path, enforce_file_format=True)
+    (tmp_path / "text").write_text("no DICOM")
+    assert corrections_among([path, tmp_path / "text"]) == ()
