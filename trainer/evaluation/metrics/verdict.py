@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from statistics import fmean
 
-from trainer.evaluation.metrics.overlap import Figures, Overlap
+from engine.findings.overlap import Overlap
+from trainer.evaluation.metrics.overlap import Figures
 
 
 def verdict(own: Figures, before: Figures, name: str, before_name: str) -> str:

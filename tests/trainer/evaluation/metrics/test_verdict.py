@@ -1,6 +1,7 @@
 import pytest
 
-from trainer.evaluation.metrics.overlap import Figures, Overlap
+from engine.findings.overlap import Overlap
+from trainer.evaluation.metrics.overlap import Figures
 from trainer.evaluation.metrics.verdict import mean_dice, merged, verdict
 
 
