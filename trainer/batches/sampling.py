@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cases.slices import Slices
-from trainer.datasets.cases.target import INSIDE
+from trainer.datasets.cases.target import INSIDE, Target
 from trainer.errors import BadData
 from trainer.recipe.recipe import Batch
 
@@ -22,7 +22,8 @@ class Sampler:
         # As trainer/datasets/cases/phantoms.py names them.
         phantom = np.char.startswith(slices.patient, "phantom")
         tumour = (slices.tumour_pixels > 0) & ~phantom
-        other = ~tumour & ~phantom
+        unlabelled = np.all(slices.target == Target.UNKNOWN, axis=(1, 2))
+        other = ~tumour & ~phantom & ~unlabelled
         small = tumour & (_tumour_diameter_mm(slices) < SMALL_MM)  # not where the scale is lost
         nothing = other & (slices.liver_pixels == 0)
         pools = [
@@ -33,6 +34,7 @@ class Sampler:
                 (nothing, batch.nothing),
                 (other & ~nothing, batch.liver),
                 (other, batch.other),
+                (unlabelled, batch.unlabelled),
                 (phantom, batch.phantom),
             )
             if count

@@ -135,6 +135,9 @@ class Batch(Section):
     """Slices with liver and no tumour in them."""
     nothing: int = 0
     """Slices without liver."""
+    unlabelled: int = 0
+    """Slices that nothing was drawn on, as `dataset.toml` names them; for a recipe with [distil]: a
+    teacher alone can teach by them."""
 
     @property
     def size(self) -> int:
@@ -218,6 +221,15 @@ class Recipe(Section):
     augmentation: Augmentation
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_a_teacher_for_what_is_unlabelled(self) -> "Recipe":
+        if self.batch.unlabelled and not self.distil:
+            raise ValueError(
+                "batch.unlabelled asks for slices that a teacher alone can teach by: add [distil] "
+                "and --teacher, or set it to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _knows_what_phase_changes(self) -> "Recipe":

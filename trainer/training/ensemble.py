@@ -64,7 +64,14 @@ def slices_for(
     """
     # Never coarser than the crop, which would then be enlarged.
     side = max(recipe.crop, SIDE)
-    return read_slices(data, side, step_mm=recipe.slice_step_mm, reading=reading, most=most)
+    return read_slices(
+        data,
+        side,
+        step_mm=recipe.slice_step_mm,
+        reading=reading,
+        most=most,
+        unlabelled=recipe.batch.unlabelled > 0,
+    )
 
 
 def split_cases(recipe: Recipe, slices: Slices, held_out: Sequence[str] = ()) -> Cases:

@@ -13,15 +13,21 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from dicom_node.series import UnsupportedSeries, read_series
+from dicom_node.series import to_volume as series_to_volume
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.dataset_file import DATASET, DatasetFile, Labels, read_dataset_file
-from trainer.datasets.layouts.found import Found
-from trainer.datasets.layouts.nifti import read_pair
+from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.found import Found, is_visible
+from trainer.datasets.layouts.nifti import read_pair, to_volume
+from trainer.datasets.layouts.nifti_image import read_image
 from trainer.errors import BadCase, BadData
 
 IMAGES = ("images", "imagestr", "image", "img", "ct", "scans", "volumes")
 MASKS = ("labels", "labelstr", "label", "masks", "mask", "seg", "segmentations")
 """Folders of volumes and of their labels, in capitals or not, where `dataset.toml` names none."""
+
+SCAN = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 MASK = re.compile(r"(.+)[-_. ](?:seg|segmentation|mask|label|labels)", re.IGNORECASE)
 """Name of labels beside their volume."""
@@ -52,6 +58,36 @@ def find_pairs(folder: Path, stated: DatasetFile, files: Sequence[Path]) -> Iter
         yield Found(source, stem, image or mask or folder, read)
 
 
+def find_unlabelled(folder: Path, stated: DatasetFile) -> Iterator[Found]:
+    """Yield every volume of the folder that is stated to hold some on which nothing was drawn.
+
+    Raises:
+        BadData: the folder is not there.
+    """
+    place = _folder(folder, stated.unlabelled, ()) if stated.unlabelled else None
+    if place is None:
+        return
+    source = stated.name or folder.name
+    for path in sorted(place.iterdir()):
+        if path.is_dir() or SCAN.search(path.name):
+            name = path.name if path.is_dir() else _stem(path)
+            patient = stated.patient_of(name)
+            yield Found(source, name, path, partial(_read_unlabelled, path, source, name, patient))
+
+
+def _read_unlabelled(path: Path, source: str, name: str, patient: str) -> Case:
+    if path.is_dir():
+        files = sorted(each for each in path.iterdir() if is_visible(each))
+        try:
+            volume = series_to_volume(read_series(files, derive_frame_of_reference=True))
+        except UnsupportedSeries as error:
+            raise BadCase(f"{source} {name}: {error}") from error
+    else:
+        volume = to_volume(read_image(path, f"{source} {name}"))
+    target = np.full(volume.hu.shape, Target.UNKNOWN, np.uint8)
+    return Case(patient, source, name, volume, target)
+
+
 def _read(
     image: Path | None, mask: Path | None, stem: str, source: str, stated: DatasetFile
 ) -> Case:
@@ -73,7 +109,7 @@ def _two_sides(
     folder: Path, stated: DatasetFile, files: Sequence[Path]
 ) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
     """Return volumes and labels by the name that they share."""
-    scans = [path for path in files if re.search(r"\.nii(\.gz)?$", path.name, re.IGNORECASE)]
+    scans = [path for path in files if SCAN.search(path.name)]
     images_at = _folder(folder, stated.images, IMAGES)
     masks_at = _folder(folder, stated.masks, MASKS)
     if images_at and masks_at and images_at != masks_at:
@@ -107,8 +143,7 @@ def _folder(folder: Path, stated: str, usual: Sequence[str]) -> Path | None:
 
 
 def _stem(path: Path) -> str:
-    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-    return stem.removesuffix("_0000")
+    return SCAN.sub("", path.name).removesuffix("_0000")
 
 
 def _bare(stem: str) -> str:

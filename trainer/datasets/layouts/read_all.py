@@ -20,7 +20,7 @@ from trainer.datasets.layouts.found import Found, is_visible
 from trainer.datasets.layouts.ircad import find_ircad
 from trainer.datasets.layouts.nifti import find_decathlon, find_lits
 from trainer.datasets.layouts.npz import READERS, read_packed
-from trainer.datasets.layouts.own_pairs import described, find_pairs
+from trainer.datasets.layouts.own_pairs import described, find_pairs, find_unlabelled
 from trainer.errors import BadCase, BadData
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,12 @@ FINDERS: tuple[Callable[[Sequence[Path]], Iterator[Found]], ...] = (
 """One finder per layout; it finds nothing among files of another."""
 
 
-def find_cases(folder: Path) -> Iterator[Found]:
+def find_cases(folder: Path, *, unlabelled: bool = False) -> Iterator[Found]:
     """Yield every case in `folder`, or in one zip, whatever the layout, without its voxels.
+
+    Args:
+        folder: where they lie.
+        unlabelled: yield volumes too on which nothing was drawn.
 
     Raises:
         BadData: a `dataset.toml` in it cannot be used.
@@ -49,8 +53,11 @@ def find_cases(folder: Path) -> Iterator[Found]:
     for place, about in stated.items():
         below = [path for path in files if path.is_relative_to(place)]
         yield from (_weighed(found, stated) for found in find_pairs(place, about, below))
+        if unlabelled:
+            yield from (_weighed(found, stated) for found in find_unlabelled(place, about))
     # What an owner has described is no layout of another's, whatever its files are called.
     paired = [place for place, about in stated.items() if about.labels]
+    paired += [place / about.unlabelled for place, about in stated.items() if about.unlabelled]
     others = [path for path in files if not any(path.is_relative_to(each) for each in paired)]
     for find in FINDERS:
         yield from (_weighed(found, stated) for found in find(others))
@@ -86,6 +93,8 @@ def read_cases(
     folder: Path,
     left_out: Callable[[Found, BadCase], None] | None = None,
     reading: Callable[[str], None] = lambda name: None,
+    *,
+    unlabelled: bool = False,
 ) -> Iterator[Case]:
     """Read the labelled volumes in `folder` one by one, of every layout that is known.
 
@@ -93,8 +102,9 @@ def read_cases(
         folder: where the data sets lie, as they were downloaded.
         left_out: called for every broken case; by default a warning is logged.
         reading: called with the name of every case before it is read.
+        unlabelled: read volumes too on which nothing was drawn.
     """
-    for found in find_cases(folder):
+    for found in find_cases(folder, unlabelled=unlabelled):
         reading(f"{found.source}, {found.name}")
         try:
             yield found.read()
@@ -109,6 +119,7 @@ def read_slices(
     step_mm: float = 0.0,
     reading: Callable[[str], None] = lambda name: None,
     most: int | None = None,
+    unlabelled: bool = False,
 ) -> Slices:
     """Read every data set in `folder`, volumes cut into slices, all `side` x `side`.
 
@@ -118,6 +129,7 @@ def read_slices(
         step_mm: least distance between two slices of a volume; 0 takes every slice.
         reading: called with the name of every case before it is read.
         most: volumes that are read, and patients of packed slices; all if None.
+        unlabelled: read volumes too on which nothing was drawn.
 
     Raises:
         BadData: there is none, or none that can be used.
@@ -129,7 +141,7 @@ def read_slices(
         for _, part in read_packed(folder)
         if len(each := _first(part, most))
     ]
-    cases = islice(read_cases(folder, reading=reading), most)
+    cases = islice(read_cases(folder, reading=reading, unlabelled=unlabelled), most)
     # One case at a time, so that only one whole volume is held in memory.
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:

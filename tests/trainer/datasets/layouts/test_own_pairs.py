@@ -7,14 +7,16 @@ import pytest
 import SimpleITK
 from typer.testing import CliRunner
 
+from dicom_node.results.phantom import to_instances
 from engine.volume import Label
 from tests.trainer.datasets.sample_data import image_of, small_phantom, write_lits
 from trainer.batches.sampling import Sampler
+from trainer.datasets.cases.patient_split import split_patients
 from trainer.datasets.cases.target import Target
 from trainer.datasets.commands import app
 from trainer.datasets.layouts.read_all import find_cases, read_cases, read_slices
-from trainer.errors import BadCase, BadData
-from trainer.recipe.recipe import Batch
+from trainer.errors import BadCase, BadData, BadRecipe
+from trainer.recipe.recipe import Batch, load_recipe
 
 LABELS = "[labels]\nliver = 6\ntumour = [1, 13]\n"
 
@@ -166,3 +168,34 @@ def test_a_file_that_breaks_off_is_named(phantom, tmp_path):
     (found,) = find_cases(tmp_path)
     with pytest.raises(BadCase, match="cannot be read"):
         found.read()
+
+
+def test_what_nothing_was_drawn_on_is_read_for_a_teacher_and_never_judged(phantom, tmp_path):
+    (tmp_path / "dataset.toml").write_text('unlabelled = "later"\n' + LABELS)
+    write_pair(phantom, tmp_path / "images/a.nii.gz", tmp_path / "labels/a.nii.gz")
+    write_pair(phantom, tmp_path / "images/b.nii.gz", tmp_path / "labels/b.nii.gz")
+    (tmp_path / "later" / "series").mkdir(parents=True)
+    for index, instance in enumerate(to_instances(phantom, "later")):
+        instance.save_as(tmp_path / "later" / "series" / str(index), enforce_file_format=True)
+    image = image_of(phantom, phantom.volume.hu)
+    SimpleITK.WriteImage(image, str(tmp_path / "later" / "c.nii.gz"))
+    assert [found.name for found in find_cases(tmp_path)] == ["a", "b"]
+    slices = read_slices(tmp_path, 64, unlabelled=True)
+    new = slices.of(["c", "series"])
+    assert len(new) == 16
+    assert np.all(new.target == Target.UNKNOWN)
+    assert np.array_equal(new.hu[:8], new.hu[8:])
+    assert not set(split_patients(slices, 2, 0).held_out) & {"c", "series"}
+    kinds = Batch(tumour=0, other=0, nothing=30)
+    assert not {"c", "series"} & set(slices.patient[Sampler(slices, kinds).draw(RANDOM)])
+    kinds = Batch(tumour=0, other=0, unlabelled=30)
+    assert {"c", "series"} == set(slices.patient[Sampler(slices, kinds).draw(RANDOM)])
+
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_without_a_teacher_unlabelled_slices_are_refused():
+    assert load_recipe("fast", ["batch.unlabelled=3"]).batch.size == 13
+    with pytest.raises(BadRecipe, match="that a teacher alone can teach by"):
+        load_recipe("base", ["batch.unlabelled=3"])
