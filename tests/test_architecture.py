@@ -177,6 +177,10 @@ MAY_IMPORT: dict[str, str] = {
         " trainer/training/resume engine engine/devices engine/findings engine/segmentation"
     ),
     "trainer/training/resume": "trainer trainer/datasets/cases trainer/recipe engine",
+    "trainer/training/by_clock": (
+        "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/run trainer/recipe"
+        " trainer/training"
+    ),
     "trainer/export": (
         "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/training"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from trainer.datasets.cases.patient_split import Split, hold_out, split_patients, take_share
@@ -148,19 +149,25 @@ def train_ensemble(
     machine: Machine,
     start: WarmStart | None = None,
     teacher: Teacher | None = None,
+    watches: Sequence[Sequence[Callback]] | None = None,
 ) -> list[nn.Module]:
-    """Train every member in turn; members that are done are only loaded."""
+    """Train every member in turn; members that are done are only loaded.
+
+    `watches` are further callbacks of each member's training.
+    """
     starts = start.members if start else [None] * len(recipe.members)
+    watched = watches or [()] * len(recipe.members)
+    each = zip(recipe.members, member_folders(recipe, folder), starts, watched, strict=True)
     return [
         train_member(
-            recipe,
-            member,
-            cases.train,
-            cases.validation,
-            folder / f"{index}-{member.network}",
-            machine,
-            begun,
-            teacher,
+            recipe, member, cases.train, cases.validation, place, machine, begun, teacher, more
         )
-        for index, (member, begun) in enumerate(zip(recipe.members, starts, strict=True), start=1)
+        for member, place, begun, more in each
+    ]
+
+
+def member_folders(recipe: Recipe, folder: Path) -> list[Path]:
+    """Return where each member's checkpoints and weights lie in a run's folder."""
+    return [
+        folder / f"{index}-{member.network}" for index, member in enumerate(recipe.members, start=1)
     ]

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -52,6 +52,7 @@ def train_member(
     machine: Machine = HERE,
     start: nn.Module | None = None,
     teacher: Teacher | None = None,
+    watches: Sequence[Callback] = (),
 ) -> nn.Module:
     """Train one member, or resume an interrupted run at its last saved epoch.
 
@@ -64,12 +65,13 @@ def train_member(
         machine: what to train on.
         start: the same network as it is before the first step; it learns from nothing if left out.
         teacher: a model whose probabilities it learns from too, if the recipe has `distil`.
+        watches: further callbacks of the training.
 
     Returns:
         The network, ready to be used.
     """
     if not (folder / WEIGHTS).is_file():
-        _fit(recipe, member, slices, validation, folder, machine, start, teacher)
+        _fit(recipe, member, slices, validation, folder, machine, start, teacher, watches)
     network = make_member(recipe, member)
     # weights_only: tensors, no code. The CPU, as a run may be taken to a machine without its GPU.
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
@@ -85,6 +87,7 @@ def _fit(
     machine: Machine,
     start: nn.Module | None,
     teacher: Teacher | None,
+    watches: Sequence[Callback],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     watch = ThroughputCallback(recipe.batch.size)
@@ -103,7 +106,7 @@ def _fit(
             max_steps=member.steps,
             max_epochs=-1,  # a resumed run would not end with the same weights
             logger=TensorBoardLogger(folder, name="", version=""),
-            callbacks=[*_callbacks(recipe, folder, seen), watch, *bar],
+            callbacks=[*watches, *_callbacks(recipe, folder, seen), watch, *bar],
             plugins=[DurableCheckpoints()],
             enable_progress_bar=not machine.quiet,
             enable_model_summary=False,

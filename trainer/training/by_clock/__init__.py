@@ -1,0 +1,1 @@
+"""Training that ends at a given time."""
