@@ -179,7 +179,7 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/training/resume": "trainer trainer/datasets/cases trainer/recipe engine",
     "trainer/training/by_clock": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/run trainer/recipe"
-        " trainer/training"
+        " trainer/training trainer/training/resume engine"
     ),
     "trainer/export": (
         "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
@@ -195,7 +195,7 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/train_command.py": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
         " trainer/evaluation/run trainer/export trainer/recipe trainer/training"
-        " trainer/training/resume engine"
+        " trainer/training/by_clock trainer/training/resume engine"
     ),
     "trainer/runs": (
         "trainer trainer/datasets/cases trainer/datasets/checks trainer/ensemble"
@@ -205,7 +205,7 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/commands.py": (
         "trainer trainer/train_command.py trainer/datasets trainer/evaluation"
         " trainer/evaluation/run trainer/explain trainer/export trainer/recipe trainer/runs"
-        " trainer/training engine engine/admin"
+        " trainer/training trainer/training/by_clock engine engine/admin"
     ),
     # deploy: configuration, next to no logic
     "deploy/stack": "",

@@ -3,6 +3,7 @@
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
 
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -87,6 +88,13 @@ def train(
         bool,
         typer.Option("--smoke", help="Try the whole path in a minute: few slices, few steps."),
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Plan the steps by this machine's pace: the model folder is there by then.",
+        ),
+    ] = None,
     folds: Annotated[
         int,
         typer.Option(min=0, help="Cross-validate in so many folds; their members are one model."),
@@ -107,15 +115,19 @@ def train(
     called again with the same --run, it resumes at the last epoch. See also `hepar train list`,
     `hepar train plan DATA` and `hepar train compare RUN RUN`.
     """
+    began_s = time.monotonic()
     with errors_said():
         from trainer.runs.folds import train_folds
         from trainer.runs.smoke import PATIENTS, empty, smoke_recipe
         from trainer.train_command import Run, train_model
+        from trainer.training.by_clock.budget import Budget
         from trainer.training.machine import Machine, require_accelerator
 
         wanted = load_recipe(recipe, change or ())
         if folds == 1:
             raise typer.BadParameter("one fold holds nobody out: take --folds 2 or more")
+        if minutes and (folds or smoke):
+            raise typer.BadParameter("--minutes plans one training: leave --folds and --smoke out")
         folder = run or Path("runs") / wanted.name
         if smoke:
             # Beside the run that it tries, whose checkpoints are of another recipe.
@@ -133,7 +145,9 @@ def train(
         require_accelerator(machine)
         begun, taught = (model_folder(each) if each else None for each in (start, teacher))
         most = PATIENTS if smoke else None
-        todo = Run(data, folder, model or folder / "model", machine, begun, taught, most)
+        budget = Budget(60 * minutes, began_s) if minutes else None
+        output = model or folder / "model"
+        todo = Run(data, folder, output, machine, begun, taught, most, budget)
         if folds:
             train_folds(wanted, todo, folds)
         else:

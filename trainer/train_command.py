@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from trainer.export.figures import COLUMNS, Compared, to_evaluation, to_row
 from trainer.export.model_card import to_card
 from trainer.export.model_folder import Description, export_model
 from trainer.recipe.recipe import Recipe
+from trainer.training.by_clock.budget import Budget
+from trainer.training.by_clock.timed_run import plan_run
 from trainer.training.distillation import Teacher, teacher_for
 from trainer.training.ensemble import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.training.fusion_choice import choose_fusion
@@ -50,6 +52,8 @@ class Run:
     """Model folder whose probabilities the members learn from too, if the recipe has `distil`."""
     most: int | None = None
     """Volumes, and patients of packed slices, that are read; all if None."""
+    budget: Budget | None = None
+    """Time by which the model folder is to be there; None: the recipe's steps, however long."""
 
 
 def train_model(recipe: Recipe, run: Run) -> None:
@@ -149,14 +153,25 @@ def learn(ready: Ready, cases: Cases, run: Run, folder: Path) -> tuple[Recipe, S
 
     Raises:
         OtherRun: the folder was begun with another recipe, model or data.
+        BadRecipe, BadMachine: the time is too short, or shared by several devices.
     """
     recipe = ready.recipe
     models = {"--start": ready.start, "--teacher": ready.teacher}
     for each in models.values():
         recipe = each.with_remark(recipe) if each is not None else recipe
     titles = {option: each.title for option, each in models.items() if each is not None}
+    machine, watches = run.machine, None
+    if run.budget:
+        machine = replace(machine, devices=1)
+        with working("measuring this machine …"):
+            judged = 2 if ready.start else 1
+            timed = plan_run(recipe, cases, folder, run.machine, run.budget, ready.teacher, judged)
+        _print(timed.remark)
+        recipe, watches = timed.recipe, [[each] for each in timed.deadlines]
     require_same_run(folder, begun(recipe, titles, cases.train, cases.validation))
-    return recipe, train_ensemble(recipe, cases, folder, run.machine, ready.start, ready.teacher)
+    return recipe, train_ensemble(
+        recipe, cases, folder, machine, ready.start, ready.teacher, watches
+    )
 
 
 def judge_start(run: Run, held_out: Slices, recipe: Recipe) -> tuple[str, Figures] | None:

@@ -86,8 +86,10 @@ def measure_pace(
     return Pace(max(step_s, 1e-6), max(look_s, 0.0), max(start_s, 0.0))
 
 
-def measure_finish(recipe: Recipe, cases: Cases, clock: Clock) -> float:
-    """Return the seconds from the last step to the model folder: evaluation, and the export."""
+def measure_finish(recipe: Recipe, cases: Cases, clock: Clock, models: int = 1) -> float:
+    """Return the seconds from the last step to the model folder: evaluation of so many models, and
+    the export of one.
+    """
     members: Sequence[nn.Module] = [make_member(recipe, each) for each in recipe.members]
     graph = EnsembleGraph(members, recipe).eval()
     few = cases.held_out[np.arange(min(JUDGED, len(cases.held_out)))]
@@ -97,5 +99,5 @@ def measure_finish(recipe: Recipe, cases: Cases, clock: Clock) -> float:
     compare_fusions(graph, few, unknown_mm)
     slice_s = (clock() - begun) / len(few)
     # The choice of a fusion looks at each validation slice twice.
-    judged = len(cases.held_out) + 2 * len(cases.validation)
+    judged = models * len(cases.held_out) + 2 * len(cases.validation)
     return judged * slice_s + EXPORT_S + EXPORT_MEMBER_S * len(members)

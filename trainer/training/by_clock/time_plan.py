@@ -55,8 +55,9 @@ def plan_steps(recipe: Recipe, paces: Sequence[Pace], seconds: float) -> Recipe:
         # Below this a member would not even end its first epoch.
         needed = sum(pace.seconds(FEWEST_STEPS, FEWEST_STEPS) for pace in paces) / (1 - SLACK)
         raise BadRecipe(
-            f"{seconds:.0f} s are left to train {len(paces)} members, of which one step takes "
-            f"{max(pace.step_s for pace in paces):.1f} s: give {needed / 60:.1f} minutes more"
+            f"{max(seconds, 0):.0f} s are left to train {len(paces)} members, of which one step "
+            f"takes {max(pace.step_s for pace in paces):.1f} s: give "
+            f"{(needed - seconds) / 60:.1f} minutes more, or --set fewer members"
         )
     epoch_steps = _epoch_steps(paces, longest)
     members = tuple(

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
-from trainer.errors import BadMachine, BadRecipe
+from engine.durable_files import write_durably
+from trainer.errors import BadMachine, BadRecipe, OtherRun
 from trainer.recipe.recipe import Recipe
 from trainer.training.by_clock.budget import Budget, Deadline
 from trainer.training.by_clock.probe import measure_finish, measure_pace
@@ -15,6 +16,8 @@ from trainer.training.distillation import Teacher
 from trainer.training.ensemble import Cases, member_folders
 from trainer.training.loop import WEIGHTS
 from trainer.training.machine import Machine
+from trainer.training.resume.begun import BEGUN
+from trainer.training.resume.checkpoint_files import MODE
 
 PLAN = "clock.json"
 """In the run's folder: what was measured and planned, so that a resumed run follows the same."""
@@ -46,27 +49,36 @@ def plan_run(
     machine: Machine,
     budget: Budget,
     teacher: Teacher | None = None,
+    judged: int = 1,
 ) -> TimedRun:
     """Measure this machine, and plan the recipe so that its model is written in time.
 
     A run that was interrupted keeps its plan, and the members that are left get the time that is.
+    `judged` models are evaluated on the held-out patients in the end.
 
     Raises:
         BadMachine: several processes are to train, which cannot agree on what each has measured.
         BadRecipe: the time is too short for any training.
+        OtherRun: the folder holds a run that was begun without a time.
     """
     if machine.nodes > 1 or machine.devices not in (1, "auto"):
         raise BadMachine("--minutes plans for one device: leave --devices and --nodes out")
     file = folder / PLAN
+    if (folder / BEGUN).is_file() and not file.is_file():
+        raise OtherRun(
+            f"{folder} holds a run that was begun without --minutes: leave the option out to go "
+            "on, or name another folder with --run"
+        )
     if file.is_file():
         planned, measured = _read(recipe, file)
     else:
+        alone = replace(machine, devices=1, quiet=True)
         measured = Measured(
             tuple(
-                measure_pace(recipe, member, cases, machine, budget.clock, teacher)
+                measure_pace(recipe, member, cases, alone, budget.clock, teacher)
                 for member in recipe.members
             ),
-            measure_finish(recipe, cases, budget.clock),
+            measure_finish(recipe, cases, budget.clock, judged),
         )
         planned = _planned(recipe, measured, budget)
         _write(planned, measured, file)
@@ -116,7 +128,7 @@ def _write(recipe: Recipe, measured: Measured, file: Path) -> None:
     cycles = [member.cycles for member in recipe.members]
     plan = {"epoch_steps": recipe.schedule.epoch_steps, "cycles": cycles, **asdict(measured)}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(plan) + "\n")
+    write_durably(file, (json.dumps(plan) + "\n").encode(), mode=MODE)
 
 
 def _read(recipe: Recipe, file: Path) -> tuple[Recipe, Measured]:

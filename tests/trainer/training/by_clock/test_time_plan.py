@@ -1,5 +1,7 @@
 """Steps that fit into a time."""
 
+import re
+
 import pytest
 
 from trainer.errors import BadRecipe
@@ -58,6 +60,11 @@ def test_in_a_short_time_every_member_is_looked_at_once(tiny_recipe):
     assert planned.schedule.epoch_steps == min(steps)
 
 
-def test_a_time_too_short_for_any_training_is_refused_with_what_is_missing(tiny_recipe):
-    with pytest.raises(BadRecipe, match=r"20 s are left to train 3 .* give 0\.\d minutes more"):
-        plan_steps(tiny_recipe, PACES["a processor"], 20)
+@pytest.mark.parametrize("seconds", [20, -40])
+def test_a_time_too_short_for_any_training_is_refused_with_what_is_missing(tiny_recipe, seconds):
+    paces = PACES["a processor"]
+    with pytest.raises(BadRecipe, match=rf"^{max(seconds, 0)} s are left to train 3 ") as refused:
+        plan_steps(tiny_recipe, paces, seconds)
+    more = float(re.search(r"give (\S+) minutes more", str(refused.value))[1])
+    # Rounded to a tenth of a minute.
+    assert plan_steps(tiny_recipe, paces, seconds + 60 * (more + 0.05))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trainer.errors import BadMachine, BadRecipe
+from trainer.errors import BadMachine, BadRecipe, OtherRun
 from trainer.training.by_clock import timed_run
 from trainer.training.by_clock.budget import Budget
 from trainer.training.by_clock.probe import EXPORT_MEMBER_S, EXPORT_S, measure_finish
@@ -13,6 +13,7 @@ from trainer.training.ensemble import read_cases, train_ensemble
 from trainer.training.lightning_module import Learner
 from trainer.training.loop import WEIGHTS
 from trainer.training.machine import Machine
+from trainer.training.resume.begun import BEGUN
 
 QUICK = Machine(accelerator="cpu", quiet=True)
 FINISH_S = 50.0
@@ -115,6 +116,12 @@ def test_too_few_minutes_are_refused_before_any_training(recipe, cases, tmp_path
     with pytest.raises(BadRecipe, match=r"1 minutes are too few: .* 42 s, evaluation and export"):
         plan(recipe, cases, tmp_path, clock, seconds=60)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_plan_goes_on_without_one(recipe, tmp_path, clock):
+    (tmp_path / BEGUN).write_text("{}")
+    with pytest.raises(OtherRun, match="begun without --minutes: leave the option out"):
+        plan(recipe, None, tmp_path, clock)
 
 
 def test_another_recipes_plan_is_refused(recipe, tmp_path, clock):
