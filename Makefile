@@ -160,7 +160,7 @@ venv-package:
 # the stack need them. Each is a Debian package and a file that shows that it is installed.
 ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
 STACK   := $(ORTHANC) nginx:nginx npm:npm
-SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool
+SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool postgresql:pg_lsclusters
 debian: PACKAGES = $(SYSTEM)
 debian-stack: PACKAGES = $(STACK)
 .PHONY: debian-stack

@@ -1,0 +1,90 @@
+"""Debian's PostgreSQL on loopback, in a folder of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.system.servers import free_port
+from tests.waiting import wait_until
+
+PLACES = Path("/usr/lib/postgresql")
+"""Where Debian has the programs of each version; only some of them are in PATH."""
+
+USER = "postgres"
+"""Debian's user for the server, which refuses to run as root."""
+
+
+def postgres_program(name: str) -> Path | None:
+    """Return a program of the newest version that is installed."""
+    found = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
+    return found[-1] if found else None
+
+
+class Postgres:
+    """A server with a database `hepar`, that runs inside of a `with` block."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://hepar@127.0.0.1:{self.port}/hepar"
+        # The server's user could not enter pytest's folders.
+        self._folder = Path(tempfile.mkdtemp(prefix="hepar-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if os.getuid() == 0:
+            shutil.chown(self._folder, USER)
+        data = self._folder / "data"
+        self._run("initdb", "--pgdata", data, "--username", "hepar", "--auth", "trust", "--no-sync")
+        self.start()
+        self._run("createdb", "--host", "127.0.0.1", "--port", self.port, "-U", "hepar", "hepar")
+        return self
+
+    def start(self) -> None:
+        """Start the server, and return once it answers."""
+        options = "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._folder)
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program("postgres"), "-D", self._folder / "data", *options],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
+            )
+        wait_until(self._answers, what="PostgreSQL's answer")
+
+    def stop(self) -> None:
+        """Cut off every client and end the server."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)  # fast shutdown
+        self._process.wait()
+        self._process = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.stop()
+        shutil.rmtree(self._folder)
+
+    def _answers(self) -> bool:
+        asked = self._program("pg_isready"), "--quiet", "-h", "127.0.0.1", "-p", str(self.port)
+        return subprocess.run(asked).returncode == 0
+
+    def _run(self, name: str, *arguments: object) -> None:
+        command = [self._program(name), *map(str, arguments)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
+
+    def _program(self, name: str) -> Path:
+        program = postgres_program(name)
+        assert program is not None
+        return program
+
+    def _as_user(self) -> dict[str, str]:
+        return {"user": USER, "cwd": str(self._folder)} if os.getuid() == 0 else {}
