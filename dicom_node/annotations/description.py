@@ -31,6 +31,9 @@ TUMOUR = (
 TUMOUR_WORDS = re.compile(r"\b(tumou?r|lesion|metastas[ei]s|neoplasm|hcc)", re.IGNORECASE)
 LIVER_WORDS = re.compile(r"\b(liver|hepar)\b", re.IGNORECASE)
 
+DEFAULT_NAME = re.compile(r"segment[ _-]?\d+", re.IGNORECASE)
+"""Segment Label that a viewer gives a segment which nobody has named."""
+
 MARKED = {Label.LIVER: LIVER, Label.TUMOUR: TUMOUR}
 
 
@@ -57,6 +60,8 @@ class Annotation:
     content_label: str
     written: str
     """Content Date and Time, so that the newest sorts last."""
+    instances: frozenset[str] = frozenset()
+    """SOP Instance UIDs that it names of the source."""
 
 
 def describe_segmentation(seg: Dataset) -> Annotation:
@@ -74,6 +79,11 @@ def describe_segmentation(seg: Dataset) -> Annotation:
         marks=frozenset(label for label in MARKED if segments_of(seg, label)),
         content_label=str(seg.get("ContentLabel") or ""),
         written=f"{seg.get('ContentDate') or ''}{seg.get('ContentTime') or ''}",
+        instances=frozenset(
+            str(each.ReferencedSOPInstanceUID)
+            for series in seg.get("ReferencedSeriesSequence") or ()
+            for each in series.get("ReferencedInstanceSequence") or ()
+        ),
     )
 
 
@@ -100,6 +110,17 @@ def segments_of(seg: Dataset, label: Label) -> list[int]:
         for item in seg.get("SegmentSequence") or ()
         for kind in item.get("SegmentedPropertyTypeCodeSequence") or ()
         if _in_liver(item) and _means(_code(kind), str(item.get("SegmentLabel") or "")) is label
+    ]
+
+
+def unnamed_segments(seg: Dataset) -> list[int]:
+    """Return the numbers of the segments that neither a code nor a label gives a meaning."""
+    return [
+        int(item.SegmentNumber)
+        for item in seg.get("SegmentSequence") or ()
+        for kind in item.get("SegmentedPropertyTypeCodeSequence") or ()
+        if _code(kind) == codes.SCT.Tissue
+        and DEFAULT_NAME.fullmatch(str(item.get("SegmentLabel") or "").strip())
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from dicom_node.annotations.description import MARKED, segments_of
+from dicom_node.annotations.description import MARKED, segments_of, unnamed_segments
 from dicom_node.annotations.frame_content import located_by_position
 from dicom_node.errors import UnreadableDrawing
 from dicom_node.tolerances import TOLERANCE_MM
@@ -29,12 +29,27 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
         )
     try:
         opened = hd.seg.Segmentation.from_dataset(located_by_position(seg), copy=False)
+        _require_names(opened, grid)
         numbers = {label: segments_of(opened, label) for label in MARKED}
         return MappingProxyType(
             {label: _mask(opened, each, grid) for label, each in numbers.items() if each}
         )
     except (ValueError, AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
         raise UnreadableDrawing(f"SEG cannot be read: {error}") from error
+
+
+def _require_names(seg: hd.seg.Segmentation, grid: Geometry) -> None:
+    """Return if every segment on which something is marked has a meaning.
+
+    Raises:
+        UnreadableDrawing: one has none; it may be a lesion that a person added.
+    """
+    for number in unnamed_segments(seg):
+        if _mask(seg, [number], grid).any():
+            raise UnreadableDrawing(
+                f"segment {number} is marked and still has the name that the viewer gave it; name"
+                ' it in the viewer, such as "Lesion 4", and save it again'
+            )
 
 
 def _mask(seg: hd.seg.Segmentation, numbers: list[int], grid: Geometry) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from dicom_node.annotations import segmentation_masks
+from dicom_node.annotations import UnreadableDrawing, segmentation_masks
 from dicom_node.series import to_volume
 from engine.volume import Geometry, Label
 
@@ -105,3 +105,16 @@ def _grid_of(seg: Dataset, positions: list[tuple[float, ...]]) -> Geometry:
     affine[:3, 3] = np.array(positions[0], float)
     shape = (len(positions), int(seg.Rows), int(seg.Columns))
     return Geometry(shape, affine, str(seg.FrameOfReferenceUID))
+
+
+def test_a_segment_that_nobody_named_is_refused_where_something_is_marked(drawn):
+    """A viewer's "Add segment": it may be a lesion, and must not be learnt as none."""
+    seg, grid = drawn
+    added = deepcopy(seg)
+    segment = next(each for each in added.SegmentSequence if each.SegmentNumber == 2)
+    segment.SegmentLabel = "Segment 2"
+    segment.SegmentedPropertyTypeCodeSequence[0].CodeValue = "85756007"  # Tissue
+    with pytest.raises(UnreadableDrawing, match="segment 2 is marked and still has the name"):
+        segmentation_masks(added, grid)
+    segment.SegmentLabel = "Lesion 1"
+    assert segmentation_masks(added, grid).keys() == {Label.LIVER, Label.TUMOUR}

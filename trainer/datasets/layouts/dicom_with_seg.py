@@ -1,7 +1,8 @@
 """CT series with a SEG of the liver that a person drew or corrected, as archives give them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_node.annotations import (
     AnnotatedSeries,
+    Annotation,
     Author,
     UnreadableDrawing,
     describe_segmentation,
@@ -45,8 +47,9 @@ def _read(series: AnnotatedSeries, name: str) -> Case:
     if not series.images:
         raise BadCase(f"series {name}: there is a SEG, and no image; put both into the folder")
     try:
-        volume = to_volume(read_series(series.images, derive_frame_of_reference=True))
-        target = _target(_by_persons(series.segmentations, volume.geometry, name), name)
+        images = read_series(series.images, derive_frame_of_reference=True)
+        volume, uids = to_volume(images), {str(each.SOPInstanceUID) for each in images}
+        target = _target(_by_persons(series.segmentations, volume.geometry, uids, name), name)
     except (UnsupportedSeries, UnreadableDrawing) as error:
         raise BadCase(f"series {name}: {error}") from error
     # The study where the ID was removed: an empty one would make all such patients one.
@@ -54,15 +57,50 @@ def _read(series: AnnotatedSeries, name: str) -> Case:
     return Case(patient, DRAWN, name, volume, target)
 
 
-def _by_persons(paths: Sequence[Path], grid: Geometry, name: str) -> list[Masks]:
-    """Return what persons marked, the newest first."""
+def _by_persons(paths: Sequence[Path], grid: Geometry, images: Set[str], name: str) -> list[Masks]:
+    """Return what persons marked, the newest first.
+
+    Args:
+        paths: SEGs on the series.
+        grid: of the series.
+        images: SOP Instance UIDs of the series.
+        name: of the series.
+    """
     segs = [(describe_segmentation(seg), seg) for seg in read_series(paths)]
     ours = [(drawing, seg) for drawing, seg in segs if drawing.author is Author.PERSON]
     if not ours:
         authors = ", ".join(sorted({drawing.author for drawing, _ in segs}))
         raise BadCase(f"series {name}: drawn by {authors}; only what persons drew is learnt from")
+    for drawing, _ in ours:
+        _require_images(drawing, images, name)
     newest = sorted(ours, key=lambda each: each[0].written, reverse=True)
-    return [segmentation_masks(seg, grid) for _, seg in newest]
+    drawn = [(drawing.written, segmentation_masks(seg, grid)) for drawing, seg in newest]
+    for (time, one), (other_time, other) in pairwise(drawn):
+        if time == other_time and _differ(one, other):
+            raise BadCase(
+                f"series {name}: two segmentations were saved at the same time"
+                f" ({time or 'not stated'}) and differ; remove the one that is not to be learnt"
+            )
+    return [masks for _, masks in drawn]
+
+
+def _require_images(drawing: Annotation, images: Set[str], name: str) -> None:
+    """Return if a SEG was drawn on the instances that are there.
+
+    Raises:
+        BadCase: it names others, so the series has been replaced since.
+    """
+    if missing := drawing.instances - images:
+        raise BadCase(
+            f"series {name}: drawn on {len(missing)} slices that are not in the series, which is"
+            " incomplete here or was replaced since; pull it again, or correct the newer result"
+        )
+
+
+def _differ(one: Masks, other: Masks) -> bool:
+    """Return whether two SEGs mark the same structure otherwise."""
+    both = one.keys() & other.keys()
+    return any(not np.array_equal(one[label], other[label]) for label in both)
 
 
 def _target(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:

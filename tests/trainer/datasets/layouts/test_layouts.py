@@ -313,6 +313,37 @@ def test_a_correction_of_tumours_alone_says_nothing_of_the_liver(phantom, tmp_pa
     assert not split_patients(slices, 2, 0).held_out
 
 
+def test_two_corrections_of_one_time_that_differ_are_refused(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    other = dcmread(tmp_path / "seg")
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = f"{other.SOPInstanceUID}.1"
+    other.save_as(tmp_path / "other", enforce_file_format=True)
+    only(tmp_path).read()  # two that agree are no riddle
+    other.PixelData = bytes(len(other.PixelData))
+    other.save_as(tmp_path / "other", enforce_file_format=True)
+    with pytest.raises(BadCase, match=r"saved at the same time .* and differ"):
+        only(tmp_path).read()
+
+
+def test_a_correction_of_slices_that_are_not_there_is_refused(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    seg = dcmread(tmp_path / "seg")
+    named = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    named[0].ReferencedSOPInstanceUID = "1.2.3"
+    seg.save_as(tmp_path / "seg", enforce_file_format=True)
+    with pytest.raises(BadCase, match="drawn on 1 slices that are not in the series"):
+        only(tmp_path).read()
+
+
+def test_a_correction_in_another_frame_of_reference_is_refused(phantom, tmp_path):
+    write_drawn(phantom, tmp_path)
+    seg = dcmread(tmp_path / "seg")
+    seg.FrameOfReferenceUID = "1.2.3"
+    seg.save_as(tmp_path / "seg", enforce_file_format=True)
+    with pytest.raises(BadCase, match=r"frame of reference 1\.2\.3"):
+        only(tmp_path).read()
+
+
 def keep_tumours(seg):
     """Take the frames and the segment of the liver out of a SEG."""
     number = next(
