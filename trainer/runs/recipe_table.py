@@ -1,16 +1,17 @@
 """`hepar train list`: the recipes that ship, what they cost, and what they came to."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from trainer.recipe.recipe import RECIPES, Recipe, load_recipe
 from trainer.recipe.sections import Measured
 
-COLUMNS = (
-    *("Recipe", "Networks", "Parameters", "Steps, slices each", "s/epoch"),
-    *("Liver", "Tumour", "Patients", "Published"),
-)
+COLUMNS = "Recipe", "Liver", "Tumour", "Patients", "Parameters", "s/epoch"
+"""Few and short: the table must fit into 80 characters."""
 
 
 def shipped() -> list[Recipe]:
@@ -23,37 +24,34 @@ def show_recipes(console: Console) -> None:
     table = Table(*COLUMNS, title="Recipes", title_justify="left")
     recipes = shipped()
     for recipe in recipes:
-        table.add_row(*map(Text, _row(recipe)))
+        table.add_row(*map(Text, (recipe.name, *_measured(recipe.measured))))
     console.print(table)
     for recipe in recipes:
         console.print(Text.assemble((recipe.name, "bold"), f": {recipe.description}"))
-        if recipe.distil:
-            console.print(Text("  needs --teacher MODEL"))
-        if recipe.measured:
-            console.print(Text(f"  figures here: {recipe.measured.how}"))
-        if recipe.origin:
-            console.print(Text(f"  figures published: {recipe.origin.split}"))
+        for line in _details(recipe):
+            console.print(Padding(Text(line), (0, 0, 0, 2)))  # wrapped lines are indented, too
     console.print(
         "Dice on held-out patients. An epoch: once through 1,035 slices on a shared processor. "
         "docs/recipes.md has the whole tables."
     )
 
 
-def _row(recipe: Recipe) -> tuple[str, ...]:
-    steps = " ".join(f"{member.steps:,}" for member in recipe.members)
-    return (
-        recipe.name,
-        ", ".join(member.network for member in recipe.members),
-        f"{recipe.measured.parameters_m:.1f} M" if recipe.measured else "?",
-        f"{steps}, {recipe.batch.size}",
-        *_measured(recipe.measured),
-        recipe.origin.dice if recipe.origin else "-",
-    )
+def _details(recipe: Recipe) -> Iterator[str]:
+    """Yield lines on what is trained, and on where the figures come from."""
+    members = (f"{member.network} ({member.steps:,} steps)" for member in recipe.members)
+    yield f"trains: {', '.join(members)}; {recipe.batch.size} slices a step"
+    if recipe.distil:
+        yield "needs --teacher MODEL"
+    if recipe.measured:
+        yield f"figures here: {recipe.measured.how}"
+    if recipe.origin:
+        yield f"figures published: {recipe.origin.dice}; {recipe.origin.split}"
 
 
-def _measured(measured: Measured | None) -> tuple[str, str, str, str]:
+def _measured(measured: Measured | None) -> tuple[str, ...]:
     if measured is None:
-        return "?", "?", "?", "?"
+        return ("?",) * (len(COLUMNS) - 1)
     seconds = "?" if measured.epoch_s is None else f"{measured.epoch_s:.0f}"
     people = f"{measured.patients}, {measured.ill} ill"
-    return seconds, f"{measured.liver:.3f}", f"{measured.tumour:.3f}", people
+    size = f"{measured.parameters_m:.1f} M"
+    return f"{measured.liver:.3f}", f"{measured.tumour:.3f}", people, size, seconds

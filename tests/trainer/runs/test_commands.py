@@ -18,10 +18,10 @@ TINY = (
 )
 
 
-def hepar(*arguments: object):
+def hepar(*arguments: object, columns: int = 200):
     app = typer.Typer()
     register(app)
-    return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": f"{columns}"})
 
 
 def options(*changes: str) -> list[str]:
@@ -29,7 +29,8 @@ def options(*changes: str) -> list[str]:
 
 
 def test_recipes_are_listed_with_their_cost_and_both_kinds_of_figures():
-    result = hepar("train", "list")
+    # As wide as a terminal is by default: no name may be cut.
+    result = hepar("train", "list", columns=80)
     assert result.exit_code == 0, result.output
     for path in RECIPES.glob("*.toml"):
         assert path.stem in result.output
