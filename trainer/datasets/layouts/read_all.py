@@ -141,16 +141,31 @@ def read_slices(
         for _, part in read_packed(folder)
         if len(each := _first(part, most))
     ]
-    cases = islice(read_cases(folder, reading=reading, unlabelled=unlabelled), most)
+    broken: list[BadCase] = []
+
+    def left_out(found: Found, error: BadCase) -> None:
+        broken.append(error)
+        _warn(found, error)
+
+    cases = islice(read_cases(folder, left_out, reading, unlabelled=unlabelled), most)
     # One case at a time, so that only one whole volume is held in memory.
     slices += [to_slices([case], side, step_mm=step_mm) for case in cases]
     if not slices:
-        raise BadData(
-            f"nothing to learn from in {folder}: neither {', '.join(READERS)} nor labelled "
-            "volumes; name the folder that holds a data set as it was downloaded, or describe "
-            f"your own in {DATASET} (docs/datasets.md)"
-        )
+        raise BadData(_nothing(folder, broken))
     return concatenate(slices)
+
+
+def _nothing(folder: Path, broken: Sequence[BadCase]) -> str:
+    if broken:
+        return (
+            f"nothing to learn from in {folder}: all {len(broken)} cases are broken, the first "
+            f"because: {broken[0]}; `hepar dataset check {folder}` lists them"
+        )
+    return (
+        f"nothing to learn from in {folder}: neither {', '.join(READERS)} nor labelled "
+        "volumes; name the folder that holds a data set as it was downloaded, or describe "
+        f"your own in {DATASET} (docs/datasets.md)"
+    )
 
 
 def _first(slices: Slices, most: int | None) -> Slices:

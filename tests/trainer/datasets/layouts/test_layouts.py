@@ -368,7 +368,12 @@ def keep_tumours(seg):
 
 def test_a_folder_in_which_every_case_is_broken_is_refused(phantom, tmp_path):
     write_drawn(phantom, tmp_path, "AUTOMATIC")
-    with pytest.raises(BadData, match="nothing to learn from"):
+    with pytest.raises(BadData, match=r"nothing to learn from.*all 1 cases are broken.*persons"):
+        read_slices(tmp_path)
+
+
+def test_an_empty_folder_is_refused_with_what_would_do(tmp_path):
+    with pytest.raises(BadData, match=r"neither .* nor labelled volumes; .*dataset\.toml"):
         read_slices(tmp_path)
 
 
