@@ -152,8 +152,8 @@ def until_done(recipe: Recipe, cases: Cases, folder: Path) -> Iterator[str]:
 
 
 EVERY_EPOCH = {
-    *(("training_step", 1, 1), ("training_step", 1, 2), ("training_step", 1, 4)),
-    *(("validation_step", 1, 4), ("training_step", 2, 0), ("training_step", 2, 3)),
+    *(("training_step", 1, 1), ("validation_step", 1, 4), ("training_step", 1, 4)),
+    ("training_step", 2, 0),
 }
 """In the middle of an epoch, at its first step, in a validation, and between two members."""
 
