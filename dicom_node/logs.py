@@ -124,10 +124,10 @@ def quieten_libraries() -> None:
     workflows.propagate = True
     if not workflows.handlers:  # otherwise DBOS brings its own format
         workflows.addHandler(logging.NullHandler())
-    workflows.addFilter(_told_already)
+    workflows.addFilter(_reported_already)
 
 
-def _told_already(record: logging.LogRecord) -> bool:
+def _reported_already(record: logging.LogRecord) -> bool:
     """Drop DBOS's report of an error that the worker has logged."""
     return not record.getMessage().startswith("Exception encountered in")
 

@@ -71,10 +71,10 @@ def try_(
         return
     Console().print(_table(len(choice.series), reasons))
     days = _days(choice.series)
-    said = f"{counted(slices, 'slice')}, {_duration(work_s)} of computing at {seconds:g} s a slice"
-    said += f", {_duration(work_s / days)} a day" if days else ""
-    said += f"; {uncounted} series without a count" if uncounted else ""
-    typer.echo(said)
+    text = f"{counted(slices, 'slice')}, {_duration(work_s)} of computing at {seconds:g} s a slice"
+    text += f", {_duration(work_s / days)} a day" if days else ""
+    text += f"; {uncounted} series without a count" if uncounted else ""
+    typer.echo(text)
     if chosen.select.best_of_study:
         studies = len({each.study_uid for each in choice.series})
         typer.echo(f"select.best_of_study: of these, one for each study ({studies} of them)")

@@ -205,7 +205,7 @@ def _attempt(task: _Task, progress: Progress, bar: TaskID) -> tuple[str, bool]:
         progress.update(bar, completed=done, total=of)
 
     try:
-        return _said(task.run(progress=advance)), True
+        return _summary(task.run(progress=advance)), True
     except UnsupportedSeries as error:
         # A folder may hold localisers and whatever else; that is no failure of the command.
         return f"not segmented: {error}", not task.must_succeed
@@ -215,7 +215,7 @@ def _attempt(task: _Task, progress: Progress, bar: TaskID) -> tuple[str, bool]:
         return f"failed: {unforeseen(error)}", False
 
 
-def _said(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     if outcome.verdict is not Verdict.SEGMENTED:
         return f"{outcome.verdict}: {outcome.reason}"
     volumes = ", ".join(f"{label} {ml:.1f} ml" for label, ml in outcome.millilitres.items())

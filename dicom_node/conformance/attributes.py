@@ -176,5 +176,5 @@ def _shown(element: DataElement) -> str:
         return ""
     text = str(element.value) if element.VM == 1 else "\\".join(map(str, element.value))
     name = element.value.name if element.VR == "UI" and element.VM == 1 else text
-    said = text if name == text else f"{name}, {text}"
-    return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
+    shown = text if name == text else f"{name}, {text}"
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"

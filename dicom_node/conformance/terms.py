@@ -34,9 +34,9 @@ def segment_table() -> str:
             (
                 int(label),
                 each.name,
-                _said(each.category),
-                _said(each.kind),
-                _said(each.region) if each.region else "",
+                _as_text(each.category),
+                _as_text(each.kind),
+                _as_text(each.region) if each.region else "",
                 "\\".join(map(str, each.colour.value)),
                 each.meaning,
             )
@@ -59,5 +59,5 @@ def _in(values: Iterable[object]) -> Iterator[Code]:
             yield from _in(value.values())
 
 
-def _said(each: Code) -> str:
+def _as_text(each: Code) -> str:
     return f"({each.value}, {each.scheme_designator}, {each.meaning})"

@@ -1,4 +1,4 @@
-"""What people changed in results, and how far the model agreed with them.
+"""Corrections: results as people changed them, and the agreement of the model with them.
 
     SEG by a person  ->  masks on the grid of the kept labels  ->  Correction  ->  register
 

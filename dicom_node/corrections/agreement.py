@@ -1,4 +1,4 @@
-"""How good the results are here: the Dice of corrected results by month and scanner."""
+"""Agreement of results with corrections: Dice by month and scanner."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -52,7 +52,7 @@ def build(
     loaded = load_model(model_folder(model))
     library = load_tensorrt(flavour)
     store, console = PlanStore(plans), Console(soft_wrap=True, stderr=as_json)
-    told: list[dict[str, object]] = []
+    answers: list[dict[str, object]] = []
     for aim in architecture or sorted({gpu.architecture for gpu in gpus()}):
         for kind in precision or [Precision.FLOAT16]:
             key = _key(
@@ -66,15 +66,15 @@ def build(
             why = why_build(store, key) or ("--force" if force else "")
             if not why:
                 console.print(f"{key.name}: there is a usable plan", highlight=False)
-                told.append({"name": key.name, "built": False, "reason": ""})
+                answers.append({"name": key.name, "built": False, "reason": ""})
                 continue
             console.print(f"{key.name}: {why}", highlight=False)
             plan = _build(Request(loaded.folder, plans, key))
             size = f"{plan.manifest.size >> 20} MB in {plan.manifest.seconds:.0f} s"
             console.print(f"built {plan.name} ({size})", highlight=False)
-            told.append({"name": plan.name, "built": True, "reason": why})
+            answers.append({"name": plan.name, "built": True, "reason": why})
     if as_json:
-        print_json(told)
+        print_json(answers)
 
 
 def _key(**fields: Any) -> PlanKey:

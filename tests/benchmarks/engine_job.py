@@ -46,20 +46,20 @@ def measure(folder: Path) -> Iterator[Mark]:
         "engine: outside the network", 15, 100 * outside, "%", "of the whole job, at most"
     )
     rates = {count: each.job_computed / each.job_cpu_s for count, each in speeds.items()}
-    said = ", ".join(f"{n}: {n / each.job_cpu_s:.1f}" for n, each in speeds.items())
+    detail = ", ".join(f"{n}: {n / each.job_cpu_s:.1f}" for n, each in speeds.items())
     least = min(rates.values()) / max(rates.values())
     yield at_least(
         "engine: slowest beside fastest volume",
         0.8,
         least,
-        f"(computed ones; of the volume {said} a second)",
+        f"(computed ones; of the volume {detail} a second)",
     )
     most = speeds[SLICES[-1]].host_mb / 1024
     yield at_most("engine: peak memory, 512x512x600", 2, most, "GB")
     grown = growth(folder)
     more = 100 * (grown.end_mb / grown.settled_mb - 1)
-    said = f"({grown.settled_mb} MB after {SETTLED} jobs)"
-    yield at_most(f"engine: growth over {JOBS} jobs", 5, more, "%", said)
+    detail = f"({grown.settled_mb} MB after {SETTLED} jobs)"
+    yield at_most(f"engine: growth over {JOBS} jobs", 5, more, "%", detail)
 
 
 def _beside_torch(folder: Path, volume: Path, ours: Speed) -> Iterator[Mark]:
@@ -70,8 +70,10 @@ def _beside_torch(folder: Path, volume: Path, ours: Speed) -> Iterator[Mark]:
     cpu_s = statistics.mean([ours.job_cpu_s, again.job_cpu_s])  # before and after
     alike = eager.job_cpu_s / cpu_s
     every = alike * eager.job_slices / eager.job_computed
-    said = f"({alike:.2g} times where torch searches too; by the processor's seconds, {cpu_s:.2g})"
-    yield at_least("engine: whole job beside torch eager on every slice", 3, every, said)
+    detail = (
+        f"({alike:.2g} times where torch searches too; by the processor's seconds, {cpu_s:.2g})"
+    )
+    yield at_least("engine: whole job beside torch eager on every slice", 3, every, detail)
 
 
 def _job(volume: Path, device: str, model: Path | None = None) -> Speed:

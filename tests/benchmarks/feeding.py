@@ -72,8 +72,8 @@ def _trained(slices: Slices, folder: Path, place: torch.device) -> Mark:
     ]
     ratio = median(own / beside for own, beside in pairs)
     own, beside = (median(rates) for rates in zip(*pairs, strict=True))
-    said = f"{ratio:.2f} times ({own:.1f} : {beside:.1f} slices/s)"
-    return Mark(f"training on {place.type}, own batches beside those of a worker", "", said, True)
+    detail = f"{ratio:.2f} times ({own:.1f} : {beside:.1f} slices/s)"
+    return Mark(f"training on {place.type}, own batches beside those of a worker", "", detail, True)
 
 
 def _pace(recipe: Recipe, slices: Slices, folder: Path, machine: Machine) -> float:

@@ -43,11 +43,13 @@ def marks(model: Model, folder: Path) -> Iterator[Mark]:
     """Yield the fusion's share of the ensemble's time, and how much faster it is than loops."""
     torch.manual_seed(0)
     whole, fusion = _share(model, folder)
-    said = f"({1e3 * fusion:.1f} of {1e3 * whole:.0f} ms: {SLICES} slices, OpenVINO on one thread)"
-    yield at_most("fusion: of the ensemble's time", 3, 100 * fusion / whole, "%", said)
+    detail = (
+        f"({1e3 * fusion:.1f} of {1e3 * whole:.0f} ms: {SLICES} slices, OpenVINO on one thread)"
+    )
+    yield at_most("fusion: of the ensemble's time", 3, 100 * fusion / whole, "%", detail)
     loops, formula = _ratio(len(model.members))
-    said = f"{loops / formula:,.0f} times ({1e3 * loops:.0f} : {1e3 * formula:.2f} ms)"
-    yield Mark(f"fusion: seven nested loops, {LOOPED}x{LOOPED} pixels", "", said, True)
+    detail = f"{loops / formula:,.0f} times ({1e3 * loops:.0f} : {1e3 * formula:.2f} ms)"
+    yield Mark(f"fusion: seven nested loops, {LOOPED}x{LOOPED} pixels", "", detail, True)
 
 
 def _share(model: Model, folder: Path) -> tuple[float, float]:

@@ -79,8 +79,8 @@ def _of(name: str, speeds: dict[str, Speed | str], where: str) -> Iterator[Mark]
     if isinstance(ours, str):
         yield from (Mark(what, "", f"not measured: {ours}", None) for what in _names(name))
         return
-    said = f"({ours.device} {where}; {ours.outside:.0%} outside of it; {ours.device_mb} MB)"
-    yield at_most(WHOLE.format(name), 1, ours.job_s, "s", said)
+    detail = f"({ours.device} {where}; {ours.outside:.0%} outside of it; {ours.device_mb} MB)"
+    yield at_most(WHOLE.format(name), 1, ours.job_s, "s", detail)
     peak = "torch has no CUDA to tell" if ours.of_peak is None else f"{ours.of_peak:.1%}"
     yield Mark(PEAK.format(name), "", peak, None if ours.of_peak is None else True)
     for other in THEIRS:
@@ -94,10 +94,10 @@ def _beside(name: str, ours: Speed, other: str, theirs: Speed | str) -> Iterator
         why = theirs if isinstance(theirs, str) else f"torch computes on {theirs.device} only"
         yield from (Mark(what, "", why, None) for what in (model, whole))
         return
-    said = f"({ours.slices_per_s:.0f} : {theirs.slices_per_s:.0f} slices/s)"
-    yield at_least(model, 1, ours.slices_per_s / theirs.slices_per_s, said)
-    said = f"({ours.job_s:.2f} : {theirs.job_s:.2f} s)"
-    yield at_least(whole, 1, theirs.job_s / ours.job_s, said)
+    detail = f"({ours.slices_per_s:.0f} : {theirs.slices_per_s:.0f} slices/s)"
+    yield at_least(model, 1, ours.slices_per_s / theirs.slices_per_s, detail)
+    detail = f"({ours.job_s:.2f} : {theirs.job_s:.2f} s)"
+    yield at_least(whole, 1, theirs.job_s / ours.job_s, detail)
 
 
 def _start(folder: Path, model: Model) -> Iterator[Mark]:
@@ -107,11 +107,11 @@ def _start(folder: Path, model: Model) -> Iterator[Mark]:
         return
     node = Quiet(folder, peers="", model=model.folder, quiet_s=3600)
     seconds = [node.seconds_to_ready() for _ in range(STARTS)]
-    said = f"({min(seconds):.1f} to {max(seconds):.1f} in {STARTS})"
+    detail = f"({min(seconds):.1f} to {max(seconds):.1f} in {STARTS})"
     if "on TensorRT" not in node.log.read_text():
         yield Mark(START, "3 s or less", f"TensorRT did not serve: see {node.log}", None)
         return
-    yield at_most(START, 3, median(seconds), "s", said)
+    yield at_most(START, 3, median(seconds), "s", detail)
 
 
 def _not_measured(why: str) -> Iterator[Mark]:

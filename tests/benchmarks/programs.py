@@ -19,7 +19,7 @@ def with_program(folder: Path) -> Path:
     graph = open_graph(model).eval()
     shutil.copytree(model.folder, folder)
     torch.export.save(to_program(graph, answer(graph)), folder / PROGRAM)
-    said = json.loads((folder / MANIFEST).read_text())
-    said["files"][PROGRAM] = hashlib.sha256((folder / PROGRAM).read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(said))
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][PROGRAM] = hashlib.sha256((folder / PROGRAM).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder

@@ -38,8 +38,8 @@ def measure(folder: Path) -> Iterator[Mark]:
     """Start a node again and again, all but the first time with what it compiled; build plans."""
     node = Quiet(folder / "start", peers="", quiet_s=3600)
     first, *again = (node.seconds_to_ready() for _ in range(1 + STARTS))
-    said = f"({min(again):.1f} to {max(again):.1f} in {STARTS}; the first time {first:.1f})"
-    yield at_most("engine: start to ready", 3, median(again), "s", said)
+    detail = f"({min(again):.1f} to {max(again):.1f} in {STARTS}; the first time {first:.1f})"
+    yield at_most("engine: start to ready", 3, median(again), "s", detail)
     yield from _builds(folder)
 
 

@@ -1,4 +1,4 @@
-"""What an action on jobs did: a line for each, or JSON."""
+"""Outcome of an action on each of several jobs: a line, or JSON."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,16 +16,16 @@ def act_and_print(jobs: Iterable[Job], act: Callable[[Job], str], as_json: bool)
         act: returns what it did; a job for which it returns nothing is not printed.
         as_json: whether JSON is printed.
     """
-    told: list[dict[str, str]] = []
+    answers: list[dict[str, str]] = []
     try:
         for job in jobs:
             if not (message := act(job)):
                 continue
-            told.append({"job": job.id, "series": job.series_uid, "done": message})
+            answers.append({"job": job.id, "series": job.series_uid, "done": message})
             if not as_json:
                 line = f"{job.id}: {message}"
                 Console().print(line, markup=False, highlight=False, soft_wrap=True)
     finally:
         # Also where a later job is unknown: what was done before it stays done.
         if as_json:
-            print_json(told)
+            print_json(answers)

@@ -46,12 +46,12 @@ def to_receipt(
         text = f"Hepar: no result for a part of {series}: {reason}"
         title = "Hepar: no result for a part"
     content = hd.sr.ContainerContentItem(name=TITLE)
-    said = hd.sr.TextContentItem(
+    item = hd.sr.TextContentItem(
         COMMENT,
         writable(text, source.get("SpecificCharacterSet")),
         hd.sr.RelationshipTypeValues.CONTAINS,
     )
-    content.ContentSequence = hd.sr.ContentSequence([said])
+    content.ContentSequence = hd.sr.ContentSequence([item])
     report = hd.sr.EnhancedSR(
         evidence=evidence([source]), content=content, is_complete=True, **UNNAMED
     )

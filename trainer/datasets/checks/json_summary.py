@@ -1,4 +1,4 @@
-"""What a check found, as JSON."""
+"""Findings of a check of labelled data, as JSON."""
 
 import json
 import math

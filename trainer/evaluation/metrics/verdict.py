@@ -15,14 +15,14 @@ def verdict(own: Figures, before: Figures, name: str, before_name: str) -> str:
     """
     ours, theirs = mean_dice(own), mean_dice(before)
     count = len(own.liver)
-    said = f"{name} {_said(own)}, {before_name} {_said(before)}"
+    text = f"{name} {_summary(own)}, {before_name} {_summary(before)}"
     if math.isnan(ours) or math.isnan(theirs):
-        return f"{said}: nothing was drawn on the {_patients(count)} held out, so none is better"
+        return f"{text}: nothing was drawn on the {_patients(count)} held out, so none is better"
     better = ours > theirs
     wins = sum(_patient(own, each) > _patient(before, each) for each in own.liver)
     return (
         f"{name} {'beats' if better else 'does not beat'} {before_name} on {_patients(count)} "
-        f"held out: {said}; it is better in {wins} of {count}"
+        f"held out: {text}; it is better in {wins} of {count}"
     )
 
 
@@ -54,7 +54,7 @@ def _patient(figures: Figures, patient: str) -> float:
     return fmean(dice) if dice else 0.0
 
 
-def _said(figures: Figures) -> str:
+def _summary(figures: Figures) -> str:
     liver, tumour = (_mean(each) for each in (figures.liver, figures.tumour))
     ill = figures.tumour_patients
     of_tumour = f", tumour {tumour:.3f} ({_patients(ill)})" if ill else ""

@@ -1,4 +1,4 @@
-"""What a run was begun with: a folder holds checkpoints of one recipe and one set of patients."""
+"""Beginning of a run: its folder holds checkpoints of one recipe and one set of patients."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -68,18 +68,18 @@ def _changes(before: Begun, now: Begun) -> Iterator[str]:
     for one, other in ((before.recipe, now.recipe), (before.others, now.others)):
         for key in sorted(one.keys() | other.keys()):
             if one.get(key) != other.get(key):
-                yield f"{key} was {_said(one.get(key))} and is {_said(other.get(key))}"
+                yield f"{key} was {_as_json(one.get(key))} and is {_as_json(other.get(key))}"
     for part in sorted(now.data):
         if before.data[part] != now.data[part]:
             one, other = before.data[part], now.data[part]
-            yield f"the {part} data were {_told(one)} and are {_told(other)}"
+            yield f"the {part} data were {_listed(one)} and are {_listed(other)}"
 
 
-def _said(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return "absent" if value is None else json.dumps(value)
 
 
-def _told(sums: Mapping[str, int]) -> str:
+def _listed(sums: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sums.items())
 
 
