@@ -271,14 +271,15 @@ def test_the_next_training_learns_exactly_what_a_person_painted_and_saved(
         "liver": pytest.approx(dice(found.labels > 0, expected > 0)),
         "tumour": pytest.approx(dice(found.labels == 2, expected == 2)),
     }
+    check_agreement(segmented, correcting)
 
 
 def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float(2 * np.count_nonzero(one & other) / (one.sum() + other.sum()))
 
 
-def test_the_page_shows_how_far_corrected_results_agree(segmented: Segmented, page: Any):
-    """After the correction above."""
+def check_agreement(segmented: Segmented, page: Any) -> None:
+    """Look at what the node's pages show of the only correction."""
     node = f"http://127.0.0.1:{segmented.stack.ports.node_http}"
     page.goto(f"{node}/jobs/{segmented.job()['job']}")
     assert page.locator("#corrections-title").is_visible()
