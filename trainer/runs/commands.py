@@ -8,12 +8,17 @@ from rich.console import Console
 
 from trainer.cli_errors import errors_said
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-def list_recipes() -> None:
+
+def list_recipes(as_json: Json = False) -> None:
     """List the recipes that ship: networks, cost, figures published and measured here."""
-    from trainer.runs.recipe_table import show_recipes
+    from trainer.runs.recipe_table import recipes_as_json, show_recipes
 
-    show_recipes(Console())
+    if as_json:
+        typer.echo(recipes_as_json())
+    else:
+        show_recipes(Console())
 
 
 def plan(
@@ -37,9 +42,13 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN...", exists=True, help="Folders of runs, or model folders."),
     ],
+    as_json: Json = False,
 ) -> None:
     """Show runs side by side: what differs in their recipes and data, and their figures."""
     with errors_said():
-        from trainer.runs.side_by_side import compare_runs
+        from trainer.runs.side_by_side import compare_runs, runs_as_json
 
-        compare_runs(runs, Console())
+        if as_json:
+            typer.echo(runs_as_json(runs))
+        else:
+            compare_runs(runs, Console())

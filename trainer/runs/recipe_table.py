@@ -1,5 +1,6 @@
 """`hepar train list`: the recipes that ship, what they cost, and what they came to."""
 
+import json
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -17,6 +18,25 @@ COLUMNS = "Recipe", "Liver", "Tumour", "Patients", "Parameters", "s/epoch"
 def shipped() -> list[Recipe]:
     """Return every recipe that ships, by name."""
     return [load_recipe(path.stem) for path in sorted(RECIPES.glob("*.toml"))]
+
+
+def recipes_as_json() -> str:
+    """Return what the table shows, by the recipe's name; null where nothing was measured."""
+    rows = {
+        recipe.name: {
+            "description": recipe.description,
+            "networks": [member.network for member in recipe.members],
+            "steps": [member.steps for member in recipe.members],
+            "slices_per_step": recipe.batch.size,
+            "needs_teacher": recipe.distil is not None,
+            "measured": recipe.measured.model_dump() if recipe.measured else None,
+            "published": {"dice": recipe.origin.dice, "split": recipe.origin.split}
+            if recipe.origin
+            else None,
+        }
+        for recipe in shipped()
+    }
+    return json.dumps(rows, indent=2)
 
 
 def show_recipes(console: Console) -> None:

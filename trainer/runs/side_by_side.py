@@ -95,6 +95,21 @@ def compare_runs(folders: Sequence[Path], console: Console) -> None:
             console.print(said, markup=False)
 
 
+def runs_as_json(folders: Sequence[Path]) -> str:
+    """Return what differs between runs, and their evaluations; empty where one has not ended."""
+    runs = [read_run(folder) for folder in folders]
+    apart = [key for key, _ in differences(runs)]
+    rows = {
+        run.name: {
+            "differs": {key: run.keys.get(key) for key in apart},
+            "evaluation": dict(run.evaluation),
+            "saved": run.saved,
+        }
+        for run in runs
+    }
+    return json.dumps(rows, indent=2)
+
+
 def _saved(member: Path) -> str:
     if (member / WEIGHTS).is_file():
         return f"{member.name} is done"

@@ -38,6 +38,9 @@ def test_recipes_are_listed_with_their_cost_and_both_kinds_of_figures():
     assert "0.977" in result.output  # published
     assert "0.902" in result.output  # measured here
     assert "needs --teacher" in result.output
+    listed = json.loads(hepar("train", "list", "--json").output)
+    assert listed["bluenet"]["measured"]["liver"] == 0.902
+    assert listed["fast"]["needs_teacher"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["bluenet", "--help"]])
@@ -90,6 +93,9 @@ def test_runs_are_compared_by_what_differs_and_by_their_figures(tried, data_fold
     assert "working.size" not in result.output
     assert "liver, pooled Dice" in result.output
     assert "has not ended: 1-fpn is saved at epoch 0" in " ".join(result.output.split())
+    both = json.loads(hepar("train", "compare", folder / "mine-smoke", other, "--json").output)
+    assert both[str(other)]["differs"]["learning_rate"] == 0.5
+    assert both[str(folder / "mine-smoke")]["evaluation"]["held_out_patients"]
 
 
 def test_a_folder_that_is_no_run_is_not_compared(tmp_path):
