@@ -41,25 +41,25 @@ KINDS = {
 def measure(folder: Path) -> Iterator[Mark]:
     """Yield slices a second: of batches alone, and of training whose batches either side makes."""
     place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    slices = _slices()
+    slices = toy_slices()
     for name, changes in KINDS.items():
-        batches = Batches(load_recipe("base", changes), 1, slices, place)
-        rate = batches_rate(batches, load_recipe("base").batch.size)
+        rate = batches_rate(load_recipe("base", changes), slices, place, ROUNDS)
         yield Mark(f"batches of base, {name}, on {place.type}", "", f"{rate:.0f} slices/s", True)
     yield _trained(slices, folder, place)
 
 
-def batches_rate(batches: Batches, size: int) -> float:
-    """Return the slices a second that a data set of batches makes."""
+def batches_rate(recipe: Recipe, slices: Slices, place: torch.device, rounds: int) -> float:
+    """Return the slices a second in batches of a recipe, made on a device."""
+    batches = Batches(recipe, 1, slices, place)
 
-    def one() -> None:
+    def some() -> None:
         for number in range(STEPS):
             batches[number]
-        if torch.cuda.is_available():
+        if place.type == "cuda":
             torch.cuda.synchronize()
 
-    one()
-    return STEPS * size / median(_seconds(one) for _ in range(ROUNDS))
+    some()
+    return STEPS * recipe.batch.size / median(_seconds(some) for _ in range(rounds))
 
 
 def _trained(slices: Slices, folder: Path, place: torch.device) -> Mark:
@@ -90,7 +90,8 @@ def _seconds(work: Callable[[], object]) -> float:
     return perf_counter() - begun
 
 
-def _slices() -> Slices:
+def toy_slices() -> Slices:
+    """Return slices of a phantom, as of six patients."""
     made = make_phantom(1, shape=(24, SIDE, SIDE), spacing_mm=(10.0, 1.5, 1.5))
     patient = np.repeat(list("abcdef"), 4)
     return Slices(made.volume.hu, made.truth.labels, patient, np.full(24, 1.5, np.float32))

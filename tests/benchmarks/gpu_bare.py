@@ -1,9 +1,9 @@
 """GPU figures from a bare machine: `python -m tests.benchmarks.gpu_bare FOLDER [PART …]`.
 
 torch, NumPy, pydantic, ONNX and ONNX Runtime are enough: no TensorRT, no DICOM packages, no
-OpenVINO, no installed Hepar. Each part writes FOLDER/<part>.json when it ends, so an interrupted
-run keeps the parts before. Without a GPU everything runs on the processor, which checks the program
-itself.
+OpenVINO, no installed Hepar. The part `training` also needs Lightning, pydicom, highdicom and
+nibabel. Each part writes FOLDER/<part>.json when it ends, so an interrupted run keeps the parts
+before. Without a GPU everything runs on the processor, which checks the program itself.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from engine.hounsfield import to_float16
 from engine.model import Model, load_model
 from engine.segmentation.segment import segment
 from engine.volume import Volume
+from trainer.recipe.recipe import load_recipe
 
 DEVICES = "TensorRT", "torch", "torch eager", "torch AMP"
 ROOMS = 4, 8, 16, 32, 64
@@ -51,6 +52,14 @@ class Setup:
     rounds: int
     """Each figure is the median of this many."""
     rooms: tuple[int, ...]
+    data: Path | None = None
+    """Labelled slices to train on."""
+    minutes: float = 0.0
+    """Time of the training; 0: the recipe's steps."""
+    changes: tuple[str, ...] = ()
+    """Of the recipe."""
+    run: Path = Path("run")
+    """Folder of the training."""
 
     @property
     def volume(self) -> Volume:
@@ -150,8 +159,42 @@ def sweep(setup: Setup) -> Figures:
     return found
 
 
+def feeding(setup: Setup) -> Figures:
+    """Measure the slices a second in batches of `base` that are made on the device."""
+    from tests.benchmarks.feeding import KINDS, batches_rate, toy_slices
+
+    slices, place = toy_slices(), torch.device(setup.place)
+    return {
+        name: batches_rate(
+            load_recipe("base", [*changes, *setup.changes]), slices, place, setup.rounds
+        )
+        for name, changes in KINDS.items()
+    }
+
+
+def training(setup: Setup) -> Figures:
+    """Train `base` by the clock and leave the run's folder, which any machine can export."""
+    if setup.data is None:
+        return {"training": "not measured: name labelled slices by --data"}
+    # Lightning and the readers, which only this part needs.
+    from trainer.train_command import Run, learn, prepare
+    from trainer.training.by_clock.budget import Budget
+    from trainer.training.ensemble import split_cases
+    from trainer.training.machine import Machine
+
+    budget = Budget(60 * setup.minutes, monotonic()) if setup.minutes else None
+    machine = Machine(setup.place, devices=1, quiet=True)
+    run = Run(setup.data, setup.run, setup.run / "model", machine, budget=budget)
+    ready = prepare(load_recipe("base", setup.changes), run)
+    recipe, _ = learn(ready, split_cases(ready.recipe, ready.slices), run, setup.run)
+    paces = {
+        path.parent.name: json.loads(path.read_text()) for path in setup.run.glob("*/pace.json")
+    }
+    return {"steps": {each.network: each.steps for each in recipe.members}, "pace": paces}
+
+
 PARTS: dict[str, Callable[[Setup], Figures]] = {
-    each.__name__: each for each in (facts, gate, bench, stages, sweep)
+    each.__name__: each for each in (facts, gate, bench, stages, sweep, feeding, training)
 }
 
 
@@ -207,6 +250,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=512, help="rows and columns of a slice")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rooms", type=int, nargs="+", help="numbers of slices at once")
+    parser.add_argument("--data", type=Path, help="labelled slices; the part `training` needs them")
+    parser.add_argument("--minutes", type=float, default=8, help="of training; 0: all its steps")
+    parser.add_argument("--set", nargs="+", default=[], help="changes of the recipe")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(PARTS):
         parser.error(f"unknown part {unknown.pop()!r}; allowed: {', '.join(PARTS)}")
@@ -215,7 +261,17 @@ def main() -> int:
     rooms = tuple(chosen.rooms or (ROOMS if place == "cuda" else (2, 4)))
     with tempfile.TemporaryDirectory(prefix="hepar-gpu-") as scratch:
         file = draw_volume(chosen.slices, chosen.size, Path(scratch))
-        setup = Setup(_model(chosen.model, Path(scratch)), file, place, chosen.rounds, rooms)
+        setup = Setup(
+            _model(chosen.model, Path(scratch)),
+            file,
+            place,
+            chosen.rounds,
+            rooms,
+            chosen.data,
+            chosen.minutes,
+            tuple(chosen.set),
+            chosen.folder / "run",
+        )
         return max([_run(name, setup, chosen.folder) for name in chosen.parts or PARTS])
 
 

@@ -20,6 +20,8 @@ def plant_some(
 ) -> tuple[Tensor, Tensor]:
     """Return slices and targets, some of them, each with `probability`, with planted tumours.
 
+    Each is planted on the host, whatever device it lies on, and comes back there.
+
     Args:
         hu: (n, rows, columns) float32, or (n, s, rows, columns), each with its neighbours.
         target: (n, rows, columns) uint8.
@@ -34,22 +36,24 @@ def plant_some(
     if hu.dim() == 4 and beside is None:
         raise BadData(f"slices of {tuple(hu.shape)}: no tumour without the neighbours' targets")
     hu, target = hu.clone(), target.clone()
-    chosen = torch.rand(len(hu), generator=random) < probability
+    place = hu.device
+    chosen = torch.rand(len(hu), generator=random, device=place) < probability
     for index in torch.nonzero(chosen)[:, 0].tolist():
         # NumPy's generator is fed by torch's, so that one seed decides the whole batch.
-        seed = int(torch.randint(2**31, (1,), generator=random))
+        seed = int(torch.randint(2**31, (1,), generator=random, device=place))
         chance, mm = np.random.default_rng(seed), float(pixel_mm[index])
         slab, which = _slab_of(hu, target, mm, index, beside)
         planted = plant(slab, chance)
-        hu[index] = torch.from_numpy(planted.hu[which])
-        target[index] = torch.from_numpy(planted.target[planted.own])
+        hu[index] = torch.from_numpy(planted.hu[which]).to(place)
+        target[index] = torch.from_numpy(planted.target[planted.own]).to(place)
     return hu, target
 
 
 def _slab_of(
     hu: Tensor, target: Tensor, pixel_mm: float, index: int, beside: Beside | None
 ) -> tuple[Slab, NDArray[np.intp] | int]:
+    shown = hu[index].cpu().numpy()
     if beside is None:
-        return alone(hu[index].numpy(), target[index].numpy(), pixel_mm), 0
-    there, away_mm = beside.target[index].numpy(), beside.away_mm[index].numpy()
-    return stacked(hu[index].numpy(), there, away_mm, pixel_mm)
+        return alone(shown, target[index].cpu().numpy(), pixel_mm), 0
+    there, away_mm = beside.target[index].cpu().numpy(), beside.away_mm[index].cpu().numpy()
+    return stacked(shown, there, away_mm, pixel_mm)

@@ -7,9 +7,9 @@ it is not, tumours were not looked for.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
@@ -24,6 +24,9 @@ from trainer.datasets.layouts.nifti_image import (
     read_image,
 )
 from trainer.errors import BadCase
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 BESIDE = "DICOM with NIfTI"
 IMAGES = "dicom"
@@ -61,7 +64,9 @@ def _drawn(folder: Path, names: Sequence[str], grid: Geometry) -> NDArray[np.uin
     return None
 
 
-def _on_grid(image: SimpleITK.Image, grid: Geometry, name: str) -> NDArray[np.uint8]:
+def _on_grid(image: "SimpleITK.Image", grid: Geometry, name: str) -> NDArray[np.uint8]:
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     marked = np.asarray(SimpleITK.GetArrayFromImage(image) > 0, np.uint8)
     if marked.shape != grid.shape:
         raise BadCase(f"{name}: labels of {marked.shape} on a series of {grid.shape}")

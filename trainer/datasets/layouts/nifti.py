@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from engine.volume import Geometry, Volume
@@ -33,6 +33,9 @@ from trainer.datasets.layouts.nifti_image import (
 )
 from trainer.datasets.layouts.patient_names import lits_patient
 from trainer.errors import BadCase
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 LITS = "LiTS"
 DECATHLON = "MSD Task03"
@@ -95,7 +98,7 @@ def read_pair(
     source: str,
     patient: str,
     series: str,
-    meaning: Callable[[SimpleITK.Image, str], NDArray[np.uint8]] | None = None,
+    meaning: Callable[["SimpleITK.Image", str], NDArray[np.uint8]] | None = None,
 ) -> Case:
     """Read a volume and its labels, turned to the head, the back and the left.
 
@@ -131,20 +134,24 @@ def read_pair(
     return Case(patient, source, series, found, target, spacing_lost=lost)
 
 
-def to_volume(image: SimpleITK.Image) -> Volume:
+def to_volume(image: "SimpleITK.Image") -> Volume:
     """Return an image that runs to the left, the back and the head as a volume in HU."""
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     array = SimpleITK.GetArrayFromImage(image)
     # Clipped before the cast: floats beyond int16 would wrap around.
     hu = np.rint(np.clip(array, *HU_RANGE)).astype(np.int16)
     return Volume(hu, Geometry(hu.shape, affine_of(image), ""))
 
 
-def to_labels(image: SimpleITK.Image, name: str) -> NDArray[np.uint8]:
+def to_labels(image: "SimpleITK.Image", name: str) -> NDArray[np.uint8]:
     """Return labels, 0 to 2.
 
     Raises:
         BadCase: there are other values.
     """
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     array = SimpleITK.GetArrayFromImage(image)
     values = np.unique(array)
     if not set(values.tolist()) <= {Target.BACKGROUND, Target.LIVER, Target.TUMOUR}:

@@ -6,22 +6,25 @@ import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
-import SimpleITK
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from trainer.datasets.cases.target import INSIDE
 from trainer.errors import BadCase
 
+if TYPE_CHECKING:
+    import SimpleITK
+
 BODY_HU, BONE_HU = -200, 250
 TOLERANCE_MM = 0.1
 """Largest offset between labels and their volume at any corner of the grid; headers round."""
 
 
-def read_image(path: Path, name: str) -> SimpleITK.Image:
+def read_image(path: Path, name: str) -> "SimpleITK.Image":
     """Read an image and turn it to run to the patient's left, back and head.
 
     Raises:
@@ -30,12 +33,14 @@ def read_image(path: Path, name: str) -> SimpleITK.Image:
     return oriented(read_stored(path, name))
 
 
-def read_stored(path: Path, name: str) -> SimpleITK.Image:
+def read_stored(path: Path, name: str) -> "SimpleITK.Image":
     """Read an image as it is stored.
 
     Raises:
         BadCase: the file is absent, breaks off, or is no image.
     """
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     try:
         _check_whole(path)
         image = SimpleITK.ReadImage(str(path))
@@ -65,13 +70,15 @@ def _check_whole(path: Path) -> None:
         raise EOFError(f"it has {size} bytes and should have {needed}; download it again")
 
 
-def oriented(image: SimpleITK.Image) -> SimpleITK.Image:
+def oriented(image: "SimpleITK.Image") -> "SimpleITK.Image":
     """Return an image that runs to the patient's left, back and head."""
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     turned: SimpleITK.Image = SimpleITK.DICOMOrient(image, "LPS")
     return turned
 
 
-def says_nothing(image: SimpleITK.Image) -> bool:
+def says_nothing(image: "SimpleITK.Image") -> bool:
     """Return whether an image's header is no more than the one that is written for want of another:
     voxels of 1 mm along the axes.
     """
@@ -79,7 +86,7 @@ def says_nothing(image: SimpleITK.Image) -> bool:
     return bool(plain)
 
 
-def affine_of(image: SimpleITK.Image) -> NDArray[np.float64]:
+def affine_of(image: "SimpleITK.Image") -> NDArray[np.float64]:
     """Voxel (slice, row, column) to millimetres."""
     affine = np.eye(4)
     direction = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from dicom_node.series import UnsupportedSeries, read_series
@@ -22,6 +22,9 @@ from trainer.datasets.layouts.found import Found, is_visible
 from trainer.datasets.layouts.nifti import read_pair, to_volume
 from trainer.datasets.layouts.nifti_image import read_image
 from trainer.errors import BadCase, BadData
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 IMAGES = ("images", "imagestr", "image", "img", "ct", "scans", "volumes")
 MASKS = ("labels", "labelstr", "label", "masks", "mask", "seg", "segmentations")
@@ -101,7 +104,9 @@ def _read(
     return read_pair(image, mask, source=source, patient=patient, series=stem, meaning=meaning)
 
 
-def _to_target(labels: Labels, image: SimpleITK.Image, name: str) -> NDArray[np.uint8]:
+def _to_target(labels: Labels, image: "SimpleITK.Image", name: str) -> NDArray[np.uint8]:
+    import SimpleITK  # a large library, absent on a machine with packed slices only
+
     return labels.to_target(SimpleITK.GetArrayFromImage(image), name)
 
 
