@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from tests.benchmarks.marks import Mark
 from trainer.batches.data_loader import Batches
 from trainer.datasets.cases.slices import Slices
 from trainer.recipe.recipe import Member, Recipe, load_recipe
-from trainer.training.loop import train_member
-from trainer.training.machine import Machine
+
+if TYPE_CHECKING:
+    from trainer.training.machine import Machine
 
 ROUNDS = 3
 STEPS = 4
@@ -64,6 +66,8 @@ def batches_rate(recipe: Recipe, slices: Slices, place: torch.device, rounds: in
 
 def _trained(slices: Slices, folder: Path, place: torch.device) -> Mark:
     """Return the ratio of training that makes its own batches to that with a worker beside it."""
+    from trainer.training.machine import Machine  # Lightning, which batches alone do not need
+
     recipe = load_recipe("base", ['members=[{network="linknet", cycles=[2], seed=1}]'])
     machines = [Machine(place.type, devices=1, workers=each, quiet=True) for each in (0, 1)]
     pairs = [
@@ -76,7 +80,9 @@ def _trained(slices: Slices, folder: Path, place: torch.device) -> Mark:
     return Mark(f"training on {place.type}, own batches beside those of a worker", "", detail, True)
 
 
-def _pace(recipe: Recipe, slices: Slices, folder: Path, machine: Machine) -> float:
+def _pace(recipe: Recipe, slices: Slices, folder: Path, machine: "Machine") -> float:
+    from trainer.training.loop import train_member
+
     steps = STEPS * (100 if machine.on_cuda else 1)
     member = Member(network="linknet", cycles=(steps,), seed=1)
     train_member(recipe, member, slices, slices[np.arange(0)], folder, machine)
