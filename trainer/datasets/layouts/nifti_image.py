@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import SimpleITK
 
 BODY_HU, BONE_HU = -200, 250
-TOLERANCE_MM = 0.1
-"""Largest offset between labels and their volume at any corner of the grid; headers round."""
+TOLERANCE_MM = 0.3
+"""Largest offset between labels and their volume at any corner of the grid. Steps that one of the
+headers rounds to three decimals are 0.26 mm off after 512 voxels."""
 
 
 def read_image(path: Path, name: str) -> "SimpleITK.Image":

@@ -22,6 +22,7 @@ from tests.trainer.datasets.sample_data import (
 )
 from trainer.datasets.cases.patient_split import split_patients
 from trainer.datasets.cases.target import Target
+from trainer.datasets.layouts.nifti_image import TOLERANCE_MM, offset_mm
 from trainer.datasets.layouts.read_all import find_cases, read_cases, read_slices
 from trainer.errors import BadCase, BadData
 
@@ -216,6 +217,11 @@ def test_headers_that_round_their_steps_are_one_grid(phantom, tmp_path):
     drawn.SetSpacing([step + 0.0005 for step in drawn.GetSpacing()])
     SimpleITK.WriteImage(drawn, path)
     assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
+
+
+def test_steps_rounded_to_three_decimals_are_one_grid_over_512_voxels():
+    exact, rounded = np.diag([2.5, 0.7425, 0.7425, 1.0]), np.diag([2.5, 0.743, 0.743, 1.0])
+    assert offset_mm(exact, rounded, (40, 512, 512)) < TOLERANCE_MM
 
 
 def test_a_volume_without_its_labels_is_refused(phantom, tmp_path):
