@@ -37,7 +37,9 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
-    "dicom_node/corrections": "dicom_node dicom_node/annotations engine engine/findings",
+    "dicom_node/corrections": (
+        "dicom_node dicom_node/annotations dicom_node/decoding engine engine/findings"
+    ),
     "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
     "dicom_node/choice": (

@@ -1,5 +1,6 @@
 """Masks of a SEG, on the grid of the series that it was drawn on."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,6 +14,9 @@ from dicom_node.annotations.frame_content import located_by_position
 from dicom_node.errors import UnreadableDrawing
 from dicom_node.tolerances import TOLERANCE_MM
 from engine.volume import Geometry, Label
+
+LARGEST = 4
+"""Voxels of a SEG, from its first frame to its last, for each of the series."""
 
 
 def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:
@@ -29,6 +33,7 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
         )
     try:
         opened = hd.seg.Segmentation.from_dataset(located_by_position(seg), copy=False)
+        _require_extent(opened, grid)
         _require_names(opened, grid)
         numbers = {label: segments_of(opened, label) for label in MARKED}
         return MappingProxyType(
@@ -36,6 +41,20 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
         )
     except (ValueError, AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
         raise UnreadableDrawing(f"SEG cannot be read: {error}") from error
+
+
+def _require_extent(seg: hd.seg.Segmentation, grid: Geometry) -> None:
+    """Return if the frames lie no further apart than a series of this size allows.
+
+    Raises:
+        UnreadableDrawing: they do; a volume between them would take all memory.
+    """
+    extent = seg.get_volume_geometry()
+    if extent is not None and math.prod(extent.spatial_shape) > LARGEST * math.prod(grid.shape):
+        raise UnreadableDrawing(
+            f"SEG spans {'x'.join(map(str, extent.spatial_shape))} voxels, its series"
+            f" {'x'.join(map(str, grid.shape))}; save it on the grid of the series"
+        )
 
 
 def _require_names(seg: hd.seg.Segmentation, grid: Geometry) -> None:

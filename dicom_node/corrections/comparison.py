@@ -7,6 +7,8 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_node.annotations import UnreadableDrawing, segmentation_masks
+from dicom_node.decoding.decode import whole_stream
+from dicom_node.decoding.stream import BrokenStream
 from engine.findings.overlap import overlap
 from engine.volume import Geometry, Label, LabelMap
 
@@ -44,3 +46,12 @@ def _require_bounded(seg: Dataset, grid: Geometry) -> None:
             f"SEG of {frames} frames of {rows}x{columns} on a series of {grid.shape[0]} slices of"
             f" {grid.shape[1]}x{grid.shape[2]}; save it on the grid of the series"
         )
+    syntax = seg.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return
+    # A stream may declare far more pixels than its attributes, and decoders believe it.
+    try:
+        for index in range(frames):
+            whole_stream(seg, index, syntax)
+    except BrokenStream as error:
+        raise UnreadableDrawing(f"SEG cannot be decoded: {error}; send it again") from error

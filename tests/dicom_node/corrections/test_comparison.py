@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_node.corrections.comparison import compare
 from dicom_node.errors import UnreadableDrawing
@@ -51,4 +53,26 @@ def test_more_than_its_series_has_is_refused_before_it_is_decoded(drawn, keyword
     seg = drawn.seg(drawn.result.labels)
     setattr(seg, keyword, value)
     with pytest.raises(UnreadableDrawing, match="on a series of 6 slices of 16x16"):
+        compare(seg, drawn.result)
+
+
+def test_frames_far_apart_are_refused_before_a_volume_is_made_of_them(drawn):
+    seg = drawn.seg(drawn.result.labels)
+    last = seg.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
+    *across, z = last.ImagePositionPatient
+    last.ImagePositionPatient = [*across, z + 2e6]
+    with pytest.raises(
+        UnreadableDrawing, match=r"SEG spans \d{6,}x16x16 voxels, its series 6x16x16"
+    ):
+        compare(seg, drawn.result)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+def test_a_stream_that_is_not_what_its_header_says_is_refused_before_it_is_decoded(drawn, syntax):
+    seg = drawn.seg(drawn.result.labels)
+    streams = [b"\xff\x4f\xff\x51 no picture of any size"] * int(seg.NumberOfFrames)
+    seg.PixelData = encapsulate(streams)
+    seg["PixelData"].is_undefined_length = True
+    seg.file_meta.TransferSyntaxUID = syntax
+    with pytest.raises(UnreadableDrawing, match="SEG cannot be decoded: "):
         compare(seg, drawn.result)
