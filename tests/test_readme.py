@@ -10,6 +10,7 @@ from PIL import Image
 
 from dicom_node.config.settings import load_settings
 from dicom_node.main import build
+from trainer.runs.recipe_first import TRAIN, RecipeFirst
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -63,6 +64,9 @@ def test_a_command_in_a_document_exists_with_its_options(line):
     command = typer.main.get_command(build())
     rest = words[1:]
     while getattr(command, "commands", {}) and rest and not rest[0].startswith("-"):
+        if isinstance(command, RecipeFirst) and rest[0] not in command.commands:
+            command = command.commands[TRAIN]
+            continue
         names = re.split(r"[|,]", rest.pop(0).rstrip(","))
         found = {name: command.get_command(None, name) for name in names if name != "…"}
         assert all(found.values()), f"{line}: {found}"

@@ -1,8 +1,13 @@
 """`hepar train RECIPE` beside `hepar train list` and its like."""
 
+from typing import TYPE_CHECKING
+
 import typer
-from typer._click.core import Command, Context  # typer has no public name for what it carries along
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    # Older versions of typer have no such module; newer ones no public name for what it holds.
+    from typer._click.core import Command, Context
 
 TRAIN = "recipe"
 """Command that a first word which names no command is handed to."""
@@ -11,15 +16,15 @@ TRAIN = "recipe"
 class RecipeFirst(TyperGroup):
     """A group whose first word may be a recipe or an option, as if it were one command."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Put the command before a line that begins with a recipe."""
         if not args or args[0] not in self.commands:
             args = [TRAIN, *args]
         return super().parse_args(ctx, args)
 
     def resolve_command(
-        self, ctx: Context, args: list[str]
-    ) -> tuple[str | None, Command | None, list[str]]:
+        self, ctx: "Context", args: list[str]
+    ) -> "tuple[str | None, Command | None, list[str]]":
         """Leave the command's name out of its usage, as nobody has typed it."""
         name, command, rest = super().resolve_command(ctx, args)
         return (None if name == TRAIN else name), command, rest
