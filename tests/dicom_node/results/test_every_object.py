@@ -71,9 +71,10 @@ def test_none_is_left_out(files):
     assert set(files) == {item.name for item in ITEMS} | {*NOTICES}
     objects = [dcmread(file, stop_before_pixels=True) for file in files.values()]
     names = {sop_class_name(each.SOPClassUID).removesuffix(" Storage") for each in objects}
-    (row,) = [line for line in STATEMENT.read_text().splitlines() if "| Storage of Seg" in line]
-    stated = row.split("|")[1].strip().removeprefix("Storage of ").split(", ")
-    assert {name.removesuffix(" Image") for name in names} == {*stated}
+    rows = [line for line in STATEMENT.read_text().splitlines() if line.startswith("| Storage of")]
+    sent = [row.split("|")[1].strip() for row in rows if row.split("|")[2].strip() == "yes"]
+    stated = [name for each in sent for name in each.removeprefix("Storage of ").split(", ")]
+    assert sorted(name.removesuffix(" Image") for name in names) == sorted(stated)
     assert len({each.SeriesNumber for each in objects}) == len(objects)
     assert len({each.SOPInstanceUID for each in objects}) == len(objects)
 
