@@ -13,8 +13,8 @@ from rich.text import Text
 from engine.admin import plan_commands
 from engine.admin.bench import bench
 from engine.admin.doctor import doctor
-from engine.admin.json_output import Json, print_json
 from engine.admin.rebuild import rebuild
+from engine.json_output import Json, print_json
 from engine.model import Model, load_model
 from engine.shipped import model_folder, shipped_models
 

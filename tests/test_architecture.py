@@ -117,7 +117,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/commands/job_views": (
         "dicom_node dicom_node/commands/arguments dicom_node/corrections dicom_node/deliver"
-        " dicom_node/jobs"
+        " dicom_node/jobs engine"
     ),
     "dicom_node/commands/synthetic": (
         "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"
@@ -147,7 +147,7 @@ MAY_IMPORT: dict[str, str] = {
         "trainer trainer/datasets/cases trainer/datasets/layouts engine engine/findings"
     ),
     "trainer/datasets/pull": "trainer engine dicom_node/annotations",
-    "trainer/datasets": "trainer trainer/datasets/checks trainer/datasets/pull",
+    "trainer/datasets": "trainer trainer/datasets/checks trainer/datasets/pull engine",
     "trainer/networks": "trainer trainer/datasets/cases",
     "trainer/synthetic": "trainer trainer/datasets/cases",
     "trainer/ensemble": (
@@ -202,7 +202,7 @@ MAY_IMPORT: dict[str, str] = {
     "trainer/runs": (
         "trainer trainer/datasets/cases trainer/datasets/checks trainer/ensemble"
         " trainer/evaluation/metrics trainer/evaluation/run trainer/export trainer/recipe"
-        " trainer/train_command.py trainer/training trainer/training/resume"
+        " trainer/train_command.py trainer/training trainer/training/resume engine"
     ),
     "trainer/commands.py": (
         "trainer trainer/train_command.py trainer/datasets trainer/evaluation"

@@ -10,7 +10,6 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Model, require_folder
 from dicom_node.errors import BadConfiguration
 from dicom_node.jobs.state import Job, State
@@ -19,6 +18,7 @@ from dicom_node.node.demo import Demonstration, demonstrate
 from dicom_node.results.phantom import phantom_name, write_series
 from dicom_node.results.preview import draw_seg
 from dicom_node.retrieve.folder import discover
+from engine.json_output import Json, print_json
 from engine.phantom import make_phantom
 from engine.quiet_logging import warnings_silenced
 

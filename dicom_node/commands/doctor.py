@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.commands.arguments.json_output import Json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.peers import check
 from dicom_node.config.peers import StowSettings
@@ -25,6 +24,7 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.net.tls.certificate_files import EXPIRES_SOON_DAYS, days_left, valid_until
 from engine.admin.doctor import Finding, Health, examine, report
 from engine.errors import EngineError
+from engine.json_output import Json
 from engine.shipped import model_folder
 
 CLOCK_S = 120.0

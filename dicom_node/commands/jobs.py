@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from dicom_node.audit.trail import auditing_command
-from dicom_node.commands.arguments.json_output import Json, JsonLines, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.job_views.job_answers import act_and_print
 from dicom_node.commands.job_views.job_details import details, progress
@@ -25,6 +24,7 @@ from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.query import to_date
+from engine.json_output import Json, print_json
 
 app = typer.Typer(
     help="List what became of each series, and put jobs back to work.", no_args_is_help=True
@@ -99,7 +99,7 @@ def retry(
     again: Annotated[
         bool, typer.Option("--again", help="Do everything again, though it is done.")
     ] = False,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Repeat what failed, was refused or made no result; what succeeded stays as it is.
 
@@ -121,7 +121,7 @@ def retry(
 
 
 @app.command()
-def redo(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
+def redo(job: Names, config: Config = None, as_json: Json = False) -> None:
     """Segment series again and deliver the results again, though it is done."""
     chosen = settings(config)
     data = DataFolder(chosen.node.data)
@@ -137,7 +137,7 @@ def send(
         str, typer.Option(help="Name of a peer in the configuration; all of them without it.")
     ] = "",
     config: Config = None,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Send the results of jobs again, or to a further peer, without segmenting again."""
     chosen = settings(config)
@@ -154,14 +154,14 @@ def send(
 
 
 @app.command()
-def urge(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
+def urge(job: Names, config: Config = None, as_json: Json = False) -> None:
     """Let waiting jobs go before all others; a series that is being segmented is finished first."""
     with open_ledger(settings(config).database_url) as ledger:
         act_and_print(map(ledger.find, job), lambda each: actions.urge(each, ledger), as_json)
 
 
 @app.command()
-def remove(job: Names, config: Config = None, as_json: JsonLines = False) -> None:
+def remove(job: Names, config: Config = None, as_json: Json = False) -> None:
     """Forget jobs that have ended, and remove the files that they keep in the spool."""
     chosen = settings(config)
     data = DataFolder(chosen.node.data)
@@ -185,7 +185,7 @@ def bundle(
         typer.Option("--with-pixels", help="Keep the patient's own pixels, which may show a face."),
     ] = False,
     config: Config = None,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Pack a job for a maintainer: its headers without the patient, a phantom's pixels, its state.
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import ADDRESS, peer_named
 from dicom_node.commands.synthetic.synthetic_objects import write_objects
@@ -19,6 +18,7 @@ from dicom_node.deliver.peer_check import PeerFinding, check_peer
 from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import BadConfiguration
 from dicom_node.results.objects import Profile
+from engine.json_output import Json, print_json
 
 app = typer.Typer(help="List the configured peers, and test them.", no_args_is_help=True)
 

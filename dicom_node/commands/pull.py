@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
 from dicom_node.commands.arguments.archive import Choice, Since, Study, choose
-from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
+from dicom_node.commands.arguments.text_lines import say_unless
 from dicom_node.config.own_receiver import own_receiver
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
@@ -22,6 +22,7 @@ from dicom_node.logs import quieten_libraries
 from dicom_node.retrieve.dimse import DimseSource
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import Source, to_source
+from engine.json_output import Json, print_json
 
 
 def pull(
@@ -34,7 +35,7 @@ def pull(
     study: Study = "",
     since: Since = "",
     config: Config = None,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Bring series that PEER already has to the running node, which segments and delivers them.
 
@@ -46,7 +47,7 @@ def pull(
     source = to_source(peer_named(peer, chosen))
     choice = choose(source, study, since, chosen.select)
     node = _node(chosen)
-    say = narrator(as_json)
+    say = say_unless(as_json)
     failed = _pull_all(choice, source, node, say)
     pulled = [each.series_uid for each in choice.series if each.series_uid not in failed]
     if as_json:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_node.commands.arguments.archive import say
-from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.commands.synthetic.synthetic_objects import (
@@ -23,6 +22,7 @@ from dicom_node.deliver.rehearsal import Rehearsed, clean_up
 from dicom_node.deliver.rehearsal import rehearse as rehearse_objects
 from dicom_node.logs import quieten_libraries
 from dicom_node.results.objects import SEG, Encoding, ObjectKind
+from engine.json_output import Json, print_json
 
 LABELMAP = f"{SEG.name}-{Encoding.LABELMAP}"
 

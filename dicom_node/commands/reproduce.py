@@ -10,9 +10,9 @@ import typer
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, Model, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
+from dicom_node.commands.arguments.text_lines import say_unless
 from dicom_node.config.settings import Settings
 from dicom_node.errors import BadConfiguration
 from dicom_node.logs import quieten_libraries
@@ -32,6 +32,7 @@ from dicom_node.verify.difference import (
     seg_differences,
     source_uids,
 )
+from engine.json_output import Json, print_json
 from engine.model import MANIFEST
 from engine.shipped import model_folder, shipped_models
 
@@ -49,7 +50,7 @@ def reproduce(
     ] = None,
     config: Config = None,
     model: Model = None,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Fetch the series that SEG.dcm names, segment it again and compare voxel by voxel.
 
@@ -68,7 +69,7 @@ def reproduce(
         made = _segment_again(header, sources, Path(name) / "seg.dcm", chosen)
         differences = seg_differences(seg, made)
         others = attribute_differences(header, _header(made), NOT_CONTENT)
-    say = narrator(as_json)
+    say = say_unless(as_json)
     same = not any(each.differing for each in differences)
     if as_json:
         segments = [asdict(each) for each in differences]

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.commands.arguments.archive import Since, Study, choose
-from dicom_node.commands.arguments.json_output import Json, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.counted import counted
@@ -18,6 +17,7 @@ from dicom_node.deliver.peer_interface import Peer
 from dicom_node.logs import quieten_libraries
 from dicom_node.retrieve.query import FoundSeries
 from dicom_node.retrieve.source import to_source
+from engine.json_output import Json, print_json
 
 SECONDS_PER_SLICE = 0.35
 """Time that a slice takes on the two cores of a small server, when no other figure is given."""

@@ -8,14 +8,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from dicom_node.commands.arguments.json_output import JsonLines, narrator, print_json
 from dicom_node.commands.arguments.options import Config, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
+from dicom_node.commands.arguments.text_lines import say_unless
 from dicom_node.counted import counted
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration, NodeError, PeerRefused
 from dicom_node.retrieve.folder import discover
+from engine.json_output import Json, print_json
 
 
 def send(
@@ -29,7 +30,7 @@ def send(
         ),
     ],
     config: Config = None,
-    as_json: JsonLines = False,
+    as_json: Json = False,
 ) -> None:
     """Send every DICOM file in FOLDER to PEER; a file that is refused holds up no other.
 
@@ -39,7 +40,7 @@ def send(
     paths = [path for paths in discover(folder).series.values() for path in paths]
     if not paths:
         raise BadConfiguration(f"no DICOM files in {folder}; name a folder that has some")
-    say = narrator(as_json)
+    say = say_unless(as_json)
     refused: dict[str, str] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("sending", total=len(paths))

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.acceptance.reference import check_reference
-from engine.admin.json_output import Json, print_json
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
 from engine.admin.table import stale
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import BrokenPlan, EngineError, LibraryMissing
+from engine.json_output import Json, print_json
 from engine.model import Model, load_model
 from engine.phantom import make_phantom
 from engine.plans.plan import State

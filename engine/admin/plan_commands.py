@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engine.acceptance.gate import check_device
-from engine.admin.json_output import Json, print_json
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlanName, PlansFolder
 from engine.admin.table import plans_table, stale
 from engine.devices.tensorrt.build_process import Request, build_in_process, why_build
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import load_tensorrt
 from engine.errors import EngineError, UnknownPlan, UnverifiedPlan
+from engine.json_output import Json, print_json
 from engine.model import load_model
 from engine.plans.key import Flavour, PlanKey, Precision, slot_of
 from engine.plans.plan import Plan, State

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.json_output import Json, print_json
 from trainer.cli_errors import errors_said
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,7 +32,7 @@ def check(
     sheet: Annotated[
         Path | None, typer.Option(help="PNG to draw a few slices of each into.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what FOLDER holds: counts, spacings, HU, volumes, duplicates and what is doubtful.
 
@@ -46,7 +47,7 @@ def check(
     if as_json:
         from trainer.datasets.checks.json_summary import to_json
 
-        typer.echo(to_json(checked))
+        print_json(to_json(checked))
     if checked.broken:
         raise typer.Exit(1)
 

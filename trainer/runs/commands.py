@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.json_output import Json, print_json
 from trainer.cli_errors import errors_said
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def list_recipes(as_json: Json = False) -> None:
@@ -16,7 +15,7 @@ def list_recipes(as_json: Json = False) -> None:
     from trainer.runs.recipe_table import recipes_as_json, show_recipes
 
     if as_json:
-        typer.echo(recipes_as_json())
+        print_json(recipes_as_json())
     else:
         show_recipes(Console())
 
@@ -49,6 +48,6 @@ def compare(
         from trainer.runs.side_by_side import compare_runs, runs_as_json
 
         if as_json:
-            typer.echo(runs_as_json(runs))
+            print_json(runs_as_json(runs))
         else:
             compare_runs(runs, Console())

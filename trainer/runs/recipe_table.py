@@ -1,7 +1,7 @@
 """`hepar train list`: the recipes that ship, what they cost, and what they came to."""
 
-import json
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -20,9 +20,9 @@ def shipped() -> list[Recipe]:
     return [load_recipe(path.stem) for path in sorted(RECIPES.glob("*.toml"))]
 
 
-def recipes_as_json() -> str:
+def recipes_as_json() -> dict[str, Any]:
     """Return what the table shows, by the recipe's name; null where nothing was measured."""
-    rows = {
+    return {
         recipe.name: {
             "description": recipe.description,
             "networks": [member.network for member in recipe.members],
@@ -36,7 +36,6 @@ def recipes_as_json() -> str:
         }
         for recipe in shipped()
     }
-    return json.dumps(rows, indent=2)
 
 
 def show_recipes(console: Console) -> None:

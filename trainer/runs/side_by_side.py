@@ -91,15 +91,15 @@ def compare_runs(folders: Sequence[Path], console: Console) -> None:
         )
     for run in runs:
         if not run.evaluation:
-            said = f"{run.name} has not ended: {run.saved or 'no epoch saved yet'}"
-            console.print(said, markup=False)
+            text = f"{run.name} has not ended: {run.saved or 'no epoch saved yet'}"
+            console.print(text, markup=False)
 
 
-def runs_as_json(folders: Sequence[Path]) -> str:
+def runs_as_json(folders: Sequence[Path]) -> dict[str, Any]:
     """Return what differs between runs, and their evaluations; empty where one has not ended."""
     runs = [read_run(folder) for folder in folders]
     apart = [key for key, _ in differences(runs)]
-    rows = {
+    return {
         run.name: {
             "differs": {key: run.keys.get(key) for key in apart},
             "evaluation": dict(run.evaluation),
@@ -107,7 +107,6 @@ def runs_as_json(folders: Sequence[Path]) -> str:
         }
         for run in runs
     }
-    return json.dumps(rows, indent=2)
 
 
 def _saved(member: Path) -> str:

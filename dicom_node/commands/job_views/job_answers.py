@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
-from dicom_node.commands.arguments.json_output import print_json
 from dicom_node.jobs.state import Job
+from engine.json_output import print_json
 
 
 def act_and_print(jobs: Iterable[Job], act: Callable[[Job], str], as_json: bool) -> None:

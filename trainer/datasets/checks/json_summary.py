@@ -1,6 +1,5 @@
 """Findings of a check of labelled data, as JSON."""
 
-import json
 import math
 from typing import Any
 
@@ -10,9 +9,9 @@ from trainer.datasets.checks.facts import Facts
 Record = dict[str, Any]
 
 
-def to_json(checked: Checked) -> str:
+def to_json(checked: Checked) -> Record:
     """Return the summary, what is broken or double, and the facts of each series, in this order."""
-    record = {
+    return {
         "summary": vars(Summary.of(checked)),
         "broken": [
             {"source": found.source, "name": found.name, "place": str(found.place), "why": why}
@@ -24,7 +23,6 @@ def to_json(checked: Checked) -> str:
         "same_pixels": [[one.name, two.name] for one, two in checked.copies],
         "series": [_facts(each) for each in checked.facts],
     }
-    return json.dumps(record, indent=2, allow_nan=False)
 
 
 def _facts(facts: Facts) -> Record:
