@@ -97,7 +97,7 @@ def read_dataset_file(path: Path) -> DatasetFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadData(f"{path} is no TOML: {error}") from error
     except ValidationError as error:
-        said = "; ".join(
+        faults = "; ".join(
             f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
         )
-        raise BadData(f"{path} cannot be used: {said}") from error
+        raise BadData(f"{path} cannot be used: {faults}") from error

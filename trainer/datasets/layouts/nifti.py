@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.volume import Geometry, Volume
 from trainer.datasets.cases.case import Case
+from trainer.datasets.cases.orientation import upright
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.found import Found
 from trainer.datasets.layouts.nifti_image import (
@@ -29,7 +30,6 @@ from trainer.datasets.layouts.nifti_image import (
     oriented,
     read_stored,
     says_nothing,
-    upright,
 )
 from trainer.datasets.layouts.patient_names import lits_patient
 from trainer.errors import BadCase
