@@ -5,6 +5,7 @@ from textwrap import fill, indent
 from engine.manifest import Data
 from trainer.evaluation.metrics.overlap import Figures
 from trainer.export.figures import COLUMNS, Compared, to_row
+from trainer.patient_counts import patients
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import Loss, Origin
 from trainer.training.ensemble import Cases
@@ -75,7 +76,7 @@ def _learnt(recipe: Recipe, cases: Cases, data: tuple[Data, ...]) -> list[str]:
     most = ", ".join(" + ".join(map(str, m.cycles)) for m in recipe.members)
     return [
         *(f"{each.name} ({each.attribution})" for each in data),
-        f"{len(cases.train)} slices of {_patients(len(cases.split.train))}{phantoms}. Where only "
+        f"{len(cases.train)} slices of {patients(len(cases.split.train))}{phantoms}. Where only "
         '"liver including tumours" was drawn, nothing teaches that a tumour is liver.',
         f"Recipe `{recipe.name}`, seed {recipe.seed} for the split; {recipe.schedule.optimiser}, "
         f"{rate}, loss {' + '.join(map(_term, recipe.loss))}, batches of {recipe.batch.size} "
@@ -99,10 +100,10 @@ def _origin(origin: Origin) -> str:
 
 def _measured(cases: Cases, chosen: Figures) -> str:
     return fill(
-        f"{len(cases.held_out)} slices of {_patients(len(cases.split.held_out))} it has never "
+        f"{len(cases.held_out)} slices of {patients(len(cases.split.held_out))} it has never "
         "seen, slice by slice, without the cleaning in 3-D that the engine adds. Dice pooled over "
         "all pixels, and the mean of the patients; the liver counts its tumours, as LiTS does. The "
-        f"tumour figures rest on {_patients(chosen.tumour_patients)} with drawn tumours.",
+        f"tumour figures rest on {patients(chosen.tumour_patients)} with drawn tumours.",
         WIDTH,
     )
 
@@ -117,28 +118,24 @@ def _compared(figures: Compared, chosen: str) -> str:
 def _choice(recipe: Recipe, validation: Compared, cases: Cases) -> str:
     if not validation:
         return ""
-    others = _patients(len(set(cases.validation.patient)), "other ")
-    said = fill(
+    others = patients(len(set(cases.validation.patient)), "other ")
+    text = fill(
         f"The fusion was chosen by the mean of {others}, whom nobody learnt from but the weights "
         "of the weighted mean:",
         WIDTH,
     )
-    return f"\n{said}\n\n{_compared(validation, recipe.fusion.kind)}\n"
-
-
-def _patients(count: int, which: str = "") -> str:
-    return f"{count} {which}patient{'' if count == 1 else 's'}"
+    return f"\n{text}\n\n{_compared(validation, recipe.fusion.kind)}\n"
 
 
 def _patient(name: str, figures: Figures) -> str:
     tumour = figures.tumour.get(name)
     if tumour is None:
-        said = "not drawn"
+        text = "not drawn"
     elif tumour.true:
-        said = f"{tumour.dice:.3f} ({tumour.true} pixels)"
+        text = f"{tumour.dice:.3f} ({tumour.true} pixels)"
     else:
-        said = f"none; {tumour.predicted} pixels marked falsely"
-    return f"| {name} | {figures.liver[name].dice:.3f} | {said} |"
+        text = f"none; {tumour.predicted} pixels marked falsely"
+    return f"| {name} | {figures.liver[name].dice:.3f} | {text} |"
 
 
 def _points(*said: str) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from trainer.datasets.checks.check import check_folder
 from trainer.datasets.checks.facts import Facts
 from trainer.errors import BadData
+from trainer.patient_counts import patients
 from trainer.recipe.recipe import load_recipe
 
 SIZE = 256
@@ -102,7 +103,7 @@ def to_toml(shape: DataShape, name: str) -> str:
         if fine
         else "no drawn tumours so small that they would need more"
     )
-    return f"""# Proposed by `hepar train plan` from {_patients(shape.patients)}, {shape.ill} with
+    return f"""# Proposed by `hepar train plan` from {patients(shape.patients)}, {shape.ill} with
 # drawn tumours, and {shape.slices} slices. A key that is not here is that of `base`.
 like = "base"
 name = "{_name(name)}"
@@ -189,7 +190,3 @@ def _median(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> floa
 
 def _mm(value: float) -> str:
     return "of unknown size" if math.isnan(value) else f"{value:.2f} mm"
-
-
-def _patients(count: int) -> str:
-    return f"{count} patient{'' if count == 1 else 's'}"

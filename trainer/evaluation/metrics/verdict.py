@@ -6,6 +6,7 @@ from statistics import fmean
 
 from engine.findings.overlap import Overlap
 from trainer.evaluation.metrics.overlap import Figures
+from trainer.patient_counts import patients
 
 
 def verdict(own: Figures, before: Figures, name: str, before_name: str) -> str:
@@ -17,11 +18,11 @@ def verdict(own: Figures, before: Figures, name: str, before_name: str) -> str:
     count = len(own.liver)
     text = f"{name} {_summary(own)}, {before_name} {_summary(before)}"
     if math.isnan(ours) or math.isnan(theirs):
-        return f"{text}: nothing was drawn on the {_patients(count)} held out, so none is better"
+        return f"{text}: nothing was drawn on the {patients(count)} held out, so none is better"
     better = ours > theirs
     wins = sum(_patient(own, each) > _patient(before, each) for each in own.liver)
     return (
-        f"{name} {'beats' if better else 'does not beat'} {before_name} on {_patients(count)} "
+        f"{name} {'beats' if better else 'does not beat'} {before_name} on {patients(count)} "
         f"held out: {text}; it is better in {wins} of {count}"
     )
 
@@ -57,9 +58,5 @@ def _patient(figures: Figures, patient: str) -> float:
 def _summary(figures: Figures) -> str:
     liver, tumour = (_mean(each) for each in (figures.liver, figures.tumour))
     ill = figures.tumour_patients
-    of_tumour = f", tumour {tumour:.3f} ({_patients(ill)})" if ill else ""
+    of_tumour = f", tumour {tumour:.3f} ({patients(ill)})" if ill else ""
     return f"liver {liver:.3f}{of_tumour}"
-
-
-def _patients(count: int) -> str:
-    return f"{count} patient{'' if count == 1 else 's'}"
