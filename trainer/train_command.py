@@ -27,7 +27,7 @@ from trainer.training.by_clock.timed_run import plan_run
 from trainer.training.distillation import Teacher, teacher_for
 from trainer.training.ensemble import Cases, narrow, slices_for, split_cases, train_ensemble
 from trainer.training.fusion_choice import choose_fusion
-from trainer.training.loop import Machine, is_first
+from trainer.training.machine import Machine, is_first
 from trainer.training.resume.begun import begun, require_same_run
 from trainer.training.resume.stops import stops_between_members
 from trainer.training.warm_start import WarmStart, start_from
@@ -193,8 +193,8 @@ def export_run(learnt: Learnt, cases: Cases, run: Run) -> None:
     recipe, figures = learnt.recipe, learnt.figures
     if learnt.start:
         title, before = learnt.start
-        said = verdict(figures[recipe.fusion.kind], before, recipe.name, title)
-        remarks = f"{recipe.remarks} {said}.".strip()
+        sentence = verdict(figures[recipe.fusion.kind], before, recipe.name, title)
+        remarks = f"{recipe.remarks} {sentence}.".strip()
         recipe = recipe.model_copy(update={"remarks": remarks})
     data = sources_of(run.data)
     description = Description(

@@ -110,11 +110,11 @@ def _grid(
     place = torch.einsum("nhwi,nij->nhwj", place, turn)
     each = free[:, None, None, None]
     if recipe.reflections:
-        flip = (chance.even(1, 1, 2) < 0.5).float() * each
+        flip = (chance.uniform(1, 1, 2) < 0.5).float() * each
         place = place * (1 - 2 * flip)
     place = place + chance.signed(1, 1, 2) * recipe.shift_mm * each
     knots = chance.normal(2, ELASTIC_KNOTS, ELASTIC_KNOTS)
-    strength = chance.even(1, 1, 1) * recipe.elastic_mm * each
+    strength = chance.uniform(1, 1, 1) * recipe.elastic_mm * each
     bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)
     place = place + bend.permute(0, 2, 3, 1)
     if recipe.grid_mm:
@@ -147,7 +147,7 @@ def _rescan(
     gain = torch.exp(chance.signed(*each) * recipe.gain * free)
     changed = (hu - 80) * gain + 80 + chance.signed(*each) * recipe.shift_hu * free
     # Squared: most slices get little noise, a few get much.
-    level = chance.even(*each).square() * recipe.noise_hu * free
+    level = chance.uniform(*each).square() * recipe.noise_hu * free
     changed = changed + chance.normal(*hu.shape[1:]) * level
     # 2 HU above, as interpolation leaves clipped pixels a little over the floor.
     return torch.where(hu > floor_hu + 2, changed, hu)

@@ -18,13 +18,13 @@ class Chance:
     place: torch.device
     """Device of the numbers; nothing crosses from the processor while a batch is made."""
 
-    def even(self, *shape: int) -> Tensor:
+    def uniform(self, *shape: int) -> Tensor:
         """Return numbers in [0, 1), `shape` of them for each slice."""
         return torch.rand((self.count, *shape), generator=self.random, device=self.place)
 
     def signed(self, *shape: int) -> Tensor:
         """Return numbers in [-1, 1)."""
-        return self.even(*shape) * 2 - 1
+        return self.uniform(*shape) * 2 - 1
 
     def normal(self, *shape: int) -> Tensor:
         """Return normal numbers of deviation 1."""
@@ -33,8 +33,8 @@ class Chance:
     def within(self, bounds: Interval) -> Tensor:
         """Return one number for each slice, evenly between two bounds: (n, 1, 1, 1)."""
         low, high = bounds
-        return self.even(1, 1, 1) * (high - low) + low
+        return self.uniform(1, 1, 1) * (high - low) + low
 
     def happens(self, part: float) -> Tensor:
         """Return 1 for `part` of the slices and 0 for the others: (n, 1, 1, 1)."""
-        return (self.even(1, 1, 1) < part).float()
+        return (self.uniform(1, 1, 1) < part).float()

@@ -85,7 +85,7 @@ class _Anatomy:
 def _surround(hu: Tensor, anatomy: _Anatomy, phase: Phase, chance: Chance) -> Tensor:
     """Shift what surrounds the liver by a smooth field, organ by organ."""
     inside = _blur(anatomy.liver + anatomy.tumour, EDGE)
-    knots = chance.even(1, ORGANS, ORGANS)
+    knots = chance.uniform(1, ORGANS, ORGANS)
     field = interpolate(knots, size=hu.shape[-2:], mode="bicubic", align_corners=True)
     # Both are drawn for every slice, so that a change of one part leaves all other chance alone.
     strength = chance.within(phase.surroundings_hu) * chance.happens(phase.surroundings)
@@ -133,7 +133,7 @@ def _scan(hu: Tensor, phase: Phase, chance: Chance) -> Tensor:
     gain = torch.exp(chance.within((-1, 1)) * phase.gain)
     out = (hu - GAIN_ABOUT_HU) * gain + GAIN_ABOUT_HU
     out = out + (_blur(out, EDGE) - out) * chance.within(phase.smoothing)
-    noise = chance.even(1, 1, 1).square() * phase.noise_hu
+    noise = chance.uniform(1, 1, 1).square() * phase.noise_hu
     white = chance.normal(*out.shape[1:])
     coarse = _blur(white, EDGE) * COARSE
     chosen = chance.happens(phase.coarse_noise)

@@ -29,7 +29,7 @@ from trainer.train_command import (
     working,
 )
 from trainer.training.ensemble import Cases, split_cases
-from trainer.training.loop import is_first
+from trainer.training.machine import is_first
 from trainer.training.resume.stops import stops_between_members
 
 

@@ -15,7 +15,8 @@ from trainer.datasets.cases.slices import SIDE, Slices, concatenate
 from trainer.datasets.layouts.read_all import read_slices
 from trainer.recipe.recipe import Recipe, Window, load_split
 from trainer.training.distillation import Teacher
-from trainer.training.loop import Machine, train_member
+from trainer.training.loop import train_member
+from trainer.training.machine import Machine
 from trainer.training.warm_start import WarmStart
 
 PHANTOM_SEEDS = 1_000_000

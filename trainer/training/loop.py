@@ -29,9 +29,7 @@ from trainer.training.callbacks import (
 )
 from trainer.training.distillation import Teacher
 from trainer.training.lightning_module import Learner
-from trainer.training.machine import HERE, usual_precision
-from trainer.training.machine import Machine as Machine
-from trainer.training.machine import is_first as is_first
+from trainer.training.machine import HERE, Machine, usual_precision
 from trainer.training.optimiser import WATCHED, running_average
 from trainer.training.resume.checkpoint_files import DurableCheckpoints, save_durably
 from trainer.training.resume.stops import stops_named

@@ -17,7 +17,8 @@ from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.callbacks import Bar
 from trainer.training.ensemble import Cases, kept_hu, narrow, read_cases
 from trainer.training.lightning_module import Learner, planes
-from trainer.training.loop import BEST, LAST, WEIGHTS, Machine, train_member
+from trainer.training.loop import BEST, LAST, WEIGHTS, train_member
+from trainer.training.machine import Machine
 from trainer.training.optimiser import WATCHED, one_cycle
 
 QUICK = Machine(accelerator="cpu", workers=0, quiet=True)

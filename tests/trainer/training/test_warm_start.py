@@ -16,7 +16,8 @@ from trainer.errors import BadModel
 from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.ensemble import read_cases
 from trainer.training.lightning_module import Learner
-from trainer.training.loop import Machine, train_member
+from trainer.training.loop import train_member
+from trainer.training.machine import Machine
 from trainer.training.warm_start import calibrate_batch_norms, start_from
 
 SMALL = (

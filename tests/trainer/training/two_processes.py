@@ -10,7 +10,7 @@ from trainer.datasets.cases.patient_split import Split
 from trainer.datasets.cases.slices import Slices
 from trainer.recipe.recipe import load_recipe
 from trainer.training.ensemble import Cases, train_ensemble
-from trainer.training.loop import Machine, is_first
+from trainer.training.machine import Machine, is_first
 
 RECIPE = (
     "crop=64",
