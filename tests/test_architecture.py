@@ -37,8 +37,10 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
+    "dicom_node/registers": "dicom_node",
     "dicom_node/corrections": (
-        "dicom_node dicom_node/annotations dicom_node/decoding engine engine/findings"
+        "dicom_node dicom_node/annotations dicom_node/decoding dicom_node/registers engine"
+        " engine/findings"
     ),
     "dicom_node/nifti": "dicom_node dicom_node/decoding engine",
     "dicom_node/selection": "dicom_node dicom_node/decoding",
@@ -50,7 +52,9 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
     "dicom_node/verify": "dicom_node dicom_node/series engine engine/findings",
-    "dicom_node/results/attributes": "dicom_node dicom_node/series engine engine/findings",
+    "dicom_node/results/attributes": (
+        "dicom_node dicom_node/registers dicom_node/series engine engine/findings"
+    ),
     "dicom_node/results": (
         "dicom_node dicom_node/results/attributes dicom_node/series dicom_node/verify"
         " engine engine/findings"

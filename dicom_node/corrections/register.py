@@ -1,20 +1,12 @@
 """Register of corrections: a file that outlives the jobs, and holds no patient."""
 
-import errno
 import json
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from dicom_node.corrections.correction import Correction, Scanner
-from dicom_node.errors import StoreUnusable
-
-WAIT_S = 60.0
-"""Longest wait for another process that writes."""
+from dicom_node.registers.register_file import RegisterFile
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS corrections (
@@ -29,7 +21,7 @@ class CorrectionRegister:
     """Corrections in a file, which threads, and commands beside a running node, share."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = RegisterFile(path, TABLE)
 
     def keep(self, correction: Correction) -> None:
         """Keep a correction; the same SEG again replaces what is known of it.
@@ -40,7 +32,7 @@ class CorrectionRegister:
         """
         content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
         row = correction.uid, correction.job, json.dumps(content)
-        with self._opened(os.O_CREAT) as store:
+        with self._file.transaction() as store:
             store.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)", row)
 
     def all(self) -> list[Correction]:
@@ -57,29 +49,12 @@ class CorrectionRegister:
 
     def _read(self, query: str, values: tuple[str, ...]) -> list[Correction]:
         try:
-            self._path.stat()
+            self._file.path.stat()
         except OSError:  # none came yet; or the folder is another machine's
             return []
-        with self._opened() as store:
+        with self._file.transaction() as store:
             rows = store.execute(query, values).fetchall()
         return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
-
-    @contextmanager
-    def _opened(self, flags: int = 0) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction; what the block wrote is then on disk."""
-        try:
-            os.close(os.open(self._path, os.O_RDWR | flags, 0o600))  # whatever the umask
-            store = sqlite3.connect(self._path, timeout=WAIT_S)
-            with closing(store), store:
-                store.execute(TABLE)
-                yield store
-        except sqlite3.Error as error:
-            if "full" in str(error):  # SQLITE_FULL
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            raise StoreUnusable(
-                f"{self._path} cannot be used: {error}; if it is damaged, move it away: the node"
-                " begins a new one"
-            ) from error
 
 
 def _correction(content: str) -> Correction:

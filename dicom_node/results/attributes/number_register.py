@@ -7,21 +7,14 @@ whatever else came to the study meanwhile. A second node, or one that lost its r
 an object otherwise in that one case; number and UID are independent, so it is the same object.
 """
 
-import errno
-import os
-import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from dicom_node.errors import StoreUnusable
-
-WAIT_S = 60.0
-"""Longest wait for another process that writes."""
+from dicom_node.registers.register_file import RegisterFile
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS series_numbers (
@@ -65,7 +58,7 @@ class StoredNumbers:
     """Register in a file, which threads, and commands beside a running node, share."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = RegisterFile(path, TABLE)
 
     def take(self, study_uid: str, series_uid: str, wanted: Iterable[int]) -> int:
         """Return the number of a series: the one that it has, else the first that is free.
@@ -74,7 +67,7 @@ class StoredNumbers:
             OSError: the disk is full.
             StoreUnusable: the file cannot be opened, read or written.
         """
-        with self._transaction() as store:
+        with self._file.transaction() as store:
             there = "SELECT number FROM series_numbers WHERE study = ? AND series = ?"
             if row := store.execute(there, (study_uid, series_uid)).fetchone():
                 return int(row[0])
@@ -91,32 +84,9 @@ class StoredNumbers:
             OSError: the disk is full.
             StoreUnusable: the file cannot be opened, read or written.
         """
-        with self._transaction() as store:
+        with self._file.transaction() as store:
             studies = [(each,) for each in study_uids]
             store.executemany("DELETE FROM series_numbers WHERE study = ?", studies)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open the file and lock it until the block ends; what the block wrote is then on disk."""
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # whatever the umask
-            # `None`: sqlite3 would begin a transaction by itself, and only at the first write.
-            store = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None)
-            with closing(store):
-                # The write lock before the first look: two processes would else find the same
-                # number free.
-                store.execute("BEGIN IMMEDIATE")
-                store.execute(TABLE)
-                yield store
-                # Not reached after an error: closing without it takes everything back.
-                store.execute("COMMIT")
-        except sqlite3.Error as error:
-            if "full" in str(error):  # SQLITE_FULL
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-            raise StoreUnusable(
-                f"{self._path} cannot be used: {error}; if it is damaged, move it away: the node"
-                " begins a new one"
-            ) from error
 
 
 def _first_free(wanted: Iterable[int], taken: set[int]) -> int:

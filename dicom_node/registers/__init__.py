@@ -1,0 +1,1 @@
+"""Small registers of a node, each in an SQLite file of its data folder."""
