@@ -20,7 +20,7 @@ from dicom_node.deliver.storage_commitment import SOP_CLASS_NOT_SUPPORTED as NOT
 from dicom_node.errors import StoreStatus
 from dicom_node.net.commitments import ReportStatus
 from dicom_node.net.status import DUPLICATE_INSTANCE, MEANINGS, TRANSIENT
-from dicom_node.receive.scp import CORRECTIONS, STORED, Limits, receiver
+from dicom_node.receive.scp import RECEIVED, Limits, receiver
 from dicom_node.results.objects import ObjectKind
 from dicom_node.retrieve.dimse import IMAGES
 from dicom_node.sop_classes import (
@@ -54,7 +54,7 @@ MANY = "every transfer syntax of the table below"
 
 def accepted_table() -> str:
     """Return the presentation contexts that the node accepts."""
-    contexts = receiver("HEPAR", Limits(stored=STORED + CORRECTIONS)).supported_contexts
+    contexts = receiver("HEPAR", Limits(stored=RECEIVED)).supported_contexts
     return table(
         ("Abstract syntax", "UID", "Transfer syntaxes", "Role of the node"),
         (

@@ -12,7 +12,7 @@ from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
 from dicom_node.net.data_set_file import DataSetBytes, after
 from dicom_node.receive.c_store_handler import Instance
 from dicom_node.receive.header import LONGEST_HEADER
-from dicom_node.receive.scp import CORRECTIONS, STORED
+from dicom_node.receive.scp import RECEIVED
 
 PREAMBLE, PREFIX = 128, b"DICM"
 """Bytes before the prefix of a file, and the prefix (PS3.10 7.1)."""
@@ -39,7 +39,7 @@ def to_instance(content: DataSetBytes, sender: str) -> Instance:
             f"its file meta information cannot be read ({type(error).__name__})",
             StoreStatus.CANNOT_UNDERSTAND,
         ) from error
-    if sop_class not in STORED + CORRECTIONS:
+    if sop_class not in RECEIVED:
         raise RejectedInstance(
             "its SOP class is neither CT nor a segmentation", StoreStatus.SOP_CLASS_NOT_SUPPORTED
         )

@@ -40,6 +40,9 @@ STORED: tuple[UID, ...] = (CTImageStorage, EnhancedCTImageStorage)
 CORRECTIONS: tuple[UID, ...] = (SegmentationStorage, LABEL_MAP_SEGMENTATION)
 """SOP classes of what people made of results."""
 
+RECEIVED = STORED + CORRECTIONS
+"""SOP classes that a node keeps."""
+
 SERVICES: dict[UID | None, Service] = {
     VERIFICATION: Service.ECHO,
     STORAGE_COMMITMENT: Service.COMMITMENT,
