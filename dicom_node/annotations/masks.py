@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from dicom_node.annotations.description import MARKED, segments_of, unnamed_segments
 from dicom_node.annotations.frame_content import located_by_position
+from dicom_node.error_location import error_location
 from dicom_node.errors import UnreadableDrawing
 from dicom_node.tolerances import TOLERANCE_MM
 from engine.volume import Geometry, Label
@@ -40,7 +41,8 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
             {label: _mask(opened, each, grid) for label, each in numbers.items() if each}
         )
     except (ValueError, AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
-        raise UnreadableDrawing(f"SEG cannot be read: {error}") from error
+        # Not in its words: highdicom quotes values, and the node logs this.
+        raise UnreadableDrawing(f"SEG cannot be read: {error_location(error)}") from error
 
 
 def _require_extent(seg: hd.seg.Segmentation, grid: Geometry) -> None:
@@ -63,12 +65,14 @@ def _require_names(seg: hd.seg.Segmentation, grid: Geometry) -> None:
     Raises:
         UnreadableDrawing: one has none; it may be a lesion that a person added.
     """
-    for number in unnamed_segments(seg):
-        if _mask(seg, [number], grid).any():
-            raise UnreadableDrawing(
-                f"segment {number} is marked and still has the name that the viewer gave it; name"
-                ' it in the viewer, such as "Lesion 4", and save it again'
-            )
+    unnamed = unnamed_segments(seg)
+    # All at once: each look decodes every frame, and a SEG may have thousands of segments.
+    if unnamed and _mask(seg, unnamed, grid).any():
+        which = "segment" if len(unnamed) == 1 else "one of the segments"
+        raise UnreadableDrawing(
+            f"{which} {', '.join(map(str, unnamed))} is marked and still has the name that the"
+            ' viewer gave it; name it in the viewer, such as "Lesion 4", and save it again'
+        )
 
 
 def _mask(seg: hd.seg.Segmentation, numbers: list[int], grid: Geometry) -> NDArray[np.bool_]:

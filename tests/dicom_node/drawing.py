@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import generate_uid
 
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.segment_description import Algorithm
@@ -55,3 +57,17 @@ def draw_case(sources: list[Dataset], lesions: int = 3) -> Case:
         labels[place[0] : place[0] + 2, top : top + 2, left : left + size - 1] = Label.TUMOUR
     label_map = LabelMap(labels, volume.geometry)
     return Case(sources, volume, label_map, measure(volume, label_map))
+
+
+def seg_identity() -> dict[str, Any]:
+    """Arguments of highdicom's SEG that say which object it is and what made it."""
+    return {
+        "series_instance_uid": generate_uid(),
+        "series_number": 2,
+        "sop_instance_uid": generate_uid(),
+        "instance_number": 1,
+        "manufacturer": "Test",
+        "manufacturer_model_name": "Test",
+        "software_versions": "1",
+        "device_serial_number": "1",
+    }

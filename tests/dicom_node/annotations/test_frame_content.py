@@ -8,11 +8,11 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 from dicom_node.annotations import UnreadableDrawing, segmentation_masks
 from dicom_node.series import to_volume
 from engine.volume import Geometry, Label
+from tests.dicom_node.drawing import seg_identity
 
 SLICES = 6
 
@@ -38,14 +38,7 @@ def drawn(request, ct_series) -> tuple[Dataset, Geometry]:
             description(1, "Liver", codes.SCT.Liver),
             description(2, "Tumour", codes.SCT.Neoplasm),
         ],
-        series_instance_uid=generate_uid(),
-        series_number=2,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="Test",
-        manufacturer_model_name="Test",
-        software_versions="1",
-        device_serial_number="1",
+        **seg_identity(),
     )
     return seg, to_volume(sources).geometry
 

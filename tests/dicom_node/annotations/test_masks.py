@@ -4,11 +4,11 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 from dicom_node.annotations import segmentation_masks
 from dicom_node.series import to_volume
 from engine.volume import Label
+from tests.dicom_node.drawing import seg_identity
 
 
 @pytest.fixture
@@ -30,14 +30,7 @@ def fractional(ct_series):
                 hd.seg.SegmentAlgorithmTypeValues.MANUAL,
             )
         ],
-        series_instance_uid=generate_uid(),
-        series_number=2,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="Test",
-        manufacturer_model_name="Test",
-        software_versions="1",
-        device_serial_number="1",
+        **seg_identity(),
         max_fractional_value=100,
     )
     return seg, to_volume(sources).geometry

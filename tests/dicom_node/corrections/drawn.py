@@ -14,6 +14,7 @@ from dicom_node.corrections.correction import Correction, Scanner
 from dicom_node.corrections.kept_labels import KeptLabels
 from dicom_node.series import to_volume
 from engine.volume import Label, LabelMap
+from tests.dicom_node.drawing import seg_identity
 
 SCANNER = Scanner("Maker", "Model 1", "CT-2")
 KINDS = {Label.LIVER: codes.SCT.Liver, Label.TUMOUR: codes.SCT.Neoplasm}
@@ -51,14 +52,7 @@ class Drawn:
             segment_descriptions=[
                 _described(number, mark, by) for number, mark in zip(numbers, marks, strict=True)
             ],
-            series_instance_uid=generate_uid(),
-            series_number=2,
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer="Test",
-            manufacturer_model_name="Test",
-            software_versions="1",
-            device_serial_number="1",
+            **seg_identity(),
         )
 
 
