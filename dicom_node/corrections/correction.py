@@ -7,6 +7,7 @@ from datetime import datetime
 from pydicom import Dataset
 
 from dicom_node.attributes import text_of
+from dicom_node.outside_text import outside_text
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Scanner:
 
     @property
     def name(self) -> str:
-        """Name for people."""
-        return " ".join(filter(None, (self.manufacturer, self.model, self.station))) or "not stated"
+        """Name for people, in one line: pages, metrics and alerts show it."""
+        words = " ".join(filter(None, (self.manufacturer, self.model, self.station)))
+        return outside_text(words) or "not stated"
 
 
 def scanner_of(instance: Dataset) -> Scanner:
@@ -42,6 +44,8 @@ class Correction:
     arrived: datetime
     job: str = ""
     """Job whose result it corrects; empty where there is none."""
+    stack: str = ""
+    """File of the labels that it was compared with: a series of several stacks has several."""
     written: str = ""
     """Content Date and Time, so that the newest sorts last."""
     scanner: Scanner = Scanner()
@@ -69,9 +73,9 @@ class Correction:
 
 def newest_of_each_result(corrections: list[Correction]) -> list[Correction]:
     """Return the corrections that count, the oldest first: of each result the newest."""
-    by_job = {
-        each.job: each
+    newest = {
+        (each.job, each.stack): each
         for each in sorted(corrections, key=lambda each: (each.written, each.arrived))
         if not each.reason
     }
-    return sorted(by_job.values(), key=lambda each: each.arrived)
+    return sorted(newest.values(), key=lambda each: each.arrived)

@@ -20,7 +20,7 @@ from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.archive_count import ArchiveCount
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.scp import CORRECTIONS, STORED, Limits, listen
+from dicom_node.receive.scp import RECEIVED, Limits, listen
 from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.source import Source, count_instances, to_source
@@ -62,7 +62,7 @@ def receiving(
     )
     assembler = SeriesAssembler(
         spool,
-        partial(_submit, submitter, CorrectionIntake(spool, DataFolder(settings.node.data))),
+        partial(_submit, submitter, CorrectionIntake(DataFolder(settings.node.data))),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
@@ -82,14 +82,15 @@ def receiving(
 
 def _submit(submitter: SeriesSubmitter, intake: CorrectionIntake, series: ReceivedSeries) -> None:
     """Queue the work on a series, or register it as corrections; the trail has it once taken."""
-    study = study_of(series.study_uid, series.paths)  # before the files are removed
     corrections = corrections_among(series.paths)
     images = tuple(path for path in series.paths if path not in corrections)
     if images:
         submitter.submit(replace(series, paths=images))
     if corrections:
         intake.take(corrections)
-    record(lambda: received(study))
+    record(lambda: received(study_of(series.study_uid, series.paths)))
+    # Last: the trail has what the files say.
+    submitter.spool.remove(corrections)
 
 
 def _count(peer: Peer, source: Source, series: SeriesKey) -> int | None:
@@ -123,7 +124,7 @@ def _listening(
         # So that one host with hanging associations does not keep out all others.
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
-        stored=STORED + CORRECTIONS,
+        stored=RECEIVED,
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
         itself=own_caller(settings),
     )

@@ -1,7 +1,7 @@
 """Corrections that come in: each is compared with the result that it corrects, and registered.
 
 A correction is a SEG that a person drew or changed, on a series that has a result of this node. Its
-file is removed once it is registered: the archive has it, from which `hepar dataset pull` takes it.
+file need not be kept: the archive has it, from which `hepar dataset pull` takes it.
 """
 
 import logging
@@ -27,7 +27,6 @@ from dicom_node.jobs.state import superseded_by
 from dicom_node.jobs.submit.submission import jobs_of
 from dicom_node.jobs.workflows import ACTIVE
 from dicom_node.receive.scp import CORRECTIONS
-from dicom_node.receive.spool import Spool
 from dicom_node.series import read_series
 
 logger = logging.getLogger(__name__)
@@ -40,13 +39,12 @@ def corrections_among(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class CorrectionIntake:
-    """Registers the corrections that a spool receives."""
+    """Registers the corrections that a node receives."""
 
-    spool: Spool
     data: DataFolder
 
     def take(self, paths: Sequence[Path]) -> None:
-        """Register SEGs and remove their files; once this returns, no crash loses them.
+        """Register SEGs; once this returns, no crash loses them, and their files may go.
 
         Raises:
             ResultPending: the result is still being computed; offer them again.
@@ -56,7 +54,6 @@ class CorrectionIntake:
             if correction := self._read(path):
                 CorrectionRegister(self.data.corrections).keep(correction)
                 _log(correction)
-        self.spool.remove(paths)
 
     def _read(self, path: Path) -> Correction | None:
         """Return the correction in a file; None where no person drew it."""
@@ -70,8 +67,6 @@ class CorrectionIntake:
             return self._compared(seg, drawing, found)
         except (UnsupportedSeries, UnreadableDrawing) as error:
             return replace(found, reason=str(error))
-        except ResultPending:
-            raise
         # Whatever a file does to a reader: it is named, and not offered again for ever.
         except (*UNREADABLE, MemoryError) as error:
             return replace(found, reason=f"it cannot be read: {error_location(error)}")
@@ -95,11 +90,11 @@ class CorrectionIntake:
         if not files:
             return replace(found, reason="its job has no result, or the labels were removed")
         try:
-            kept, dice = _best_fit(seg, [read_kept_labels(file) for file in files])
+            file, kept, dice = _first_fit(seg, files)
         except UnreadableDrawing as error:
             return replace(found, reason=str(error))
         made_by = replace(found, scanner=kept.scanner, model=kept.model, digest=kept.digest)
-        return replace(made_by, dice=dice)
+        return replace(made_by, stack=file.name, dice=dice)
 
 
 def corrected_job(jobs: Sequence[WorkflowStatus], written: str) -> WorkflowStatus | None:
@@ -123,16 +118,17 @@ def _epoch_ms(written: str) -> float | None:
         return None
 
 
-def _best_fit(seg: Dataset, stacks: Sequence[KeptLabels]) -> tuple[KeptLabels, Mapping[str, float]]:
+def _first_fit(seg: Dataset, files: Sequence[Path]) -> tuple[Path, KeptLabels, Mapping[str, float]]:
     """Return the stack on whose grid a SEG lies, and the Dice of each structure.
 
     Raises:
         UnreadableDrawing: it lies on none of them.
     """
     errors = []
-    for kept in stacks:
+    for file in files:
         try:
-            return kept, compare(seg, kept.label_map)
+            kept = read_kept_labels(file)
+            return file, kept, compare(seg, kept.label_map)
         except UnreadableDrawing as error:
             errors.append(error)
     raise errors[0]

@@ -182,6 +182,9 @@ def test_a_correction_is_compared_with_its_result_also_once_the_results_are_remo
     wait_until(lambda: len(register.of(job.id)) == 2, what="the second one is registered")
     assert [each.dice for each in register.of(job.id)] == [{"liver": 1.0}] * 2
     assert {each.scanner.name for each in register.of(job.id)} == {"Hepar Phantom"}
+    # Registered, so their files go; the archive has them.
+    seen = {each.uid for each in register.of(job.id)}
+    wait_until(lambda: not seen & {path.stem for path in data.spool.rglob("*.dcm")})
     discard(job, ledger, Spool(data.spool), data)
     assert data.kept_labels_of(job.id) == []
 

@@ -46,10 +46,7 @@ class Desk:
     intake: CorrectionIntake
     drawn: Drawn
     jobs: list[Workflow]
-
-    @property
-    def spool(self) -> Spool:
-        return self.intake.spool
+    spool: Spool
 
     def keep_result(self, job: str = "job") -> None:
         self.intake.data.results.mkdir(exist_ok=True)
@@ -63,7 +60,6 @@ class Desk:
         seg.save_as(path, enforce_file_format=True)
         assert corrections_among([path]) == (path,)
         self.intake.take([path])
-        assert not path.exists()
         found = CorrectionRegister(self.intake.data.corrections).all()
         return found[-1] if found else None
 
@@ -72,7 +68,7 @@ class Desk:
 def desk(ct_series, tmp_path, monkeypatch):
     data = DataFolder(tmp_path)
     drawn = drawn_on(ct_series(slices=6, rows=16, columns=16))
-    made = Desk(CorrectionIntake(Spool(data.spool), data), drawn, [Workflow("job")])
+    made = Desk(CorrectionIntake(data), drawn, [Workflow("job")], Spool(data.spool))
     series = drawn.sources[0].SeriesInstanceUID
     monkeypatch.setattr(
         correction_intake, "jobs_of", lambda uid: made.jobs if uid == series else []
@@ -126,8 +122,14 @@ def test_the_stack_on_whose_grid_it_lies_is_compared(desk):
         desk.intake.data.results / "job.stack-a.labels.npz", moved(other.kept, "1.2.3")
     )
     found = desk.bring(desk.drawn.seg(changed(desk)))
-    assert found.reason == ""
+    assert (found.reason, found.stack) == ("", "job.stack-b.labels.npz")
     assert found.dice["liver"] == pytest.approx(2 / 3)
+
+
+def test_a_stack_whose_labels_are_damaged_holds_up_no_other(desk):
+    desk.keep_result("job.stack-b")
+    (desk.intake.data.results / "job.stack-a.labels.npz").write_bytes(b"cut off")
+    assert desk.bring(desk.drawn.seg(changed(desk))).stack == "job.stack-b.labels.npz"
 
 
 def moved(kept, frame):
@@ -170,7 +172,6 @@ def test_a_file_that_breaks_off_says_so_and_is_not_offered_for_ever(desk):
     desk.intake.take([path])
     (found,) = CorrectionRegister(desk.intake.data.corrections).all()
     assert found.reason
-    assert not path.exists()
 
 
 def test_a_correction_waits_for_the_result_that_is_being_computed(desk):
