@@ -1,13 +1,10 @@
 """Numbers of series in a study: free ones, each kept, in memory and in a file."""
 
-import errno
-import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dicom_node.errors import StoreUnusable, lacks_room
 from dicom_node.results.attributes.number_register import NumbersOfRun, StoredNumbers
 
 
@@ -51,32 +48,3 @@ def test_a_file_outlives_its_reader_and_is_the_node_s_alone(tmp_path):
     StoredNumbers(path).take("1.1", "a", [5])
     assert StoredNumbers(path).take("1.1", "b", [5, 6]) == 6
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
-    class Full(sqlite3.Connection):
-        def execute(self, statement, *values):
-            if statement == "COMMIT":
-                raise sqlite3.OperationalError("database or disk is full")
-            return super().execute(statement, *values)
-
-    opened = sqlite3.connect
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3, "connect", lambda *at, **how: opened(*at, factory=Full, **how))
-        with pytest.raises(OSError, match="No space") as caught:
-            StoredNumbers(tmp_path / "numbers").take("1.1", "a", [5])
-    assert caught.value.errno == errno.ENOSPC
-    assert lacks_room(caught.value)
-    assert StoredNumbers(tmp_path / "numbers").take("1.1", "b", [5]) == 5
-
-
-def test_a_damaged_file_is_named_with_the_way_out(tmp_path):
-    path = tmp_path / "numbers"
-    path.write_bytes(b"no database" * 500)
-    with pytest.raises(StoreUnusable, match=r"numbers cannot be used: .*move it away"):
-        StoredNumbers(path).take("1.1", "a", [5])
-
-
-def test_a_folder_in_its_place_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(OSError, match="directory"):
-        StoredNumbers(tmp_path).take("1.1", "a", [5])

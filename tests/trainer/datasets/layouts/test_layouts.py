@@ -171,34 +171,32 @@ def test_labels_whose_header_says_nothing_lie_on_their_volume(phantom, tmp_path)
     assert np.array_equal(only(tmp_path).read().target, phantom.truth.labels)
 
 
-def test_labels_that_say_to_lie_elsewhere_are_refused(phantom, tmp_path):
-    write_lits(phantom, tmp_path)
-    path = str(tmp_path / "segmentation-15.nii")
+@pytest.mark.parametrize(
+    ("layout", "name", "spoil", "message"),
+    [
+        ("LiTS", "segmentation-15.nii", "origin", r"differ by 8\.00 mm"),
+        # 0.09 mm a step are 4 mm after 47 steps.
+        ("LiTS", "segmentation-15.nii", "steps", r"differ by 4\.23 mm"),
+        (
+            "DICOM with NIfTI",
+            "anna/tumour.nii.gz",
+            "steps",
+            r"tumour\.nii\.gz: labels lie 4\.23 mm beside the series",
+        ),
+    ],
+)
+def test_labels_that_lie_elsewhere_at_any_corner_are_refused(
+    layout, name, spoil, message, phantom, tmp_path
+):
+    LAYOUTS[layout](phantom, tmp_path)
+    path = str(tmp_path / name)
     drawn = SimpleITK.ReadImage(path)
-    drawn.SetOrigin([place + 8 for place in drawn.GetOrigin()])
+    if spoil == "origin":
+        drawn.SetOrigin([place + 8 for place in drawn.GetOrigin()])
+    else:
+        drawn.SetSpacing([step + 0.09 for step in drawn.GetSpacing()])
     SimpleITK.WriteImage(drawn, path)
-    with pytest.raises(BadCase, match=r"differ by 8\.00 mm"):
-        only(tmp_path).read()
-
-
-def test_labels_whose_steps_differ_a_little_lie_elsewhere_at_the_far_corner(phantom, tmp_path):
-    """0.09 mm a step are 4 mm after 47 steps."""
-    write_lits(phantom, tmp_path)
-    path = str(tmp_path / "segmentation-15.nii")
-    drawn = SimpleITK.ReadImage(path)
-    drawn.SetSpacing([step + 0.09 for step in drawn.GetSpacing()])
-    SimpleITK.WriteImage(drawn, path)
-    with pytest.raises(BadCase, match=r"differ by 4\.23 mm"):
-        only(tmp_path).read()
-
-
-def test_labels_beside_a_series_whose_steps_differ_a_little_are_refused(phantom, tmp_path):
-    LAYOUTS["DICOM with NIfTI"](phantom, tmp_path)
-    path = str(tmp_path / "anna" / "tumour.nii.gz")
-    drawn = SimpleITK.ReadImage(path)
-    drawn.SetSpacing([step + 0.09 for step in drawn.GetSpacing()])
-    SimpleITK.WriteImage(drawn, path)
-    with pytest.raises(BadCase, match=r"tumour\.nii\.gz: labels lie 4\.23 mm beside the series"):
+    with pytest.raises(BadCase, match=message):
         only(tmp_path).read()
 
 
