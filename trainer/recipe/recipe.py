@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from trainer.errors import BadRecipe
+from trainer.recipe.key_changes import change_key
+from trainer.recipe.mistakes import mistakes
 from trainer.recipe.sections import (
     Distil,
     FusionSettings,
@@ -267,7 +268,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         table = _table(path)
         for change in changes:
-            _change(table, change)
+            change_key(table, change)
         return Recipe.model_validate(table)
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
@@ -279,7 +280,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     except json.JSONDecodeError as error:
         raise BadRecipe(f"{path / MANIFEST} is no JSON: {error}") from error
     except ValidationError as error:
-        raise BadRecipe(f"recipe {path.stem} cannot be used: {_mistakes(error)}") from error
+        raise BadRecipe(f"recipe {path.stem} cannot be used: {mistakes(error, Recipe)}") from error
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -323,33 +324,3 @@ def load_split(name: str) -> tuple[str, ...]:
         known = ", ".join(sorted(path.stem for path in SPLITS.glob("*.toml")))
         raise BadRecipe(f"no split {name!r}; known: {known}") from error
     return tuple(table["held_out"])
-
-
-def _mistakes(error: ValidationError) -> str:
-    """Return what is wrong, key by key as one writes them."""
-    return "; ".join(
-        # A mistake of the whole recipe has no key before its colon.
-        f"{'.'.join(map(str, mistake['loc']))}: {_wrong(mistake)}".removeprefix(": ")
-        for mistake in error.errors(include_url=False)
-    )
-
-
-def _wrong(mistake: ErrorDetails) -> str:
-    if mistake["type"] == "extra_forbidden":
-        return "there is no such key"
-    return mistake["msg"].removeprefix("Value error, ")
-
-
-def _change(table: dict[str, Any], change: str) -> None:
-    """Set one key of a recipe's table, such as `members.0.cycles=[100]`."""
-    key, _, value = change.partition("=")
-    *path, last = key.strip().split(".")
-    try:
-        place: Any = table
-        for step in path:
-            # setdefault: a section that a recipe leaves out may be given by --set alone.
-            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
-        # TOML's own reader, so that lists, numbers and quotes mean what they mean in a file.
-        place[last] = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, LookupError, TypeError, ValueError) as error:
-        raise BadRecipe(f"{change!r} is no change of a recipe, such as share=0.5") from error
