@@ -151,8 +151,8 @@ def _unchanged_since(jobs: Sequence[WorkflowStatus], task: SeriesTask) -> Workfl
     A node that starts offers all that it keeps once more. With another model than before it would
     otherwise segment and deliver a day's series again.
     """
-    same = (each for each in jobs if series_task(each).stamp == task.stamp)
-    return next((each for each in same if not superseded_by(each)), None)
+    # A superseded one too: its files may be what a crash has left of it.
+    return next((each for each in jobs if series_task(each).stamp == task.stamp), None)
 
 
 def _prefix(series_uid: str) -> str:

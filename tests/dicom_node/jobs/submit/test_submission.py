@@ -177,8 +177,9 @@ def test_what_was_corrected_and_taken_back_is_done_once_more(bench):
     assert len(bench.worker.tasks) == 3
 
 
+@pytest.mark.parametrize("model", ["model", "other"])
 def test_files_that_a_crash_left_of_a_moved_study_are_removed_and_not_done_again(
-    bench, monkeypatch
+    bench, model, monkeypatch
 ):
     old_study = bench.instances[0].StudyInstanceUID
     with monkeypatch.context() as crash:
@@ -187,6 +188,7 @@ def test_files_that_a_crash_left_of_a_moved_study_are_removed_and_not_done_again
         bench.send(StudyInstanceUID="1.2.3.4")
     key = SeriesKey(old_study, bench.instances[0].SeriesInstanceUID)
     assert bench.spool.paths(key)
+    bench.restart(model)
     bench.submit(key)
     assert not bench.spool.paths(key)
     assert bench.states == [State.SUPERSEDED, State.NOTHING_FOUND]
