@@ -300,6 +300,16 @@ def test_the_node_starts_without_torch_and_without_the_trainer():
     assert run.returncode == 0, run.stderr
 
 
+def test_the_node_starts_without_libraries_that_only_some_jobs_need():
+    script = (
+        "import sys\n"
+        "import dicom_node.commands.serve, dicom_node.node.node\n"
+        "print(*({'cryptography', 'fontTools', 'fpdf', 'nibabel', 'starlette'} & {*sys.modules}))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr
+
+
 def python_files(*folders: str) -> Iterator[Path]:
     for folder in folders:
         yield from sorted((ROOT / folder).rglob("*.py"))

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from dicom_node.decoding.bounds import require_bounded_volume
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.errors import UNREADABLE, UnsupportedSeries
+from dicom_node.nifti.axes import RAS_TO_LPS
 from engine.volume import Geometry, LabelMap, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""NIfTI's axes run to the right, the front and the head, DICOM's to the left, back and head."""
 FOOT_TO_HEAD = axcodes2ornt(("S", "P", "L"))
 """Orientation of a `Volume`: slices to the head, rows to the back, columns to the left."""
 MM_OF = {"meter": 1000.0, "micron": 0.001}

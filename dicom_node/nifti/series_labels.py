@@ -2,10 +2,9 @@
 
 import gzip
 
-import nibabel
 import numpy as np
 
-from dicom_node.nifti.image import RAS_TO_LPS
+from dicom_node.nifti.axes import RAS_TO_LPS
 from engine.volume import LabelMap
 
 COLUMNS_ROWS_SLICES = [2, 1, 0, 3]
@@ -19,6 +18,8 @@ def is_even(labels: LabelMap) -> bool:
 
 def encode_series_labels(labels: LabelMap) -> bytes:
     """Return a .nii.gz with one `Label` per voxel, on the grid of an even series."""
+    import nibabel  # 0.4 s of imports, which a node rarely needs
+
     affine = RAS_TO_LPS @ labels.geometry.affine[:, COLUMNS_ROWS_SLICES]
     image = nibabel.Nifti1Image(labels.labels.transpose(2, 1, 0), affine, dtype=np.uint8)
     image.set_qform(None, code=0)  # it cannot state a tilted gantry's grid

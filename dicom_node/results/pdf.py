@@ -3,10 +3,9 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import highdicom as hd
-from fpdf import FPDF
-from fpdf.enums import TableBordersLayout
 from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
@@ -15,6 +14,9 @@ from dicom_node.results.attributes.making import Making, local_time
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.page import HEADER, RESEARCH_ONLY, Page, made_at, to_html
 from dicom_node.results.series_identity import complete, series_identity
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 MARGIN_MM = 15.0
 COLUMN_WIDTHS = (8, 38, 18, 26, 16, 34)
@@ -68,6 +70,8 @@ def to_png_text(picture: Image.Image) -> str:
 
 def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], making: Making) -> bytes:
     """Return the page as the bytes of a PDF of one A4 page."""
+    from fpdf import FPDF  # 0.5 s of imports, which a node needs for its first page only
+
     pdf = FPDF(format="A4")
     pdf.set_compression(False)  # the proof reads the texts; the picture is compressed anyway
     # fpdf2 would state the present time; so one making gives the same bytes.
@@ -90,7 +94,7 @@ def printable(text: str) -> str:
     return text.encode("latin-1", "replace").decode("latin-1")
 
 
-def _head(pdf: FPDF, page: Page) -> None:
+def _head(pdf: "FPDF", page: Page) -> None:
     pdf.set_font(FONT, "B", 15)
     pdf.cell(0, 8, printable(page.title), new_x="LMARGIN", new_y="NEXT")
     pdf.set_font(FONT, "B", 9)
@@ -99,7 +103,7 @@ def _head(pdf: FPDF, page: Page) -> None:
     pdf.set_text_color(0)
 
 
-def _facts(pdf: FPDF, page: Page) -> None:
+def _facts(pdf: "FPDF", page: Page) -> None:
     for label, value in page.facts:
         pdf.set_font(FONT, "B", 9)
         pdf.cell(36, 5, label)
@@ -109,7 +113,9 @@ def _facts(pdf: FPDF, page: Page) -> None:
     pdf.ln(2)
 
 
-def _lesions(pdf: FPDF, page: Page) -> None:
+def _lesions(pdf: "FPDF", page: Page) -> None:
+    from fpdf.enums import TableBordersLayout
+
     if not page.lesions:
         return
     pdf.set_font(FONT, "", 9)
@@ -126,7 +132,7 @@ def _lesions(pdf: FPDF, page: Page) -> None:
     pdf.ln(2)
 
 
-def _picture(pdf: FPDF, page: Page, picture: Image.Image) -> None:
+def _picture(pdf: "FPDF", page: Page, picture: Image.Image) -> None:
     """Draw the picture as large as the texts below it allow."""
     # As `_foot` sets them: 5 mm a sentence, 9 mm for the last two lines, and the gaps.
     below_mm = 5.0 * len(page.review) + 14
@@ -136,7 +142,7 @@ def _picture(pdf: FPDF, page: Page, picture: Image.Image) -> None:
     pdf.ln(2)
 
 
-def _foot(pdf: FPDF, page: Page, when: str) -> None:
+def _foot(pdf: "FPDF", page: Page, when: str) -> None:
     pdf.set_font(FONT, "", 9)
     for sentence in page.review:
         pdf.cell(0, 5, f"- {printable(sentence)}", new_x="LMARGIN", new_y="NEXT")

@@ -10,7 +10,6 @@ from dicom_node.errors import UnsupportedSeries
 from dicom_node.pipeline.findings import Progress
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
-from dicom_node.pipeline.process_nifti import process_nifti
 from dicom_node.pipeline.scan_file import SUFFIX, marked_area
 from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.pipeline.side_files import SideFile
@@ -88,6 +87,8 @@ def _works(scans: Scans, folder: Path, progress: Progress) -> Iterator[_Work]:
 
 
 def _nifti(file: Path, target: Path, progress: Progress, setup: SegmentationSetup) -> Outcome:
+    from dicom_node.pipeline.process_nifti import process_nifti  # 0.4 s of imports, for nibabel
+
     return process_nifti(file, target, setup, progress)
 
 
