@@ -1,5 +1,5 @@
 # Orthanc with DICOMweb and the plugin, from Debian as `make stack` has it. Context: the repository.
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 # Debian keeps one version of each, and mends it: a pin would break the build with every mend.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -1,5 +1,5 @@
 # The node. Context: the repository. EXTRA=[tensorrt] adds what an NVIDIA GPU runs plans with.
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b AS build
 ARG EXTRA=
 WORKDIR /src
 COPY deploy/compose/requirements.txt ./
@@ -12,7 +12,7 @@ COPY dicom_node dicom_node
 COPY trainer trainer
 RUN /opt/hepar/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRA}"
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
 COPY --from=build /opt/hepar /opt/hepar
 # The volumes take over the owner of the folders they are laid over.
 RUN useradd --system --uid 10001 --no-create-home hepar \

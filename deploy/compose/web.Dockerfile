@@ -1,5 +1,5 @@
 # OHIF, DICOMweb and Orthanc's page on one origin. Context: the repository.
-FROM node:22-bookworm-slim AS viewer
+FROM node:22-bookworm-slim@sha256:48e4b67d85f87bd551df43704e24d252f56cc5f8e9718841aace50f19948f0f9 AS viewer
 ARG OHIF=3.13.2
 ARG SHA512=5997719a9986eeba85816f5924b71b82bdd70ad2e2d4a0cd3e831a798e4f3deea3e06e1f8c48e393271933a0ba664d85f3b04ac457e9abe8dde715d907d13c10
 WORKDIR /src
@@ -9,7 +9,7 @@ RUN npm pack --silent "@ohif/app@${OHIF}" \
  && tar xzf "ohif-app-${OHIF}.tgz" --exclude='*.map' --exclude='package/dist/ort' \
       --exclude='package/dist/dicom-microscopy-viewer' package/dist
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 # Debian keeps one version of each, and mends it: a pin would break the build with every mend.
 # hadolint ignore=DL3008
 RUN apt-get update \

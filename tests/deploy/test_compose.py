@@ -62,6 +62,14 @@ def test_an_image_runs_as_its_service_does_and_says_whether_it_is_well(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_every_base_image_is_pinned_by_its_digest(name):
+    dockerfile = (DEPLOY.parent / SERVICES[name]["build"]["dockerfile"]).read_text()
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    assert bases
+    assert [base for base in bases if not re.fullmatch(r".+:.+@sha256:[0-9a-f]{64}", base)] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_hadolint_finds_nothing_in_a_dockerfile(name):
     hadolint = shutil.which("hadolint", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
     if hadolint is None:
