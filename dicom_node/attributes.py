@@ -6,6 +6,8 @@ happens to be read. Here it reads as absent, and the checks then name it as miss
 
 import math
 import re
+import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,10 +15,27 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
-from dicom_node.errors import UNREADABLE
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""Raised by pydicom and zlib on bytes that are no data set, or on an attribute whose bytes are no
+value. Each was met in a file from the field: "10,5" as a ratio raises ValueError, an empty padding
+limit TypeError, nested sequences RecursionError, a sequence that is none AttributeError, two bytes
+as a number of eight BytesLengthException, which is no ValueError."""
 
 NUMBER_CHARACTERS = re.compile(r"[0-9eE+\-., \\]{1,80}")
 """A text of these alone is safe to repeat in a message: it cannot hold a name."""

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.values import converters
 
-from dicom_node.errors import UNREADABLE
+from dicom_node.attributes import UNREADABLE
 
 UNREADABLE_FILE = (InvalidDicomError, OSError, *UNREADABLE)
 """Raised on a file that is no whole DICOM file."""
@@ -42,6 +45,10 @@ LONG_VRS = {
     b"UV",
 }
 """VRs with a length of 32 bits (PS3.5 7.1.2)."""
+VALUE_BYTES = {"US": 2, "SS": 2, "AT": 4, "UL": 4, "SL": 4, "FL": 4} | dict.fromkeys(
+    ("FD", "SV", "UV"), 8
+)
+"""Bytes of one value of a binary VR (PS3.5 6.2)."""
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 """Groups with which a data set that lacks the preamble begins, little endian."""
 
@@ -74,6 +81,7 @@ def read_file(path: Path, **options: Any) -> Dataset:
         elif instance is None:
             raise EOFError("an element states more bytes than the memory holds")
     _require_delimiter(instance, size)
+    _drop_meaningless(instance)
     # pydicom sets it only for paths; the pixels are read from there later.
     instance.filename = str(path)
     return _with_syntax(instance) if bare else instance
@@ -92,6 +100,25 @@ def _parse(
     except MemoryError:
         return None, False
     return instance, not file.read(1)
+
+
+def _drop_meaningless(instance: Dataset) -> None:
+    """Remove elements that raise whenever they are read; they count as absent.
+
+    So many readers ask for so many attributes that one of them would forget to expect it.
+    """
+    for element in list(instance.elements()):
+        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+            continue
+        vr = element.VR or _implied_vr(element.tag)
+        if vr not in converters or len(element.value) % VALUE_BYTES.get(vr, 1):
+            del instance[element.tag]
+
+
+def _implied_vr(tag: BaseTag) -> str:
+    """Return the VR of an element that does not state it; UN where the dictionary has none."""
+    # Of several, such as "US or SS", any will do: they are of one size.
+    return dictionary_VR(tag).split(" or ")[0] if dictionary_has_tag(tag) else "UN"
 
 
 def _require_delimiter(instance: Dataset, size: int) -> None:

@@ -31,8 +31,6 @@ NodeError
 """
 
 import errno
-import struct
-import zlib
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
@@ -51,23 +49,6 @@ class StoreStatus(IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000
-
-
-UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""Raised by pydicom and zlib on bytes that are no data set, or on an attribute whose bytes are no
-value. Each was met in a file from the field: "10,5" as a ratio raises ValueError, an empty padding
-limit TypeError, nested sequences RecursionError, a sequence that is none AttributeError."""
 
 
 class NodeError(Exception):

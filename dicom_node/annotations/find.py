@@ -10,7 +10,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, SegmentationStorage
 
 from dicom_node.annotations.description import drawn_on
-from dicom_node.errors import UNREADABLE
+from dicom_node.attributes import UNREADABLE
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 
 IMAGES = {CTImageStorage, EnhancedCTImageStorage}

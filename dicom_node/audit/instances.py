@@ -11,8 +11,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.audit.audit_event import QueriedSopClass, Study
-from dicom_node.errors import UNREADABLE
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 """Study Root Query/Retrieve Information Model - FIND."""

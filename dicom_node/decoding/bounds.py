@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from dicom_node.attributes import UNREADABLE, value_of
 from dicom_node.decoding.stream import BrokenStream
 
 SLICE_PIXELS = 1 << 24
@@ -69,10 +70,9 @@ def require_bounded_volume(shape: Sequence[int], affine: NDArray[np.float64]) ->
 
 
 def _count(instance: Dataset, keyword: str) -> int:
-    value = instance.get(keyword)
     try:
-        count = int(value)
-    except (TypeError, ValueError):
+        count = int(value_of(instance, keyword))
+    except UNREADABLE:
         count = 0
     if count < 1:
         raise BrokenStream(f"{keyword} is missing, or no count")

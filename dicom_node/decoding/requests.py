@@ -14,9 +14,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.dicom_file import UNREADABLE_FILE, failure_of, read_file
-from dicom_node.errors import UNREADABLE
 
 MOST_ITEMS = 100_000
 """Sequence items of a header; an Enhanced CT of 4,000 frames has about 60,000."""

@@ -4,8 +4,8 @@ import math
 
 from pydicom import Dataset
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.errors import UNREADABLE
 
 SLOPES = (1e-4, 1e4)
 LARGEST_INTERCEPT = 1e6

@@ -10,6 +10,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.sop_reference import SopReference, read_reference
 from dicom_node.deliver.stow_answer import (
@@ -21,7 +22,7 @@ from dicom_node.deliver.stow_answer import (
     read_answer,
 )
 from dicom_node.deliver.web_session import WebSession, status_phrase
-from dicom_node.errors import UNREADABLE, NotFoundYet, PeerRefused, ServiceRefused
+from dicom_node.errors import NotFoundYet, PeerRefused, ServiceRefused
 from dicom_node.net.status import error_for_status
 
 NO_DELETION = {400, 404, 405, 406, 415, 501}

@@ -19,9 +19,10 @@ from nibabel.orientations import (
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.decoding.bounds import require_bounded_volume
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.errors import UNREADABLE, UnsupportedSeries
+from dicom_node.errors import UnsupportedSeries
 from dicom_node.nifti.axes import RAS_TO_LPS
 from engine.volume import Geometry, LabelMap, Volume
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from dicom_node.errors import UNREADABLE
+from dicom_node.attributes import UNREADABLE
 from dicom_node.results.attributes.result_uids import content_digest
 from engine.durable_files import write_durably
 

@@ -16,8 +16,9 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.dicom_file import FILE_META_GROUP, with_known_vrs
-from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
+from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.net.data_set_file import DataSetBytes, after
 
 SOP_CLASS, SOP_INSTANCE = BaseTag(0x00080016), BaseTag(0x00080018)

@@ -7,8 +7,9 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.dicom_file import FILE_META_GROUP
-from dicom_node.errors import UNREADABLE, RejectedInstance, StoreStatus
+from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.net.data_set_file import DataSetBytes, after
 from dicom_node.receive.c_store_handler import Instance
 from dicom_node.receive.header import LONGEST_HEADER

@@ -9,6 +9,7 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.uid import UID
 
+from dicom_node.attributes import UNREADABLE, value_of
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.attributes.provenance import take_origin
@@ -148,6 +149,6 @@ def _set_uids(result: Dataset, uids: ResultUids) -> None:
 def _written_number(source: Dataset) -> int | None:
     """Return the Series Number of a source; None where there is none that can be read."""
     try:
-        return int(source.get("SeriesNumber") or 0) or None
-    except (ValueError, TypeError):
+        return int(value_of(source, "SeriesNumber") or 0) or None
+    except UNREADABLE:
         return None

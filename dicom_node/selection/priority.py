@@ -11,8 +11,8 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.decoding.file_bounds import require_bounded_file
-from dicom_node.errors import UNREADABLE
 from dicom_node.selection.rules import DESCRIBED, PriorityRules, Rules
 from dicom_node.selection.why_not import why_not_described
 

@@ -11,6 +11,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.uid import EnhancedCTImageStorage
 
 from dicom_node.attributes import (
+    UNREADABLE,
     items_of,
     numbers_of,
     raw_value,
@@ -20,7 +21,6 @@ from dicom_node.attributes import (
     words_of,
     written_form,
 )
-from dicom_node.errors import UNREADABLE
 
 FUNCTIONAL_GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),

@@ -7,6 +7,7 @@ import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage
 
 from dicom_node.attributes import (
+    UNREADABLE,
     identifying_text,
     items_of,
     raw_number_text,
@@ -240,7 +241,7 @@ def _is_whole(frame: Frame, keyword: str) -> bool:
         value = frame.instance.get(keyword)
         # An absent value is not for this check: some of these attributes may be empty.
         return value in (None, "") or int(value) == value
-    except (TypeError, ValueError):
+    except UNREADABLE:
         return False
 
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_node.attributes import value_of
+from dicom_node.attributes import UNREADABLE, value_of
 from dicom_node.decoding.decode import decode_frame
 from dicom_node.decoding.rescale import rescale_of
 from dicom_node.decoding.stream import BrokenStream
-from dicom_node.errors import UNREADABLE, UnsupportedSeries
+from dicom_node.errors import UnsupportedSeries
 from dicom_node.series.frames import Frame
 from dicom_node.series.pixel_format import padding_range, stored_range
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
-from dicom_node.errors import UNREADABLE
+from dicom_node.attributes import UNREADABLE
 from dicom_node.jobs.state import Job
 
 ASKED = "HEPAR_AGAIN"

@@ -16,13 +16,14 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from dicom_node.annotations import Annotation, Author, UnreadableDrawing, describe_segmentation
+from dicom_node.attributes import UNREADABLE
 from dicom_node.corrections.comparison import compare
 from dicom_node.corrections.correction import Correction
 from dicom_node.corrections.kept_labels import KeptLabels, read_kept_labels
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import error_location
-from dicom_node.errors import UNREADABLE, ResultPending, UnsupportedSeries
+from dicom_node.errors import ResultPending, UnsupportedSeries
 from dicom_node.jobs.state import superseded_by
 from dicom_node.jobs.submit.submission import jobs_of
 from dicom_node.jobs.workflows import ACTIVE

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
+from dicom_node.attributes import UNREADABLE, value_of
 from dicom_node.results.attributes.making import Making
 from dicom_node.results.attributes.values import LONG_STRING
 
@@ -29,8 +30,8 @@ def series_description(what: str, sources: Sequence[Dataset], making: Making) ->
 
 def _number_text(source: Dataset) -> str:
     try:
-        return str(int(source.get("SeriesNumber")))
-    except (ValueError, TypeError):
+        return str(int(value_of(source, "SeriesNumber")))
+    except UNREADABLE:
         return ""
 
 

@@ -13,6 +13,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
+from dicom_node.attributes import UNREADABLE, value_of
 from dicom_node.results.attributes.derived_uid import derived_uid
 from dicom_node.results.attributes.values import all_fitting, fitting
 from dicom_node.series.frames import Frame, is_multi_frame
@@ -106,10 +107,10 @@ def _measures(slice_: Dataset, volume: hd.Volume) -> Dataset:
 
 def _thickness(slice_: Dataset) -> Any:
     """Return Slice Thickness as the source has it; None where it is absent, zero or no number."""
-    thickness = fitting(slice_.get("SliceThickness"))
+    thickness = fitting(value_of(slice_, "SliceThickness"))
     try:
         return thickness if float(thickness or 0) else None
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return None
 
 

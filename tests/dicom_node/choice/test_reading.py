@@ -1,10 +1,10 @@
 import pytest
 from pydicom import dcmwrite
 
+from dicom_node.attributes import UNREADABLE
 from dicom_node.choice.contrast_phase import Phase
 from dicom_node.choice.kernel import Sharpness
 from dicom_node.choice.reading import read_candidate
-from dicom_node.errors import UNREADABLE
 from dicom_node.selection.rules import Rules
 
 DEFAULT = Rules()

@@ -1,5 +1,7 @@
 """Series with garbage where no voxel depends on it: segmented, and without a word about it."""
 
+import re
+import struct
 import warnings
 
 import pytest
@@ -27,6 +29,25 @@ METHOD = SegmentationSetup(
     Rules(),
     frozenset(map(ResultObject, ObjectKind)),
 )
+
+
+NUMBERS_OF_NO_VOXEL = ("SeriesNumber", "InstanceNumber", "SliceThickness")
+
+
+def in_vr(folder, vr, *keywords):
+    """Write a series whose files give these attributes another VR, and the same bytes."""
+    made = make_phantom(shape=(8, 48, 48), spacing_mm=(25, 8, 8), noise_hu=2)
+    paths = write_series(made, "other VR", folder / "series")
+    for path in paths:
+        content = path.read_bytes()
+        for keyword in keywords:
+            tag = Tag(tag_for_keyword(keyword))
+            start = struct.pack("<HH", tag.group, tag.element)
+            written = start + dictionary_VR(tag).encode()
+            assert content.count(written) == 1, keyword
+            content = content.replace(written, start + vr)
+        path.write_bytes(content)
+    return paths
 
 
 @pytest.fixture
@@ -81,6 +102,27 @@ def test_what_no_voxel_depends_on_may_be_garbage(garbled, tmp_path, keyword, val
         made = process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
     assert made.verdict is Verdict.SEGMENTED
     assert set(made.files) == {"report", "montage", "rtstruct", "pdf"}
+
+
+@pytest.mark.parametrize("vr", [b"FD", b"ZZ"])
+def test_what_no_voxel_depends_on_may_be_of_any_vr(tmp_path, vr):
+    """A value of two bytes is no number of eight, and nobody can read VR ZZ."""
+    paths = in_vr(tmp_path, vr, *NUMBERS_OF_NO_VOXEL)
+    with warnings.catch_warnings():
+        quieten_libraries()
+        made = process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
+    assert made.verdict is Verdict.SEGMENTED
+
+
+@pytest.mark.parametrize("vr", [b"FD", b"ZZ"])
+@pytest.mark.parametrize("keyword", ["BitsAllocated", "Rows"])
+def test_a_pixel_attribute_of_another_vr_is_refused_by_name(tmp_path, keyword, vr):
+    paths = in_vr(tmp_path, vr, keyword)
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(UnsupportedSeries, match=re.sub(r"(?<=.)(?=[A-Z])", " ?", keyword)),
+    ):
+        process(paths, tmp_path / "seg.dcm", METHOD, series="garbled")
 
 
 @pytest.mark.parametrize(
