@@ -96,11 +96,13 @@ endif
 # short form is among the tests.
 MUTANTS := tests/dicom_node/pipeline/test_mutated_instances.py tests/dicom_node/node/test_mutated_messages.py
 
-soak: $(VENV)/.test debian  ## Kill the node at random moments, ROUNDS=20 times, and send it 10,000 damaged files; hours
+soak: $(VENV)/.test debian  ## Kill the node, ROUNDS=20, cut its power, send 10,000 damaged files from SEED=1 to 10; hours
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
 	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
 	HEPAR_MANY=1000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/jobs/upkeep/test_many_jobs.py
-	HEPAR_MUTANTS=10000 $(BIN)/python -m pytest -q --timeout 0 $(MUTANTS)
+	HEPAR_CUTS=200 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/node/test_power_cut.py
+	for seed in $$(seq $(or $(SEED),1) 10); do HEPAR_MUTANTS=1000 $(BIN)/python -m pytest -q --timeout 0 \
+	  --hypothesis-seed $$seed --hypothesis-show-statistics $(MUTANTS) || exit 1; done
 
 clean:  ## Remove the environment and everything that was made here
 	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
@@ -160,7 +162,8 @@ venv-package:
 # the stack need them. Each is a Debian package and a file that shows that it is installed.
 ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
 STACK   := $(ORTHANC) nginx:nginx npm:npm
-SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool postgresql:pg_lsclusters
+SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool \
+  postgresql:pg_lsclusters fuse3:fusermount3
 debian: PACKAGES = $(SYSTEM)
 debian-stack: PACKAGES = $(STACK)
 .PHONY: debian-stack

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import AlreadyRunning, BadConfiguration
+from engine.durable_files import make_folder_durably, sync_folder
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,15 @@ class DataFolder:
     def _open(self) -> int:
         try:
             for folder in self._folders:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder_durably(folder)
             # What patients' data lies in is the node's alone, whatever the umask; the folder itself
             # stays open, because `delivered` in it is there to be read.
             for private in (self.spool, self.results, self.tries):
                 private.chmod(0o700)
-            return os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(self.folder / "node", os.O_RDWR | os.O_CREAT, 0o600)
+            # Without its name the file, and the node's with it, is gone after a power cut.
+            sync_folder(self.folder)
+            return handle
         except OSError as error:
             raise BadConfiguration(
                 f"cannot write to {self.folder}: {error.strerror}; set node.data to a folder that"

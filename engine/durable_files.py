@@ -42,6 +42,17 @@ def write_pieces_durably(path: Path, content: Iterable[bytes], *, mode: int = 0o
     sync_folder(path.parent)
 
 
+def make_folder_durably(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, so that their names survive a crash.
+
+    One that is there already is left as it is: that of a peer may lie in one that is not ours.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in reversed(missing):
+        sync_folder(each.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make files that were created, renamed or removed in a folder survive a crash."""
     handle = os.open(folder, os.O_RDONLY)

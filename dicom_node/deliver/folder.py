@@ -10,7 +10,7 @@ from pydicom.errors import InvalidDicomError
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.sop_reference import SopReference
 from dicom_node.errors import PeerRefused, PeerUnavailable
-from engine.durable_files import PART, write_durably
+from engine.durable_files import PART, make_folder_durably, write_durably
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FolderPeer:
         """
         target = self.folder / f"{_instance_uid(path)}.dcm"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder_durably(self.folder)
             # A crash leaves its part behind, and nobody else would ever remove it from a peer's
             # folder.
             for part in self.folder.glob(f"{target.name}.*{PART}"):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicom_node.errors import DiedOfIt
-from engine.durable_files import PART, write_durably
+from engine.durable_files import PART, make_folder_durably, write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class CrashRecord:
         self._waiting_alone = 0
         self._closed = False
         for each in (self._at_work, self._suspects):
-            each.mkdir(exist_ok=True)
+            make_folder_durably(each)
         for part in (*self._at_work.glob(f"*{PART}"), *self._suspects.glob(f"*{PART}")):
             part.unlink()
         self._blame(sorted(each.name for each in self._at_work.iterdir()))

@@ -16,7 +16,12 @@ from pathlib import Path
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.receive.header import SeriesKey, is_uid, require_uid
 from dicom_node.receive.part10 import Part10
-from engine.durable_files import PART, sync_folder, write_pieces_durably
+from engine.durable_files import (
+    PART,
+    make_folder_durably,
+    sync_folder,
+    write_pieces_durably,
+)
 
 # Errors that pass once something is freed: the sender may try again (A700).
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -75,7 +80,7 @@ class Spool:
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
         self.tally = Tally()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder_durably(folder)
         # The spool's own name has to survive a crash, too.
         sync_folder(folder.parent)
 

@@ -35,6 +35,8 @@ class RegisterFile:
             # `None`: sqlite3 would begin a transaction by itself, and only at the first write.
             store = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
             with closing(store):
+                # Or a power cut soon after COMMIT takes it back: its journal would return.
+                store.execute("PRAGMA synchronous=EXTRA")
                 # The write lock before the first look: what is read must not change before it is
                 # written.
                 store.execute("BEGIN IMMEDIATE")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from engine.durable_files import PART, write_durably
+from engine.durable_files import PART, make_folder_durably, write_durably
 from engine.errors import BrokenPlan, BuildInProgress, UnknownPlan, UnverifiedPlan
 from engine.plans.key import PlanKey
 from engine.plans.lock import locked
@@ -112,7 +112,7 @@ class PlanStore:
         Raises:
             BuildInProgress: another process builds here.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder_durably(self.folder)
         try:
             # Order of the locks: build, then switch, never the other way.
             with locked(self.folder / "build.lock", wait=False):

@@ -116,11 +116,12 @@ def die(marker: Path) -> None:
 class NodeProcess:
     """A node in `folder` that kills itself at a stage, the first time it gets there."""
 
-    def __init__(self, folder, kill_at="", **sections):
+    def __init__(self, folder, kill_at="", data=None, **sections):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.data, self.delivered = folder / "data", folder / "data" / "delivered"
+        self.data = data or folder / "data"
+        self.delivered = self.data / "delivered"
         write_toy_model(folder / "model")
         self.log = folder / "log"
         self.peer = StorePeer("node", "HEPAR", "127.0.0.1", port)
