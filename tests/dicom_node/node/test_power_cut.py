@@ -24,7 +24,7 @@ from tests.power_cut.disk import Cut
 from tests.power_cut.powered import Powered, why_not
 from tests.waiting import wait_until
 
-CUTS = int(os.environ.get("HEPAR_CUTS", "3"))
+CUTS = int(os.environ.get("HEPAR_CUTS", "2"))
 SEED = int(os.environ.get("HEPAR_CUTS_SEED", "15"))
 SLICES = 6
 CHANGES = 1200
