@@ -19,6 +19,7 @@ def test_the_object_arrives_as_one_file_named_by_its_uid(seg_file, tmp_path):
 
 def test_what_a_killed_node_left_half_written_goes_away(seg_file, tmp_path, monkeypatch):
     peer = FolderPeer("folder", tmp_path / "out")
+    peer.folder.mkdir()  # or the first sync is that of the folder above
     with monkeypatch.context() as killed:
         killed.setattr("pathlib.Path.unlink", lambda *_, **__: None)
         killed.setattr("os.fsync", Mock(side_effect=KeyboardInterrupt))
