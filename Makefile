@@ -21,12 +21,13 @@ stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on t
 	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
 
 # The tests run in JOBS processes (0: in one, where a debugger works); a file's tests stay together, because
-# they share servers. RERUNS=1 runs a test that failed once more, and lists it even if it passes then.
+# they share servers. The slow files come first (`tests/conftest.py`); xdist itself would begin with the files
+# that have most tests. RERUNS=1 runs a test that failed once more, and lists it even if it passes then.
 JOBS   ?= 2
 RERUNS ?= 0
 
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --reruns $(RERUNS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS)
 
 versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
 	@.ci/each-python

@@ -20,7 +20,22 @@ if TYPE_CHECKING:
 # which reads it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+# Where bytecode is forbidden, each program that a test starts compiles Hepar anew, half a second of
+# the start of a node.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+SLOW = ("system", "trainer", "test_newcomer.py", "test_documented_commands.py")
+"""Folders and files here whose tests take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow files first, so that no process ends with minutes of work of its own."""
+    slow = [ROOT / "tests" / each for each in SLOW]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(each) for each in slow))
 
 
 @pytest.hookimpl(tryfirst=True)
