@@ -7,6 +7,7 @@ cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
 tries/           uploads at the page, and what was made of them
 crashes/         which jobs are at work, and during which the node died
+members/         processes that share the folder, one file each; locked while they run
 jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
 corrections.sqlite  corrections by people, and how far results agreed with them
@@ -60,6 +61,11 @@ class DataFolder:
     def crashes(self) -> Path:
         """Record of the jobs at work."""
         return self.folder / "crashes"
+
+    @property
+    def members(self) -> Path:
+        """Files of the processes that share the folder."""
+        return self.folder / "members"
 
     @property
     def numbers(self) -> Path:
@@ -129,6 +135,37 @@ class DataFolder:
         finally:
             # This releases the lock.
             os.close(handle)
+
+    @contextmanager
+    def shared(self) -> Iterator[str]:
+        """Share the folder with other roles while the block lasts; yields the folder's name.
+
+        Raises:
+            AlreadyRunning: a node that shares it with nobody works in it.
+            BadConfiguration: the folder cannot be made or written.
+        """
+        handle = self._open()
+        try:
+            self.members.mkdir(mode=0o700, exist_ok=True)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AlreadyRunning(
+                    f"`hepar serve` works in {self.folder}, which it shares with nobody; end it, or"
+                    " set node.data to another folder"
+                ) from error
+            yield self._named(handle)
+        finally:
+            os.close(handle)
+
+    def _named(self, handle: int) -> str:
+        """Return the name of the folder, which others may ask for at the same time."""
+        naming = os.open(self.members / ".naming", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(naming, fcntl.LOCK_EX)
+            return _name(handle)
+        finally:
+            os.close(naming)
 
     @property
     def _folders(self) -> tuple[Path, ...]:

@@ -80,6 +80,7 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/jobs dicom_node/pipeline dicom_node/receive dicom_node/selection"
         " dicom_node/series engine"
     ),
+    "dicom_node/cluster": "dicom_node dicom_node/jobs dicom_node/receive engine",
     "dicom_node/tryout": (
         "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
         " engine/findings engine/serving"
@@ -107,7 +108,8 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/web/tries": "dicom_node dicom_node/pipeline dicom_node/tryout dicom_node/web",
     "dicom_node/web/server.py": ("dicom_node dicom_node/jobs dicom_node/web dicom_node/web/tries"),
     "dicom_node/node": (
-        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/config"
+        "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/cluster"
+        " dicom_node/config"
         " dicom_node/deliver"
         " dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
@@ -122,6 +124,9 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/commands/job_views": (
         "dicom_node dicom_node/commands/arguments dicom_node/corrections dicom_node/deliver"
         " dicom_node/jobs engine"
+    ),
+    "dicom_node/commands/roles": (
+        "dicom_node dicom_node/commands/arguments dicom_node/config dicom_node/node"
     ),
     "dicom_node/commands/synthetic": (
         "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"

@@ -5,6 +5,7 @@ import typer
 from dicom_node.lazy_commands import add_lazy
 
 NODE, TOOLS = "The node", "Without a node"
+CLUSTER = "Several machines"
 """Panels of `hepar --help`."""
 
 PANELS = {
@@ -16,6 +17,9 @@ PANELS = {
     "rehearse": NODE,
     "rules": NODE,
     "doctor": NODE,
+    "receive": CLUSTER,
+    "work": CLUSTER,
+    "web": CLUSTER,
     "conformance": TOOLS,
     "demo": TOOLS,
     "segment": TOOLS,
@@ -27,4 +31,5 @@ PANELS = {
 def register(app: typer.Typer) -> None:
     """Add the node's commands to `hepar`; each is imported when it is asked for."""
     for name, panel in PANELS.items():
-        add_lazy(app, f"{__name__}.{name}", name, panel)
+        folder = f"{__name__}.roles" if panel == CLUSTER else __name__
+        add_lazy(app, f"{folder}.{name}", name, panel)

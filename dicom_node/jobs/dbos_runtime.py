@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -21,7 +21,9 @@ from dicom_node.jobs.workflows import (
     RunningWorkflows,
     Worker,
     delivery_queue,
+    folder_of,
     held_queue,
+    here,
     register,
     segment_queue,
     urgent_queue,
@@ -50,8 +52,9 @@ def run_jobs(
     Args:
         worker: runs the workflows' steps.
         database_url: SQLite or Postgres.
-        executor: names this node for as long as its data folder lives. DBOS gives the work of a
-            dead node only to one of the same name, and two live nodes must not share it.
+        executor: names this node for as long as its data folder lives, or this role of several
+            that share the folder ("<folder>/<member>"). DBOS gives the work of a dead process only
+            to one of the same name, and two live ones must not share it.
         peers: names of the destinations; each has a queue of its own.
         polling: how often the queues are polled.
         at_once: series worked on at the same time; an urgent one comes on top.
@@ -67,10 +70,14 @@ def run_jobs(
         make_private(database_url)
         require_usable(database_url)
         running = RunningWorkflows()
-        with _launched(worker, running, database_url, executor), watching(running):
+        with (
+            _launched(database_url, executor, lambda: register(worker, running)),
+            watching(running),
+        ):
             # Few series at a time: they share one device, and each volume takes its memory.
-            limits = {segment_queue(executor): at_once, urgent_queue(executor): 1}
-            limits |= {delivery_queue(peer, executor): DELIVERIES_AT_ONCE for peer in peers}
+            node = folder_of(executor)
+            limits = {segment_queue(node): at_once, urgent_queue(node): 1}
+            limits |= {delivery_queue(peer, node): DELIVERIES_AT_ONCE for peer in peers}
             queues = [
                 DBOS.register_queue(name, worker_concurrency=limit, polling_interval_sec=SLOW_S)
                 for name, limit in limits.items()
@@ -82,31 +89,50 @@ def run_jobs(
 
 
 @contextmanager
-def _launched(
-    worker: Worker, running: RunningWorkflows, database_url: str, executor: str
-) -> Iterator[None]:
-    """Run DBOS while the block lasts."""
+def queueing_jobs(database_url: str, executor: str) -> Iterator[None]:
+    """Let this process queue jobs while the block lasts; others run them.
+
+    Args:
+        database_url: Postgres.
+        executor: names this process, as in `run_jobs`.
+
+    Raises:
+        StoreUnusable, AlreadyRunning: as `run_jobs` does.
+    """
+    if not _in_this_process.acquire(blocking=False):
+        raise AlreadyRunning("this process runs a node already; start another process for a second")
+    try:
+        # No queue: this process takes nothing from those that others have registered.
+        with _launched(database_url, executor, lambda: DBOS.listen_queues([])):
+            yield
+    finally:
+        _in_this_process.release()
+
+
+@contextmanager
+def _launched(database_url: str, executor: str, prepare: Callable[[], None]) -> Iterator[None]:
+    """Run DBOS while the block lasts; `prepare` is called once it exists, before its launch."""
+    node = folder_of(executor)
     try:
         with faults_named(database_url), _launch_failure_not_logged():
             try:
-                _launch(worker, running, database_url, executor, STEPS_VERSION)
+                _launch(database_url, executor, STEPS_VERSION, prepare)
             except dbos_error.DBOSException as error:
                 # By its words: DBOS raises its base class for this.
                 if "already registered by application" not in str(error):
                     raise
                 # A version belongs to one application, so a second node on a store needs its own.
                 DBOS.destroy(destroy_registry=True)
-                _launch(worker, running, database_url, executor, f"{STEPS_VERSION} on {executor}")
+                _launch(database_url, executor, f"{STEPS_VERSION} on {node}", prepare)
         yield
     finally:
         DBOS.destroy(destroy_registry=True)
 
 
-def _launch(
-    worker: Worker, running: RunningWorkflows, database_url: str, executor: str, version: str
-) -> None:
+def _launch(database_url: str, executor: str, version: str, prepare: Callable[[], None]) -> None:
     config: DBOSConfig = {
-        "name": f"{APPLICATION}-{executor}",  # nodes that share a database mind their own queues
+        # Nodes that share a database mind their own queues; roles of one folder share its.
+        "name": f"{APPLICATION}-{folder_of(executor)}",
         "system_database_url": connectable(database_url),
         "application_version": version,
         "executor_id": executor,
@@ -116,7 +142,7 @@ def _launch(
     }
     DBOS(config=config)
     # In this order: workflows belong to the `DBOS` that exists, and its launch takes up old ones.
-    register(worker, running)
+    prepare()
     DBOS.launch()
 
 
@@ -145,7 +171,7 @@ def submit(job: str, task: SeriesTask, *, urgent: bool = False, held: bool = Fal
     DBOS.enqueue_workflow_with_options(
         {
             "workflow_name": SEGMENT,
-            "queue_name": queue(DBOS.executor_id),
+            "queue_name": queue(here()),
             "workflow_id": job,
             "app_version": str(DBOS.application_version),
             "attributes": {URGENT: urgent},

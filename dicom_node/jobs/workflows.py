@@ -143,6 +143,19 @@ class Worker(Protocol):
         """Yield the seconds to wait after each failed attempt."""
 
 
+def folder_of(executor: str) -> str:
+    """Return the name of the data folder that an executor works in.
+
+    A node that has it for itself bears its name; roles that share it are "<folder>/<member>".
+    """
+    return executor.partition("/")[0]
+
+
+def here() -> str:
+    """Return the name of the data folder that this process works in; its queues bear it."""
+    return folder_of(str(DBOS.executor_id))
+
+
 def segment_queue(node: str) -> str:
     """Return the queue on which a node's series wait; only that node has their files."""
     return f"{SEGMENT} on {node}"
@@ -240,7 +253,7 @@ def _queue_deliveries(
         # Derived, so that a replay finds the delivery that is queued already and starts no second
         # one.
         with SetWorkflowID(delivery_id(job, each.peer, each.item)):
-            queue = delivery_queue(each.peer, DBOS.executor_id)
+            queue = delivery_queue(each.peer, here())
             after = delivery_id(job, each.peer, each.after) if each.after else ""
             delivery = replace(each, series_uid=task.series_uid, after=after)
             DBOS.enqueue_workflow(queue, deliver, delivery.to_json())

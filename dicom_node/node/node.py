@@ -3,7 +3,7 @@
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -66,6 +66,11 @@ def serve(opened: StartingNode) -> None:
     Raises:
         NodeError, EngineError: it could not start; the message names the remedy.
     """
+    run_until_signal(working(opened))
+
+
+def run_until_signal(running: AbstractContextManager[object]) -> None:
+    """Enter a block, and leave it at SIGINT or SIGTERM."""
     # A SimpleQueue is reentrant; an Event's lock may be held by the very code a signal interrupts.
     signals: SimpleQueue[int] = SimpleQueue()
 
@@ -74,7 +79,7 @@ def serve(opened: StartingNode) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with working(opened):
+    with running:
         signals.get()
         logger.info("stopping", extra={"action": "stop"})
 
@@ -118,7 +123,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         shown = Progress()
         reported = _to_all(polling, progress, shown)
         crashes = CrashRecord(data.crashes)
-        worker = _worker(segmenter, data, settings, reported, commitments)
+        worker = to_worker(segmenter, data, settings, reported, commitments)
         worker = replace(worker, at_work=shown.noting(crashes.at_work))
         stack.enter_context(
             run_jobs(
@@ -127,7 +132,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
                 executor=opened.name,
                 peers=sorted(worker.peers),
                 polling=polling,
-                at_once=settings.jobs.at_once or _at_once(setup),
+                at_once=settings.jobs.at_once or series_at_once(setup),
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
@@ -137,8 +142,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
             receiving(spool, digest, settings, commitments, polling.speed_up, asked)
         )
         silence_s = reception.assembler.silence_s
-        measure = partial(_measure, segmenter, worker.device_queue)
-        stack.enter_context(choosing(settings.select, silence_s, measure, polling.speed_up))
+        phase = partial(measure, segmenter, worker.device_queue)
+        stack.enter_context(choosing(settings.select, silence_s, phase, polling.speed_up))
         means = Means(segmenter, worker.device_queue, crashes.at_work)
         desk = stack.enter_context(trying(settings, means))
         page = serve_page(settings, Seen(setup, reception, opened.fleet, shown, desk, worker.peers))
@@ -152,7 +157,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
-def _measure(segmenter: Segmenter, queue: DeviceQueue, paths: Sequence[Path]) -> FoundPhase:
+def measure(segmenter: Segmenter, queue: DeviceQueue, paths: Sequence[Path]) -> FoundPhase:
     """Measure the contrast phase of a series on the device of the moment."""
     return measured_phase(paths, queue.on(segmenter.now().device, urgent=False))
 
@@ -179,19 +184,20 @@ def to_retention(settings: Settings) -> Retention:
     )
 
 
-def _at_once(setup: SegmentationSetup) -> int:
+def series_at_once(setup: SegmentationSetup) -> int:
     """Return how many series to work on: a GPU leaves the processor free for another."""
     # Only a GPU reports memory of its own.
     return 2 if isinstance(setup.device, ReportsMemory) else 1
 
 
-def _worker(
+def to_worker(
     segmenter: Segmenter,
     data: DataFolder,
     settings: Settings,
     progress: JobProgress,
     commitments: Commitments,
 ) -> SeriesWorker:
+    """Return the worker that segments series and delivers results as configured."""
     peers = {
         name: to_peer(name, each, settings.node.ae_title, commitments)
         for name, each in settings.destinations.items()

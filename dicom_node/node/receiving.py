@@ -8,6 +8,8 @@ from functools import partial
 from dicom_node.audit.audit_event import queried, received
 from dicom_node.audit.instances import series_query, study_of
 from dicom_node.audit.trail import record
+from dicom_node.cluster.arrivals import Arrivals
+from dicom_node.cluster.shared_assembler import SharedAssembler
 from dicom_node.config.own_receiver import own_caller
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
@@ -44,11 +46,13 @@ def receiving(
     commitments: Commitments | None = None,
     on_soon: Callable[[], None] = lambda: None,
     asked: Peer | None = None,
+    arrivals: Arrivals | None = None,
 ) -> Iterator[Reception]:
     """Receive series while the block lasts; queue each as a job, and register corrections.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
-    when a series may soon be complete; `asked` is the archive that is asked for counts.
+    when a series may soon be complete; `asked` is the archive that is asked for counts; `arrivals`
+    are the series of all gateways, where there are several.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -60,7 +64,8 @@ def receiving(
         settings.database_url,
         settings.select.best_of_study,
     )
-    assembler = SeriesAssembler(
+    kind = SeriesAssembler if arrivals is None else partial(SharedAssembler, arrivals=arrivals)
+    assembler = kind(
         spool,
         partial(_submit, submitter, CorrectionIntake(DataFolder(settings.node.data))),
         quiet_s=settings.receive.quiet_s,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 from dicom_node.config.settings import Settings
@@ -52,8 +53,15 @@ def starting(settings: Settings, open_device: OpenDevice | None = None) -> Itera
         yield StartingNode(begun, settings, data, name, model, fleet, pool.submit(fleet.device))
 
 
-def to_fleet(settings: Settings, open_device: OpenDevice | None = None) -> tuple[Model, Fleet]:
+def to_fleet(
+    settings: Settings, open_device: OpenDevice | None = None, cache: Path | None = None
+) -> tuple[Model, Fleet]:
     """Return the model, and the devices that may run it; none is opened yet.
+
+    Args:
+        settings: the configuration.
+        open_device: opens the device to use in place of Hepar's own.
+        cache: folder of compiled graphs; the data folder's when absent.
 
     Raises:
         ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
@@ -61,14 +69,15 @@ def to_fleet(settings: Settings, open_device: OpenDevice | None = None) -> tuple
     model = load_model(model_folder(settings.engine.model))
     if open_device is not None:
         return model, Fleet([Opener("device", lambda: open_device(model, settings))])
-    return model, Fleet(_devices(model, settings))
+    return model, Fleet(_devices(model, settings, cache))
 
 
-def _devices(model: Model, settings: Settings) -> list[Opener]:
+def _devices(model: Model, settings: Settings, cache: Path | None) -> list[Opener]:
     data = DataFolder(settings.node.data)
+    folder = cache or data.cache
     return openers(
         model,
         settings.engine.plans or data.plans,
         threads=settings.engine.threads,
-        cache=data.cache if data.cache.is_dir() else None,  # there once a node has run
+        cache=folder if folder.is_dir() else None,  # there once a node has run
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,6 +13,7 @@ from dicom_node.deliver.peer_interface import Peer
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.tryout.desk import Desk
 from dicom_node.web.health import Health
 from dicom_node.web.troubles import Troubles
@@ -44,11 +45,17 @@ def serve_page(settings: Settings, seen: Seen) -> Iterator[tuple[str, int] | Non
     if settings.http.port is None and not channels(settings.alerts):
         yield None
         return
-    view = _view(settings, seen)
+    with serve_view(_view(settings, seen)) as address:
+        yield address
+
+
+@contextmanager
+def serve_view(view: NodeView) -> Iterator[tuple[str, int] | None]:
+    """Serve the page of a view and send its alerts while the block lasts; yields as above."""
     with ExitStack() as stack:
-        if watched := channels(settings.alerts):
+        if watched := channels(view.settings.alerts):
             stack.enter_context(_alerting(view, watched))
-        if settings.http.port is None:
+        if view.settings.http.port is None:
             yield None
             return
         from dicom_node.web.server import serve_web  # 0.2 s of imports
@@ -57,7 +64,19 @@ def serve_page(settings: Settings, seen: Seen) -> Iterator[tuple[str, int] | Non
 
 
 def _view(settings: Settings, seen: Seen) -> NodeView:
-    assembler = seen.reception.assembler
+    view = reception_view(settings, seen.setup.algorithm, seen.reception)
+    return replace(
+        view,
+        device=lambda: seen.fleet.device().name,
+        progress=seen.progress,
+        desk=seen.desk,
+        peers=seen.peers,
+    )
+
+
+def reception_view(settings: Settings, algorithm: Algorithm, reception: Reception) -> NodeView:
+    """Return the view of what receives, which computes nothing."""
+    assembler = reception.assembler
 
     def arriving() -> list[Arriving]:
         return [
@@ -72,16 +91,13 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
 
     return NodeView(
         settings,
-        seen.setup.algorithm,
-        seen.reception.address,
+        algorithm,
+        reception.address,
         arriving,
         lambda: assembler.running and assembler.busy_s < settings.http.stuck_s,
-        lambda: seen.fleet.device().name,
-        seen.progress,
-        assembler,
-        assembler.spool,
-        seen.desk,
-        seen.peers,
+        device=None,
+        listener=assembler,
+        received=assembler.spool,
     )
 
 

@@ -9,6 +9,7 @@ file is an instance that was never answered with success; `recover` removes such
 import errno
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,9 @@ from engine.durable_files import (
 # Errors that pass once something is freed: the sender may try again (A700).
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
+
+LEFTOVER_S = 3600.0
+"""Age of a half-written file after which no process writes it any more."""
 
 OUTCOMES = ACCEPTED, REJECTED = "accepted", "rejected"
 """Of requests for an association."""
@@ -64,18 +68,20 @@ class Tally:
 class Spool:
     """A folder of instances, each in the folder of its series.
 
-    One process writes; its threads may write at the same time.
+    Threads may write at the same time, and processes where it is shared.
     """
 
-    def __init__(self, folder: Path, keep_free_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, keep_free_bytes: int = 0, *, shared: bool = False) -> None:
         """Open the spool, making the folder if need be.
 
         Args:
             folder: where the series lie.
             keep_free_bytes: an instance that would leave the disk less than this is refused.
+            shared: whether other processes write to it, too.
         """
         self.folder = folder
         self.keep_free_bytes = keep_free_bytes
+        self.shared = shared
         # Between the `mkdir` of one thread and the `rmdir` of another.
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
@@ -128,7 +134,8 @@ class Spool:
         """Remove what a crash left half-written; to be called before anything is received."""
         for folder in self._series_folders():
             for part in folder.glob(f"*{PART}"):
-                part.unlink()
+                if not self.shared or _is_old(part):  # or another process is writing it now
+                    part.unlink(missing_ok=True)
             self._drop_if_empty(folder)
 
     def _folder(self, series: SeriesKey) -> Path:
@@ -148,11 +155,13 @@ class Spool:
 
     def _write(self, path: Path, part10: bytes | Part10) -> None:
         while True:
-            self._make_folder(path.parent)
             try:
+                self._make_folder(path.parent)
                 content = [part10] if isinstance(part10, bytes) else part10.pieces()
                 return write_pieces_durably(path, content)
             except FileNotFoundError:  # `remove` took the empty folder away: once more
+                if not self.folder.is_dir():
+                    raise
                 self._durable.discard(path.parent)
 
     def _make_folder(self, folder: Path) -> None:
@@ -175,6 +184,13 @@ class Spool:
                     if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                         raise
                 self._durable.discard(path)  # at worst it is synced once more
+
+
+def _is_old(part: Path) -> bool:
+    try:
+        return time.time() - part.stat().st_mtime > LEFTOVER_S
+    except FileNotFoundError:
+        return False
 
 
 def not_kept(instance_uid: str, error: OSError) -> RejectedInstance:

@@ -32,16 +32,18 @@ class Health:
     def __init__(self, node: NodeView, ledger: Ledger) -> None:
         self._node = node
         self._ledger = ledger
+        # What other processes do, they answer for.
+        receives, computes = node.dicom is not None, node.device is not None
         self._alive = [
-            Probe("listener", self._listener),
-            Probe("assembler", self._assembler),
-            Probe("workers", self._workers),
+            *([Probe("listener", self._listener)] if receives else []),
+            *([Probe("assembler", self._assembler)] if receives else []),
+            *([Probe("workers", self._workers)] if computes else []),
         ]
         self._ready = [
             Probe("disk", self._disk),
             Probe("data folder", self._writable),
             Probe("job store", self._store),
-            Probe("device", self._device),
+            *([Probe("device", self._device)] if computes else []),
             Probe("peers", self._peers),
         ]
 
@@ -54,6 +56,7 @@ class Health:
         return findings([*self._alive, *self._ready])
 
     def _listener(self) -> Finding:
+        assert self._node.dicom is not None
         port = self._node.dicom[1]
         try:
             answer = echo_itself(self._node.settings, self._node.dicom, ANSWER_S)
@@ -126,6 +129,7 @@ class Health:
         return Finding("job store", True, "can be written")
 
     def _device(self) -> Finding:
+        assert self._node.device is not None
         try:
             return Finding("device", True, self._node.device())
         except EngineError as error:

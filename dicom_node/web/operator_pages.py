@@ -201,6 +201,8 @@ class Pages:
 
     def _serving(self) -> str:
         """Return the device that computes the next series."""
+        if self._node.device is None:
+            return "the workers' devices"
         try:
             return self._node.device()
         except EngineError:

@@ -99,6 +99,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
     pages, metrics = Pages(node, ledger, health), Metrics(node, ledger, health)
     tries = TryPages(node, node.desk).routes if node.desk else []
     door = StowDoor(node.settings, node.spool, node.listener)
+    doors = STOW_PATHS if node.dicom else ()
     viewer = node.settings.viewer.url
     identity = {
         "ae_title": node.settings.node.ae_title,
@@ -138,7 +139,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
             Route("/jobs/{job}/send/{peer}", pages.send, methods=["POST"]),
             *tries,
-            *(Route(path, door.store, methods=["POST"]) for path in STOW_PATHS),
+            *(Route(path, door.store, methods=["POST"]) for path in doors),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
         ],
         middleware=[Middleware(Access, http=node.settings.http)],

@@ -112,14 +112,15 @@ class NodeView:
     settings: Settings
     algorithm: Algorithm
     """Model and device that compute the next series when the node starts."""
-    dicom: tuple[str, int]
-    """Address on which the node receives."""
+    dicom: tuple[str, int] | None
+    """Address on which the node receives; None where this process does not."""
     arriving: Callable[[], list[Arriving]]
     """Returns the series that are coming in."""
     assembling: Callable[[], bool]
     """Returns whether the thread that completes series runs, and does not hang."""
-    device: Callable[[], str]
-    """Returns the name of the device that serves; raises `EngineError` where none does."""
+    device: Callable[[], str] | None
+    """Returns the name of the device that serves; raises `EngineError` where none does. None where
+    this process does not compute."""
     progress: Progress = field(default_factory=Progress)
     listener: ReceiveEvents = field(default_factory=NullReceiveEvents)
     """Called with the instances that come by HTTP."""

@@ -61,7 +61,7 @@ def test_a_command_that_is_imported_late_explains_itself(words, said, monkeypatc
 
 def test_a_command_that_is_mistyped_is_guessed():
     asked = CliRunner().invoke(main.build(), ["sreve"])
-    assert "Did you mean 'serve'?" in asked.output
+    assert "Did you mean 'serve', 'receive'?" in asked.output
 
 
 def test_a_model_that_answers_wrongly_is_an_error_before_anything_listens(
@@ -136,6 +136,9 @@ def test_an_unforeseen_error_is_one_line_without_its_words(monkeypatch, capsys, 
 
 WITHOUT_JSON = {
     "serve": "runs until it is stopped; the log has a form for machines",
+    "receive": "as serve",
+    "work": "as serve",
+    "web": "as serve",
     "conformance": "prints a document",
     "segment": "--statistics writes JSON beside each result",
     "phantom": "writes its truth as files",

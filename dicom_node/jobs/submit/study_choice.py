@@ -30,6 +30,7 @@ from dicom_node.jobs.workflows import (
     WHY_PREFERRED,
     attribute,
     held_queue,
+    here,
     segment_queue,
 )
 from dicom_node.pipeline.outcome import Verdict
@@ -176,16 +177,14 @@ class StudyChoice:
         # go by a person meanwhile would do its work once more.
         if status is None or not is_held(status):
             return
-        DBOS.resume_workflow(name, queue_name=segment_queue(DBOS.executor_id))
+        DBOS.resume_workflow(name, queue_name=segment_queue(here()))
         logger.info("goes on: %s", why, extra={"action": "choose", "job": name})
         self.on_release()
 
 
 def held_jobs() -> list[WorkflowStatus]:
     """Return the segment workflows of this node that are held, the oldest first."""
-    return DBOS.list_workflows(
-        name=SEGMENT, status="ENQUEUED", queue_name=held_queue(DBOS.executor_id)
-    )
+    return DBOS.list_workflows(name=SEGMENT, status="ENQUEUED", queue_name=held_queue(here()))
 
 
 def _is_segmented(status: WorkflowStatus) -> bool:

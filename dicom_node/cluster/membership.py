@@ -1,0 +1,124 @@
+"""Processes that share a data folder: their names, and their heartbeats in PostgreSQL."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Engine, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.cluster.tables import members
+from dicom_node.rounds import repeated
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 2.0
+"""Seconds between two heartbeats."""
+
+DEAD_S = 15.0
+"""Seconds without a heartbeat after which a process counts as dead."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process that shares a data folder."""
+
+    folder: str
+    """Name of the folder (`DataFolder.name`)."""
+    name: str
+    """Unlike that of any other live process on the folder."""
+    role: str
+    version: str
+    token: str
+    """New at each start; the member's file in the folder holds it, too."""
+    host: str = socket.gethostname()
+
+    @property
+    def executor(self) -> str:
+        """Name of the process in the workflow store."""
+        return f"{self.folder}/{self.name}"
+
+
+@dataclass(frozen=True)
+class SeenMember:
+    """A process as its heartbeats show it."""
+
+    member: Member
+    started: datetime
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Heartbeats of the processes that share one folder."""
+
+    engine: Engine
+    folder: str
+
+    def beat(self, member: Member) -> None:
+        """Note that a process is alive."""
+        values = {
+            "folder": member.folder,
+            "name": member.name,
+            "role": member.role,
+            "host": member.host,
+            "version": member.version,
+            "token": member.token,
+        }
+        again = {**values, "beat": func.now()}
+        statement = insert(members).values(**values)
+        statement = statement.on_conflict_do_update(
+            index_elements=[members.c.folder, members.c.name], set_=again
+        )
+        with self.engine.begin() as connection:
+            connection.execute(statement)
+
+    def leave(self, member: Member) -> None:
+        """Forget a process that ends in order."""
+        mine = members.c.folder == member.folder, members.c.name == member.name
+        with self.engine.begin() as connection:
+            connection.execute(delete(members).where(*mine, members.c.token == member.token))
+
+    def all(self) -> list[SeenMember]:
+        """Return every process that has not ended in order, by name."""
+        statement = select(members, is_alive().label("alive"))
+        statement = statement.where(members.c.folder == self.folder)
+        with self.engine.connect() as connection:
+            rows = connection.execute(statement.order_by(members.c.name)).all()
+        return [
+            SeenMember(
+                Member(each.folder, each.name, each.role, each.version, each.token, each.host),
+                each.started,
+                each.alive,
+            )
+            for each in rows
+        ]
+
+
+def is_alive() -> ColumnElement[bool]:
+    """Return the condition that a row of `members` had a heartbeat lately."""
+    return members.c.beat > func.now() - timedelta(seconds=DEAD_S)
+
+
+@contextmanager
+def beating(membership: Membership, member: Member) -> Iterator[None]:
+    """Note every two seconds that this process is alive, while the block lasts."""
+    membership.beat(member)
+
+    def run() -> None:
+        try:
+            membership.beat(member)
+        except SQLAlchemyError as error:  # the store is away; the next beat tries again
+            reason = type(error).__name__
+            logger.warning("no heartbeat: %s", reason, extra={"action": "beat"})
+
+    with repeated(run, BEAT_S, "heartbeat", first_s=BEAT_S):
+        yield
+    try:
+        membership.leave(member)
+    except SQLAlchemyError as error:  # it then counts as dead, which it is
+        logger.warning("not signed off: %s", type(error).__name__, extra={"action": "beat"})

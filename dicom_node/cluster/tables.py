@@ -1,0 +1,86 @@
+"""Tables of a cluster in the PostgreSQL of its job store, in a schema of their own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    false,
+    func,
+    text,
+)
+from sqlalchemy.schema import CreateSchema
+
+from dicom_node.jobs.store import faults_named
+
+_schema = MetaData(schema="hepar")
+
+members = Table(
+    "members",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("started", DateTime(timezone=True), server_default=func.now(), nullable=False),
+    Column("beat", DateTime(timezone=True), server_default=func.now(), nullable=False),
+)
+"""Processes that share a data folder. `beat` is by the server's clock, as all times here are."""
+
+parts = Table(
+    "parts",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+    Column("series_uid", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("again", Boolean, server_default=false(), nullable=False),
+)
+"""Series of which more instances may come, and at which gateway. `again`: another gateway has left
+its instances to this one, which must not end its part without a look at the spool."""
+
+expectations = Table(
+    "expectations",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("series_uid", Text, primary_key=True),
+    Column("instances", Integer, nullable=False),
+)
+"""Announced numbers of instances."""
+
+CONNECT_S = 5
+"""Wait for a server that does not answer."""
+
+MAKING = 4_718_211
+"""Key of the advisory lock under which the tables are made: CREATE IF NOT EXISTS has a race."""
+
+
+@contextmanager
+def shared_tables(database_url: str) -> Iterator[Engine]:
+    """Make the tables unless they are there; connect to them while the block lasts.
+
+    Raises:
+        StoreUnusable: the server is away; the message names the remedy.
+    """
+    # A connection that the server closed when it restarted is replaced, not met as an error.
+    engine = create_engine(
+        database_url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S}
+    )
+    try:
+        with faults_named(database_url), engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKING})
+            connection.execute(CreateSchema(str(_schema.schema), if_not_exists=True))
+            _schema.create_all(connection)
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""The commands that run one role of a cluster, one module each."""

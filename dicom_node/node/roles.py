@@ -1,0 +1,176 @@
+"""Roles of a cluster: a gateway that receives, a worker that computes and delivers, a page.
+
+`node.working` is all of them in one process.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+
+from dicom_node.audit.trail import auditing
+from dicom_node.cluster.arrivals import Arrivals, Studies
+from dicom_node.config.page_sections import AlertsSection
+from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
+from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.submit.study_choice import choosing
+from dicom_node.jobs.upkeep.cleanup import cleaning_up
+from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.net.commitments import Commitments
+from dicom_node.node.joining import Joined
+from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
+from dicom_node.node.peers import to_peer, warn_of_unready_peers
+from dicom_node.node.receiving import Reception, receiving
+from dicom_node.node.startup import OpenDevice, to_fleet
+from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
+from dicom_node.node.web import reception_view, serve_view
+from dicom_node.pipeline.crash_record import CrashRecord
+from dicom_node.pipeline.segmenter import Segmenter
+from dicom_node.receive.spool import Spool
+from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.web.view import Arriving, NodeView
+from engine.model import load_model
+from engine.shipped import model_folder
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def gateway(joined: Joined) -> Iterator[Reception]:
+    """Receive series, and queue each as a job for the workers, while the block lasts.
+
+    Raises:
+        NodeError, EngineError: it could not start; the message names the remedy.
+    """
+    settings = joined.settings
+    with ExitStack() as stack:
+        stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
+        algorithm = _algorithm(joined)
+        stack.enter_context(queueing_jobs(settings.database_url, joined.member.executor))
+        asked = None
+        if name := settings.receive.ask:
+            asked = to_peer(name, settings.peers[name], settings.node.ae_title)
+        reception = stack.enter_context(
+            receiving(
+                _spool(joined),
+                algorithm.digest,
+                settings,
+                asked=asked,
+                arrivals=Arrivals(joined.engine, joined.member.folder, joined.member.name),
+            )
+        )
+        # The page of the cluster sends the alerts, each of them once.
+        quiet = settings.model_copy(update={"alerts": AlertsSection()})
+        view = reception_view(quiet, algorithm, reception)
+        stack.enter_context(serve_view(view))
+        _log_start(joined, f"listens on {reception.address[0]}:{reception.address[1]}")
+        yield reception
+
+
+@contextmanager
+def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[None]:
+    """Segment series and deliver results while the block lasts.
+
+    Raises:
+        NodeError, EngineError: it could not start; the message names the remedy.
+    """
+    settings = joined.settings
+    with ExitStack() as stack:
+        stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
+        model, fleet = to_fleet(settings, open_device, joined.claim.cache)
+        segmenter = to_segmenter(settings, model, fleet)
+        setup = segmenter.now()  # a worker without a device must not take work
+        polling, crashes = PollingRate(), CrashRecord(joined.claim.crashes)
+
+        def progress(job: str, done: int, of: int) -> None:
+            polling.speed_up()
+
+        series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
+        series_worker = replace(series_worker, at_work=crashes.at_work)
+        stack.enter_context(
+            run_jobs(
+                series_worker,
+                database_url=settings.database_url,
+                executor=joined.member.executor,
+                peers=sorted(series_worker.peers),
+                polling=polling,
+                at_once=settings.jobs.at_once or series_at_once(setup),
+            )
+        )
+        stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
+        stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
+        _log_start(joined, f"works with model {setup.algorithm.name} on {setup.device.name}")
+        warm_up_highdicom()
+        warn_of_unready_peers(series_worker.peers.values())
+        yield
+
+
+@contextmanager
+def page(joined: Joined) -> Iterator[tuple[str, int]]:
+    """Serve page, metrics, health and alerts of the cluster while the block lasts.
+
+    Raises:
+        NodeError, EngineError: it could not start; the message names the remedy.
+    """
+    settings = joined.settings
+    with ExitStack() as stack:
+        stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
+        stack.enter_context(queueing_jobs(settings.database_url, joined.member.executor))
+        peers = {
+            name: to_peer(name, each, settings.node.ae_title)
+            for name, each in settings.destinations.items()
+        }
+        spool = _spool(joined)
+        view = NodeView(
+            settings,
+            _algorithm(joined),
+            dicom=None,
+            arriving=partial(_arriving, joined, spool),
+            assembling=lambda: True,
+            device=None,
+            received=spool,
+            peers=peers,
+        )
+        address = stack.enter_context(serve_view(view))
+        assert address is not None  # `hepar web` sets a port
+        _log_start(joined, f"serves the page on {address[0]}:{address[1]}")
+        yield address
+
+
+@contextmanager
+def _upkeep(
+    joined: Joined, segmenter: Segmenter, series_worker: SeriesWorker, polling: PollingRate
+) -> Iterator[None]:
+    """Choose among the series of studies, and remove what has been kept long enough."""
+    settings = joined.settings
+    studies = Studies(joined.engine, joined.member.folder)
+    phase = partial(measure, segmenter, series_worker.device_queue)
+    with (
+        choosing(settings.select, studies.quiet_s, phase, polling.speed_up),
+        cleaning_up(settings.database_url, _spool(joined), joined.data, to_retention(settings)),
+    ):
+        yield
+
+
+def _arriving(joined: Joined, spool: Spool) -> list[Arriving]:
+    """Return the series that come in at any gateway."""
+    return [
+        Arriving(key.study_uid, key.series_uid, len(spool.paths(key)), expected)
+        for key, expected in Studies(joined.engine, joined.member.folder).arriving()
+    ]
+
+
+def _spool(joined: Joined) -> Spool:
+    keep_free = joined.settings.receive.keep_free_mb << 20
+    return Spool(joined.data.spool, keep_free, shared=True)
+
+
+def _algorithm(joined: Joined) -> Algorithm:
+    """Return the model of the cluster; its devices are the workers'."""
+    model = load_model(model_folder(joined.settings.engine.model))
+    return Algorithm(model.name, model.version, model.digest, "the workers' devices")
+
+
+def _log_start(joined: Joined, what: str) -> None:
+    logger.info("%s %s", joined.member.name, what, extra={"action": "start"})

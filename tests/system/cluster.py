@@ -1,0 +1,148 @@
+"""Roles of a cluster as processes of their own, on one PostgreSQL and one folder."""
+
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dicom_node.commands.roles.running import Role
+from dicom_node.config.settings import Settings
+from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.errors import PeerUnavailable
+from dicom_node.jobs.ledger import open_ledger
+from dicom_node.logs import start_logging
+from dicom_node.node.joining import joined
+from dicom_node.node.node import run_until_signal
+from dicom_node.node.roles import gateway, page, worker
+from tests.dicom_node.node_process import Thresholds
+from tests.engine.toy_model import write_toy_model
+from tests.system.servers import free_port
+from tests.waiting import GENEROUS_S, wait_until
+
+
+class SlowThresholds(Thresholds):
+    """A device that waits at its second batch until a file is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder, 0
+
+    def run(self, hu, spacing_mm):
+        self.calls += 1
+        if self.calls == 2 and not (self.folder / "go").exists():
+            (self.folder / f"in the middle {os.getpid()}").touch()
+            wait_until((self.folder / "go").exists)
+        return super().run(hu, spacing_mm)
+
+
+def roles(folder: Path, *, slow: bool) -> dict[str, Role]:
+    device = SlowThresholds(folder) if slow else Thresholds()
+    return {
+        "receive": gateway,
+        "work": lambda me: worker(me, lambda model, settings: device),
+        "web": page,
+    }
+
+
+def run(name: str, settings: dict[str, Any], folder: Path, slow: bool) -> None:
+    """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    start_logging("DEBUG")
+    chosen = Settings(**settings, engine={"model": folder / "model"})
+    with joined(chosen, name) as me:
+        run_until_signal(roles(folder, slow=slow)[name](me))
+    os._exit(0)
+
+
+class Cluster:
+    """Processes on one folder and one database; none outlives the `with` block."""
+
+    def __init__(self, folder: Path, database: str, **sections: Any) -> None:
+        folder.mkdir()
+        write_toy_model(folder / "model")
+        self.folder, self.url = folder, database
+        self.data = folder / "data"
+        self.delivered = self.data / "delivered"
+        self.settings = {
+            "node": {"data": self.data},
+            "jobs": {"database": database},
+            "receive": {"quiet_s": 1.0, "resend_s": 0, "keep_free_mb": 0},
+            **sections,
+        }
+        self.processes: list[multiprocessing.process.BaseProcess] = []
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.processes:
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGCONT)
+                process.kill()
+                process.join()
+
+    def start(self, name: str, *, slow: bool = False, **sections: Any) -> Any:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.system.cluster"])
+        settings = {**self.settings}
+        for section, keys in sections.items():
+            settings[section] = {**settings.get(section, {}), **keys}
+        process = context.Process(target=run, args=(name, settings, self.folder, slow))
+        process.start()
+        self.processes.append(process)
+        return process
+
+    def gateway(self) -> StorePeer:
+        """Start a gateway; return the peer that it is, once it answers."""
+        port = free_port()
+        peer = StorePeer("gateway", "HEPAR", "127.0.0.1", port)
+        process = self.start("receive", node={"port": port})
+
+        def answers() -> bool:
+            assert process.is_alive(), self.log()
+            try:
+                peer.echo()
+            except PeerUnavailable:
+                return False
+            return True
+
+        wait_until(answers)
+        return peer
+
+    def page(self) -> str:
+        """Start the page; return its address once it answers."""
+        port = free_port()
+        process = self.start("web", http={"port": port})
+
+        def answers() -> bool:
+            assert process.is_alive(), self.log()
+            with suppress(httpx.TransportError):
+                return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+            return False
+
+        wait_until(answers)
+        return f"http://127.0.0.1:{port}"
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()[-4000:]
+
+    def jobs(self):
+        with open_ledger(self.url) as ledger:
+            return [job for job in ledger.jobs() if self.data in job.paths[0].parents]
+
+    def states(self):
+        return [job.state for job in self.jobs()]
+
+    def stop(self) -> None:
+        """End every process in order."""
+        running = [process for process in self.processes if process.is_alive()]
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join(GENEROUS_S)
+            assert process.exitcode == 0, self.log()
