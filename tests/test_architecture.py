@@ -80,7 +80,10 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/jobs dicom_node/pipeline dicom_node/receive dicom_node/selection"
         " dicom_node/series engine"
     ),
-    "dicom_node/cluster": "dicom_node dicom_node/jobs dicom_node/receive engine",
+    "dicom_node/cluster": (
+        "dicom_node dicom_node/deliver dicom_node/jobs dicom_node/pipeline dicom_node/receive"
+        " engine"
+    ),
     "dicom_node/tryout": (
         "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
         " engine/findings engine/serving"

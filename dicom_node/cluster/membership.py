@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, delete, func, select
+from sqlalchemy import ColumnElement, Engine, case, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 BEAT_S = 2.0
 """Seconds between two heartbeats."""
 
-DEAD_S = 15.0
-"""Seconds without a heartbeat after which a process counts as dead."""
+DEAD_S = 30.0
+"""Seconds without a heartbeat after which a process counts as dead. On a machine with ten busy
+processes for each core, heartbeats were six seconds late."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Membership:
             "version": member.version,
             "token": member.token,
         }
-        again = {**values, "beat": func.now()}
+        began = case((members.c.token == member.token, members.c.started), else_=func.now())
+        again = {**values, "beat": func.now(), "started": began}
         statement = insert(members).values(**values)
         statement = statement.on_conflict_do_update(
             index_elements=[members.c.folder, members.c.name], set_=again

@@ -4,19 +4,25 @@
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
+from dbos import DBOS
+
 from dicom_node.audit.trail import auditing
 from dicom_node.cluster.arrivals import Arrivals, Studies
+from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck
+from dicom_node.cluster.takeover import taking_over
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.jobs.workflows import SEGMENT
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.joining import Joined
 from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
@@ -29,7 +35,7 @@ from dicom_node.pipeline.crash_record import CrashRecord
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
-from dicom_node.web.view import Arriving, NodeView
+from dicom_node.web.view import Arriving, NodeView, RunningProcess
 from engine.model import load_model
 from engine.shipped import model_folder
 
@@ -82,15 +88,17 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         segmenter = to_segmenter(settings, model, fleet)
         setup = segmenter.now()  # a worker without a device must not take work
         polling, crashes = PollingRate(), CrashRecord(joined.claim.crashes)
+        owned = OwnershipCheck()
 
         def progress(job: str, done: int, of: int) -> None:
             polling.speed_up()
+            owned(job, done, of)
 
         series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
         series_worker = replace(series_worker, at_work=crashes.at_work)
         stack.enter_context(
             run_jobs(
-                series_worker,
+                FencedWorker(series_worker),
                 database_url=settings.database_url,
                 executor=joined.member.executor,
                 peers=sorted(series_worker.peers),
@@ -131,6 +139,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             device=None,
             received=spool,
             peers=peers,
+            processes=partial(_processes, joined),
         )
         address = stack.enter_context(serve_view(view))
         assert address is not None  # `hepar web` sets a port
@@ -142,11 +151,12 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
 def _upkeep(
     joined: Joined, segmenter: Segmenter, series_worker: SeriesWorker, polling: PollingRate
 ) -> Iterator[None]:
-    """Choose among the series of studies, and remove what has been kept long enough."""
+    """Look after dead workers, choose among the series of studies, remove what is old."""
     settings = joined.settings
     studies = Studies(joined.engine, joined.member.folder)
     phase = partial(measure, segmenter, series_worker.device_queue)
     with (
+        taking_over(joined.membership),
         choosing(settings.select, studies.quiet_s, phase, polling.speed_up),
         cleaning_up(settings.database_url, _spool(joined), joined.data, to_retention(settings)),
     ):
@@ -158,6 +168,25 @@ def _arriving(joined: Joined, spool: Spool) -> list[Arriving]:
     return [
         Arriving(key.study_uid, key.series_uid, len(spool.paths(key)), expected)
         for key, expected in Studies(joined.engine, joined.member.folder).arriving()
+    ]
+
+
+def _processes(joined: Joined) -> list[RunningProcess]:
+    """Return the processes of the cluster, with the jobs that each of them segments."""
+    under_way = defaultdict[str, list[str]](list)
+    for each in DBOS.list_workflows(name=SEGMENT, status="PENDING"):
+        under_way[str(each.executor_id)].append(each.workflow_id)
+    return [
+        RunningProcess(
+            each.member.name,
+            each.member.role,
+            each.member.host,
+            each.member.version,
+            each.started,
+            each.alive,
+            tuple(under_way[each.member.executor]),
+        )
+        for each in joined.membership.all()
     ]
 
 

@@ -176,6 +176,7 @@ class Pages:
         corrections = self._node.corrections.all()
         return {
             "arriving": self._node.arriving(),
+            "processes": self._node.processes(),
             "active": active,
             "progress": {job.id: self._node.progress.of(job.id) for job in active},
             "day": last_day(jobs),

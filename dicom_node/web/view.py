@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
@@ -37,6 +38,21 @@ class Arriving:
     """Instances in the spool."""
     expected: int | None = None
     """Instances that there will be; None where nobody announced them."""
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """A process of a cluster."""
+
+    name: str
+    role: str
+    host: str
+    version: str
+    started: datetime
+    alive: bool
+    """Whether it had a heartbeat lately."""
+    jobs: tuple[str, ...] = ()
+    """Jobs that it segments now."""
 
 
 class Progress:
@@ -130,6 +146,8 @@ class NodeView:
     """Takes uploads; None where there is no such page."""
     peers: Mapping[str, Peer] = field(default_factory=dict)
     """Destinations of results."""
+    processes: Callable[[], list[RunningProcess]] = list
+    """Returns the processes of the cluster; none where one process does all."""
 
     @property
     def data(self) -> DataFolder:

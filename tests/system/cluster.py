@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from dicom_node.cluster import membership
 from dicom_node.commands.roles.running import Role
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
@@ -47,12 +48,13 @@ def roles(folder: Path, *, slow: bool) -> dict[str, Role]:
     }
 
 
-def run(name: str, settings: dict[str, Any], folder: Path, slow: bool) -> None:
+def run(name: str, settings: dict[str, Any], folder: Path, slow: bool, dead_s: float) -> None:
     """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     start_logging("DEBUG")
+    membership.DEAD_S = dead_s
     chosen = Settings(**settings, engine={"model": folder / "model"})
     with joined(chosen, name) as me:
         run_until_signal(roles(folder, slow=slow)[name](me))
@@ -66,12 +68,14 @@ class Cluster:
         folder.mkdir()
         write_toy_model(folder / "model")
         self.folder, self.url = folder, database
+        self.dead_s = membership.DEAD_S
+        """Seconds without a heartbeat after which a process counts as dead."""
         self.data = folder / "data"
         self.delivered = self.data / "delivered"
         self.settings = {
             "node": {"data": self.data},
             "jobs": {"database": database},
-            "receive": {"quiet_s": 1.0, "resend_s": 0, "keep_free_mb": 0},
+            "receive": {"quiet_s": 2.0, "resend_s": 0, "keep_free_mb": 0},
             **sections,
         }
         self.processes: list[multiprocessing.process.BaseProcess] = []
@@ -92,7 +96,7 @@ class Cluster:
         settings = {**self.settings}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
-        process = context.Process(target=run, args=(name, settings, self.folder, slow))
+        process = context.Process(target=run, args=(name, settings, self.folder, slow, self.dead_s))
         process.start()
         self.processes.append(process)
         return process
@@ -131,6 +135,15 @@ class Cluster:
     def log(self) -> str:
         return (self.folder / "log").read_text()[-4000:]
 
+    def lines(self, words: str) -> int:
+        """Return the number of lines of the log with these words."""
+        return sum(words in line for line in (self.folder / "log").read_text().splitlines())
+
+    def files(self) -> dict[Path, tuple[int, int]]:
+        """Return results and delivered objects; a file that is written again is another one."""
+        found = [*self.delivered.iterdir(), *(self.data / "results").iterdir()]
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
     def jobs(self):
         with open_ledger(self.url) as ledger:
             return [job for job in ledger.jobs() if self.data in job.paths[0].parents]
@@ -138,9 +151,9 @@ class Cluster:
     def states(self):
         return [job.state for job in self.jobs()]
 
-    def stop(self) -> None:
-        """End every process in order."""
-        running = [process for process in self.processes if process.is_alive()]
+    def stop(self, but: object = None) -> None:
+        """End every process in order, but for one that was killed."""
+        running = [process for process in self.processes if process is not but]
         for process in running:
             process.terminate()
         for process in running:

@@ -1,10 +1,12 @@
 """Gateways, workers and the page as processes on one folder and Debian's PostgreSQL."""
 
-import threading
+import os
+import signal
+import socket
 
 import httpx
 import pytest
-from pydicom.uid import generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from dicom_node.jobs.state import State
 from dicom_node.results.phantom import write_series
@@ -32,6 +34,18 @@ def cluster(postgres, tmp_path):
         yield cluster
 
 
+@pytest.fixture
+def slow(cluster):
+    """A worker in the middle of a volume, and one that has nothing to do yet."""
+    cluster.dead_s = 15.0  # so that a test need not wait for longer
+    gateway = cluster.gateway()
+    process = cluster.start("work", slow=True)
+    gateway.send_many(series(cluster.folder / "ct"))
+    wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
+    cluster.start("work")
+    return process
+
+
 def series(folder):
     return write_series(PHANTOM, generate_uid(), folder)
 
@@ -52,20 +66,41 @@ def test_a_series_sent_to_two_gateways_at_once_is_one_job_that_the_page_shows(cl
     gateways = [cluster.gateway(), cluster.gateway()]
     cluster.start("work")
     sent = series(tmp_path / "ct")
-    senders = [
-        threading.Thread(target=gateway.send_many, args=(sent[number::2],))
-        for number, gateway in enumerate(gateways)
-    ]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
+    context = CTImageStorage, ExplicitVRLittleEndian
+    with gateways[0].associated([context]) as one, gateways[1].associated([context]) as two:
+        for number, path in enumerate(sent):
+            sender = two if number % 3 else one
+            assert sender.send_c_store(path).Status == 0x0000
     wait_until(lambda: cluster.states() == [State.DONE])
     (job,) = cluster.jobs()
     assert len(job.paths) == len(sent)
     assert len(list(cluster.delivered.iterdir())) == 2
-    assert job.id in httpx.get(page).text
+    shown = httpx.get(page).text
+    assert job.id in shown
+    host = socket.gethostname()
+    for name in ("web-{}-1", "receive-{}-1", "receive-{}-2", "work-{}-1"):
+        assert name.format(host) in shown
     ready = httpx.get(f"{page}/readyz")
     assert ready.status_code == 200
     assert "listener" not in ready.json()["checks"]  # of another process
+    cluster.stop()
+
+
+def test_the_job_of_a_worker_that_is_killed_is_ended_by_another_one(cluster, slow):
+    slow.kill()
+    wait_until(lambda: cluster.states() == [State.DONE], what="the other worker")
+    assert len(list(cluster.delivered.iterdir())) == 2
+    assert cluster.lines("queued again:") >= 1
+    cluster.stop(but=slow)
+
+
+def test_a_worker_that_was_cut_off_and_comes_back_writes_nothing(cluster, slow):
+    os.kill(slow.pid, signal.SIGSTOP)
+    wait_until(lambda: cluster.states() == [State.DONE], what="the other worker")
+    files = cluster.files()
+    (cluster.folder / "go").touch()
+    os.kill(slow.pid, signal.SIGCONT)
+    wait_until(lambda: cluster.lines("left alone: it is not") >= 1, what="the fence")
+    assert cluster.states() == [State.DONE]
+    assert cluster.files() == files
     cluster.stop()

@@ -117,3 +117,14 @@ def test_processes_that_see_each_other_start(data, engine):
             require_same_folder(data, membership, member(two), wait_s=0)
             assert [each.member for each in membership.all()] == [member(one)]
         assert membership.all() == []
+
+
+def test_a_process_that_starts_again_has_a_later_start_than_before(data, engine):
+    with claimed_place(data, "work") as claim:
+        membership = Membership(engine, claim.folder)
+        membership.beat(member(claim))
+        (first,) = membership.all()
+        membership.beat(member(claim))
+        assert membership.all() == [first]
+        membership.beat(replace(member(claim), token="of the next start"))
+        assert membership.all()[0].started > first.started
