@@ -97,6 +97,8 @@ def describe(model: Model) -> Panel:
             "",
             _evaluation(model),
             "",
+            _domain(model),
+            "",
             _files(model),
         ),
         title=Text(f"{model.name} {model.version}", "bold"),
@@ -147,6 +149,18 @@ def _evaluation(model: Model) -> Table:
     table = _table("Evaluation", "Metric", "Result")
     for name, value in _flat(model.manifest.evaluation):
         table.add_row(Text(name), Text(value))
+    return table
+
+
+def _domain(model: Model) -> Table | Text:
+    domain = model.manifest.domain
+    if domain is None:
+        reason = model.manifest.left_out.get("domain", "the model is older than this check")
+        return Text(f"Scans are not compared with those that it learnt from: {reason}")
+    title = f"Scans that it learnt from ({domain.patients} patients); others are to be reviewed"
+    table = _table(title, "Feature", "From", "To")
+    for feature, learnt in domain.ranges.items():
+        table.add_row(feature.replace("_", " "), f"{learnt.low:g}", f"{learnt.high:g}")
     return table
 
 

@@ -1,5 +1,6 @@
 """Schema of `model.json`; unknown keys are rejected."""
 
+from enum import StrEnum
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -85,6 +86,53 @@ class Data(_Part):
     attribution: str
 
 
+class Feature(StrEnum):
+    """Feature of a scan by which those that are unlike the training data are told."""
+
+    LEVEL = "liver_hu"
+    """Median HU of the liver."""
+    SPREAD = "liver_spread_hu"
+    """Robust standard deviation of the liver's HU: noise, vessels, tumours, patches of fat."""
+    NOISE = "noise_hu"
+    """Robust standard deviation of the noise in the liver."""
+    VESSELS = "vessels_hu"
+    """The brightest twentieth of the smoothed liver above its median: contrast of its vessels."""
+    CONTRAST = "contrast_hu"
+    """Median of the liver above that of the soft tissue around it; with the phase it changes."""
+    CUT = "cut_percent"
+    """Percentage of the liver at the bounds of the HU that the model sees, or beyond them."""
+    PART = "liver_percent"
+    """Percentage of a slice that is liver, on average over the slices with liver."""
+    FIELD = "field_mm"
+    """Side of the field of view."""
+    SLICES = "slice_mm"
+    """Distance between slices."""
+
+
+class Range(_Part):
+    """Values that are within what was learnt."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _require_order(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}: swap them")
+        return self
+
+
+class Domain(_Part):
+    """What the scans were like that the members learnt from."""
+
+    patients: int = Field(ge=1)
+    """On whom the ranges rest."""
+    hu_bounds: tuple[float, float]
+    """Hounsfield units that every feature is measured within."""
+    ranges: dict[Feature, Range]
+    """The middle 95 % of the patients, feature by feature."""
+
+
 class Manifest(_Part):
     """The contents of `model.json`."""
 
@@ -101,6 +149,10 @@ class Manifest(_Part):
     data: tuple[Data, ...]
     evaluation: dict[str, Any] = {}
     """Evaluation results; informative, not read by the engine."""
+    domain: Domain | None = None
+    """Results of scans outside of it are marked for review; None: scans are not compared."""
+    left_out: dict[str, str] = {}
+    """Sections that could not be written, each with the reason; informative."""
     files: dict[FileName, Sha256]
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from engine.manifest import Domain
 from engine.model import load_model
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import EnsembleGraph, open_graph
@@ -19,6 +20,7 @@ from trainer.evaluation.metrics.verdict import verdict
 from trainer.evaluation.run.compare_fusions import compare_fusions
 from trainer.export.data_licences import licence_of, sources_of
 from trainer.export.figures import COLUMNS, Compared, to_evaluation, to_row
+from trainer.export.learnt_domain import learnt_domain
 from trainer.export.model_card import to_card
 from trainer.export.model_folder import Description, export_model
 from trainer.recipe.recipe import Recipe
@@ -197,12 +199,15 @@ def export_run(learnt: Learnt, cases: Cases, run: Run) -> None:
         remarks = f"{recipe.remarks} {sentence}.".strip()
         recipe = recipe.model_copy(update={"remarks": remarks})
     data = sources_of(run.data)
+    learnt_from = learnt_domain(cases.train, cases.split.train, recipe.working.clip_hu)
     description = Description(
         recipe=recipe.model_dump(mode="json"),
         data=data,
         evaluation={**to_evaluation(figures, cases, recipe.fusion.kind), **learnt.evaluation},
         card=to_card(recipe, figures, learnt.validated, cases, data),
         licence=licence_of(data),
+        domain=learnt_from if isinstance(learnt_from, Domain) else None,
+        left_out={"domain": learnt_from} if isinstance(learnt_from, str) else {},
     )
     with working("writing the model folder, and asking every device whether it agrees …"):
         export_model(learnt.members, recipe, description, run.model)

@@ -21,8 +21,10 @@ from dicom_node.results.objects import Encoding, ObjectKind, ResultObject, SegFo
 from dicom_node.results.phantom import to_instances
 from dicom_node.series.volume import to_volume
 from engine.findings.contours import draw_contours
+from engine.findings.domain import Outside
 from engine.findings.measure import measure
 from engine.findings.quality import Concern, Quality
+from engine.manifest import Feature, Range
 from engine.phantom import make_phantom
 
 
@@ -102,7 +104,10 @@ DRAWN = (
             "LossyImageCompressionRatio": "8.5",
         },
         2,
-        quality=Quality((Concern.LAST_SLICE, Concern.TUMOUR_DISPUTED)),
+        quality=Quality(
+            (Concern.LAST_SLICE, Concern.TUMOUR_DISPUTED, Concern.OTHER_NOISE),
+            (Outside(Feature.NOISE, 45.0, Range(low=0.0, high=17.8)),),
+        ),
     ),
 )
 

@@ -9,8 +9,10 @@ from PIL import Image
 from dicom_node.logs import note, step
 from engine.device import Device
 from engine.findings.contours import draw_contours
+from engine.findings.domain import outside_of
 from engine.findings.measure import Measurements, measure
 from engine.findings.quality import Quality, check_quality
+from engine.manifest import Domain
 from engine.segmentation.segment import Segmentation, segment
 from engine.volume import Volume
 
@@ -40,6 +42,7 @@ def find(
     seconds: MutableMapping[str, float],
     pictured: bool,
     members: int = 2,
+    domain: Domain | None = None,
 ) -> Findings:
     """Segment a volume and measure what was found; notes the seconds of each stage.
 
@@ -51,6 +54,7 @@ def find(
         seconds: takes the seconds of each stage.
         pictured: whether contours are drawn.
         members: networks of the model.
+        domain: what the scans were like that the model learnt from, if it states that.
 
     Raises:
         DeviceFailed: the device failed.
@@ -61,6 +65,7 @@ def find(
     note(logger, made.seconds, series, seconds)
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)
-        quality = check_quality(made, measured)
+        outside = outside_of(domain, volume, made.label_map) if domain else None
+        quality = check_quality(made, measured, outside)
     picture = draw_contours(volume, made.label_map) if pictured else None
     return Findings(made, measured, quality, picture)

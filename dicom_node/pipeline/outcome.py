@@ -108,7 +108,7 @@ def figures_of(made: Segmentation, quality: Quality, seconds: Mapping[str, float
         slices=len(made.label_map.labels),
         millilitres={each.name.lower(): made.label_map.millilitres(each) for each in labels},
         agreement={label.name.lower(): part for label, part in made.agreement.items()},
-        review=tuple(concern.value for concern in quality.concerns),
+        review=quality.reasons,
         seconds=dict(seconds),
     )
 

@@ -179,6 +179,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         seconds=seconds,
         pictured=method.draws,
         members=method.members,
+        domain=method.domain,
     )
     target = stack_file(run.target, stack.key)
     write_scan_file(method.beside, target, volume, found_in.made.label_map)

@@ -41,6 +41,7 @@ def process_nifti(
         seconds=seconds,
         pictured=SideFile.PREVIEW in method.beside,
         members=method.members,
+        domain=method.domain,
     )
     if not found.measured.liver_ml:
         reason = "no liver was found"

@@ -10,6 +10,7 @@ from dicom_node.results.objects import PICTURED, SEG, ResultObject
 from dicom_node.selection.rules import Rules
 from engine.device import Device
 from engine.errors import DeviceFailed
+from engine.manifest import Domain
 from engine.model import Model
 from engine.serving.fleet import Fleet
 
@@ -29,6 +30,8 @@ class SegmentationSetup:
     """Files that are written beside the SEG."""
     members: int = 2
     """Networks of the model; one alone has nobody to agree with."""
+    domain: Domain | None = None
+    """What the scans were like that the model learnt from; None where it does not state that."""
 
     @property
     def draws(self) -> bool:
@@ -77,4 +80,11 @@ def to_method(
 ) -> SegmentationSetup:
     """Return how a device segments a series."""
     algorithm = Algorithm(model.name, model.version, model.digest, device.name)
-    return SegmentationSetup(device, algorithm, rules, items, members=len(model.members))
+    return SegmentationSetup(
+        device,
+        algorithm,
+        rules,
+        items,
+        members=len(model.members),
+        domain=model.manifest.domain,
+    )

@@ -31,6 +31,7 @@ SHOWN = (
     "SeriesDescription",
 )
 """Attributes of the source on the page."""
+UNCHECKED = "The model does not state what it learnt from, so the scan was not compared with that."
 MOST_LESIONS = 14
 """Rows of the table: more leave no room for the picture on one page."""
 
@@ -178,9 +179,10 @@ def _row(lesion: LesionSummary, slices: int) -> tuple[str, ...]:
 
 
 def _review(quality: Quality) -> list[str]:
+    unchecked = [] if quality.domain_checked else [UNCHECKED]
     if not quality.concerns:
-        return ["No check found anything unusual; that does not make the result right."]
-    return [f"Please review: {concern.value}." for concern in quality.concerns]
+        return ["No check found anything unusual; that does not make the result right.", *unchecked]
+    return [*(f"Please review: {reason}." for reason in quality.reasons), *unchecked]
 
 
 def _made_by(making: Making) -> str:

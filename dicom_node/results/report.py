@@ -233,7 +233,7 @@ class _Groups:
             (ours.TUMOUR_VOLUME, measured.tumour_ml, ours.MILLILITRE),
             (ours.BURDEN, measured.burden_percent, ours.PERCENT),
         )
-        return hd.sr.MeasurementsAndQualitativeEvaluations(
+        group = hd.sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(
                 derived_uid(self.series_uid, "liver with tumours"), "Liver with tumours"
             ),
@@ -251,6 +251,9 @@ class _Groups:
                 ),
             ],
         )
+        # The codes hold no values; past highdicom's constructor, which has no argument for texts.
+        group[0].ContentSequence.extend(map(_comment, quality.details))
+        return group
 
 
 def _parameters(algorithm: Algorithm) -> list[str]:
@@ -259,7 +262,7 @@ def _parameters(algorithm: Algorithm) -> list[str]:
 
 
 def _comment(text: str) -> hd.sr.TextContentItem:
-    """Return a text that OHIF shows as the name; TID 1501 may be extended."""
+    """Return a text, which OHIF shows as the name of a lesion; TID 1501 may be extended."""
     contains = hd.sr.RelationshipTypeValues.CONTAINS
     return hd.sr.TextContentItem(ours.COMMENT, text, relationship_type=contains)
 

@@ -156,6 +156,10 @@ def _check_whole(group: Group, measured: Measurements, quality: Quality) -> None
         raise ResultMismatch(
             f"the report says {stated} and {concerns} of the quality, not {quality.statement}"
         )
+    if group.comments != quality.details:
+        raise ResultMismatch(
+            f"the report comments {list(group.comments)}, not {list(quality.details)}"
+        )
 
 
 def _check_same(found: Numbers, expected: Numbers, where: str) -> None:

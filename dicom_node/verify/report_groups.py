@@ -12,7 +12,7 @@ GROUPS, GROUP, TRACKING_UID = "126010", "125007", "112040"
 VOLUME, LONG_AXIS, SHORT_AXIS, DENSITY = "118565006", "103339001", "103340004", "112031"
 MEAN, DEVIATION, LESIONS = "373098007", "386136009", "246206008"
 AXES = (LONG_AXIS, SHORT_AXIS)
-QUALITY, CONCERN = "111050", "111052"
+QUALITY, CONCERN, COMMENT = "111050", "111052", "121106"
 
 Numbers = Mapping[tuple[str, ...], float]
 """Code of a measurement, and of its derivation where it has one, to its value."""
@@ -40,6 +40,7 @@ class Group:
     """Code of a diameter to its line."""
     evaluations: tuple[tuple[str, str], ...]
     """Codes of name and value."""
+    comments: tuple[str, ...] = ()
 
 
 def read_groups(report: Dataset) -> list[Group]:
@@ -66,6 +67,7 @@ def _merge(first: Group, second: Group) -> Group:
         {**first.numbers, **second.numbers},
         {**first.lines, **second.lines},
         first.evaluations + second.evaluations,
+        first.comments + second.comments,
     )
 
 
@@ -101,6 +103,7 @@ def _group(item: Dataset) -> Group:
             for child in item.ContentSequence
             if child.ValueType == "CODE" and _name(child) in (QUALITY, CONCERN)
         ),
+        tuple(str(child.TextValue) for child in _children(item, COMMENT)),
     )
 
 

@@ -4,11 +4,13 @@ The bounds are deliberately wide: a violation means that the result is wrong, tr
 Passing all of them does not prove that a result is right.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.findings.domain import Outside
 from engine.findings.measure import Measurements
+from engine.manifest import Feature
 from engine.segmentation.segment import Segmentation
 from engine.volume import Label, LabelMap
 
@@ -39,6 +41,21 @@ class Concern(StrEnum):
     LIVER_DISPUTED = "members disagree on the liver"
     TUMOUR_DISPUTED = "members disagree on the tumours"
     LEVEL = "liver much darker or brighter than usual"
+    OTHER_LEVEL = "level of the liver outside of what was learnt"
+    OTHER_SPREAD = "spread of the liver's HU outside of what was learnt"
+    OTHER_NOISE = "noise outside of what was learnt"
+    OTHER_VESSELS = "contrast of the vessels outside of what was learnt"
+    OTHER_CONTRAST = "contrast around the liver outside of what was learnt"
+    OTHER_CUT = "range of HU outside of what was learnt"
+    OTHER_PART = "size of the liver on slices outside of what was learnt"
+    OTHER_FIELD = "field of view outside of what was learnt"
+    OTHER_SLICES = "distance of slices outside of what was learnt"
+
+
+OUTSIDE: Mapping[Feature, Concern] = {
+    feature: Concern[f"OTHER_{feature.name}"] for feature in Feature
+}
+"""Concern about each feature of a scan."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,21 @@ class Quality:
     """Findings of the plausibility checks, in the order of `Concern`."""
 
     concerns: tuple[Concern, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    """What is unlike the scans that the model learnt from; each of `concerns` too."""
+    domain_checked: bool = True
+    """Whether the scan was compared with those; some models do not state what they were like."""
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Value and learnt range of everything in `outside`, in words."""
+        return tuple(each.text for each in self.outside)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Each concern in words, with values where there are any."""
+        values = {OUTSIDE[each.feature]: each.text for each in self.outside}
+        return tuple(values.get(concern, concern.value) for concern in self.concerns)
 
     @property
     def statement(self) -> Statement:
@@ -53,17 +85,27 @@ class Quality:
         return Statement.REVIEW if self.concerns else Statement.PLAUSIBLE
 
 
-def check_quality(made: Segmentation, measured: Measurements) -> Quality:
-    """Check the plausibility of a result that contains liver."""
+def check_quality(
+    made: Segmentation, measured: Measurements, outside: Sequence[Outside] | None = None
+) -> Quality:
+    """Check the plausibility of a result that contains liver.
+
+    Args:
+        made: the result.
+        measured: of it.
+        outside: what is unlike the scans that the model learnt from; None if it was not compared.
+    """
     found = {
         *_size(measured),
         *_ends(made.label_map),
         *_pieces(made, measured),
         *_disputes(made, measured),
         *_level(made),
+        *(OUTSIDE[each.feature] for each in outside or ()),
     }
     # Through the enum, for a fixed order: `found` is a set.
-    return Quality(tuple(concern for concern in Concern if concern in found))
+    concerns = tuple(concern for concern in Concern if concern in found)
+    return Quality(concerns, tuple(outside or ()), outside is not None)
 
 
 def _size(measured: Measurements) -> Iterator[Concern]:

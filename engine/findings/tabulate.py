@@ -23,7 +23,8 @@ def to_values(measured: Measurements, quality: Quality) -> dict[str, Any]:
         "tumour_ml": _rounded(measured.tumour_ml),
         "burden_percent": _rounded(measured.burden_percent),
         "structures": list(_rows(measured)),
-        "review": [concern.value for concern in quality.concerns],
+        "review": list(quality.reasons),
+        "domain_checked": quality.domain_checked,
     }
 
 

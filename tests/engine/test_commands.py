@@ -24,6 +24,7 @@ def test_a_model_is_shown_with_all_that_it_says_of_itself(hepar, toy):
     for said in ("toy 0.1", "lenient, strict", toy.digest, "10200004", "CC0-1.0", "verified"):
         assert said in shown.output
     assert "patients unseen" in shown.output
+    assert "not compared with those that it learnt from" in " ".join(shown.output.split())
 
 
 def test_a_folder_without_a_model_is_an_error_for_the_command_line(hepar, tmp_path):
@@ -43,6 +44,7 @@ def test_a_shipped_model_is_shown_by_its_name(hepar):
     shown = hepar("model", "show", "base")
     assert shown.exit_code == 0
     assert str(default_model_folder()) in shown.output.replace("\n", "")
+    assert "Scans that it learnt from (76 patients)" in shown.output
 
 
 def test_every_shipped_model_is_listed_with_its_figures(hepar):

@@ -24,6 +24,7 @@ def test_a_shipped_model_is_whole_and_named_as_its_folder(name):
     assert model.name == name
     assert model.manifest.data
     assert model.manifest.evaluation["held_out_patients"]
+    assert model.manifest.domain
     assert f"# Model card: {name} {model.version}" in (model.folder / "MODEL_CARD.md").read_text()
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from engine.acceptance.reference import check_reference, compare, faults_of
 from engine.device import Answer
 from engine.devices.onnxruntime_cpu import open_onnxruntime
 from engine.errors import DeviceFailed
-from engine.manifest import Data, Graph, Manifest, Tolerances
+from engine.manifest import Data, Domain, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
 from engine.quiet_logging import warnings_silenced
@@ -49,6 +49,10 @@ class Description:
     """The licence of the weights, with attribution."""
     tolerances: Tolerances = field(default_factory=Tolerances)
     """Tolerances of a device against torch."""
+    domain: Domain | None = None
+    """What the scans were like that the members learnt from."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Sections of the manifest that could not be written, each with the reason."""
 
 
 def export_model(
@@ -197,6 +201,8 @@ def write_words(
         recipe=description.recipe,
         data=description.data,
         evaluation=description.evaluation,
+        domain=description.domain,
+        left_out=dict(description.left_out),
         # Before the manifest is written, which cannot hold its own digest.
         files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
     )

@@ -217,4 +217,6 @@ def _words(
         card=card,
         licence=(model.folder / LICENCE).read_text(),
         tolerances=tolerances or said.tolerances,
+        domain=said.domain,
+        left_out=said.left_out,
     )

@@ -11,12 +11,14 @@ from pydicom import Dataset, dcmread
 from dicom_node.errors import UnsupportedSeries
 from dicom_node.pipeline.outcome import Verdict
 from dicom_node.pipeline.process import process
-from dicom_node.pipeline.segmenter import SegmentationSetup
+from dicom_node.pipeline.segmenter import SegmentationSetup, to_method
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.phantom import derived_uid, to_instances
 from dicom_node.selection.rules import Rules
 from dicom_node.series import to_volume, volume_frames
+from engine.manifest import Domain, Feature, Range
+from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
 from tests.conftest import make_enhanced_ct
 from tests.dicom_node.node_process import Thresholds
@@ -101,6 +103,22 @@ def phase(slices, number, **attributes):
         for keyword, value in attributes.items():
             setattr(copy, keyword, value)
     return copies
+
+
+def test_a_scan_unlike_those_that_the_model_learnt_from_is_to_be_reviewed(run, slices):
+    ranges = {Feature.LEVEL: Range(low=500, high=600), Feature.SLICES: Range(low=7, high=7)}
+    learnt = Domain(patients=30, hu_bounds=(-200, 400), ranges=ranges)
+    outcome = run(slices, replace(SETUP, domain=learnt))
+    unlike = [reason for reason in outcome.review if "learnt" in reason]
+    assert [reason.partition("; ")[2] for reason in unlike] == ["learnt: 500 to 600"]
+    assert not any("learnt" in reason for reason in run(slices).review)
+
+
+def test_the_model_states_what_its_results_are_compared_with():
+    model = load_model(default_model_folder())
+    method = to_method(model, Thresholds(), Rules(), frozenset())
+    assert method.domain == model.manifest.domain
+    assert method.domain is not None
 
 
 def test_the_same_work_again_leaves_the_object_that_may_be_in_an_archive(run, slices, tmp_path):

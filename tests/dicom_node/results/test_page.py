@@ -9,10 +9,12 @@ from pydicom import dcmread
 from dicom_node.errors import ResultMismatch
 from dicom_node.results.make import SeriesResult, make_html, make_others, make_seg
 from dicom_node.results.objects import ObjectKind, ResultObject
-from dicom_node.results.page import MOST_LESIONS, RESEARCH_ONLY
+from dicom_node.results.page import MOST_LESIONS, RESEARCH_ONLY, UNCHECKED
 from dicom_node.verify.pdf import verify_pdf
 from engine.findings.contours import draw_contours
+from engine.findings.domain import Outside
 from engine.findings.quality import Concern, Quality
+from engine.manifest import Feature, Range
 from tests.dicom_node.drawing import ALGORITHM, MADE_AT, draw_case
 
 PDF = ResultObject(ObjectKind.PDF)
@@ -63,6 +65,20 @@ def test_the_page_has_patient_source_findings_review_and_model(findings):
     for lesion in measured.lesions:
         assert f"{lesion.longest_mm:.1f} x {lesion.perpendicular_mm:.1f}" in html
         assert f"<td>{lesion.region.volume_ml:.1f}</td>" in html
+
+
+def test_a_scan_unlike_those_that_were_learnt_from_is_named_with_its_value(findings):
+    outside = Outside(Feature.NOISE, 45.0, Range(low=0.0, high=17.8))
+    quality = Quality((Concern.OTHER_NOISE,), (outside,))
+    html = make_html(replace(findings, quality=quality)).decode()
+    assert "Please review: noise of 45 HU in the liver; learnt: 0 to 17.8." in html
+    assert UNCHECKED not in html
+
+
+@pytest.mark.parametrize("concerns", [(), (Concern.SMALL,)])
+def test_a_page_states_that_a_scan_was_not_compared(findings, concerns):
+    unchecked = replace(findings, quality=Quality(concerns, domain_checked=False))
+    assert UNCHECKED in make_html(unchecked).decode()
 
 
 def test_the_pdf_has_the_same_texts(findings):

@@ -11,11 +11,17 @@ from dicom_node.results.attributes.tracking import track
 from dicom_node.results.seg import encode
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.report_groups import read_groups
+from engine.findings.domain import Outside
 from engine.findings.quality import Concern, Quality
+from engine.manifest import Feature, Range
 from tests.dicom_node.drawing import draw_case
 from tests.system.judges import dciodvfy, report_by_dcmqi
 
 REVIEW = Quality((Concern.SMALL, Concern.LAST_SLICE))
+NOISY = Quality(
+    (Concern.SMALL, Concern.OTHER_NOISE),
+    (Outside(Feature.NOISE, 45.0, Range(low=0.0, high=17.8)),),
+)
 
 
 @pytest.fixture
@@ -30,6 +36,26 @@ def verify(case, file, quality=REVIEW, seg=None):
 def test_a_report_says_what_was_measured(case):
     verify(case, encode(case.report(quality=REVIEW)))
     assert len(case.measured.lesions) == 3
+
+
+def test_a_report_states_what_lies_outside_of_what_was_learnt_by_code_and_value(case, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(encode(case.report(quality=NOISY)))
+    verify(case, path, NOISY)
+    *_, whole = read_groups(dcmread(path))
+    assert [value for _, value in whole.evaluations] == ["review", "small", "other-noise"]
+    assert whole.comments == ("noise of 45 HU in the liver; learnt: 0 to 17.8",)
+    status, words = dciodvfy(path)
+    assert status == 0, words
+
+
+def test_a_report_with_another_value_is_refused_and_has_another_uid(case):
+    value = Outside(Feature.NOISE, 46.0, Range(low=0.0, high=17.8))
+    other = replace(NOISY, outside=(value,))
+    with pytest.raises(ResultMismatch, match="the report comments"):
+        verify(case, encode(case.report(quality=NOISY)), other)
+    reports = [case.report(quality=each) for each in (NOISY, other)]
+    assert reports[0].SOPInstanceUID != reports[1].SOPInstanceUID
 
 
 def test_another_toolkit_reads_the_same_numbers_of_the_same_segments(case, tmp_path):

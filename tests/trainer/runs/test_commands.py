@@ -75,6 +75,8 @@ def test_a_trial_goes_the_whole_path_to_a_model_and_its_figures(tried):
     assert manifest["name"] == "unet-slices-smoke"
     assert manifest["evaluation"]["held_out_patients"]
     assert manifest["evaluation"]["trained_patients"] <= 6
+    assert manifest["domain"] is None
+    assert "ranges take 20" in manifest["left_out"]["domain"]
     assert not (folder / "mine").exists()
 
 

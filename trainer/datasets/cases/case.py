@@ -87,4 +87,5 @@ def _slices(case: Case, side: int, step_mm: float) -> Slices:
         np.full(count, case.series),
         np.full(count, np.nan, np.float32) if case.spacing_lost else position,
         np.full(count, case.weight, np.float32),
+        np.full(count, np.nan if case.spacing_lost else thick_mm, np.float32),
     )

@@ -58,7 +58,7 @@ def resized(slices: Slices, side: int) -> Slices:
         return slices
     hu, target, _ = fit_square(slices.hu, slices.target, (1.0, 1.0), side)
     pixel_mm = slices.pixel_mm * np.float32(slices.side / side)
-    others = slices.series, slices.position_mm, slices.weight
+    others = slices.series, slices.position_mm, slices.weight, slices.slice_mm
     return Slices(hu, target, slices.patient, pixel_mm, *others)
 
 

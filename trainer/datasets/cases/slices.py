@@ -31,6 +31,8 @@ class Slices:
     """(n,) where it lies in its series, towards the head; nan where unknown."""
     weight: NDArray[np.float32] = field(default_factory=lambda: np.array([], np.float32))
     """(n,) how often its patient is drawn, beside patients of weight 1; by default 1."""
+    slice_mm: NDArray[np.float32] = field(default_factory=lambda: np.array([], np.float32))
+    """(n,) distance between the slices of its series as scanned; nan where unknown."""
 
     def __post_init__(self) -> None:
         count = len(self.patient)
@@ -41,11 +43,13 @@ class Slices:
             object.__setattr__(self, "position_mm", np.full(count, np.nan, np.float32))
         if not len(self.weight):
             object.__setattr__(self, "weight", np.ones(count, np.float32))
+        if not len(self.slice_mm):
+            object.__setattr__(self, "slice_mm", np.full(count, np.nan, np.float32))
         square = (count, self.side, self.side)
         for array in (self.hu, self.target):
             if array.shape != square:
                 raise BadData(f"{count} square slices of one side expected, got {array.shape}")
-        for name in ("pixel_mm", "series", "position_mm", "weight"):
+        for name in ("pixel_mm", "series", "position_mm", "weight", "slice_mm"):
             if (shape := getattr(self, name).shape) != (count,):
                 raise BadData(f"{count} values expected in {name}, got {shape}")
 

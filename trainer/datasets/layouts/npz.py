@@ -7,6 +7,7 @@ has its true scale.
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,9 @@ def read_msd(path: Path) -> Slices:
     volumes = list(map(volume_of_slices, patients, volumes))
     target = np.where(inside, np.uint8(Target.LIVER_OR_TUMOUR), np.uint8(Target.BACKGROUND))
     pixel_mm = _pixel_mm(path, volumes, hu.shape[-1])
-    return Slices(hu, target, np.array(names), pixel_mm)
+    return Slices(
+        hu, target, np.array(names), pixel_mm, slice_mm=_spacing_mm(path, volumes, "slice")
+    )
 
 
 def read_lits(path: Path) -> Slices:
@@ -51,6 +54,7 @@ def read_lits(path: Path) -> Slices:
             file["label"],
             np.array([lits_patient(each) for each in volume]),
             np.where(lost, spacing, file["pixel_mm"]),
+            slice_mm=_spacing_mm(path, volume.tolist(), "slice"),
         )
     whole = path.parent / VOLUMES
     if whole.is_file():
@@ -70,6 +74,7 @@ def read_volumes(path: Path) -> Slices:
             file["pixel_mm"],
             np.array([f"LiTS volume {each}" for each in volume]),
             (file["slice"] * file["z_mm"]).astype(np.float32),
+            slice_mm=file["z_mm"].astype(np.float32),
         )
 
 
@@ -125,9 +130,16 @@ def _hu(image: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.int
 
 def _pixel_mm(path: Path, volumes: list[int], side: int) -> NDArray[np.float32]:
     """Return the pixel size of slices of LiTS volumes; nan where it is unknown."""
+    # Slices were scaled to another side, their pixels with it.
+    return _spacing_mm(path, volumes, "row") * np.float32(SOURCE_SIDE / side)
+
+
+def _spacing_mm(
+    path: Path, volumes: list[int], axis: Literal["row", "slice"]
+) -> NDArray[np.float32]:
+    """Return the spacing of LiTS volumes along an axis; nan where it is unknown."""
     beside = path.parent / SPACING
     facts = json.loads(beside.read_text()) if beside.is_file() else {}
-    row_mm = {int(volume): float(each["spacing_mm"][0]) for volume, each in facts.items()}
-    known = [row_mm.get(volume, np.nan) for volume in volumes]
-    # Slices were scaled to another side, their pixels with it.
-    return np.array(known, np.float32) * np.float32(SOURCE_SIDE / side)
+    along = 0 if axis == "row" else 2
+    known_mm = {int(volume): float(each["spacing_mm"][along]) for volume, each in facts.items()}
+    return np.array([known_mm.get(volume, np.nan) for volume in volumes], np.float32)
