@@ -62,11 +62,12 @@ def plant(slab: Slab, random: np.random.Generator) -> Slab:
     """
     # One tumour in 60 % of the slices, two in 24 %.
     for _ in range(min(int(random.geometric(0.6)), MOST)):
-        slab = _with_one(slab, draw_lesion(random), random)
+        slab = with_one(slab, draw_lesion(random), random)
     return slab
 
 
-def _with_one(slab: Slab, lesion: Lesion, random: np.random.Generator) -> Slab:
+def with_one(slab: Slab, lesion: Lesion, random: np.random.Generator) -> Slab:
+    """Return the slices with one tumour more, if one of the places tried fits."""
     own, liver = slab.own, slab.liver
     if not liver[own].any():
         return slab
