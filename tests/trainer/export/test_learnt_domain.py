@@ -41,7 +41,10 @@ def test_a_range_holds_the_middle_of_the_patients():
 
 
 def test_little_noise_is_within_whatever_was_learnt():
-    domain = learnt_domain(*scans(40), BOUNDS)
+    slices, names = scans(40)
+    slices.hu[:] += np.random.default_rng(1).integers(-15, 16, slices.hu.shape, np.int16)
+    domain = learnt_domain(slices, names, BOUNDS)
+    assert domain.ranges[Feature.NOISE].high > 5
     assert domain.ranges[Feature.NOISE].low == 0
     assert domain.ranges[Feature.CUT].low == 0
 
@@ -61,6 +64,12 @@ def test_few_patients_have_no_ranges_and_the_reason_is_stated():
 @pytest.mark.parametrize("target", [Target.NO_TUMOUR, Target.UNKNOWN, Target.BACKGROUND])
 def test_patients_without_a_drawn_liver_do_not_count(target):
     slices, names = scans(FEWEST, target=target)
+    assert learnt_domain(slices, names, BOUNDS) == "0 patients with a drawn liver; ranges take 20"
+
+
+def test_slices_that_were_not_drawn_everywhere_do_not_count():
+    slices, names = scans(FEWEST)
+    slices.target[:, 0, 0] = Target.UNKNOWN
     assert learnt_domain(slices, names, BOUNDS) == "0 patients with a drawn liver; ranges take 20"
 
 
