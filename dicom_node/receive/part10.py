@@ -14,6 +14,9 @@ from dicom_node.net.data_set_file import DataSetBytes, pieces
 # OB has two reserved bytes and a length of 32 bits (PS3.5 7.1.2).
 VERSION = struct.pack("<HH2s2xL2s", 0x0002, 0x0001, b"OB", 2, b"\x00\x01")
 
+META_AT = 128 + 4 + 12
+"""Bytes before those that (0002,0000) counts: preamble, "DICM", and that element itself."""
+
 
 @dataclass(frozen=True)
 class Part10:
@@ -22,6 +25,8 @@ class Part10:
     head: bytes
     """Preamble and file meta information."""
     data_set: DataSetBytes
+    sender: str = ""
+    """AE title of who sent it; empty if it is not known."""
 
     def __len__(self) -> int:
         return len(self.head) + len(self.data_set)
@@ -52,7 +57,7 @@ def to_part10(
     )
     # (0002,0000) counts the bytes after itself, up to the data set.
     length = struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(meta))
-    return Part10(b"".join((bytes(128), b"DICM", length, meta)), data_set)
+    return Part10(b"".join((bytes(128), b"DICM", length, meta)), data_set, sender)
 
 
 def _element(element: int, vr: bytes, value: str) -> bytes:

@@ -86,6 +86,7 @@ class SeriesAssembler:
         self._stopping = False
         self._handing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="assembler", daemon=True)
+        spool.is_unfinished = self.is_arriving
 
     def start(self) -> None:
         """Take up what the spool holds, and watch from now on."""
@@ -123,6 +124,11 @@ class SeriesAssembler:
         """Return the series of which more instances may come."""
         with self._lock:
             return dict(self._arriving)
+
+    def is_arriving(self, series: SeriesKey) -> bool:
+        """Return whether more instances of a series may come."""
+        with self._lock:
+            return series in self._arriving
 
     def silence_s(self, study_uid: str) -> float:
         """Return the seconds since an instance of a study came, of which some series still comes.

@@ -11,10 +11,11 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.receive.foreign_copy import require_own
 from dicom_node.receive.header import SeriesKey, is_uid, require_uid
 from dicom_node.receive.part10 import Part10
 from engine.durable_files import (
@@ -86,6 +87,8 @@ class Spool:
         self._folders = threading.Lock()
         self._durable: set[Path] = set()
         self.tally = Tally()
+        self.is_unfinished: Callable[[SeriesKey], bool] = lambda series: False
+        """Whether more of a series may come; until then, no other caller can change what came."""
         make_folder_durably(folder)
         # The spool's own name has to survive a crash, too.
         sync_folder(folder.parent)
@@ -96,7 +99,8 @@ class Spool:
         A second copy of the same instance replaces the first.
 
         Raises:
-            RejectedInstance: a UID is none, or the disk refused the bytes or is too full for them.
+            RejectedInstance: a UID is none, the disk refused the bytes or is too full for them, or
+                another caller sent the instance with other content and still sends the series.
         """
         # This is the last gate before a path, also for callers that read no header: a UID with
         # "../" in it would leave the folder.
@@ -104,6 +108,8 @@ class Spool:
         require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
         require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
         path = self._folder(series) / f"{instance_uid}.dcm"
+        if isinstance(part10, Part10) and path.exists() and self.is_unfinished(series):
+            require_own(path, part10)
         try:
             self._require_room(len(part10))
             self._write(path, part10)
