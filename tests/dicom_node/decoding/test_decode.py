@@ -67,6 +67,20 @@ def test_a_stream_cut_at_any_byte_is_refused(compressed, syntax):
             decode(instance)
 
 
+def test_a_cut_tile_that_states_no_length_is_refused(compressed):
+    """The last may reach up to the end marker (T.800 A.4.2); scanners that stream write it so."""
+    instance = compressed(JPEG2000Lossless)
+    stream = bytearray(stream_of(instance))
+    length = stream.rfind(b"\xff\x90") + 6
+    stream[length : length + 4] = bytes(4)
+    put(instance, bytes(stream))
+    assert np.ptp(decode(instance)) > 100
+    for part in CUTS:
+        put(instance, bytes(stream[: int(len(stream) * part)]))
+        with pytest.raises(BrokenStream, match="no end marker|breaks off"):
+            decode(instance)
+
+
 @pytest.mark.parametrize("keyword", ["Rows", "Columns"])
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda each: each.name)
 def test_a_stream_of_another_size_is_refused(compressed, syntax, keyword):
