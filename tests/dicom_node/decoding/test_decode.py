@@ -77,7 +77,7 @@ def test_a_cut_tile_that_states_no_length_is_refused(compressed):
     assert np.ptp(decode(instance)) > 100
     for part in CUTS:
         put(instance, bytes(stream[: int(len(stream) * part)]))
-        with pytest.raises(BrokenStream, match="no end marker|breaks off"):
+        with pytest.raises(BrokenStream, match=r"no end marker|breaks off"):
             decode(instance)
 
 
