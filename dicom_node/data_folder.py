@@ -11,10 +11,13 @@ members/         processes that share the folder, one file each; locked while th
 jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
 corrections.sqlite  corrections by people, and how far results agreed with them
+shadow.sqlite    series that a shadow model computes, and what became of each
+models/          models that `hepar model promote` made the serving one, and which of them serves
 node             which node this folder belongs to; locked while it runs
 """
 
 import fcntl
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -78,6 +81,16 @@ class DataFolder:
         return self.folder / "corrections.sqlite"
 
     @property
+    def shadow(self) -> Path:
+        """Register of the shadow model's work."""
+        return self.folder / "shadow.sqlite"
+
+    @property
+    def models(self) -> Path:
+        """Promoted models."""
+        return self.folder / "models"
+
+    @property
     def tries(self) -> Path:
         """Uploads at the page, and their results."""
         return self.folder / "tries"
@@ -96,6 +109,22 @@ class DataFolder:
         """Return the labels that are kept of a job, one file for each stack."""
         kept = (*self.results.glob(f"{job}.labels.npz"), *self.results.glob(f"{job}.*.labels.npz"))
         return sorted(kept)
+
+    def shadow_files_of(self, job: str) -> list[Path]:
+        """Return what a shadow model and its comparison keep of a job."""
+        ends = "shadow-*.npz", "drawn-*.npz"
+        names = (f"{job}.{middle}{end}" for middle in ("", "*.") for end in ends)
+        return sorted({path for name in names for path in self.results.glob(name)})
+
+    def shadow_labels(self, stack: str, digest: str) -> Path:
+        """Return where the labels of a shadow model lie, beside the kept labels `stack`."""
+        return self.results / f"{_without_suffix(stack)}.shadow-{digest[:12]}.npz"
+
+    def drawing(self, stack: str, uid: str) -> Path:
+        """Return where the drawing of a SEG is kept, beside the kept labels `stack`."""
+        # Derived: a UID from outside must not choose a file.
+        name = hashlib.sha256(uid.encode()).hexdigest()[:16]
+        return self.results / f"{_without_suffix(stack)}.drawn-{name}.npz"
 
     def pictures_of(self, job: str) -> list[Path]:
         """Return the pictures of a job's contours that are there, one for each stack."""
@@ -190,6 +219,10 @@ class DataFolder:
                 f"cannot write to {self.folder}: {error.strerror}; set node.data to a folder that"
                 " this user may write"
             ) from error
+
+
+def _without_suffix(stack: str) -> str:
+    return stack.removesuffix(".labels.npz")
 
 
 def _name(handle: int) -> str:

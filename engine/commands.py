@@ -12,6 +12,7 @@ from rich.text import Text
 
 from engine.admin import plan_commands
 from engine.admin.bench import bench
+from engine.admin.command_groups import MODEL, command_group
 from engine.admin.doctor import doctor
 from engine.admin.rebuild import rebuild
 from engine.json_output import Json, print_json
@@ -21,10 +22,9 @@ from engine.shipped import model_folder, shipped_models
 
 def register(app: typer.Typer) -> None:
     """Add `hepar model …` and `hepar engine …`."""
-    model = typer.Typer(help="Inspect models.", no_args_is_help=True)
+    model = command_group(app, "model", MODEL)
     model.command("show")(show)
     model.command("list")(list_models)
-    app.add_typer(model, name="model")
     engine = typer.Typer(
         help="Build, verify and activate TensorRT plans; check devices.", no_args_is_help=True
     )

@@ -71,9 +71,13 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/receive dicom_node/results dicom_node/results/attributes"
         " dicom_node/results/notices dicom_node/selection engine engine/serving"
     ),
+    "dicom_node/shadow": (
+        "dicom_node dicom_node/corrections dicom_node/jobs dicom_node/pipeline"
+        " dicom_node/registers dicom_node/series engine engine/segmentation engine/serving"
+    ),
     "dicom_node/jobs/upkeep": (
         "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive"
-        " dicom_node/results/attributes engine"
+        " dicom_node/results/attributes dicom_node/shadow engine"
     ),
     "dicom_node/jobs/submit": (
         "dicom_node dicom_node/annotations dicom_node/choice dicom_node/corrections"
@@ -106,7 +110,8 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/config dicom_node/corrections"
         " dicom_node/deliver dicom_node/job_actions"
         " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results dicom_node/results/attributes dicom_node/tryout engine engine/plans"
+        " dicom_node/results dicom_node/results/attributes dicom_node/shadow dicom_node/tryout"
+        " engine engine/plans"
     ),
     "dicom_node/web/tries": "dicom_node dicom_node/pipeline dicom_node/tryout dicom_node/web",
     "dicom_node/web/server.py": ("dicom_node dicom_node/jobs dicom_node/web dicom_node/web/tries"),
@@ -118,7 +123,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
-        " dicom_node/tryout dicom_node/web dicom_node/web/server.py engine engine/serving"
+        " dicom_node/shadow dicom_node/tryout dicom_node/web dicom_node/web/server.py"
+        " engine engine/serving"
     ),
     "dicom_node/commands/arguments": (
         "dicom_node dicom_node/config dicom_node/deliver dicom_node/node dicom_node/retrieve"
@@ -126,7 +132,11 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/commands/job_views": (
         "dicom_node dicom_node/commands/arguments dicom_node/corrections dicom_node/deliver"
-        " dicom_node/jobs engine"
+        " dicom_node/jobs dicom_node/shadow engine"
+    ),
+    "dicom_node/commands/models": (
+        "dicom_node dicom_node/audit dicom_node/commands/arguments dicom_node/config"
+        " dicom_node/corrections dicom_node/node dicom_node/shadow engine"
     ),
     "dicom_node/commands/roles": (
         "dicom_node dicom_node/commands/arguments dicom_node/config dicom_node/node"
@@ -143,7 +153,7 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/net/tls dicom_node/nifti dicom_node/node dicom_node/pipeline"
         " dicom_node/receive"
         " dicom_node/results dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
-        " dicom_node/series dicom_node/verify dicom_node/web engine engine/admin"
+        " dicom_node/series dicom_node/shadow dicom_node/verify dicom_node/web engine engine/admin"
         " engine/findings"
     ),
     "dicom_node/main.py": "dicom_node dicom_node/commands engine",

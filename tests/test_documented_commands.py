@@ -37,6 +37,9 @@ NOT_RUN = {
     "systemctl": "needs systemd as the first process; tests/deploy checks the unit",
     "hepar serve": "the node that the others are run against was started by it",
     "hepar explain": "takes a minute; tests/test_newcomer.py runs it on a small model",
+    "hepar model shadow": "needs a shadow; test_shadow_model.py runs all three",
+    "hepar model promote": "the same",
+    "hepar model rollback": "the same",
     "hepar train": "takes minutes; tests/test_newcomer.py trains, evaluates and serves",
 }
 """Beginnings of the commands that are not run here, and why."""

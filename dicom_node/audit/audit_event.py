@@ -40,6 +40,7 @@ class Kind(Enum):
 APPLICATION_START = Code("110120", "Application Start")
 APPLICATION_STOP = Code("110121", "Application Stop")
 NODE_AUTHENTICATION = Code("110126", "Node Authentication")
+SOFTWARE_CONFIGURATION = Code("110131", "Software Configuration")
 
 APPLICATION = Code("110150", "Application")
 DESTINATION = Code("110152", "Destination Role ID")
@@ -147,6 +148,17 @@ def queried(query: QueriedSopClass, peer: str) -> AuditEvent:
         requestor=True,
         others=(Participant(peer, DESTINATION),),
         objects=(query,),
+    )
+
+
+def model_changed() -> AuditEvent:
+    """Return the event that a person changed which model serves (PS3.15 A.5.3.11)."""
+    return AuditEvent(
+        Kind.SECURITY_ALERT,
+        Action.EXECUTE,
+        APPLICATION,
+        requestor=True,
+        detail=SOFTWARE_CONFIGURATION,
     )
 
 

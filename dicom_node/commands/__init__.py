@@ -2,7 +2,8 @@
 
 import typer
 
-from dicom_node.lazy_commands import add_lazy
+from dicom_node.lazy_commands import LazyGroup, add_lazy
+from engine.admin.command_groups import MODEL, command_group
 
 NODE, TOOLS = "The node", "Without a node"
 CLUSTER = "Several machines"
@@ -33,3 +34,6 @@ def register(app: typer.Typer) -> None:
     for name, panel in PANELS.items():
         folder = f"{__name__}.roles" if panel == CLUSTER else __name__
         add_lazy(app, f"{folder}.{name}", name, panel)
+    models = command_group(app, "model", MODEL, LazyGroup)
+    for name in ("shadow", "promote", "rollback"):
+        add_lazy(models, f"{__name__}.models.{name}", name, NODE)

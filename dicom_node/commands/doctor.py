@@ -22,9 +22,12 @@ from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import quieten_libraries
 from dicom_node.net.tls.certificate_files import EXPIRES_SOON_DAYS, days_left, valid_until
+from dicom_node.node.startup import fleet_of
+from dicom_node.shadow.promotion import served_folder
 from engine.admin.doctor import Finding, Health, examine, report
 from engine.errors import EngineError
 from engine.json_output import Json
+from engine.model import load_model
 from engine.shipped import model_folder
 
 CLOCK_S = 120.0
@@ -69,9 +72,28 @@ def node_findings(chosen: Settings) -> Iterator[Finding]:
 
 def engine_findings(chosen: Settings, *, quick: bool) -> Iterator[Finding]:
     """Yield what is found of the model, the devices and the plans."""
-    model = model_folder(chosen.engine.model)
-    plans = chosen.engine.plans or DataFolder(chosen.node.data).plans
-    yield from examine(model, plans, quick=quick)
+    data = DataFolder(chosen.node.data)
+    try:
+        model = served_folder(chosen.engine.model, data)
+    except NodeError as error:
+        yield Finding("model", Health.BAD, str(error))
+        return
+    yield from examine(model, chosen.engine.plans or data.plans, quick=quick)
+    if chosen.engine.shadow is not None:
+        yield _examined("shadow model", lambda: _shadow(chosen))
+
+
+def _shadow(chosen: Settings) -> str:
+    """Return on which device the shadow model runs.
+
+    Raises:
+        NodeError, EngineError: it cannot; the node goes on without it.
+    """
+    model = load_model(model_folder(chosen.engine.shadow))
+    serving = load_model(served_folder(chosen.engine.model, DataFolder(chosen.node.data)))
+    if model.digest == serving.digest:
+        return f"{model.name} {model.version} is the model that serves, so there is none"
+    return f"{model.name} {model.version} on {fleet_of(model, chosen).device().name}"
 
 
 def _examined(what: str, look: Callable[[], str]) -> Finding:

@@ -24,6 +24,7 @@ from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.query import to_date
+from dicom_node.shadow.work_register import WorkRegister
 from engine.json_output import Json, print_json
 
 app = typer.Typer(
@@ -76,7 +77,8 @@ def show(job: Name, config: Config = None, as_json: Json = False) -> None:
         if as_json:
             print_json(_public(found, chosen) | {"progress": _progress(found, ledger)})
             return
-        table = details(found, ledger, corrections)
+        shadows = WorkRegister(DataFolder(chosen.node.data).shadow).of(found.id)
+        table = details(found, ledger, corrections, shadows)
     console = Console()
     console.print(table)
     if link := viewer_link(chosen.viewer.url, found.study_uid, found.outcome):

@@ -14,6 +14,7 @@ from dicom_node.commands.arguments.options import Config, Model, settings
 from dicom_node.commands.arguments.peer_argument import peer_named
 from dicom_node.commands.arguments.text_lines import say_unless
 from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
 from dicom_node.logs import quieten_libraries
 from dicom_node.node.startup import to_fleet
@@ -25,6 +26,7 @@ from dicom_node.results.objects import SEG, Encoding, ObjectKind, ResultObject, 
 from dicom_node.retrieve.folder import discover
 from dicom_node.retrieve.query import StudyQuery
 from dicom_node.retrieve.source import find, to_source
+from dicom_node.shadow.promotion import served_folder
 from dicom_node.sop_classes import LABEL_MAP_SEGMENTATION
 from dicom_node.verify.difference import (
     attribute_differences,
@@ -85,9 +87,12 @@ def reproduce(
 
 def _model_of(header: Dataset, configured: Settings) -> Path:
     """Return the folder of the model that a SEG names, or else that of the configured one."""
-    usual = model_folder(configured.engine.model)
+    data, named = DataFolder(configured.node.data), configured.engine.model
+    usual = served_folder(named, data)
     known = str(header.get("DeviceSerialNumber") or "")
-    manifests = [folder / MANIFEST for folder in (usual, *shipped_models().values())]
+    # With those before and after a promotion.
+    others = model_folder(named), *data.models.glob("*/"), *shipped_models().values()
+    manifests = [folder / MANIFEST for folder in (usual, *others)]
     return next(
         (each.parent for each in manifests if each.exists() and _digest(each) == known), usual
     )
@@ -139,7 +144,7 @@ def _instance_uid(path: Path) -> str:
 
 def _segment_again(header: Dataset, sources: list[Path], target: Path, chosen: Settings) -> Path:
     """Segment the sources and return the file of the SEG in the form of the old one."""
-    method = to_segmenter(chosen, *to_fleet(chosen)).now()
+    method = to_segmenter(chosen, *to_fleet(chosen, named=chosen.engine.model)).now()
     item = ResultObject(ObjectKind.SEG, _form(header))
     _say_what_changed(header, method.algorithm)
     # The plain SEG is always made: the others are made from the same labels after it.

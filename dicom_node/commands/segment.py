@@ -90,7 +90,7 @@ def segment(
     # Before the model is loaded: a wrong argument shows at once.
     lots = _lots(source, peer, (study, since), chosen, also or [])
     method = replace(
-        to_segmenter(chosen, *to_fleet(chosen)).now(),
+        to_segmenter(chosen, *to_fleet(chosen, named=model)).now(),
         items=frozenset(map(ResultObject, {ObjectKind.SEG, *(also or ())})),
         derive_frame_of_reference=derive_frame_of_reference,
         beside=frozenset(kind for kind, wanted in beside.items() if wanted),

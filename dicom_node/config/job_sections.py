@@ -12,6 +12,9 @@ class EngineSection(Section):
     model: UserPath | None = None
     """Model folder, or the name of a model that ships with the package, as `hepar model list` lists
     them; `base` when absent."""
+    shadow: UserPath | None = None
+    """Candidate model, named as `model` is, that computes each series once more when no job waits:
+    compared with corrections, delivered to nobody; `hepar model promote` makes it the model."""
     threads: int | None = Field(default=None, ge=1)
     """Threads for computing on the processor; as many as it has cores when absent."""
     plans: UserPath | None = None

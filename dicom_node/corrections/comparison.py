@@ -7,29 +7,54 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_node.annotations import UnreadableDrawing, segmentation_masks
+from dicom_node.corrections.kept_labels import Drawing
 from dicom_node.decoding.decode import whole_stream
 from dicom_node.decoding.stream import BrokenStream
 from engine.findings.overlap import overlap
 from engine.volume import Geometry, Label, LabelMap
 
 
-def compare(seg: Dataset, result: LabelMap) -> Mapping[str, float]:
-    """Return the Dice of each structure that a SEG marks, by the name of its label.
-
-    The liver counts with its tumours, as LiTS does. What neither marks has no figure.
+def drawing_of(seg: Dataset, grid: Geometry) -> Drawing:
+    """Return what a SEG marks, on the grid of the result that it corrects.
 
     Raises:
         UnreadableDrawing: the SEG cannot be read, or lies on another grid.
     """
-    _require_bounded(seg, result.geometry)
-    masks = segmentation_masks(seg, result.geometry)
-    nothing = np.zeros(result.labels.shape, np.bool_)
+    _require_bounded(seg, grid)
+    masks = segmentation_masks(seg, grid)
+    labels = np.zeros(grid.shape, np.uint8)
+    for mark in sorted(masks):  # a tumour lies in the liver, whose label it takes the place of
+        labels[masks[mark]] = mark
+    return Drawing(LabelMap(labels, grid), frozenset(masks))
+
+
+def compare(seg: Dataset, result: LabelMap) -> Mapping[str, float]:
+    """Return `dice_of` what a SEG marks.
+
+    Raises:
+        UnreadableDrawing: the SEG cannot be read, or lies on another grid.
+    """
+    return dice_of(drawing_of(seg, result.geometry), result)
+
+
+def dice_of(drawing: Drawing, result: LabelMap) -> Mapping[str, float]:
+    """Return the Dice of each structure that a person marked, by the name of its label.
+
+    The liver counts with its tumours, as LiTS does. What neither marks has no figure.
+
+    Raises:
+        UnreadableDrawing: the result lies on another grid.
+    """
+    drawn = drawing.label_map
+    if not drawn.geometry.matches(result.geometry):
+        raise UnreadableDrawing("it lies on another grid than the result")
     dice = {}
-    if Label.LIVER in masks:
-        liver = masks[Label.LIVER] | masks.get(Label.TUMOUR, nothing)
+    if Label.LIVER in drawing.marks:
+        liver = drawn.labels != Label.BACKGROUND
         dice["liver"] = overlap(result.labels != Label.BACKGROUND, liver).dice
-    if Label.TUMOUR in masks:
-        dice["tumour"] = overlap(result.labels == Label.TUMOUR, masks[Label.TUMOUR]).dice
+    if Label.TUMOUR in drawing.marks:
+        tumour = drawn.labels == Label.TUMOUR
+        dice["tumour"] = overlap(result.labels == Label.TUMOUR, tumour).dice
     return {name: value for name, value in dice.items() if not math.isnan(value)}
 
 

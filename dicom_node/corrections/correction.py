@@ -34,6 +34,19 @@ def scanner_of(instance: Dataset) -> Scanner:
 
 
 @dataclass(frozen=True)
+class ShadowDice:
+    """How far a shadow model agreed with a correction of the serving model's result."""
+
+    model: str
+    """Name and version of the shadow model."""
+    digest: str
+    dice: Mapping[str, float] = field(default_factory=dict)
+    """As `Correction.dice`."""
+    reason: str = ""
+    """Why it was not compared; empty where it was."""
+
+
+@dataclass(frozen=True)
 class Correction:
     """A SEG that a person made, and the result that it corrects."""
 
@@ -57,6 +70,9 @@ class Correction:
     """Of the result against it, by the name of the label; without those that neither marks."""
     reason: str = ""
     """Why it does not count; empty where it may."""
+    shadows: tuple[ShadowDice, ...] = ()
+    """Shadow models that computed the same series; `model`, `digest` and `dice` above are those of
+    the model that served."""
 
     @property
     def text(self) -> str:

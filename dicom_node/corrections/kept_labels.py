@@ -1,4 +1,5 @@
-"""Labels of a result, kept for corrections that come once its other files are removed.
+"""Labels of a result, kept for corrections that come once its other files are removed; and what a
+person drew, kept for a shadow model that computes the series later.
 
 Nothing in them names the patient. They are cut to the box that holds every label, and packed by
 bit: those of 300 slices take about 100 kB.
@@ -6,8 +7,11 @@ bit: those of 300 slices take about 100 kB.
 
 import io
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -33,9 +37,31 @@ class KeptLabels:
     """Its digest."""
 
 
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a person drew, on the grid of the result."""
+
+    label_map: LabelMap
+    marks: frozenset[Label]
+    """Structures that the person marked; of the others the drawing states nothing."""
+
+
 def write_kept_labels(path: Path, kept: KeptLabels) -> None:
     """Write labels to a file, durably."""
-    labels, geometry = kept.label_map.labels, kept.label_map.geometry
+    text = np.array([kept.label_map.geometry.frame_of_reference, kept.model, kept.digest])
+    scanner = np.array(list(asdict(kept.scanner).values()))
+    _write(path, kept.label_map, text=text, scanner=scanner)
+
+
+def write_drawing(path: Path, drawing: Drawing) -> None:
+    """Write a drawing to a file, durably."""
+    text = np.array([drawing.label_map.geometry.frame_of_reference])
+    marks = np.array([int(mark) for mark in drawing.marks], np.uint8)
+    _write(path, drawing.label_map, text=text, marks=marks)
+
+
+def _write(path: Path, label_map: LabelMap, **more: Any) -> None:
+    labels, geometry = label_map.labels, label_map.geometry
     box = _box(labels)
     cut = labels[tuple(slice(low, high) for low, high in box)]
     content = io.BytesIO()
@@ -47,8 +73,7 @@ def write_kept_labels(path: Path, kept: KeptLabels) -> None:
         shape=np.array(geometry.shape),
         places=np.array(geometry.slice_places or ()),
         affine=geometry.affine,
-        text=np.array([geometry.frame_of_reference, kept.model, kept.digest]),
-        scanner=np.array(list(asdict(kept.scanner).values())),
+        **more,
     )
     write_durably(path, content.getvalue())
 
@@ -60,28 +85,50 @@ def read_kept_labels(path: Path) -> KeptLabels:
         UnreadableDrawing: the file is damaged.
         FileNotFoundError: there is none.
     """
+    with _opened(path) as stored:
+        frame, model, digest = (str(each) for each in stored["text"])
+        scanner = Scanner(*(str(each) for each in stored["scanner"]))
+        return KeptLabels(_label_map(stored, frame), scanner, model, digest)
+
+
+def read_drawing(path: Path) -> Drawing:
+    """Read what `write_drawing` wrote.
+
+    Raises:
+        UnreadableDrawing: the file is damaged.
+        FileNotFoundError: there is none.
+    """
+    with _opened(path) as stored:
+        (frame,) = (str(each) for each in stored["text"])
+        marks = frozenset(Label(int(each)) for each in stored["marks"])
+        return Drawing(_label_map(stored, frame), marks)
+
+
+def _label_map(stored: Mapping[str, NDArray[Any]], frame: str) -> LabelMap:
+    box, (slices, rows, columns) = stored["box"], stored["shape"].tolist()
+    shape = slices, rows, columns
+    inside = tuple(slice(int(low), int(high)) for low, high in box)
+    labels = np.zeros(shape, np.uint8)
+    size = tuple(int(high - low) for low, high in box)
+    for mark in (Label.LIVER, Label.TUMOUR):
+        bits = np.unpackbits(stored[mark.name.lower()], count=int(np.prod(size)))
+        labels[inside][bits.reshape(size).astype(np.bool_)] = mark
+    places = tuple(map(float, stored["places"])) or None
+    return LabelMap(labels, Geometry(shape, stored["affine"], frame, places))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     try:
         # Opened here: NumPy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            box, (slices, rows, columns) = stored["box"], stored["shape"].tolist()
-            shape = slices, rows, columns
-            inside = tuple(slice(int(low), int(high)) for low, high in box)
-            labels = np.zeros(shape, np.uint8)
-            size = tuple(int(high - low) for low, high in box)
-            for mark in (Label.LIVER, Label.TUMOUR):
-                bits = np.unpackbits(stored[mark.name.lower()], count=int(np.prod(size)))
-                labels[inside][bits.reshape(size).astype(np.bool_)] = mark
-            frame, model, digest = (str(each) for each in stored["text"])
-            scanner = Scanner(*(str(each) for each in stored["scanner"]))
-            places = tuple(map(float, stored["places"])) or None
-            geometry = Geometry(shape, stored["affine"], frame, places)
+            yield stored
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise UnreadableDrawing(
             f"{path.name} is damaged ({type(error).__name__}); hepar jobs redo makes it again"
         ) from error
-    return KeptLabels(LabelMap(labels, geometry), scanner, model, digest)
 
 
 def _box(labels: NDArray[np.uint8]) -> NDArray[np.int64]:

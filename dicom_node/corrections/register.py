@@ -1,11 +1,12 @@
 """Register of corrections: a file that outlives the jobs, and holds no patient."""
 
 import json
-from dataclasses import asdict
+import sqlite3
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.corrections.correction import Correction, Scanner
+from dicom_node.corrections.correction import Correction, Scanner, ShadowDice
 from dicom_node.registers.register_file import RegisterFile
 
 TABLE = """
@@ -30,10 +31,21 @@ class CorrectionRegister:
             OSError: the disk is full.
             StoreUnusable: the file cannot be opened, read or written.
         """
-        content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
-        row = correction.uid, correction.job, json.dumps(content)
         with self._file.transaction() as store:
-            store.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)", row)
+            _write(store, correction)
+
+    def add_shadow(self, uid: str, shadow: ShadowDice) -> None:
+        """Add a shadow model's Dice to a correction; one of the same model is replaced.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        with self._file.transaction() as store:
+            query = "SELECT content FROM corrections WHERE uid = ?"
+            for (content,) in store.execute(query, (uid,)).fetchall():
+                known = _correction(content)
+                others = (each for each in known.shadows if each.digest != shadow.digest)
+                _write(store, replace(known, shadows=(*others, shadow)))
 
     def all(self) -> list[Correction]:
         """Return every correction, the oldest first.
@@ -57,8 +69,16 @@ class CorrectionRegister:
         return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
 
 
+def _write(store: sqlite3.Connection, correction: Correction) -> None:
+    content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
+    row = correction.uid, correction.job, json.dumps(content)
+    store.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)", row)
+
+
 def _correction(content: str) -> Correction:
     stored = json.loads(content)
     stored["scanner"] = Scanner(**stored["scanner"])
     stored["arrived"] = datetime.fromisoformat(stored["arrived"])
+    # Absent in what older versions wrote.
+    stored["shadows"] = tuple(ShadowDice(**each) for each in stored.get("shadows", ()))
     return Correction(**stored)

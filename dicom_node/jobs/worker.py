@@ -56,8 +56,15 @@ JobProgress = Callable[[str, int, int], None]
 
 Answer = TypeVar("Answer")
 
+OnResult = Callable[[str, SeriesTask, Outcome], None]
+"""Called with a job whose result was made, its series and its outcome; must not raise."""
+
 AtWork = Callable[[str], AbstractContextManager[object]]
 """Notes that a job is at work while a block lasts."""
+
+
+def ignore_result(job: str, task: SeriesTask, outcome: Outcome) -> None:
+    """No-op callback."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class SeriesWorker:
     """Order in which jobs use the device."""
     at_work: AtWork = nullcontext
     """`CrashRecord.at_work` of the node."""
+    on_result: OnResult = ignore_result
+    """Takes up results for a shadow model."""
 
     @property
     def numbers(self) -> StoredNumbers:
@@ -122,6 +131,8 @@ class SeriesWorker:
             action="receipt",
             series=series,
         )
+        # Last: nothing of the result waits for it.
+        self.on_result(job, task, outcome)
         return SegmentResult(outcome, deliveries)
 
     def _segment(
@@ -131,7 +142,8 @@ class SeriesWorker:
         origin = Origin(task.digest, predecessors(superseded), self.numbers)
         if task.not_chosen:
             return Outcome(Verdict.NOT_SELECTED, task.not_chosen, slices=len(task.paths))
-        with _errors_logged("segment", series), self.at_work(job):
+        # Reserved inside: a job that waits for its turn to be tried alone needs no device yet.
+        with _errors_logged("segment", series), self.at_work(job), self.device_queue.reserved():
             try:
                 if task.refusal:
                     raise UnsupportedSeries(task.refusal)

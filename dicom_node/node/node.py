@@ -27,6 +27,7 @@ from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import receiving
+from dicom_node.node.shadowing import to_shadow
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
 from dicom_node.node.trying import trying
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
@@ -124,7 +125,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         reported = _to_all(polling, progress, shown)
         crashes = CrashRecord(data.crashes)
         worker = to_worker(segmenter, data, settings, reported, commitments)
-        worker = replace(worker, at_work=shown.noting(crashes.at_work))
+        shadow = to_shadow(opened, worker.device_queue)
+        worker = replace(worker, at_work=shown.noting(crashes.at_work), on_result=shadow.on_result)
         stack.enter_context(
             run_jobs(
                 worker,
@@ -139,16 +141,26 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         digest = setup.algorithm.digest
         asked = worker.peers[settings.receive.ask] if settings.receive.ask else None
         reception = stack.enter_context(
-            receiving(spool, digest, settings, commitments, polling.speed_up, asked)
+            receiving(
+                spool,
+                digest,
+                settings,
+                commitments,
+                polling.speed_up,
+                asked,
+                shadow_digest=shadow.digest,
+            )
         )
         silence_s = reception.assembler.silence_s
         phase = partial(measure, segmenter, worker.device_queue)
         stack.enter_context(choosing(settings.select, silence_s, phase, polling.speed_up))
         means = Means(segmenter, worker.device_queue, crashes.at_work)
         desk = stack.enter_context(trying(settings, means))
-        page = serve_page(settings, Seen(setup, reception, opened.fleet, shown, desk, worker.peers))
-        http = stack.enter_context(page)
+        seen = Seen(setup, reception, opened.fleet, shown, desk, worker.peers, shadow.status)
+        http = stack.enter_context(serve_page(settings, seen))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
+        if shadow.runner is not None:  # after all that a series needs to be received and computed
+            stack.enter_context(shadow.runner.working())
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)

@@ -47,12 +47,14 @@ def receiving(
     on_soon: Callable[[], None] = lambda: None,
     asked: Peer | None = None,
     arrivals: Arrivals | None = None,
+    shadow_digest: str = "",
 ) -> Iterator[Reception]:
     """Receive series while the block lasts; queue each as a job, and register corrections.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
     when a series may soon be complete; `asked` is the archive that is asked for counts; `arrivals`
-    are the series of all gateways, where there are several.
+    are the series of all gateways, where there are several; corrections are compared with the
+    shadow model of `shadow_digest` too.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -64,10 +66,11 @@ def receiving(
         settings.database_url,
         settings.select.best_of_study,
     )
+    intake = CorrectionIntake(DataFolder(settings.node.data), shadow_digest)
     kind = SeriesAssembler if arrivals is None else partial(SharedAssembler, arrivals=arrivals)
     assembler = kind(
         spool,
-        partial(_submit, submitter, CorrectionIntake(DataFolder(settings.node.data))),
+        partial(_submit, submitter, intake),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,

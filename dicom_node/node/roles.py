@@ -35,9 +35,9 @@ from dicom_node.pipeline.crash_record import CrashRecord
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.shadow.promotion import served_folder
 from dicom_node.web.view import Arriving, NodeView, RunningProcess
 from engine.model import load_model
-from engine.shipped import model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def _spool(joined: Joined) -> Spool:
 
 def _algorithm(joined: Joined) -> Algorithm:
     """Return the model of the cluster; its devices are the workers'."""
-    model = load_model(model_folder(joined.settings.engine.model))
+    model = load_model(served_folder(joined.settings.engine.model, joined.data))
     return Algorithm(model.name, model.version, model.digest, "the workers' devices")
 
 

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.shadow.promotion import served_folder
 from engine.device import Device
 from engine.model import Model, load_model
 from engine.serving.fleet import Fleet, Opener, openers
@@ -36,6 +37,8 @@ class StartingNode:
     fleet: Fleet
     device: Future[Device]
     """The first device that serves, or the `EngineError` that none can."""
+    open_device: OpenDevice | None = None
+    """Opens the device of a model in place of Hepar's own."""
 
 
 @contextmanager
@@ -50,11 +53,15 @@ def starting(settings: Settings, open_device: OpenDevice | None = None) -> Itera
     # Claimed first: a second node on the folder must not even open a device.
     with data.claimed() as name, ThreadPoolExecutor(1, "starting") as pool:
         model, fleet = to_fleet(settings, open_device)
-        yield StartingNode(begun, settings, data, name, model, fleet, pool.submit(fleet.device))
+        device = pool.submit(fleet.device)
+        yield StartingNode(begun, settings, data, name, model, fleet, device, open_device)
 
 
 def to_fleet(
-    settings: Settings, open_device: OpenDevice | None = None, cache: Path | None = None
+    settings: Settings,
+    open_device: OpenDevice | None = None,
+    cache: Path | None = None,
+    named: Path | None = None,
 ) -> tuple[Model, Fleet]:
     """Return the model, and the devices that may run it; none is opened yet.
 
@@ -62,14 +69,28 @@ def to_fleet(
         settings: the configuration.
         open_device: opens the device to use in place of Hepar's own.
         cache: folder of compiled graphs; the data folder's when absent.
+        named: the model, whatever serves, as a person names it.
 
     Raises:
+        BadConfiguration: the record of promoted models is damaged.
         ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
-    model = load_model(model_folder(settings.engine.model))
+    data = DataFolder(settings.node.data)
+    model = load_model(model_folder(named) if named else served_folder(settings.engine.model, data))
+    return model, fleet_of(model, settings, open_device, cache=cache)
+
+
+def fleet_of(
+    model: Model,
+    settings: Settings,
+    open_device: OpenDevice | None = None,
+    purpose: str = "serving",
+    cache: Path | None = None,
+) -> Fleet:
+    """Return the devices that may run a model; none is opened yet."""
     if open_device is not None:
-        return model, Fleet([Opener("device", lambda: open_device(model, settings))])
-    return model, Fleet(_devices(model, settings, cache))
+        return Fleet([Opener("device", lambda: open_device(model, settings))], purpose)
+    return Fleet(_devices(model, settings, cache), purpose)
 
 
 def _devices(model: Model, settings: Settings, cache: Path | None) -> list[Opener]:

@@ -1,6 +1,6 @@
 """Web server and alerts of a running node, if the configuration asks for them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.tryout.desk import Desk
 from dicom_node.web.health import Health
 from dicom_node.web.troubles import Troubles
-from dicom_node.web.view import Arriving, NodeView, Progress
+from dicom_node.web.view import Arriving, NodeView, Progress, ShadowStatus
 from engine.serving.fleet import Fleet
 
 
@@ -31,6 +31,7 @@ class Seen:
     progress: Progress
     desk: Desk | None
     peers: Mapping[str, Peer]
+    shadow: Callable[[], ShadowStatus | None]
 
 
 @contextmanager
@@ -71,6 +72,7 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         progress=seen.progress,
         desk=seen.desk,
         peers=seen.peers,
+        shadow=seen.shadow,
     )
 
 
@@ -108,7 +110,7 @@ def _alerting(view: NodeView, watched: Mapping[str, Channel]) -> Iterator[None]:
     with open_ledger(view.settings.database_url) as ledger:
         health = Health(view, ledger)
         title = view.settings.node.ae_title
-        troubles = partial(Troubles, health, ledger, begun, view.corrections.all)
+        troubles = partial(Troubles, health, ledger, begun, view.corrections.all, view.shadow)
         watches = {
             name: Watch(title, troubles(), channel, after_s=alerts.after_s)
             for name, channel in watched.items()

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from dicom_node.pipeline.outcome import Outcome
 from dicom_node.pipeline.side_files import SideFile
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.objects import PICTURED, SEG, ResultObject
@@ -13,6 +13,8 @@ from engine.errors import DeviceFailed
 from engine.manifest import Domain
 from engine.model import Model
 from engine.serving.fleet import Fleet
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Segmenter:
         method = to_method(self.model, self.fleet.device(), self.rules, self.items)
         return replace(method, beside=self.beside)
 
-    def run(self, work: Callable[[SegmentationSetup], Outcome]) -> Outcome:
+    def run(self, work: Callable[[SegmentationSetup], Done]) -> Done:
         """Do a job; should its device fail, do all of it again on the next device in order.
 
         Raises:

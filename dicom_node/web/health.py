@@ -53,7 +53,12 @@ class Health:
 
     def ready(self) -> list[Finding]:
         """Check whether the node would receive a series now and finish it."""
-        return findings([*self._alive, *self._ready])
+        return [*findings([*self._alive, *self._ready]), *self._shadow()]
+
+    def _shadow(self) -> list[Finding]:
+        """Return what the shadow model does; it never fails, as no series waits for it."""
+        status = self._node.shadow()
+        return [Finding("shadow", True, status.text)] if status else []
 
     def _listener(self) -> Finding:
         assert self._node.dicom is not None

@@ -16,6 +16,7 @@ from starlette.templating import Jinja2Templates
 
 from dicom_node.corrections.agreement import agreement, falls
 from dicom_node.corrections.correction import newest_of_each_result
+from dicom_node.corrections.side_by_side import side_by_side
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import NodeError, UnknownJob
 from dicom_node.jobs.ledger import Ledger
@@ -39,6 +40,8 @@ SHOWN = 100
 """Rows of the table of jobs."""
 ROWS = 50
 """Rows of the table of corrected results."""
+PAIRS = 3
+"""Newest pairs of a serving and a shadow model."""
 UNCOUNTED = 5
 """Newest corrections that could not be compared, which the page names."""
 
@@ -125,6 +128,7 @@ class Pages:
                 "pictures": len(self._pictures(job)),
                 "reports": len(self._reports(job)),
                 "corrections": (corrections := self._node.corrections.of(job.id)),
+                "shadows": self._node.shadow_work(job.id),
                 "counting": newest_of_each_result(corrections),
                 "last_action": self._buttons.last(job),
                 "may_retry": job.state in RETRIABLE,
@@ -189,6 +193,8 @@ class Pages:
             "modalities": sorted({job.modality for job in jobs} - {""}),
             "agreement": agreement(corrections)[:ROWS],
             "falls": falls(corrections),
+            "shadow": self._node.shadow(),
+            "side_by_side": side_by_side(corrections)[:PAIRS],
             "not_compared": [each for each in reversed(corrections) if each.reason][:UNCOUNTED],
             "serving": self._serving(),
             "plans": self._node.plans(),

@@ -16,6 +16,7 @@ from dicom_node.counted import counted
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import State
 from dicom_node.web.health import NEWEST, Health
+from dicom_node.web.view import ShadowStatus
 
 
 class Troubles:
@@ -27,6 +28,7 @@ class Troubles:
         ledger: Ledger,
         begun: datetime,
         corrections: Callable[[], list[Correction]] = list,
+        shadow: Callable[[], ShadowStatus | None] = lambda: None,
     ) -> None:
         """Look at a node.
 
@@ -35,11 +37,13 @@ class Troubles:
             ledger: its jobs.
             begun: deliveries of jobs that ended before this are left out: they were reported then.
             corrections: returns what people made of its results.
+            shadow: returns the state of its shadow model; None without one.
         """
         self._health = health
         self._ledger = ledger
         self._begun = begun
         self._corrections = corrections
+        self._shadow = shadow
         self._failed: Counter[str] = Counter()
 
     def __call__(self) -> Mapping[str, Trouble]:
@@ -47,6 +51,8 @@ class Troubles:
         found = {each.check: Trouble(each.detail) for each in self._health.ready() if not each.ok}
         for fall in falls(self._corrections()):
             found[f"agreement on the {fall.structure}, {fall.scanner}"] = Trouble(fall.text)
+        if (shadow := self._shadow()) and shadow.trouble:
+            found["shadow model"] = Trouble(shadow.text)
         # The job store is a check of its own; without it, what had failed still has.
         with suppress(SQLAlchemyError):
             self._failed = self._failed_deliveries()

@@ -18,6 +18,7 @@ from dicom_node.errors import StoreUnusable
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
+from dicom_node.shadow.work_register import ShadowWork, WorkRegister
 from dicom_node.tryout.desk import Desk
 from engine.plans.plan import Plan
 from engine.plans.store import PlanStore
@@ -122,6 +123,25 @@ class ShownCorrections:
 
 
 @dataclass(frozen=True)
+class ShadowStatus:
+    """The shadow model of a node."""
+
+    model: str
+    """Name and version; empty where it cannot be read."""
+    device: str
+    """That computes; empty until it is opened."""
+    trouble: str
+    """Why it does not compute; empty where it does."""
+
+    @property
+    def text(self) -> str:
+        """What it does, or why not."""
+        if self.trouble:
+            return f"the node goes on without it: {self.trouble}"
+        return f"{self.model} on {self.device}" if self.device else f"{self.model} is opened"
+
+
+@dataclass(frozen=True)
 class NodeView:
     """A running node, as the web server sees it."""
 
@@ -148,6 +168,8 @@ class NodeView:
     """Destinations of results."""
     processes: Callable[[], list[RunningProcess]] = list
     """Returns the processes of the cluster; none where one process does all."""
+    shadow: Callable[[], ShadowStatus | None] = lambda: None
+    """Returns the state of the shadow model; None where none is configured."""
 
     @property
     def data(self) -> DataFolder:
@@ -158,6 +180,14 @@ class NodeView:
     def corrections(self) -> ShownCorrections:
         """Corrections by people."""
         return ShownCorrections(CorrectionRegister(self.data.corrections))
+
+    def shadow_work(self, job: str) -> list[ShadowWork]:
+        """Return what shadow models did with a job; nothing where the register cannot be read."""
+        try:
+            return WorkRegister(self.data.shadow).of(job)
+        except (StoreUnusable, OSError) as error:
+            logger.warning("the shadow's work is not shown: %s", error, extra={"action": "shadow"})
+            return []
 
     def plans(self) -> list[Plan]:
         """Return the TensorRT plans of this node, the oldest first."""

@@ -56,7 +56,14 @@ class Fleet:
     A job requests a device once and keeps it, so no result mixes two devices.
     """
 
-    def __init__(self, devices: Sequence[Opener]) -> None:
+    def __init__(self, devices: Sequence[Opener], purpose: str = "serving") -> None:
+        """Take the devices, in order.
+
+        Args:
+            devices: that may serve.
+            purpose: of what they compute, for the log.
+        """
+        self._purpose = purpose
         self._openers = list(devices)
         self._lock = Lock()
         self._serving: tuple[Opener, Device] | None = None
@@ -135,7 +142,7 @@ class Fleet:
                 logger.info("skipped %s", reasons[-1], extra={"action": "skip_device"})
             else:
                 self._serving = each, device
-                logger.info("serving on %s", device.name, extra={"action": "device"})
+                logger.info("%s on %s", self._purpose, device.name, extra={"action": "device"})
                 return
         raise DeviceFailed(f"no device can run the model ({'; '.join(reasons)})")
 

@@ -11,9 +11,15 @@ from dicom_node.corrections.correction import Correction
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Delivery, Job, State
+from dicom_node.shadow.work_register import ShadowWork
 
 
-def details(job: Job, ledger: Ledger, corrections: Sequence[Correction] = ()) -> Table:
+def details(
+    job: Job,
+    ledger: Ledger,
+    corrections: Sequence[Correction] = (),
+    shadows: Sequence[ShadowWork] = (),
+) -> Table:
     """Return a job as a table of two columns."""
     table = Table(box=None, show_header=False)
     table.add_column(style="bold")
@@ -38,6 +44,8 @@ def details(job: Job, ledger: Ledger, corrections: Sequence[Correction] = ()) ->
             table.add_row(stage, f"{seconds:.2f} s")
     for each in corrections:
         table.add_row("corrected", escape(f"{local(each.arrived):%Y-%m-%d %H:%M}, {each.text}"))
+    for work in shadows:
+        table.add_row("shadow", escape(work.text))
     for delivery in job.deliveries:
         state = coloured(delivery.state)
         table.add_row(f"to {delivery.to}", f"{state} {escape(progress(delivery, ledger))}")

@@ -5,7 +5,7 @@ file need not be kept: the archive has it, from which `hepar dataset pull` takes
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ from pydicom.filereader import read_file_meta_info
 
 from dicom_node.annotations import Annotation, Author, UnreadableDrawing, describe_segmentation
 from dicom_node.attributes import UNREADABLE
-from dicom_node.corrections.comparison import compare
+from dicom_node.corrections.comparison import dice_of, drawing_of
 from dicom_node.corrections.correction import Correction
-from dicom_node.corrections.kept_labels import KeptLabels, read_kept_labels
+from dicom_node.corrections.kept_labels import Drawing, KeptLabels, read_kept_labels, write_drawing
 from dicom_node.corrections.register import CorrectionRegister
+from dicom_node.corrections.shadow_comparison import compare_shadow
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import error_location
 from dicom_node.errors import ResultPending, UnsupportedSeries
@@ -43,6 +44,8 @@ class CorrectionIntake:
     """Registers the corrections that a node receives."""
 
     data: DataFolder
+    shadow: str = ""
+    """Digest of the shadow model, with which corrections are compared too; empty without one."""
 
     def take(self, paths: Sequence[Path]) -> None:
         """Register SEGs; once this returns, no crash loses them, and their files may go.
@@ -55,6 +58,8 @@ class CorrectionIntake:
             if correction := self._read(path):
                 CorrectionRegister(self.data.corrections).keep(correction)
                 _log(correction)
+                if self.shadow and not correction.reason:
+                    compare_shadow(self.data, self.shadow, correction.job)
 
     def _read(self, path: Path) -> Correction | None:
         """Return the correction in a file; None where no person drew it."""
@@ -91,9 +96,12 @@ class CorrectionIntake:
         if not files:
             return replace(found, reason="its job has no result, or the labels were removed")
         try:
-            file, kept, dice = _first_fit(seg, files)
+            file, kept, drawing_there = _first_fit(seg, files)
         except UnreadableDrawing as error:
             return replace(found, reason=str(error))
+        if self.shadow:  # the shadow model may come later, when the SEG is gone
+            write_drawing(self.data.drawing(file.name, found.uid), drawing_there)
+        dice = dice_of(drawing_there, kept.label_map)
         made_by = replace(found, scanner=kept.scanner, model=kept.model, digest=kept.digest)
         return replace(made_by, stack=file.name, dice=dice)
 
@@ -119,8 +127,8 @@ def _epoch_ms(written: str) -> float | None:
         return None
 
 
-def _first_fit(seg: Dataset, files: Sequence[Path]) -> tuple[Path, KeptLabels, Mapping[str, float]]:
-    """Return the stack on whose grid a SEG lies, and the Dice of each structure.
+def _first_fit(seg: Dataset, files: Sequence[Path]) -> tuple[Path, KeptLabels, Drawing]:
+    """Return the stack on whose grid a SEG lies, and what it marks there.
 
     Raises:
         UnreadableDrawing: it lies on none of them.
@@ -129,7 +137,7 @@ def _first_fit(seg: Dataset, files: Sequence[Path]) -> tuple[Path, KeptLabels, M
     for file in files:
         try:
             kept = read_kept_labels(file)
-            return file, kept, compare(seg, kept.label_map)
+            return file, kept, drawing_of(seg, kept.label_map.geometry)
         except UnreadableDrawing as error:
             errors.append(error)
     raise errors[0]

@@ -13,13 +13,14 @@ from dicom_node.audit.instances import study_of
 from dicom_node.audit.trail import record
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
-from dicom_node.errors import NodeError
+from dicom_node.errors import NodeError, StoreUnusable
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job
 from dicom_node.jobs.upkeep.retention import Retention, expired, older
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.number_register import StoredNumbers
 from dicom_node.rounds import repeated
+from dicom_node.shadow.work_register import WorkRegister
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,13 @@ def _forget_numbers(forgotten: Collection[str], jobs: Sequence[Job], data: DataF
 
 def _drop_labels(job: Job, data: DataFolder) -> None:
     """Remove the labels that outlive a job's other files, for corrections that come late."""
-    for kept in data.kept_labels_of(job.id):
+    try:
+        # First: a shadow that computes in this moment sees that its row is gone, and removes its
+        # files itself.
+        WorkRegister(data.shadow).forget(job.id)
+    except (OSError, StoreUnusable) as error:
+        _log_failure(error)  # a damaged register holds up nothing else
+    for kept in (*data.kept_labels_of(job.id), *data.shadow_files_of(job.id)):
         kept.unlink(missing_ok=True)
 
 

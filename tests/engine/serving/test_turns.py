@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.device import Answer
-from engine.serving.turns import BETWEEN_S, DeviceQueue
+from engine.serving.turns import BETWEEN_S, DeviceQueue, TurnAbandoned
 
 HU = np.zeros((1, 2, 2), np.float16)
 
@@ -101,3 +101,39 @@ def test_a_turn_ends_when_the_device_fails(slow):
     slow.fails = False
     turns.on(slow, urgent=False).run(HU, "b")
     assert slow.used == ["a", "b"]
+
+
+def background(turns, slow, batches):
+    """Start work in the background; what it is called shows in what the device notes."""
+    device = turns.behind(slow, lambda: False)
+    thread = threading.Thread(target=lambda: [device.run(HU, "behind") for _ in range(batches)])
+    thread.start()
+    return thread
+
+
+def test_work_in_the_background_waits_while_a_job_has_the_device_reserved(slow):
+    turns = DeviceQueue()
+    with turns.reserved():
+        thread = background(turns, slow, 3)
+        turns.on(slow, urgent=False).run(HU, "job")
+        thread.join(3 * BETWEEN_S)
+        assert slow.used == ["job"]
+    thread.join()
+    assert slow.used == ["job", "behind", "behind", "behind"]
+
+
+def test_work_in_the_background_goes_behind_every_job_that_waits(slow):
+    turns = DeviceQueue()
+    with turns.turn(urgent=False):
+        thread = background(turns, slow, 2)
+        jobs = [job(turns, slow, "job", 5), job(turns, slow, "job", 5, urgent=True)]
+    for each in (thread, *jobs):
+        each.join()
+    assert slow.used == ["job"] * 10 + ["behind"] * 2
+
+
+def test_work_in_the_background_that_is_abandoned_waits_no_longer(slow):
+    turns = DeviceQueue()
+    with turns.reserved(), pytest.raises(TurnAbandoned):
+        turns.behind(slow, lambda: True).run(HU, "behind")
+    assert slow.used == []

@@ -1,0 +1,1 @@
+"""`hepar model shadow`, `promote` and `rollback`: a candidate beside the model that serves."""
