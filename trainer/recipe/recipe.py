@@ -271,7 +271,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
             change_key(table, change)
         return Recipe.model_validate(table)
     except OSError as error:
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        known = ", ".join(shipped_recipes())
         raise BadRecipe(
             f"no recipe {name!r}: name a TOML file, a model folder, or one of {known}"
         ) from error
@@ -281,6 +281,11 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
         raise BadRecipe(f"{path / MANIFEST} is no JSON: {error}") from error
     except ValidationError as error:
         raise BadRecipe(f"recipe {path.stem} cannot be used: {mistakes(error, Recipe)}") from error
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that ship with the trainer."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -294,8 +299,12 @@ def _table(path: Path) -> dict[str, Any]:
     return dict(manifest.get("recipe", {}))
 
 
-def _like(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+def _like(name: object, changes: dict[str, Any]) -> dict[str, Any]:
     """Return the table of a shipped recipe with the keys of another in their places."""
+    if name not in shipped_recipes():
+        raise BadRecipe(
+            f"like = {name!r} names no recipe that ships; known: {', '.join(shipped_recipes())}"
+        )
     table = tomllib.loads((RECIPES / f"{name}.toml").read_text())
     # Facts about the shipped one, which do not hold for what is made of it.
     for key in ("remarks", "origin", "measured"):

@@ -19,3 +19,11 @@ def test_a_key_that_is_not_there_comes_with_those_that_are(change, words):
     with pytest.raises(BadRecipe) as caught:
         load_recipe("bluenet", [change])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("like", ['"nope"', '"../shipped/base"', "3"])
+def test_a_recipe_is_like_one_that_ships(tmp_path, like):
+    path = tmp_path / "my.toml"
+    path.write_text(f"like = {like}")
+    with pytest.raises(BadRecipe, match=r"like = .* names no recipe that ships; known: base, "):
+        load_recipe(str(path))

@@ -47,7 +47,8 @@ def require_same_run(folder: Path, now: Begun) -> None:
     """Note what a run is begun with, or compare it with what the folder was begun with.
 
     Raises:
-        OtherRun: that was another recipe, another model to start from, or other data.
+        OtherRun: that was another recipe, another model to start from, or other data, or it
+            cannot be read.
     """
     noted = folder / BEGUN
     if not noted.is_file():
@@ -55,7 +56,7 @@ def require_same_run(folder: Path, now: Begun) -> None:
         content = {"recipe": now.recipe, "others": now.others, "data": now.data}
         write_durably(noted, (json.dumps(content, indent=2) + "\n").encode(), mode=MODE)
         return
-    before = Begun(**json.loads(noted.read_text()))
+    before = _read(noted)
     if differences := [*_changes(before, now)]:
         shown = "; ".join(differences[:4]) + ("; …" if len(differences) > 4 else "")
         raise OtherRun(
@@ -64,14 +65,27 @@ def require_same_run(folder: Path, now: Begun) -> None:
         )
 
 
+def _read(noted: Path) -> Begun:
+    try:
+        before = Begun(**json.loads(noted.read_text()))
+        if not all(isinstance(each, dict) for each in (before.recipe, before.others, before.data)):
+            raise TypeError
+    except (ValueError, TypeError) as error:
+        raise OtherRun(
+            f"{noted} is damaged, so it is unknown what the run was begun with: name another "
+            f"folder with --run, or remove {noted.parent} to begin anew"
+        ) from error
+    return before
+
+
 def _changes(before: Begun, now: Begun) -> Iterator[str]:
     for one, other in ((before.recipe, now.recipe), (before.others, now.others)):
         for key in sorted(one.keys() | other.keys()):
             if one.get(key) != other.get(key):
                 yield f"{key} was {_as_json(one.get(key))} and is {_as_json(other.get(key))}"
     for part in sorted(now.data):
-        if before.data[part] != now.data[part]:
-            one, other = before.data[part], now.data[part]
+        one, other = before.data.get(part, {}), now.data[part]
+        if one != other:
             yield f"the {part} data were {_listed(one)} and are {_listed(other)}"
 
 

@@ -285,3 +285,12 @@ def test_a_stopped_run_with_another_recipe_is_refused_by_what_differs(cases, tmp
         start(recipe, train=cases.train.of("a"))
     noted = json.loads((tmp_path / "run" / begun_module.BEGUN).read_text())
     assert noted["recipe"]["learning_rate"] == 0.001
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"recipe": 1, "others": 2, "data": 3}'])
+def test_a_run_whose_beginning_is_damaged_is_refused(cases, tmp_path, content):
+    (tmp_path / begun_module.BEGUN).write_text(content)
+    now = begun(small("fast"), {}, cases.train, cases.validation)
+    with pytest.raises(OtherRun, match=r"begun\.json is damaged.*--run"):
+        require_same_run(tmp_path, now)
+    assert (tmp_path / begun_module.BEGUN).read_text() == content
