@@ -5,9 +5,10 @@ from dicom_node.annotations.description import (
     Author,
     describe_metadata,
     describe_segmentation,
+    drawn_by_persons,
 )
 from dicom_node.annotations.find import AnnotatedSeries, find_annotated
-from dicom_node.annotations.masks import segmentation_masks
+from dicom_node.annotations.masks import masks_by_persons, segmentation_masks
 from dicom_node.errors import UnreadableDrawing
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "UnreadableDrawing",
     "describe_metadata",
     "describe_segmentation",
+    "drawn_by_persons",
     "find_annotated",
+    "masks_by_persons",
     "segmentation_masks",
 ]

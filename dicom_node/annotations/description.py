@@ -34,6 +34,9 @@ LIVER_WORDS = re.compile(r"\b(liver|hepar)\b", re.IGNORECASE)
 DEFAULT_NAME = re.compile(r"segment[ _-]?\d+", re.IGNORECASE)
 """Segment Label that a viewer gives a segment which nobody has named."""
 
+BY_PERSONS = frozenset({"MANUAL", "SEMIAUTOMATIC"})
+"""Segment Algorithm Types of what a person drew, or had drawn and looked at."""
+
 MARKED = {Label.LIVER: LIVER, Label.TUMOUR: TUMOUR}
 
 
@@ -57,6 +60,8 @@ class Annotation:
     """Hepar stands among the equipment that contributed."""
     marks: frozenset[Label]
     """Labels of its segments, empty or not."""
+    drawn: frozenset[Label]
+    """Those of which a person drew a segment; software may keep a machine's beside it."""
     content_label: str
     written: str
     """Content Date and Time, so that the newest sorts last."""
@@ -66,7 +71,6 @@ class Annotation:
 
 def describe_segmentation(seg: Dataset) -> Annotation:
     """Describe a SEG from its header."""
-    types = {str(each.get("SegmentAlgorithmType")) for each in seg.get("SegmentSequence", ())}
     by_hepar = seg.get("Manufacturer") == "Hepar"
     machine = Author.HEPAR if by_hepar else Author.MACHINE
     contributors = [
@@ -74,9 +78,10 @@ def describe_segmentation(seg: Dataset) -> Annotation:
     ]
     return Annotation(
         series_uid=drawn_on(seg),
-        author=Author.PERSON if types & {"MANUAL", "SEMIAUTOMATIC"} else machine,
+        author=Author.PERSON if _by_persons(seg) else machine,
         after_hepar=by_hepar or "Hepar" in contributors,
         marks=frozenset(label for label in MARKED if segments_of(seg, label)),
+        drawn=drawn_by_persons(seg),
         content_label=str(seg.get("ContentLabel") or ""),
         written=f"{seg.get('ContentDate') or ''}{seg.get('ContentTime') or ''}",
         instances=frozenset(
@@ -96,6 +101,15 @@ def drawn_on(seg: Dataset) -> str:
     """Return the UID of the series that a SEG refers to; empty where it names none or several."""
     uids = {str(each.SeriesInstanceUID) for each in seg.get("ReferencedSeriesSequence") or ()}
     return uids.pop() if len(uids) == 1 else ""
+
+
+def drawn_by_persons(seg: Dataset) -> frozenset[Label]:
+    """Return the labels of which a person drew a segment.
+
+    Who draws one lesion among those of a machine has looked at them all, so they count as drawn.
+    """
+    numbers = _by_persons(seg)
+    return frozenset(label for label in MARKED if numbers & set(segments_of(seg, label)))
 
 
 def segments_of(seg: Dataset, label: Label) -> list[int]:
@@ -122,6 +136,15 @@ def unnamed_segments(seg: Dataset) -> list[int]:
         if _code(kind) == codes.SCT.Tissue
         and DEFAULT_NAME.fullmatch(str(item.get("SegmentLabel") or "").strip())
     ]
+
+
+def _by_persons(seg: Dataset) -> set[int]:
+    """Return the numbers of the segments that a person drew."""
+    return {
+        int(each.SegmentNumber)
+        for each in seg.get("SegmentSequence") or ()
+        if str(each.get("SegmentAlgorithmType")) in BY_PERSONS
+    }
 
 
 def _means(kind: Code, words: str) -> Label | None:

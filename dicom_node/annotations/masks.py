@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from dicom_node.annotations.description import MARKED, segments_of, unnamed_segments
+from dicom_node.annotations.description import (
+    MARKED,
+    drawn_by_persons,
+    segments_of,
+    unnamed_segments,
+)
 from dicom_node.annotations.frame_content import located_by_position
 from dicom_node.error_location import error_location
 from dicom_node.errors import UnreadableDrawing
@@ -43,6 +48,20 @@ def segmentation_masks(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[n
     except (ValueError, AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
         # Not in its words: highdicom quotes values, and the node logs this.
         raise UnreadableDrawing(f"SEG cannot be read: {error_location(error)}") from error
+
+
+def masks_by_persons(seg: Dataset, grid: Geometry) -> Mapping[Label, NDArray[np.bool_]]:
+    """Return the same of the structures that a person drew; the liver has its tumours in it.
+
+    Raises:
+        UnreadableDrawing: as above.
+    """
+    masks, drawn = segmentation_masks(seg, grid), drawn_by_persons(seg)
+    found = {label: mask for label, mask in masks.items() if label in drawn}
+    # Whoever drew the tumours: a liver drawn around them does not end there.
+    if Label.LIVER in found and Label.TUMOUR in masks:
+        found[Label.LIVER] = found[Label.LIVER] | masks[Label.TUMOUR]
+    return MappingProxyType(found)
 
 
 def _require_extent(seg: hd.seg.Segmentation, grid: Geometry) -> None:

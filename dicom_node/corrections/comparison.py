@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from pydicom import Dataset
 
-from dicom_node.annotations import UnreadableDrawing, segmentation_masks
+from dicom_node.annotations import UnreadableDrawing, drawn_by_persons, segmentation_masks
 from dicom_node.corrections.kept_labels import Drawing
 from dicom_node.decoding.decode import whole_stream
 from dicom_node.decoding.stream import BrokenStream
@@ -17,6 +17,8 @@ from engine.volume import Geometry, Label, LabelMap
 def drawing_of(seg: Dataset, grid: Geometry) -> Drawing:
     """Return what a SEG marks, on the grid of the result that it corrects.
 
+    Its marks are those that a person drew: of a machine's there is nothing to be learnt.
+
     Raises:
         UnreadableDrawing: the SEG cannot be read, or lies on another grid.
     """
@@ -25,7 +27,7 @@ def drawing_of(seg: Dataset, grid: Geometry) -> Drawing:
     labels = np.zeros(grid.shape, np.uint8)
     for mark in sorted(masks):  # a tumour lies in the liver, whose label it takes the place of
         labels[masks[mark]] = mark
-    return Drawing(LabelMap(labels, grid), frozenset(masks))
+    return Drawing(LabelMap(labels, grid), frozenset(masks) & drawn_by_persons(seg))
 
 
 def compare(seg: Dataset, result: LabelMap) -> Mapping[str, float]:

@@ -83,6 +83,9 @@ class CorrectionIntake:
             return replace(found, reason="it does not name the one series that it was drawn on")
         if not drawing.marks:
             return replace(found, reason="none of its segments is named as liver or tumour")
+        if not drawing.drawn:
+            words = "its liver and tumours are a machine's; only what a person drew is compared"
+            return replace(found, reason=words)
         job = corrected_job(jobs_of(drawing.series_uid), drawing.written)
         if job is None:
             return replace(found, reason="this node has no job on the series it was drawn on")

@@ -85,6 +85,16 @@ def test_one_segment_drawn_by_hand_makes_a_person_the_author(by_hand):
     assert describe_segmentation(seg).author is Author.PERSON
 
 
+def test_a_structure_is_drawn_by_a_person_as_soon_as_one_of_its_segments_is():
+    seg = segmentation(
+        segment(1, codes.SCT.Liver), segment(2, codes.SCT.Neoplasm), segment(3, codes.SCT.Neoplasm)
+    )
+    assert describe_segmentation(seg).drawn == set()
+    seg.SegmentSequence[2].SegmentAlgorithmType = "MANUAL"
+    assert describe_segmentation(seg).drawn == {Label.TUMOUR}
+    assert describe_segmentation(seg).marks == {Label.LIVER, Label.TUMOUR}
+
+
 def test_a_correction_is_known_by_hepar_among_the_contributing_equipment():
     seg = segmentation(segment(1, codes.SCT.Liver))
     assert not describe_segmentation(seg).after_hepar

@@ -36,6 +36,18 @@ def test_a_correction_of_one_structure_is_compared_with_that_alone(drawn):
     assert compare(drawn.seg(liver, [Label.LIVER]), drawn.result) == {"liver": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("by_person", "dice"), [(Label.LIVER, {"liver": 1.0}), (Label.TUMOUR, {"tumour": 1.0})]
+)
+def test_what_a_machine_drew_beside_a_person_is_not_compared(drawn, by_person, dice):
+    """The liver's own segment leaves the tumours out, which are a machine's."""
+    seg = drawn.seg(drawn.result.labels)
+    for each in seg.SegmentSequence:
+        if each.SegmentLabel != by_person.name.title():
+            each.SegmentAlgorithmType = "AUTOMATIC"
+    assert compare(seg, drawn.result) == dice
+
+
 def test_tumours_that_a_person_took_away_count_against_the_result(drawn):
     liver = np.where(drawn.result.labels > 0, Label.LIVER, 0)
     assert compare(drawn.seg(liver), drawn.result) == {"liver": 1.0, "tumour": 0.0}

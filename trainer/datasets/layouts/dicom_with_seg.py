@@ -15,7 +15,7 @@ from dicom_node.annotations import (
     UnreadableDrawing,
     describe_segmentation,
     find_annotated,
-    segmentation_masks,
+    masks_by_persons,
 )
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
 from engine.volume import Geometry, Label
@@ -74,7 +74,7 @@ def _by_persons(paths: Sequence[Path], grid: Geometry, images: Set[str], name: s
     for drawing, _ in ours:
         _require_images(drawing, images, name)
     newest = sorted(ours, key=lambda each: each[0].written, reverse=True)
-    drawn = [(drawing.written, segmentation_masks(seg, grid)) for drawing, seg in newest]
+    drawn = [(drawing.written, masks_by_persons(seg, grid)) for drawing, seg in newest]
     for (time, one), (other_time, other) in pairwise(drawn):
         if time == other_time and _differ(one, other):
             raise BadCase(
@@ -127,6 +127,6 @@ def _tumours_alone(drawn: Sequence[Masks], name: str) -> NDArray[np.uint8]:
     if tumour is None:
         raise BadCase(
             f"series {name}: its SEG has neither a segment of the liver (SCT 10200004) nor one of "
-            "a tumour in it"
+            "a tumour in it that a person drew"
         )
     return np.where(tumour, np.uint8(Target.TUMOUR), np.uint8(Target.NO_TUMOUR))

@@ -26,7 +26,7 @@ class Choice:
         """
         if not drawing.marks or not drawing.series_uid:
             return False
-        person = drawing.author is Author.PERSON
+        person = bool(drawing.drawn)
         labelled = self.content_label is not None and drawing.content_label == self.content_label
         corrects = drawing.after_hepar or drawing.series_uid in by_hepar
         return (person or labelled) and (corrects or not self.corrections_only)

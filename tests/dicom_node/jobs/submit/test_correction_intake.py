@@ -1,5 +1,6 @@
 """A SEG that comes in is compared with the result that it corrects, or says why it is not."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -92,6 +93,18 @@ def test_what_a_person_changed_is_compared_with_the_result(desk):
 def test_what_a_machine_drew_is_no_correction(desk):
     desk.keep_result()
     assert desk.bring(desk.drawn.seg(changed(desk), by="AUTOMATIC")) is None
+
+
+def test_what_a_person_drew_beside_a_machines_liver_and_tumours_is_none_of_them(desk):
+    desk.keep_result()
+    seg = desk.drawn.seg(changed(desk), by="AUTOMATIC")
+    vessel = deepcopy(seg.SegmentSequence[0])
+    vessel.SegmentNumber, vessel.SegmentAlgorithmType = 3, "MANUAL"
+    vessel.SegmentedPropertyTypeCodeSequence[0].CodeValue = "59820001"
+    seg.SegmentSequence.append(vessel)
+    found = desk.bring(seg)
+    assert "liver and tumours are a machine's" in found.reason
+    assert found.dice == {}
 
 
 def test_the_newest_result_that_was_there_is_corrected(desk):

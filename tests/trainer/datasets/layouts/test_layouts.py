@@ -293,6 +293,27 @@ def test_what_a_machine_drew_is_not_learnt_from(author, phantom, tmp_path):
         only(tmp_path).read()
 
 
+@pytest.mark.parametrize(
+    ("by_machine", "targets"),
+    [
+        ("umour", {Target.BACKGROUND, Target.LIVER_OR_TUMOUR}),
+        ("iver", {Target.NO_TUMOUR, Target.TUMOUR}),
+    ],
+)
+def test_a_correction_of_one_organ_teaches_that_organ_alone(phantom, tmp_path, by_machine, targets):
+    write_drawn(phantom, tmp_path)
+    seg = dcmread(tmp_path / "seg")
+    for each in seg.SegmentSequence:
+        if by_machine in each.SegmentLabel:
+            each.SegmentAlgorithmType = "AUTOMATIC"
+    seg.save_as(tmp_path / "seg", enforce_file_format=True)
+    target = only(tmp_path).read().target
+    assert set(np.unique(target)) == targets
+    whole = phantom.truth.labels != Label.BACKGROUND
+    if by_machine == "umour":
+        assert np.array_equal(target == Target.LIVER_OR_TUMOUR, whole)
+
+
 def test_a_seg_without_its_images_is_refused(phantom, tmp_path):
     write_drawn(phantom, tmp_path)
     for path in tmp_path.glob("[0-9]"):
