@@ -30,7 +30,13 @@ from tests.dicom_node.node_process import Thresholds
 from tests.waiting import wait_until
 
 THRESHOLDS = Thresholds()
-MODEL = SimpleNamespace(name="toy", version="1", digest="ab" * 32, members=("a", "b"))
+MODEL = SimpleNamespace(
+    name="toy",
+    version="1",
+    digest="ab" * 32,
+    members=("a", "b"),
+    manifest=SimpleNamespace(domain=None),
+)
 
 
 @pytest.fixture(scope="module")
