@@ -23,7 +23,7 @@ stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on t
 # The tests run in JOBS processes (0: in one, where a debugger works); a file's tests stay together, because
 # they share servers. The slow files come first (`tests/conftest.py`); xdist itself would begin with the files
 # that have most tests. RERUNS=1 runs a test that failed once more, and lists it even if it passes then.
-JOBS   ?= 2
+JOBS   ?= 3
 RERUNS ?= 0
 
 test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
