@@ -150,13 +150,11 @@ class DataFolder:
         """
         handle = self._open()
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not locked(handle, fcntl.LOCK_EX):
                 raise AlreadyRunning(
                     f"another node works in {self.folder}; give this one a folder of its own"
                     " (node.data)"
-                ) from error
+                )
             # Under the lock: no other node has a part under way.
             for leftover in self.results.glob("*.part"):
                 leftover.unlink()
@@ -176,13 +174,11 @@ class DataFolder:
         handle = self._open()
         try:
             self.members.mkdir(mode=0o700, exist_ok=True)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not locked(handle, fcntl.LOCK_SH):
                 raise AlreadyRunning(
                     f"`hepar serve` works in {self.folder}, which it shares with nobody; end it, or"
                     " set node.data to another folder"
-                ) from error
+                )
             yield self._named(handle)
         finally:
             os.close(handle)
@@ -219,6 +215,15 @@ class DataFolder:
                 f"cannot write to {self.folder}: {error.strerror}; set node.data to a folder that"
                 " this user may write"
             ) from error
+
+
+def locked(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file unless another process, or another opening of it, has a lock in the way."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _without_suffix(stack: str) -> str:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from dicom_node.cluster.membership import Member, Membership
-from dicom_node.data_folder import DataFolder
+from dicom_node.data_folder import DataFolder, locked
 from dicom_node.errors import BadConfiguration
 from engine.durable_files import PART, sync_folder, write_durably
 
@@ -74,19 +74,11 @@ def _first_free(folder: Path, stem: str) -> Iterator[tuple[str, int]]:
     for number in count(1):
         handle = os.open(folder / f"{stem}-{number}", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if _locked(handle):
+            if locked(handle):
                 yield f"{stem}-{number}", handle
                 return
         finally:
             os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def require_shareable(folder: Path) -> None:
@@ -136,7 +128,7 @@ def _lock(probe: Path) -> None:
     first, second = (os.open(probe, os.O_RDWR) for _ in range(2))
     try:
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _locked(second):
+        if locked(second):
             raise OSError("a second lock was granted")
     finally:
         os.close(first)

@@ -174,7 +174,8 @@ def _arriving(joined: Joined, spool: Spool) -> list[Arriving]:
 def _processes(joined: Joined) -> list[RunningProcess]:
     """Return the processes of the cluster, with the jobs that each of them segments."""
     under_way = defaultdict[str, list[str]](list)
-    for each in DBOS.list_workflows(name=SEGMENT, status="PENDING"):
+    found = DBOS.list_workflows(name=SEGMENT, status="PENDING", load_input=False, load_output=False)
+    for each in found:
         under_way[str(each.executor_id)].append(each.workflow_id)
     return [
         RunningProcess(
