@@ -1,6 +1,6 @@
 """Real series as they may be sent, and the label map that the node should make of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from engine.segmentation.segment import segment
 from engine.serving.cpu import open_device
 from engine.volume import LabelMap
 from tests.engine.toy_model import write_toy_model
+from tests.system.postgres import Postgres
 from tests.system.servers import missing_programs
 
 Series = Callable[[str], list[Path]]
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.system)
         if missing:
             item.add_marker(pytest.mark.skip(f"needs Debian's {', '.join(missing)}"))
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for the tests of a module."""
+    with Postgres() as postgres:
+        yield postgres
 
 
 @pytest.fixture(scope="session")

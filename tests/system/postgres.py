@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tests.system.servers import free_port
 from tests.waiting import wait_until
 
@@ -23,6 +25,11 @@ def postgres_program(name: str) -> Path | None:
     """Return a program of the newest version that is installed."""
     found = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
     return found[-1] if found else None
+
+
+needs_postgres = pytest.mark.skipif(
+    postgres_program("initdb") is None, reason="needs Debian's postgresql"
+)
 
 
 class Postgres:

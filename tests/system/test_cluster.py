@@ -6,26 +6,15 @@ import socket
 
 import httpx
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dicom_node.jobs.state import State
-from dicom_node.results.phantom import write_series
-from engine.phantom import make_phantom
 from tests.system.cluster import Cluster
-from tests.system.postgres import Postgres, postgres_program
+from tests.system.postgres import needs_postgres
+from tests.system.small_series import series
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    postgres_program("initdb") is None, reason="needs Debian's postgresql"
-)
-
-PHANTOM = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as postgres:
-        yield postgres
+pytestmark = needs_postgres
 
 
 @pytest.fixture
@@ -44,10 +33,6 @@ def slow(cluster):
     wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
     cluster.start("work")
     return process
-
-
-def series(folder):
-    return write_series(PHANTOM, generate_uid(), folder)
 
 
 def test_series_of_two_gateways_are_each_done_once_by_two_workers(cluster, tmp_path):

@@ -3,27 +3,15 @@
 import time
 
 import pytest
-from pydicom.uid import generate_uid
 
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
-from dicom_node.results.phantom import write_series
-from engine.phantom import make_phantom
 from tests.dicom_node.node_process import NodeProcess
-from tests.system.postgres import Postgres, postgres_program
+from tests.system.postgres import needs_postgres
+from tests.system.small_series import series
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    postgres_program("initdb") is None, reason="needs Debian's postgresql"
-)
-
-PHANTOM = make_phantom(shape=(20, 64, 64), spacing_mm=(10, 6, 6), noise_hu=2, tumours=0)
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as postgres:
-        yield postgres
+pytestmark = needs_postgres
 
 
 @pytest.fixture
@@ -56,10 +44,6 @@ class Node(NodeProcess):
 
     def states(self):
         return [job.state for job in self.jobs()]
-
-
-def series(folder):
-    return write_series(PHANTOM, generate_uid(), folder)
 
 
 def test_a_series_of_a_node_that_was_killed_ends_as_one_seg(make_node, tmp_path):
