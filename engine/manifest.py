@@ -1,5 +1,6 @@
 """Schema of `model.json`; unknown keys are rejected."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -8,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from engine.volume import Label
 
+LEARNT_PATIENTS = "learnt_patients"
+"""Key in the evaluation: patients who were trained on, or by whom the training was steered."""
 CONTRACT = 1
 """Version of the graph contract: names, types and meaning of inputs and outputs."""
 
@@ -148,12 +151,17 @@ class Manifest(_Part):
     """Training configuration; informative, not read by the engine."""
     data: tuple[Data, ...]
     evaluation: dict[str, Any] = {}
-    """Evaluation results; informative, not read by the engine."""
+    """Evaluation results, and the names of the patients held out and learnt from."""
     domain: Domain | None = None
     """Results of scans outside of it are marked for review; None: scans are not compared."""
     left_out: dict[str, str] = {}
     """Sections that could not be written, each with the reason; informative."""
     files: dict[FileName, Sha256]
+
+    @property
+    def learnt_patients(self) -> frozenset[str]:
+        """Names of the patients learnt from; empty where the model does not list them."""
+        return frozenset(map(str, self.evaluation.get(LEARNT_PATIENTS, ())))
 
     @model_validator(mode="after")
     def _require_files_and_labels(self) -> "Manifest":
@@ -165,3 +173,15 @@ class Manifest(_Part):
         if labels != sorted(set(labels)) or Label.BACKGROUND in labels:
             raise ValueError(f"classes: labels {[int(k) for k in labels]} are not ascending from 1")
         return self
+
+
+def hashed_patient(patient_id: str, study_uid: str) -> str:
+    """Return the name in model folders of a patient of an archive.
+
+    Args:
+        patient_id: Patient ID, which the name does not reveal.
+        study_uid: Study Instance UID, in place of an ID that was removed: an empty one would make
+            all such patients one.
+    """
+    known = (patient_id.strip() or study_uid).encode()
+    return f"patient-{hashlib.sha256(known).hexdigest()[:12]}"

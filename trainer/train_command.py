@@ -200,10 +200,12 @@ def export_run(learnt: Learnt, cases: Cases, run: Run) -> None:
         recipe = recipe.model_copy(update={"remarks": remarks})
     data = sources_of(run.data)
     learnt_from = learnt_domain(cases.train, cases.split.train, recipe.working.clip_hu)
+    models = [load_model(folder) for folder in (run.start, run.teacher) if folder]
+    evaluation = to_evaluation(figures, cases, recipe.fusion.kind, models)
     description = Description(
         recipe=recipe.model_dump(mode="json"),
         data=data,
-        evaluation={**to_evaluation(figures, cases, recipe.fusion.kind), **learnt.evaluation},
+        evaluation={**evaluation, **learnt.evaluation},
         card=to_card(recipe, figures, learnt.validated, cases, data),
         licence=licence_of(data),
         domain=learnt_from if isinstance(learnt_from, Domain) else None,

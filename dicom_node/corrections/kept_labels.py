@@ -24,6 +24,9 @@ from engine.volume import Geometry, Label, LabelMap
 
 SUFFIX = ".labels.npz"
 
+LEARNT = "the model has learnt from this patient"
+"""Why a correction is not compared with a result: the Dice would flatter the model."""
+
 
 @dataclass(frozen=True, eq=False)
 class KeptLabels:
@@ -35,6 +38,8 @@ class KeptLabels:
     """Name and version of the model."""
     digest: str
     """Its digest."""
+    learnt: bool = False
+    """Whether the model had learnt from the patient, so that its Dice would flatter it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,8 @@ def write_kept_labels(path: Path, kept: KeptLabels) -> None:
     """Write labels to a file, durably."""
     text = np.array([kept.label_map.geometry.frame_of_reference, kept.model, kept.digest])
     scanner = np.array(list(asdict(kept.scanner).values()))
-    _write(path, kept.label_map, text=text, scanner=scanner)
+    learnt = np.array(kept.learnt)
+    _write(path, kept.label_map, text=text, scanner=scanner, learnt=learnt)
 
 
 def write_drawing(path: Path, drawing: Drawing) -> None:
@@ -88,7 +94,8 @@ def read_kept_labels(path: Path) -> KeptLabels:
     with _opened(path) as stored:
         frame, model, digest = (str(each) for each in stored["text"])
         scanner = Scanner(*(str(each) for each in stored["scanner"]))
-        return KeptLabels(_label_map(stored, frame), scanner, model, digest)
+        learnt = bool(stored["learnt"]) if "learnt" in stored else False  # of older versions
+        return KeptLabels(_label_map(stored, frame), scanner, model, digest, learnt)
 
 
 def read_drawing(path: Path) -> Drawing:

@@ -2,7 +2,7 @@
 
 from dicom_node.corrections.comparison import dice_of
 from dicom_node.corrections.correction import Correction, ShadowDice
-from dicom_node.corrections.kept_labels import read_drawing, read_kept_labels
+from dicom_node.corrections.kept_labels import LEARNT, read_drawing, read_kept_labels
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnreadableDrawing
@@ -44,6 +44,8 @@ def _compared(data: DataFolder, digest: str, correction: Correction) -> ShadowDi
         return None
     try:
         kept = read_kept_labels(file)
+        if kept.learnt:
+            return ShadowDice(kept.model, digest, reason=LEARNT)
         return ShadowDice(kept.model, digest, dice_of(read_drawing(drawn), kept.label_map))
     except FileNotFoundError:  # the job is removed in this moment
         return None

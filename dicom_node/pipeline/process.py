@@ -9,7 +9,6 @@ from time import perf_counter
 
 from pydicom import Dataset, dcmread
 
-from dicom_node.corrections.correction import scanner_of
 from dicom_node.errors import NothingFound, UnsupportedSeries
 from dicom_node.logs import note, step
 from dicom_node.pipeline.findings import Progress, find
@@ -212,8 +211,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     with step(logger, "others", series, seconds):
         files, shown = _write_others(found, seg, target, method)
     write_side_files(method.beside, target, found_in, method.algorithm)
-    scanner = scanner_of(sources[0])
-    write_kept(method.beside, target, found.label_map, scanner, method.algorithm)
+    write_kept(method.beside, target, method.kept(found.label_map, sources[0]))
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
     summary = summarize(found.measured, found.label_map)
     return replace(outcome, stack=stack.key, label=stack.label, notes=notes, summary=summary)

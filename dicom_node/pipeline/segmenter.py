@@ -4,15 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from pydicom import Dataset
+
+from dicom_node.attributes import text_of
+from dicom_node.corrections.correction import scanner_of
+from dicom_node.corrections.kept_labels import KeptLabels
 from dicom_node.pipeline.side_files import SideFile
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.objects import PICTURED, SEG, ResultObject
 from dicom_node.selection.rules import Rules
 from engine.device import Device
 from engine.errors import DeviceFailed
-from engine.manifest import Domain
+from engine.manifest import Domain, hashed_patient
 from engine.model import Model
 from engine.serving.fleet import Fleet
+from engine.volume import LabelMap
 
 Done = TypeVar("Done")
 
@@ -34,11 +40,25 @@ class SegmentationSetup:
     """Networks of the model; one alone has nobody to agree with."""
     domain: Domain | None = None
     """What the scans were like that the model learnt from; None where it does not state that."""
+    learnt_patients: frozenset[str] = frozenset()
+    """Patients the model learnt from, as `hashed_patient` names those of an archive."""
 
     @property
     def draws(self) -> bool:
         """Whether a picture of the contours is needed."""
         return SideFile.PREVIEW in self.beside or any(item.kind in PICTURED for item in self.items)
+
+    def kept(self, label_map: LabelMap, source: Dataset) -> KeptLabels:
+        """Return what is kept of a result for corrections.
+
+        Args:
+            label_map: the result.
+            source: an instance of the series.
+        """
+        patient = hashed_patient(text_of(source, "PatientID"), text_of(source, "StudyInstanceUID"))
+        made_by = self.algorithm
+        name, learnt = f"{made_by.name} {made_by.version}", patient in self.learnt_patients
+        return KeptLabels(label_map, scanner_of(source), name, made_by.digest, learnt)
 
 
 @dataclass(frozen=True)
@@ -89,4 +109,5 @@ def to_method(
         items,
         members=len(model.members),
         domain=model.manifest.domain,
+        learnt_patients=model.manifest.learnt_patients,
     )

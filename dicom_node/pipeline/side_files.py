@@ -9,7 +9,6 @@ from typing import Any
 
 from PIL import Image
 
-from dicom_node.corrections.correction import Scanner
 from dicom_node.corrections.kept_labels import SUFFIX as KEPT_SUFFIX
 from dicom_node.corrections.kept_labels import KeptLabels, write_kept_labels
 from dicom_node.nifti.series_labels import encode_series_labels, is_even
@@ -61,17 +60,9 @@ def write_scan_file(
         write_scan(beside(target, SUFFIX), volume, labels)
 
 
-def write_kept(
-    kinds: Collection[SideFile],
-    target: Path,
-    labels: LabelMap,
-    scanner: Scanner,
-    algorithm: Algorithm,
-) -> None:
+def write_kept(kinds: Collection[SideFile], target: Path, kept: KeptLabels) -> None:
     """Write what is kept of a result for corrections beside `target`, if that is asked for."""
     if SideFile.KEPT in kinds:
-        model = f"{algorithm.name} {algorithm.version}"
-        kept = KeptLabels(labels, scanner, model, algorithm.digest)
         write_kept_labels(beside(target, KEPT_SUFFIX), kept)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dicom_node.corrections.correction import scanner_of
 from dicom_node.corrections.kept_labels import SUFFIX, KeptLabels
 from dicom_node.pipeline.process import stack_file
 from dicom_node.pipeline.segmenter import SegmentationSetup
@@ -30,11 +29,8 @@ def shadow_labels(
     read = read_files(
         paths, derive_frame_of_reference=method.derive_frame_of_reference, pixels=False
     )
-    made_by = method.algorithm
     for stack in find_stacks(read.instances, derived_axial=method.rules.derived_axial).stacks:
         kept = beside(stack_file(target, stack.key), SUFFIX)
         if kept.exists():
-            scanner = scanner_of(stack.instances[0])
             found = segment(stack_volume(stack), method.device).label_map
-            name = f"{made_by.name} {made_by.version}"
-            yield kept, KeptLabels(found, scanner, name, made_by.digest)
+            yield kept, method.kept(found, stack.instances[0])

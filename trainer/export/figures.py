@@ -1,9 +1,11 @@
 """Figures as the model's manifest states them, and as a row of a table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.findings.overlap import Overlap
+from engine.manifest import LEARNT_PATIENTS
+from engine.model import Model
 from trainer.evaluation.metrics.overlap import Figures
 from trainer.training.ensemble import Cases
 from trainer.training.fusion_choice import mean_dice
@@ -22,12 +24,23 @@ def to_row(figures: Figures) -> tuple[str, ...]:
     return tuple(f"{dice:.3f}" for dice in (*pooled, *means))
 
 
-def to_evaluation(figures: Compared, cases: Cases, fusion: str) -> dict[str, Any]:
-    """Return the manifest's evaluation: every variant, and the chosen one in full."""
+def to_evaluation(
+    figures: Compared, cases: Cases, fusion: str, before: Iterable[Model] = ()
+) -> dict[str, Any]:
+    """Return the manifest's evaluation: every variant, and the chosen one in full.
+
+    Args:
+        figures: of the held-out patients.
+        cases: of the training.
+        fusion: name of the chosen one.
+        before: models whose weights or answers were learnt from, and so their patients.
+    """
+    learnt = {*cases.split.train, *cases.validation.patient.tolist()}
     chosen = figures[fusion]
     return {
         "held_out_patients": list(cases.split.held_out),
         "trained_patients": len(cases.split.train),
+        LEARNT_PATIENTS: sorted(learnt.union(*(each.manifest.learnt_patients for each in before))),
         "slices": len(cases.held_out),
         "tumour_patients": chosen.tumour_patients,
         "fusion": fusion,

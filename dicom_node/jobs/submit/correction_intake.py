@@ -19,7 +19,13 @@ from dicom_node.annotations import Annotation, Author, UnreadableDrawing, descri
 from dicom_node.attributes import UNREADABLE
 from dicom_node.corrections.comparison import dice_of, drawing_of
 from dicom_node.corrections.correction import Correction
-from dicom_node.corrections.kept_labels import Drawing, KeptLabels, read_kept_labels, write_drawing
+from dicom_node.corrections.kept_labels import (
+    LEARNT,
+    Drawing,
+    KeptLabels,
+    read_kept_labels,
+    write_drawing,
+)
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.corrections.shadow_comparison import compare_shadow
 from dicom_node.data_folder import DataFolder
@@ -104,9 +110,10 @@ class CorrectionIntake:
             return replace(found, reason=str(error))
         if self.shadow:  # the shadow model may come later, when the SEG is gone
             write_drawing(self.data.drawing(file.name, found.uid), drawing_there)
-        dice = dice_of(drawing_there, kept.label_map)
         made_by = replace(found, scanner=kept.scanner, model=kept.model, digest=kept.digest)
-        return replace(made_by, stack=file.name, dice=dice)
+        if kept.learnt:
+            return replace(made_by, stack=file.name, reason=LEARNT)
+        return replace(made_by, stack=file.name, dice=dice_of(drawing_there, kept.label_map))
 
 
 def corrected_job(jobs: Sequence[WorkflowStatus], written: str) -> WorkflowStatus | None:

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
+from dicom_node.corrections.kept_labels import SUFFIX, read_kept_labels
 from dicom_node.errors import UnsupportedSeries
 from dicom_node.pipeline.outcome import Verdict
 from dicom_node.pipeline.process import process
 from dicom_node.pipeline.segmenter import SegmentationSetup, to_method
+from dicom_node.pipeline.side_files import SideFile, beside
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.phantom import derived_uid, to_instances
 from dicom_node.selection.rules import Rules
 from dicom_node.series import to_volume, volume_frames
-from engine.manifest import Domain, Feature, Range
+from engine.manifest import Domain, Feature, Range, hashed_patient
 from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
 from tests.conftest import make_enhanced_ct
@@ -112,6 +114,14 @@ def test_a_scan_unlike_those_that_the_model_learnt_from_is_to_be_reviewed(run, s
     unlike = [reason for reason in outcome.review if "learnt" in reason]
     assert [reason.partition("; ")[2] for reason in unlike] == ["learnt: 500 to 600"]
     assert not any("learnt" in reason for reason in run(slices).review)
+
+
+def test_the_model_states_whom_it_learnt_from():
+    base = load_model(default_model_folder())
+    evaluation = base.manifest.evaluation | {"learnt_patients": ["patient-1", "lits2"]}
+    manifest = base.manifest.model_copy(update={"evaluation": evaluation})
+    setup = to_method(replace(base, manifest=manifest), Thresholds(), Rules(), frozenset())
+    assert setup.learnt_patients == {"patient-1", "lits2"}
 
 
 def test_the_model_states_what_its_results_are_compared_with():
@@ -340,3 +350,17 @@ def test_axial_images_computed_from_others_are_segmented_only_where_that_is_allo
 @pytest.mark.parametrize(("members", "labels"), [(1, set()), (2, {"liver", "tumour"})])
 def test_one_network_alone_states_no_agreement(run, slices, members, labels):
     assert set(run(slices, replace(SETUP, members=members)).agreement) == labels
+
+
+@pytest.mark.parametrize("patient_id", ["PHANTOM", ""])
+def test_labels_kept_for_corrections_state_whether_the_model_learnt_from_the_patient(
+    run, slices, patient_id
+):
+    """By the names that the trainer gives to an archive's patients."""
+    for each in slices:
+        each.PatientID = patient_id
+    asked = replace(SETUP, beside=frozenset({SideFile.KEPT}))
+    name = hashed_patient(patient_id, slices[0].StudyInstanceUID)
+    for learnt_patients, learnt in ((frozenset({"lits3"}), False), (frozenset({name}), True)):
+        outcome = run(slices, replace(asked, learnt_patients=learnt_patients))
+        assert read_kept_labels(beside(outcome.seg, SUFFIX)).learnt is learnt

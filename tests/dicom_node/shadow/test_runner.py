@@ -1,9 +1,12 @@
 """The thread of a shadow model, and what happens to a series while it computes."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from dicom_node.corrections.kept_labels import Drawing, write_drawing
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import SeriesTask
@@ -11,7 +14,8 @@ from dicom_node.jobs.workflows import SUPERSEDED_BY
 from dicom_node.shadow.runner import Jobs, ShadowRunner
 from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.serving.turns import DeviceQueue
-from tests.dicom_node.corrections.drawn import drawn_on
+from engine.volume import Label
+from tests.dicom_node.corrections.drawn import correction, drawn_on
 from tests.waiting import wait_until
 
 JOB, DIGEST = "job", "cd" * 32
@@ -107,3 +111,17 @@ def test_a_model_that_fails_of_a_series_is_a_remark_without_the_words_of_its_err
     assert work.state is ShadowState.NOT_COMPUTED
     assert "KeyError" in work.reason
     assert "Doe" not in work.reason
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_shadow_is_not_compared_on_a_patient_whom_it_learnt_from(desk, learnt):
+    (path, kept) = desk.made[0]
+    write_drawing(desk.data.drawing(path.name, "1.9"), Drawing(kept.label_map, frozenset(Label)))
+    register = CorrectionRegister(desk.data.corrections)
+    register.keep(correction(uid="1.9", job=JOB, stack=path.name))
+    desk.made = [(path, replace(kept, learnt=learnt))]
+    ended(desk, ShadowModel(desk.made))
+    wait_until(lambda: register.all()[0].shadows)
+    (compared,) = register.all()[0].shadows
+    assert bool(compared.dice) is not learnt
+    assert compared.reason == ("the model has learnt from this patient" if learnt else "")

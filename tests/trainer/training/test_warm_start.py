@@ -3,16 +3,19 @@
 import json
 import re
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 import torch
 
-from engine.model import MANIFEST
+from engine.model import MANIFEST, load_model
 from tests.trainer.recipe.test_recipe import hepar
 from trainer.ensemble.members import make_member
 from trainer.errors import BadModel
+from trainer.evaluation.metrics.overlap import Figures
+from trainer.export.figures import to_evaluation
 from trainer.recipe.recipe import Recipe, load_recipe
 from trainer.training.ensemble import read_cases
 from trainer.training.lightning_module import Learner
@@ -161,3 +164,48 @@ def test_where_all_patients_stay_unseen_nobody_is_left_to_learn_from(
     assert result.exit_code == 1
     assert "give others beside them" in " ".join(result.output.split())
     assert not (tmp_path / "model").exists()
+
+
+def test_folds_judge_the_patients_whom_the_model_had_not_met_beside_the_model_itself(
+    model, recipe, data_folder, tmp_path, monkeypatch
+):
+    written = {}
+    # Writing graphs takes most of the time, and is tested elsewhere.
+    monkeypatch.setattr(
+        "trainer.train_command.export_model",
+        lambda members, recipe, description, folder: written.update(locals()),
+    )
+    monkeypatch.setattr("trainer.training.callbacks.draw", lambda *_: None)
+    result = train(data_folder, tmp_path, "--start", str(model), "--folds", "2")
+    assert result.exit_code == 0, result.output
+    evaluation = written["description"].evaluation
+    one, other = map(set, evaluation["folds"])
+    assert one | other == start_from(model, recipe).unseen
+    assert not one & other
+    judged = len(evaluation["patient_dice"]["liver"])
+    sentence = rf"small (beats|does not beat) small 1\.0\.0 on {judged} patients held out"
+    for words in (result.output, written["description"].card):
+        assert re.search(sentence, " ".join(words.split())), words
+    assert len(written["members"]) == 2
+
+
+def test_the_model_lists_whom_it_learnt_from_and_whom_the_one_before_did(
+    model, recipe, data_folder, tmp_path
+):
+    """Patients of a model it went on from, too, although the data do not have them any more."""
+    cases = read_cases(recipe, data_folder)
+    evaluation = json.loads((model / MANIFEST).read_text())["evaluation"]
+    learnt, held_out = set(evaluation["learnt_patients"]), set(evaluation["held_out_patients"])
+    everyone = {*cases.split.train, *cases.validation.patient, *cases.split.held_out}
+    assert learnt | held_out == everyone
+    assert not learnt & held_out
+    before = load_model(model)
+    gone = before.manifest.evaluation | {"learnt_patients": ["patient-gone"]}
+    manifest = before.manifest.model_copy(update={"evaluation": gone})
+    nobody = {"mean": Figures({}, {})}
+    after = to_evaluation(nobody, cases, "mean", [replace(before, manifest=manifest)])
+    assert set(after["learnt_patients"]) == {
+        *cases.split.train,
+        *cases.validation.patient.tolist(),
+        "patient-gone",
+    }

@@ -18,11 +18,11 @@ from dicom_node.annotations import (
     masks_by_persons,
 )
 from dicom_node.series import UnsupportedSeries, read_series, to_volume
+from engine.manifest import hashed_patient
 from engine.volume import Geometry, Label
 from trainer.datasets.cases.case import Case
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.found import Found
-from trainer.datasets.layouts.patient_names import hashed_patient
 from trainer.errors import BadCase
 
 DRAWN = "CT with SEG"
@@ -52,8 +52,7 @@ def _read(series: AnnotatedSeries, name: str) -> Case:
         target = _target(_by_persons(series.segmentations, volume.geometry, uids, name), name)
     except (UnsupportedSeries, UnreadableDrawing) as error:
         raise BadCase(f"series {name}: {error}") from error
-    # The study where the ID was removed: an empty one would make all such patients one.
-    patient = hashed_patient(series.patient_id or series.study_uid)
+    patient = hashed_patient(series.patient_id, series.study_uid)
     return Case(patient, DRAWN, name, volume, target)
 
 

@@ -6,7 +6,6 @@ volumes whose spacing it lost, and they have as many slices as IRCAD states.
 """
 
 import re
-from hashlib import sha256
 
 FIRST_OF_IRCAD = 28
 """Number in LiTS of the first patient of 3D-IRCADb-01."""
@@ -67,8 +66,3 @@ def todays_name(patient: str) -> str:
     """
     found = re.fullmatch(r"msd(\d+)", patient)
     return slices_patient(int(found[1])) if found else patient
-
-
-def hashed_patient(patient_id: str) -> str:
-    """Return a name that distinguishes patients without revealing the ID."""
-    return f"patient-{sha256(patient_id.encode()).hexdigest()[:12]}"

@@ -203,3 +203,13 @@ def test_images_are_no_corrections(desk, tmp_path):
     desk.drawn.sources[0].save_as(path, enforce_file_format=True)
     (tmp_path / "text").write_text("no DICOM")
     assert corrections_among([path, tmp_path / "text"]) == ()
+
+
+def test_a_correction_of_a_patient_whom_the_model_learnt_from_does_not_count(desk):
+    """As after a series is sent again to a model that was trained on its correction."""
+    desk.keep_result()
+    file = desk.intake.data.results / "job.labels.npz"
+    write_kept_labels(file, replace(desk.drawn.kept, learnt=True))
+    found = desk.bring(desk.drawn.seg(changed(desk)))
+    assert (found.job, found.dice) == ("job", {})
+    assert found.reason == "the model has learnt from this patient"
