@@ -69,6 +69,7 @@ class Fleet:
         self._serving: tuple[Opener, Device] | None = None
         self._marks: dict[str, object] = {}
         self._retry_at: dict[str, float] = {}
+        self._failed: dict[str, str] = {}
         self._choose_at: float | None = None
 
     def device(self) -> Device:
@@ -99,11 +100,12 @@ class Fleet:
                 return
             failed = self._serving[0]
             self._serving = None
+            self._failed[failed.name] = str(error)
             self._postpone(failed)
-            # Nothing is left to switch to. Cleared, so that the next job may try every device
-            # again.
+            # Nothing is left to switch to.
             if all(each.name in self._retry_at for each in self._openers):
                 self._retry_at.clear()
+                self._failed.clear()
                 raise error
             logger.warning("%s: %s", device.name, error, extra={"action": "device_failed"})
 
@@ -125,7 +127,8 @@ class Fleet:
         reasons = []
         for each in self._openers:
             if each.name in self._retry_at:
-                reasons.append(f"{each.name}: it failed less than ten minutes ago")
+                why = self._failed.get(each.name, "it could not be opened")
+                reasons.append(f"{each.name}: it failed less than ten minutes ago ({why})")
                 continue
             if before is not None and before[0] is each:
                 if each.name not in changed:
@@ -133,7 +136,7 @@ class Fleet:
                     return
                 before = None  # frees its memory for the next plan, if no job holds it
             try:
-                device = each.open()
+                device = _opened(each)
             except EngineError as error:
                 # Others need no clock: a changed mark says when another try makes sense.
                 if error.transient:
@@ -142,9 +145,30 @@ class Fleet:
                 logger.info("skipped %s", reasons[-1], extra={"action": "skip_device"})
             else:
                 self._serving = each, device
+                self._failed.pop(each.name, None)
                 logger.info("%s on %s", self._purpose, device.name, extra={"action": "device"})
                 return
+        self._forgive()
         raise DeviceFailed(f"no device can run the model ({'; '.join(reasons)})")
+
+    def _forgive(self) -> None:
+        """Let the next job try again what failed in a job.
+
+        Where no other device can be opened, the node would refuse every job for ten minutes.
+        """
+        for name in self._failed:
+            self._retry_at.pop(name, None)
+        self._failed.clear()
+
+
+def _opened(opener: Opener) -> Device:
+    try:
+        return opener.open()
+    except EngineError:
+        raise
+    # Any: drivers and their libraries raise what they like, and another device can serve.
+    except Exception as error:
+        raise DeviceFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _open_active(model: Model, plans: Path) -> Device:

@@ -5,6 +5,7 @@ TensorRT runs on the GPU of plain memory; torch's accelerator is the processor.
 """
 
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from engine.devices import torch_gpu  # noqa: E402
 from engine.devices.openvino_cpu import OpenVino  # noqa: E402
 from engine.devices.tensorrt.plan_device import TensorRt  # noqa: E402
 from engine.devices.torch_gpu import Torch, open_nearest  # noqa: E402
-from engine.errors import DeviceFailed  # noqa: E402
+from engine.errors import DeviceFailed, LibraryMissing  # noqa: E402
 from engine.model import load_model  # noqa: E402
 from engine.plans.key import Options  # noqa: E402
 from engine.segmentation.segment import segment  # noqa: E402
@@ -58,10 +59,18 @@ class Breaker:
     def __init__(self, monkeypatch, gpu):
         self.patch, self.gpu, self.armed = monkeypatch, gpu, False
 
-    def fail(self, device, moment):
+    @contextmanager
+    def broken(self, device, moment, error=DeviceFailed):
+        """Let a device fail while the block lasts."""
+        with pytest.MonkeyPatch.context() as patch:
+            Breaker(patch, self.gpu).fail(device, moment, error, self)
+            yield
+
+    def fail(self, device, moment, error=DeviceFailed, switch=None):
         if moment == "opening":
-            self._fail_to_open(device)
+            self._fail_to_open(device, error)
             return
+        switch = switch or self
         good = GOOD_CALLS[moment]
         error = self._error(device, moment)
         owner, name = {
@@ -72,7 +81,7 @@ class Breaker:
         whole, calls = getattr(owner, name), []
 
         def failing(this, *arguments):
-            if self.armed:
+            if switch.armed:
                 calls.append(this)
                 if len(calls) > good:
                     if device == "TensorRT" and moment == "sticky error":
@@ -92,9 +101,9 @@ class Breaker:
             return torch.OutOfMemoryError(words)
         return RuntimeError(words)  # also what torch raises for CUDA's sticky errors
 
-    def _fail_to_open(self, device):
+    def _fail_to_open(self, device, error):
         def refused(*arguments, **options):
-            raise DeviceFailed("opening made here")
+            raise error("opening made here")
 
         target = {
             "TensorRT": "engine.devices.tensorrt.plan_device.open_active",
@@ -162,6 +171,55 @@ def test_where_none_can_be_opened_the_error_names_each_with_its_reason(fleet, br
         breaker.fail(device, "opening")
     with pytest.raises(DeviceFailed, match=r"TensorRT: opening .*; torch: opening .*; OpenVINO: "):
         done(fleet, breaker, volume)
+
+
+@pytest.fixture
+def without(model, store, monkeypatch):
+    """Make devices impossible to open on this machine; returns the devices that are left."""
+
+    def absent(*_, **__):
+        raise LibraryMissing("not installed here")
+
+    def leave(device):
+        if device != "TensorRT":
+            monkeypatch.setattr("engine.devices.tensorrt.plan_device.open_active", absent)
+        if device != "torch":
+            monkeypatch.setattr("engine.devices.torch_gpu.open_accelerator", absent)
+        if device != "OpenVINO":
+            monkeypatch.setattr("engine.devices.openvino_cpu.open_openvino", absent)
+
+    return leave
+
+
+@pytest.mark.parametrize("moment", MOMENTS[1:])
+@pytest.mark.parametrize("only", NAMES)
+def test_where_there_is_one_device_its_failure_ends_that_job_and_the_next_one_works(
+    fleet, breaker, volume, without, only, moment
+):
+    without(only)
+    with breaker.broken(only, moment), pytest.raises(DeviceFailed, match=f"{moment} made here"):
+        done(fleet, breaker, volume)
+    if (only, moment) == ("TensorRT", "sticky error"):
+        with pytest.raises(DeviceFailed, match="GPU 0 was lost by this process"):
+            done(fleet, breaker, volume)
+        return
+    name, labels = done(fleet, breaker, volume)
+    assert name.startswith(NAMES[only])
+    np.testing.assert_array_equal(labels, expected(volume))
+
+
+@pytest.mark.parametrize("error", [DeviceFailed, RuntimeError])
+@pytest.mark.parametrize("only", NAMES)
+def test_where_the_one_device_cannot_be_opened_the_job_fails_and_a_later_one_works(
+    fleet, breaker, volume, without, only, error
+):
+    without(only)
+    with breaker.broken(only, "opening", error):
+        for _ in range(2):
+            with pytest.raises(DeviceFailed, match=f"{only}: .*opening made here"):
+                done(fleet, breaker, volume)
+    name, _ = done(fleet, breaker, volume)
+    assert name.startswith(NAMES[only])
 
 
 def test_with_nothing_wrong_the_first_device_serves(fleet, breaker, volume):
