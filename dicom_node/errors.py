@@ -21,6 +21,7 @@ NodeError
 ├── DiedOfIt             the node has died too often while it worked on this series alone
 ├── SourceChanged        instances of a series came again while it was computed
 ├── ResultPending        a correction came before the result that it may correct
+├── TooManyCorrections   so many corrections wait that another has no room
 ├── BadUpload            an upload at the page cannot be tried
 │   ├── TooLargeUpload   it is larger than uploads may be, as it comes or unpacked
 │   └── NoRoomForUpload  the disk, or the list of those that wait, has no room for it
@@ -152,6 +153,10 @@ class SourceChanged(NodeError):
 
 class ResultPending(NodeError):
     """A correction came before the result that it may correct."""
+
+
+class TooManyCorrections(NodeError):
+    """So many corrections wait to be compared that another has no room."""
 
 
 class BadUpload(NodeError):

@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/registers dicom_node/series engine engine/segmentation engine/serving"
     ),
     "dicom_node/jobs/upkeep": (
-        "dicom_node dicom_node/audit dicom_node/jobs dicom_node/receive"
+        "dicom_node dicom_node/audit dicom_node/corrections dicom_node/jobs dicom_node/receive"
         " dicom_node/results/attributes dicom_node/shadow engine"
     ),
     "dicom_node/jobs/submit": (

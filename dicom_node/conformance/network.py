@@ -37,7 +37,9 @@ STORE_ANSWERS = {
     StoreStatus.PROCESSING_FAILURE: "The disk refused the instance though it has room.",
     StoreStatus.INVALID_OBJECT_INSTANCE: "The request names no instance, or by what is no UID.",
     StoreStatus.SOP_CLASS_NOT_SUPPORTED: "Another SOP class than that of the presentation context.",
-    StoreStatus.NOT_AUTHORISED: "Not given by the node itself.",
+    StoreStatus.NOT_AUTHORISED: (
+        "Another caller sent this instance with other content, and its series still comes in."
+    ),
     StoreStatus.OUT_OF_RESOURCES: "The disk is full, or has less than `receive.keep_free_mb` left.",
     StoreStatus.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: (
         "SOP class or instance in the data set are not those of the request."

@@ -9,6 +9,9 @@ from pydicom import Dataset
 from dicom_node.attributes import text_of
 from dicom_node.outside_text import outside_text
 
+WAITS = "it waits for its turn"
+"""Reason of a correction that came, and is not compared yet."""
+
 
 @dataclass(frozen=True)
 class Scanner:

@@ -2,11 +2,18 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.corrections.correction import Correction, Scanner, ShadowDice
+from dicom_node.corrections.correction import (
+    WAITS,
+    Correction,
+    Scanner,
+    ShadowDice,
+    newest_of_each_result,
+)
 from dicom_node.registers.register_file import RegisterFile
 
 TABLE = """
@@ -16,6 +23,9 @@ CREATE TABLE IF NOT EXISTS corrections (
     content TEXT NOT NULL
 ) WITHOUT ROWID
 """
+
+MOST_UNCOUNTED = 1_000
+"""Corrections that do not count and are kept: who sends SEGs at random must not fill the disk."""
 
 
 class CorrectionRegister:
@@ -33,6 +43,45 @@ class CorrectionRegister:
         """
         with self._file.transaction() as store:
             _write(store, correction)
+
+    def note(self, waiting: Iterable[Correction]) -> None:
+        """Note corrections that wait; what is known of the same SEGs stays until they are compared.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        with self._file.transaction() as store:
+            for each in waiting:
+                _write(store, each, "IGNORE")
+
+    def end_wait(self, uid: str, reason: str) -> None:
+        """State why a correction that waits is not compared; one that was compared stays as it is.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        with self._file.transaction() as store:
+            query = "SELECT content FROM corrections WHERE uid = ?"
+            for (content,) in store.execute(query, (uid,)).fetchall():
+                if (known := _correction(content)).reason == WAITS:
+                    _write(store, replace(known, reason=reason))
+
+    def trim(self, before: datetime) -> None:
+        """Forget corrections that do not count: those of before a moment, and all but the newest.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        if not self._file.path.exists():
+            return
+        with self._file.transaction() as store:
+            rows = store.execute("SELECT content FROM corrections").fetchall()
+            every = sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
+            counting = {each.uid for each in newest_of_each_result(every)}
+            rest = [each for each in reversed(every) if each.uid not in counting]
+            old = [each for each in rest[:MOST_UNCOUNTED] if each.arrived < before]
+            gone = [(each.uid,) for each in (*old, *rest[MOST_UNCOUNTED:])]
+            store.executemany("DELETE FROM corrections WHERE uid = ?", gone)
 
     def add_shadow(self, uid: str, shadow: ShadowDice) -> None:
         """Add a shadow model's Dice to a correction; one of the same model is replaced.
@@ -69,10 +118,11 @@ class CorrectionRegister:
         return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
 
 
-def _write(store: sqlite3.Connection, correction: Correction) -> None:
+def _write(store: sqlite3.Connection, correction: Correction, known: str = "REPLACE") -> None:
+    """Write a correction; what is `known` of the same SEG is replaced, or the new one ignored."""
     content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
     row = correction.uid, correction.job, json.dumps(content)
-    store.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)", row)
+    store.execute(f"INSERT OR {known} INTO corrections VALUES (?, ?, ?)", row)
 
 
 def _correction(content: str) -> Correction:

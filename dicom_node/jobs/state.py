@@ -12,6 +12,7 @@ from dicom_node.deliver.attempts import Delivered
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.workflows import (
     GIVEN_UP,
+    REFUSED_COPIES,
     SUPERSEDED_BY,
     WHY_PREFERRED,
     attribute,
@@ -100,6 +101,8 @@ class Job:
     deliveries: tuple[Delivery, ...]
     modality: str = ""
     """Of the series, such as "CT"; empty where it is not known."""
+    refused_copies: tuple[str, ...] = ()
+    """What other callers sent of the series while it came, and was refused."""
 
     @property
     def node(self) -> str:
@@ -142,12 +145,18 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         outcome=outcome,
         deliveries=sent,
         modality=task.modality,
+        refused_copies=refused_copies(segment),
     )
 
 
 def superseded_by(segment: WorkflowStatus) -> str:
     """Return the job that took the place of this one; empty if none did."""
     return str((segment.attributes or {}).get(SUPERSEDED_BY, ""))
+
+
+def refused_copies(segment: WorkflowStatus) -> tuple[str, ...]:
+    """Return what other callers sent of the series of a job, and was refused."""
+    return tuple((segment.attributes or {}).get(REFUSED_COPIES, ()))
 
 
 def is_held(segment: WorkflowStatus) -> bool:

@@ -57,6 +57,9 @@ WHY_PREFERRED = "why preferred"
 NOT_CHOSEN = "not chosen"
 """Attribute of a workflow: why another series of its study has a result in its place."""
 
+REFUSED_COPIES = "refused copies"
+"""Attribute of a workflow: what other callers sent of its series while it came, and was refused."""
+
 QUEUE = "queue"
 """Attribute of a cancelled workflow: its queue, which DBOS forgets when it cancels."""
 

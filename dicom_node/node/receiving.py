@@ -16,6 +16,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
+from dicom_node.jobs.submit.correction_queue import CorrectionQueue
 from dicom_node.jobs.submit.submission import SeriesSubmitter
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
@@ -67,16 +68,18 @@ def receiving(
         settings.select.best_of_study,
     )
     intake = CorrectionIntake(DataFolder(settings.node.data), shadow_digest)
+    corrections = CorrectionQueue(intake, spool)
     kind = SeriesAssembler if arrivals is None else partial(SharedAssembler, arrivals=arrivals)
     assembler = kind(
         spool,
-        partial(_submit, submitter, intake),
+        partial(_submit, submitter, corrections),
         quiet_s=settings.receive.quiet_s,
         resend_s=settings.receive.resend_s,
         on_soon=on_soon,
     )
     # Before the receiver: it clears away half-written files, which then could be new ones.
     assembler.start()
+    corrections.start()
     try:
         with (
             _listening(spool, assembler, settings, commitments) as address,
@@ -86,19 +89,19 @@ def receiving(
     finally:
         # After the receiver has ended, whose threads report to it.
         assembler.stop()
+        corrections.stop()
 
 
-def _submit(submitter: SeriesSubmitter, intake: CorrectionIntake, series: ReceivedSeries) -> None:
-    """Queue the work on a series, or register it as corrections; the trail has it once taken."""
+def _submit(submitter: SeriesSubmitter, queue: CorrectionQueue, series: ReceivedSeries) -> None:
+    """Queue the work on a series, and the corrections in it; the trail has it once taken."""
     corrections = corrections_among(series.paths)
     images = tuple(path for path in series.paths if path not in corrections)
     if images:
         submitter.submit(replace(series, paths=images))
-    if corrections:
-        intake.take(corrections)
+    # While the files are there, of which the trail takes their classes and senders.
     record(lambda: received(study_of(series.study_uid, series.paths)))
-    # Last: the trail has what the files say.
-    submitter.spool.remove(corrections)
+    if corrections:
+        queue.put(corrections)
 
 
 def _count(peer: Peer, source: Source, series: SeriesKey) -> int | None:

@@ -1,6 +1,11 @@
-"""Instances that would replace what another caller sent."""
+"""Instances that would replace what another caller sent, and the notes of those that were refused.
 
+The notes lie in the folder of the series, so that a restart keeps them until the job has them.
+"""
+
+import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
@@ -8,15 +13,26 @@ from pydicom.filereader import read_file_meta_info
 
 from dicom_node.attributes import UNREADABLE
 from dicom_node.errors import RejectedInstance, StoreStatus
+from dicom_node.outside_text import outside_text
 from dicom_node.receive.part10 import META_AT, Part10
+from engine.durable_files import write_durably
+
+logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 1 << 20
+
+NOTES = "refused.txt"
+"""File of the notes, in the folder of a series."""
+
+MOST_NOTES = 20
+"""Of one series; who sends a thousand instances is named all the same."""
 
 
 def require_own(path: Path, new: Part10) -> None:
     """Return unless a file holds other content of another caller than the one that is to come.
 
-    The same content from another caller, as two routers send it, harms nobody.
+    The same content from another caller, as two routers send it, harms nobody. A refusal is noted
+    for the job of the series.
 
     Raises:
         RejectedInstance: it does.
@@ -29,11 +45,39 @@ def require_own(path: Path, new: Part10) -> None:
         return
     if sender in ("", new.sender) or _is_same(path, start, new):
         return
+    _note(path, sender, new.sender)
     raise RejectedInstance(
         f"{sender} sent this instance with other content, and its series is not complete; send it"
         " again once the series has become a job",
         StoreStatus.NOT_AUTHORISED,
     )
+
+
+def refused_copies(folder: Path) -> tuple[str, ...]:
+    """Return the notes in the folder of a series, the oldest first."""
+    try:
+        return tuple((folder / NOTES).read_text("utf-8", "replace").splitlines())
+    except OSError:  # nothing was refused
+        return ()
+
+
+def forget_refused_copies(folder: Path) -> None:
+    """Remove the notes in the folder of a series."""
+    (folder / NOTES).unlink(missing_ok=True)
+
+
+def _note(path: Path, first: str, second: str) -> None:
+    """Note a refusal; where it cannot be kept, the log alone has it."""
+    known = refused_copies(path.parent)
+    if len(known) >= MOST_NOTES:
+        return
+    who, whose = outside_text(second), outside_text(first)
+    words = f"{who} sent instance {path.stem} of {whose} with other content; refused"
+    note = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {words}"
+    try:
+        write_durably(path.parent / NOTES, "".join(f"{each}\n" for each in (*known, note)).encode())
+    except OSError as error:
+        logger.warning("refusal not noted: %s", error.strerror, extra={"action": "store_refused"})
 
 
 def _is_same(path: Path, start: int, new: Part10) -> bool:

@@ -3,7 +3,8 @@
     spool/<Study Instance UID>/<Series Instance UID>/<SOP Instance UID>.dcm
 
 The layout is the only record: after a restart the folders are the list of series. A `.part`
-file is an instance that was never answered with success; `recover` removes such files.
+file is an instance that was never answered with success; `recover` removes such files. Beside the
+instances may lie the notes of what was refused (`foreign_copy`), which go with the last of them.
 """
 
 import errno
@@ -15,7 +16,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dicom_node.errors import RejectedInstance, StoreStatus
-from dicom_node.receive.foreign_copy import require_own
+from dicom_node.receive.foreign_copy import (
+    NOTES,
+    forget_refused_copies,
+    refused_copies,
+    require_own,
+)
 from dicom_node.receive.header import SeriesKey, is_uid, require_uid
 from dicom_node.receive.part10 import Part10
 from engine.durable_files import (
@@ -127,6 +133,14 @@ class Spool:
         """The instances of a series, in the order of their UIDs; none if it is not here."""
         return tuple(sorted(self._folder(series).glob("*.dcm")))
 
+    def refused_copies(self, series: SeriesKey) -> tuple[str, ...]:
+        """What other callers sent of a series and was refused, the oldest first."""
+        return refused_copies(self._folder(series))
+
+    def forget_refused_copies(self, series: SeriesKey) -> None:
+        """Remove those notes, once the job has them."""
+        forget_refused_copies(self._folder(series))
+
     def remove(self, paths: Iterable[Path]) -> None:
         """Forget these instances; what came since for the same series stays."""
         folders = set()
@@ -182,6 +196,8 @@ class Spool:
 
     def _drop_if_empty(self, folder: Path) -> None:
         with self._folders:
+            if not any(path.name != NOTES for path in folder.glob("*")):
+                forget_refused_copies(folder)
             # The study's folder goes with its last series.
             for path in (folder, folder.parent):
                 try:

@@ -128,6 +128,7 @@ def to_public(
         "created": job.created.isoformat(),
         "finished": job.finished.isoformat() if job.finished else None,
         "review": list(job.review),
+        "refused_copies": list(job.refused_copies),
         "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
         "deliveries": [
             {"peer": each.peer, "item": each.item, "state": str(each.state)}

@@ -255,7 +255,10 @@ def test_the_next_training_learns_exactly_what_a_person_painted_and_saved(
     assert grown[2] > 0 > grown[0]
     with segmented.with_series(series):
         assert without_empty(decoded_voxels(correcting)) == without_empty(painted)
-        wait_until(lambda: segmented.job()["corrections"], what="the node has the correction")
+        wait_until(
+            lambda: any(each["dice"] for each in segmented.job()["corrections"]),
+            what="the node has compared the correction",
+        )
         correcting.screenshot(path=ARTEFACTS / "corrected.png")
         run_hepar("dataset", "pull", "--corrections", segmented.dicomweb, "-o", tmp_path)
     shown = stacked(painted, segmented.files)

@@ -28,6 +28,8 @@ def details(
     table.add_row("state", coloured(job.state))
     if job.reason:
         table.add_row("reason", escape(job.reason))
+    for note in job.refused_copies:
+        table.add_row("refused", escape(note))
     table.add_row("series", job.series_uid)
     table.add_row("study", job.study_uid)
     table.add_row("slices", str(len(job.paths)))

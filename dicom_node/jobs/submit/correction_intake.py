@@ -17,8 +17,9 @@ from pydicom.filereader import read_file_meta_info
 
 from dicom_node.annotations import Annotation, Author, UnreadableDrawing, describe_segmentation
 from dicom_node.attributes import UNREADABLE
+from dicom_node.corrections.announced_drawing import announced_drawing
 from dicom_node.corrections.comparison import dice_of, drawing_of
-from dicom_node.corrections.correction import Correction
+from dicom_node.corrections.correction import WAITS, Correction
 from dicom_node.corrections.kept_labels import (
     LEARNT,
     Drawing,
@@ -53,6 +54,24 @@ class CorrectionIntake:
     shadow: str = ""
     """Digest of the shadow model, with which corrections are compared too; empty without one."""
 
+    def acknowledge(self, paths: Iterable[Path]) -> None:
+        """Note SEGs that wait to be taken, so that the pages of their jobs show them.
+
+        Raises:
+            OSError, StoreUnusable: the register cannot be written.
+        """
+        if found := [*filter(None, map(_waiting, paths))]:
+            CorrectionRegister(self.data.corrections).note(found)
+
+    def drop(self, path: Path) -> None:
+        """State that the file of a SEG that waited is gone.
+
+        Raises:
+            OSError, StoreUnusable: the register cannot be written.
+        """
+        reason = "its file was removed before it was compared; send it again"
+        CorrectionRegister(self.data.corrections).end_wait(path.stem, reason)
+
     def take(self, paths: Sequence[Path]) -> None:
         """Register SEGs; once this returns, no crash loses them, and their files may go.
 
@@ -60,12 +79,15 @@ class CorrectionIntake:
             ResultPending: the result is still being computed; offer them again.
             OSError, StoreUnusable: the register cannot be written; offer them again.
         """
+        register = CorrectionRegister(self.data.corrections)
         for path in paths:
             if correction := self._read(path):
-                CorrectionRegister(self.data.corrections).keep(correction)
+                register.keep(correction)
                 _log(correction)
                 if self.shadow and not correction.reason:
                     compare_shadow(self.data, self.shadow, correction.job)
+            else:  # it had waited as another SEG of the same UID
+                register.end_wait(path.stem, "what came last under its UID is a machine's")
 
     def _read(self, path: Path) -> Correction | None:
         """Return the correction in a file; None where no person drew it."""
@@ -114,6 +136,16 @@ class CorrectionIntake:
         if kept.learnt:
             return replace(made_by, stack=file.name, reason=LEARNT)
         return replace(made_by, stack=file.name, dice=dice_of(drawing_there, kept.label_map))
+
+
+def _waiting(path: Path) -> Correction | None:
+    """Return a SEG as it waits; None where no person drew it, or it cannot be read."""
+    drawing = announced_drawing(path)
+    if drawing is None or drawing.author is not Author.PERSON:
+        return None
+    job = corrected_job(jobs_of(drawing.series_uid), drawing.written)
+    found = Correction(path.stem, drawing.series_uid, datetime.now(UTC), reason=WAITS)
+    return replace(found, job=job.workflow_id if job else "", written=drawing.written)
 
 
 def corrected_job(jobs: Sequence[WorkflowStatus], written: str) -> WorkflowStatus | None:

@@ -18,16 +18,19 @@ from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
-from dicom_node.jobs.state import State, series_task, superseded_by
+from dicom_node.jobs.state import State, refused_copies, series_task, superseded_by
 from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,
+    REFUSED_COPIES,
     SEGMENT,
     SUPERSEDED_BY,
     cancel,
 )
+from dicom_node.receive.foreign_copy import MOST_NOTES
+from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.series_assembler import ReceivedSeries
 from dicom_node.receive.spool import Spool
 from dicom_node.selection.priority import is_urgent
@@ -76,6 +79,7 @@ class SeriesSubmitter:
         # The new job first: after a crash in between, the series is offered again and this is done
         # then.
         self._close(replaced, known.workflow_id if known else job, task)
+        self._name_refused(known, known.workflow_id if known else job, task)
         self._failures.pop(series.series_uid, None)
         _log(known.workflow_id if known else job, task, urgent=urgent, known=known)
         if known and is_asked_for(task.paths):
@@ -96,6 +100,17 @@ class SeriesSubmitter:
             return SeriesTask(study, uid, paths, digest=stamp, stamp=stamp, refusal=reason), False
         kind = modality_of(paths[0])
         return SeriesTask(study, uid, paths, digest=digest, stamp=stamp, modality=kind), urgent
+
+    def _name_refused(self, known: WorkflowStatus | None, job: str, task: SeriesTask) -> None:
+        """Let a job name what other callers sent of its series while it came."""
+        series = SeriesKey(task.study_uid, task.series_uid)
+        if not (notes := self.spool.refused_copies(series)):
+            return
+        # Once, though a crash in between offers them again.
+        all_notes = dict.fromkeys([*(refused_copies(known) if known else ()), *notes])
+        named = list(all_notes)[-MOST_NOTES:]
+        DBOS.update_workflow_attributes(job, {REFUSED_COPIES: named}, merge=True)
+        self.spool.forget_refused_copies(series)
 
     def _is_held(self, task: SeriesTask, *, urgent: bool) -> bool:
         """Return whether a series waits for others; one that a person asks for never does."""

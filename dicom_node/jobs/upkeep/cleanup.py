@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_node.audit.audit_event import deleted
 from dicom_node.audit.instances import study_of
 from dicom_node.audit.trail import record
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError, StoreUnusable
@@ -46,6 +47,7 @@ def sweep(
             result.unlink(missing_ok=True)
     # Last: a register that is damaged holds up nothing else.
     _forget_numbers(forgotten, jobs, data)
+    CorrectionRegister(data.corrections).trim(now - retention.rows)
     return swept
 
 

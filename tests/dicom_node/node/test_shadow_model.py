@@ -177,7 +177,7 @@ def test_a_correction_is_compared_when_the_shadow_comes_later(folder, monkeypatc
         (sent,) = (folder / "shelf").iterdir()
         correct(node, dcmread(sent))
         register = CorrectionRegister(data.corrections)
-        wait_until(lambda: register.all())
+        wait_until(lambda: any(not each.reason for each in register.all()))
         assert [each.shadows for each in register.all()] == [()]
     monkeypatch.undo()
     with running_node(settings, open_device=open_device):

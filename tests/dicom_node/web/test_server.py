@@ -231,6 +231,15 @@ def test_the_page_of_a_job_has_the_grid_the_volumes_and_each_lesion(web, done, s
         ) in page
 
 
+def test_the_page_of_a_job_names_what_another_caller_sent(web, done, monkeypatch):
+    note = "2026-11-28 10:00 UTC: <b>ROGUE</b> sent instance 1.2 of CT1 with other content; refused"
+    found = Ledger.find
+    monkeypatch.setattr(
+        Ledger, "find", lambda *given: replace(found(*given), refused_copies=(note,))
+    )
+    assert f"{escape(note)}." in web.get(f"/jobs/{done.job['job']}").text
+
+
 def test_a_report_is_read_after_a_login_alone(web, done, settings):
     """The page that is made with the PDF names the patient."""
     at = f"/jobs/{done.job['job']}/reports/1"

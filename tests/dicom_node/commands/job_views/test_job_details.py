@@ -21,3 +21,10 @@ def test_the_members_agreement_is_shown_where_there_are_members(agreement, shown
     console.print(details(job, ledger=None))
     (line,) = [each for each in console.export_text().splitlines() if " ml" in each]
     assert line.split(maxsplit=1)[1].strip() == shown
+
+
+def test_what_another_caller_sent_and_was_refused_is_shown():
+    note = "2026-11-28 10:00 UTC: ROGUE sent instance 1.2 of CT1 with other content; refused"
+    console = Console(width=200, record=True)
+    console.print(details(replace(JOB, refused_copies=(note,)), ledger=None))
+    assert note in console.export_text()

@@ -213,3 +213,51 @@ def test_a_correction_of_a_patient_whom_the_model_learnt_from_does_not_count(des
     found = desk.bring(desk.drawn.seg(changed(desk)))
     assert (found.job, found.dice) == ("job", {})
     assert found.reason == "the model has learnt from this patient"
+
+
+def waiting(desk, seg):
+    """Receive a SEG and acknowledge it; return its file."""
+    key = SeriesKey(str(seg.StudyInstanceUID), str(seg.SeriesInstanceUID))
+    path = desk.spool.put(key, str(seg.SOPInstanceUID), b"")
+    seg.save_as(path, enforce_file_format=True)
+    desk.intake.acknowledge([path])
+    return path
+
+
+def known(desk):
+    return CorrectionRegister(desk.intake.data.corrections).all()
+
+
+def test_one_that_waits_is_listed_with_its_job_until_it_is_compared(desk):
+    desk.keep_result()
+    seg = desk.drawn.seg(changed(desk))
+    path = waiting(desk, seg)
+    (found,) = known(desk)
+    series = desk.drawn.sources[0].SeriesInstanceUID
+    assert (found.uid, found.job, found.series_uid) == (seg.SOPInstanceUID, "job", series)
+    assert found.text == "not compared: it waits for its turn"
+    desk.intake.take([path])
+    (found,) = known(desk)
+    assert found.dice["liver"] == pytest.approx(2 / 3)
+    desk.intake.acknowledge([path])  # as after a kill, before its file was removed
+    assert known(desk) == [found]
+
+
+def test_what_a_machine_drew_or_nobody_can_read_does_not_wait(desk):
+    waiting(desk, desk.drawn.seg(changed(desk), by="AUTOMATIC"))
+    damaged = waiting(desk, desk.drawn.seg(changed(desk), by="AUTOMATIC"))
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    desk.intake.acknowledge([damaged, damaged.with_suffix(".gone")])
+    assert known(desk) == []
+
+
+def test_one_whose_file_is_gone_or_became_a_machines_waits_no_more(desk):
+    path = waiting(desk, desk.drawn.seg(changed(desk)))
+    desk.intake.drop(path)
+    assert "its file was removed" in known(desk)[0].reason
+    seg = desk.drawn.seg(changed(desk))
+    waiting(desk, seg)
+    for item in seg.SegmentSequence:
+        item.SegmentAlgorithmType = "AUTOMATIC"
+    desk.intake.take([waiting(desk, seg)])
+    assert "is a machine's" in known(desk)[1].reason

@@ -3,6 +3,7 @@
 import pytest
 from pydicom import dcmwrite
 
+from dicom_node.errors import RejectedInstance
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
@@ -11,7 +12,9 @@ from dicom_node.jobs.state import State
 from dicom_node.jobs.submit import submission
 from dicom_node.jobs.submit.submission import SeriesSubmitter, job_name
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from dicom_node.receive.foreign_copy import MOST_NOTES
 from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.part10_intake import to_instance
 from dicom_node.receive.series_assembler import ReceivedSeries
 from dicom_node.receive.spool import Spool
 from dicom_node.selection.rules import PriorityRules
@@ -77,6 +80,58 @@ def bench(tmp_path, ct_series):
         open_ledger(url) as ledger,
     ):
         yield Bench(tmp_path, ct_series, worker, ledger, url)
+
+
+def put(bench, instance, sender):
+    """Receive an instance from a caller while its series still comes; return its series."""
+    dcmwrite(bench.spool.folder.parent / "one", instance, enforce_file_format=True)
+    content = (bench.spool.folder.parent / "one").read_bytes()
+    received = to_instance(content, sender)
+    key = received.checked_header().series
+    bench.spool.put(key, received.uid, received.to_part10())
+    return key
+
+
+def refused_of(bench):
+    return [each.partition(": ")[2] for each in bench.ledger.jobs()[-1].refused_copies]
+
+
+def test_a_job_names_what_another_caller_sent_of_its_series_and_was_refused(bench):
+    bench.spool.is_unfinished = lambda series: True
+    for instance in bench.instances:
+        key = put(bench, instance, "CT1")
+    (first, *_) = bench.instances
+    content = first.PixelData
+
+    def refuse(sender):
+        first.PixelData = bytes(len(content))
+        with pytest.raises(RejectedInstance, match="CT1 sent this instance"):
+            put(bench, first, sender)
+        return f"{sender} sent instance {first.SOPInstanceUID} of CT1 with other content; refused"
+
+    rogue = refuse("ROGUE")
+    job = bench.submit(key)
+    assert refused_of(bench) == [rogue]
+    assert [path.suffix for path in job.paths] == [".dcm"] * 3
+    # A second time, while the same series comes once more.
+    other = refuse("OTHER")
+    assert bench.submit(key).id == job.id
+    assert refused_of(bench) == [rogue, other]
+    bench.submit(key)  # as after a restart
+    assert refused_of(bench) == [rogue, other]
+
+
+def test_notes_of_refusals_are_few_and_leave_with_the_files(bench):
+    bench.spool.is_unfinished = lambda series: True
+    (first, *_) = bench.instances
+    key = put(bench, first, "CT1")
+    first.PixelData = bytes(len(first.PixelData))
+    for _ in range(MOST_NOTES + 5):
+        with pytest.raises(RejectedInstance):
+            put(bench, first, "ROGUE")
+    assert len(bench.spool.refused_copies(key)) == MOST_NOTES
+    bench.spool.remove(bench.spool.paths(key))
+    assert [*bench.spool.folder.iterdir()] == []
 
 
 def named(digest, series_uid="1.2", model="m"):
