@@ -28,14 +28,32 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
-SLOW = ("system", "trainer", "test_newcomer.py", "test_documented_commands.py")
-"""Folders and files here whose tests take longest."""
+SLOW = (
+    "system/test_stack.py",
+    "trainer/recipe/test_recipe.py",
+    "system/test_archive.py",
+    "test_newcomer.py",
+    "system",
+    "engine/test_gpu_bare.py",
+    "dicom_node/node",
+    "trainer",
+    "engine/admin",
+    "dicom_node/results/test_many_lesions.py",
+    "dicom_node/pipeline",
+    "test_documented_commands.py",
+)
+"""Folders and files here whose tests take longest, the slowest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow files first, so that no process ends with minutes of work of its own."""
     slow = [ROOT / "tests" / each for each in SLOW]
-    items.sort(key=lambda item: not any(item.path.is_relative_to(each) for each in slow))
+
+    def place(item: pytest.Item) -> int:
+        matching = (n for n, each in enumerate(slow) if item.path.is_relative_to(each))
+        return next(matching, len(slow))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(tryfirst=True)

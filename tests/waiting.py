@@ -6,12 +6,27 @@ from collections.abc import Callable
 GENEROUS_S = 120.0
 """Far more than anything here takes, also on two busy cores; who waits in vain fails after it."""
 
+PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.3
+"""Between two looks: after one that takes no time, and after one that takes long."""
+
 
 def wait_until(
     met: Callable[[], object], seconds: float = GENEROUS_S, what: str = "what a test waits for"
 ) -> None:
     """Return once `met()` is true; fail, naming `what`, after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not met():
+    while not _met(met):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
+
+
+def _met(met: Callable[[], object]) -> bool:
+    """Return whether `met()` is true; if it is not, pause.
+
+    A look at the job store or into an archive takes 5 to 50 ms of a processor, which the work that
+    is waited for needs, too: the longer a look takes, the longer is the pause after it.
+    """
+    begun = time.monotonic()
+    if met():
+        return True
+    time.sleep(min(max(PAUSE_S, 9 * (time.monotonic() - begun)), LONGEST_PAUSE_S))
+    return False

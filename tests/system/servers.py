@@ -231,12 +231,12 @@ class Orthanc(Server):
         )
         urllib.request.urlopen(request, timeout=60).close()
 
-    def peer(self, kind: str) -> str:
+    def peer(self, kind: str, name: str = "archive") -> str:
         """The table of a node's configuration that names this archive as a peer."""
         if kind == "stow":
-            return f'[peers.archive]\nkind = "stow"\nurl = "{self.dicomweb}"\n'
+            return f'[peers.{name}]\nkind = "stow"\nurl = "{self.dicomweb}"\n'
         return (
-            '[peers.archive]\nkind = "store"\nae_title = "ORTHANC"\n'
+            f'[peers.{name}]\nkind = "store"\nae_title = "ORTHANC"\n'
             f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
         )
 
@@ -280,10 +280,10 @@ class Dcmqrscp(Server):
     def answers(self) -> bool:
         return echoes(self.dicom_port, "DCMQRSCP")
 
-    def peer(self) -> str:
+    def peer(self, name: str = "archive") -> str:
         """The table of a node's configuration that names this archive as a peer."""
         return (
-            '[peers.archive]\nkind = "store"\nae_title = "DCMQRSCP"\n'
+            f'[peers.{name}]\nkind = "store"\nae_title = "DCMQRSCP"\n'
             f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
         )
 
@@ -302,10 +302,10 @@ class Storescp(Server):
     def answers(self) -> bool:
         return echoes(self.dicom_port)
 
-    def peer(self) -> str:
+    def peer(self, name: str = "archive") -> str:
         """The table of a node's configuration that names this receiver as a peer."""
         return (
-            '[peers.archive]\nkind = "store"\nae_title = "STORESCP"\n'
+            f'[peers.{name}]\nkind = "store"\nae_title = "STORESCP"\n'
             f'host = "127.0.0.1"\nport = {self.dicom_port}\n'
         )
 

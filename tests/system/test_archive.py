@@ -1,6 +1,5 @@
 """DCMTK sends real series to the running node; their SEGs are looked up in a real Orthanc."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,27 +19,36 @@ SENT = {"chaos3": (), "lits0": (), "totalseg20": ("--propose-j2k-lossless",)}
 Segs = dict[str, Path]
 
 
-@pytest.fixture(scope="module", params=["store", "stow"])
-def segs(
-    request: pytest.FixtureRequest,
-    real_series: Series,
-    model: Model,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Segs]:
-    """SEGs of each series in the archive once the node has delivered by C-STORE or STOW-RS."""
-    folder = tmp_path_factory.mktemp(request.param)
-    archive = Orthanc(folder / "archive")
+@pytest.fixture(scope="module")
+def delivered(
+    real_series: Series, model: Model, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Segs]:
+    """SEGs of each series in two archives, to which one node delivered by C-STORE and STOW-RS."""
+    folder = tmp_path_factory.mktemp("archives")
+    archives = {kind: Orthanc(folder / kind) for kind in ("store", "stow")}
+    peers = "".join(each.peer(kind, name=kind) for kind, each in archives.items())
     with (
-        archive,
-        HeparNode(folder / "node", archive.peer(request.param), model=model.folder) as node,
+        archives["store"],
+        archives["stow"],
+        HeparNode(folder / "node", peers, model=model.folder) as node,
     ):
         for name, options in SENT.items():
             storescu(node.port, real_series(name), *options, called="HEPAR")
-        wait_until(lambda: len(archive.segmentations()) == 3, 240)
-        yield by_series(
-            [archive.download(seg, folder) for seg in archive.segmentations()],
-            {name: real_series(name)[0] for name in SENT},
-        )
+        for each in archives.values():
+            wait_until(lambda archive=each: len(archive.segmentations()) == 3, 480)
+        firsts = {name: real_series(name)[0] for name in SENT}
+        return {
+            kind: by_series(
+                [each.download(seg, each.folder) for seg in each.segmentations()], firsts
+            )
+            for kind, each in archives.items()
+        }
+
+
+@pytest.fixture(params=["store", "stow"])
+def segs(request: pytest.FixtureRequest, delivered: dict[str, Segs]) -> Segs:
+    """SEGs of each series in the archive that got them in this way."""
+    return delivered[request.param]
 
 
 def by_series(segs: list[Path], firsts: dict[str, Path]) -> Segs:

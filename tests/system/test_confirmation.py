@@ -1,6 +1,8 @@
 """Deliveries confirmed by real archives, in the way that each of them has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,15 @@ from dicom_node.results.objects import ObjectKind
 from tests.conftest import make_ct_series
 from tests.dicom_node.drawing import draw_case
 from tests.engine.toy_model import write_toy_model
-from tests.system.servers import Dcmqrscp, HeparNode, Orthanc, Storescp, storescu
+from tests.system.servers import (
+    Dcmqrscp,
+    HeparNode,
+    Orthanc,
+    Server,
+    Storescp,
+    free_port,
+    storescu,
+)
 from tests.waiting import wait_until
 
 LIVER_HU = 150
@@ -58,44 +68,72 @@ def deliveries_of(node: HeparNode) -> Sequence[Delivery]:
         return ledger.jobs()[0].deliveries
 
 
-@pytest.mark.parametrize(
-    ("settings", "how"),
-    [
-        ("", "storage commitment"),
-        ('confirm = "commitment"\n', "storage commitment"),
-        ('confirm = "find"\n', "C-FIND"),
-    ],
-)
-def test_orthanc_confirms_what_it_took_by_c_store(
-    settings: str, how: str, series: list[Path], tmp_path: Path
-):
-    archive = Orthanc(tmp_path / "archive")
-    node = node_at(tmp_path / "node", archive.peer("store") + settings)
-    archive.know(hepar=("HEPAR", node.port))  # it reports on an association of its own
-    with archive, node:
-        storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == how
-        assert len(archive.segmentations()) == 1
+@dataclass(frozen=True)
+class Confirmed:
+    """Archives that were sent the results of one job of one node."""
+
+    servers: Mapping[str, Server]
+    """By the name of the peer."""
+    deliveries: Sequence[Delivery]
+
+    def of(self, peer: str) -> dict[str, str]:
+        """How each object was confirmed by a peer."""
+        return {each.item: each.confirmed for each in self.deliveries if each.peer == peer}
 
 
-def test_orthanc_commits_itself_to_every_kind_of_object(series: list[Path], tmp_path: Path):
-    archive = Orthanc(tmp_path / "archive")
+KNOWN = {"auto": "", "commitment": 'confirm = "commitment"\n', "find": 'confirm = "find"\n'}
+"""Archives that know the node, by name, and what its configuration adds to each."""
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Confirmed]:
+    """Archives of every kind, each of its own, that one node delivers to."""
+    folder, port = tmp_path_factory.mktemp("confirmed"), free_port()
+    orthancs = {name: Orthanc(folder / name) for name in (*KNOWN, "every", "unknown")}
+    for name in (*KNOWN, "every"):
+        orthancs[name].know(hepar=("HEPAR", port))  # it reports on an association of its own
+    receiver, dcmtk = Storescp(folder / "receiver"), Dcmqrscp(folder / "dcmtk")
     kinds = ", ".join(f'"{kind}"' for kind in ObjectKind)
-    node = node_at(tmp_path / "node", f"{archive.peer('store')}objects = [{kinds}]\n")
-    archive.know(hepar=("HEPAR", node.port))
-    with archive, node:
-        storescu(node.port, series, called="HEPAR")
-        confirmed = {each.item: each.confirmed for each in deliveries_of(node)}
-        assert confirmed == {str(kind): "storage commitment" for kind in ObjectKind}
+    peers = [orthancs[name].peer("store", name) + more for name, more in KNOWN.items()]
+    peers += [f"{orthancs['every'].peer('store', 'every')}objects = [{kinds}]\n"]
+    peers += [orthancs["unknown"].peer("stow", "unknown")]
+    peers += [receiver.peer("receiver"), dcmtk.peer("dcmtk")]
+    servers = {**orthancs, "receiver": receiver, "dcmtk": dcmtk}
+    with ExitStack() as running:
+        for each in servers.values():
+            running.enter_context(each)
+        node = running.enter_context(node_at(folder / "node", "".join(peers), port))
+        storescu(port, write_box(folder / "series"), called="HEPAR")
+        yield Confirmed(servers, deliveries_of(node))
 
 
-def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido(
-    series: list[Path], tmp_path: Path
-):
-    archive = Orthanc(tmp_path / "archive")
-    with archive, node_at(tmp_path / "node", archive.peer("stow")) as node:
-        storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "QIDO-RS"
+@pytest.mark.parametrize(
+    ("peer", "how"),
+    [("auto", "storage commitment"), ("commitment", "storage commitment"), ("find", "C-FIND")],
+)
+def test_orthanc_confirms_what_it_took_by_c_store(peer: str, how: str, confirmed: Confirmed):
+    assert confirmed.of(peer) == {"seg": how}
+    archive = confirmed.servers[peer]
+    assert isinstance(archive, Orthanc)
+    assert len(archive.segmentations()) == 1
+
+
+def test_orthanc_commits_itself_to_every_kind_of_object(confirmed: Confirmed):
+    assert confirmed.of("every") == {str(kind): "storage commitment" for kind in ObjectKind}
+
+
+def test_an_orthanc_that_does_not_know_the_node_is_searched_by_qido(confirmed: Confirmed):
+    assert confirmed.of("unknown") == {"seg": "QIDO-RS"}
+
+
+def test_storescp_can_be_asked_for_nothing_and_is_accepted_unverified(confirmed: Confirmed):
+    assert confirmed.of("receiver") == {"seg": "accepted, not verified"}
+    (seg,) = confirmed.servers["receiver"].folder.glob("S*.*")
+    assert dcmread(seg).Modality == "SEG"
+
+
+def test_dcmqrscp_has_no_storage_commitment_and_is_searched(confirmed: Confirmed):
+    assert confirmed.of("dcmtk") == {"seg": "C-FIND"}
 
 
 def test_an_orthanc_that_aborts_the_query_of_an_unknown_node_is_asked_again(
@@ -112,26 +150,6 @@ def test_an_orthanc_that_aborts_the_query_of_an_unknown_node_is_asked_again(
         with archive:
             assert delivery_of(node).confirmed in ("storage commitment", "C-FIND")
             assert len(archive.segmentations()) == 1
-
-
-def test_storescp_can_be_asked_for_nothing_and_is_accepted_unverified(
-    series: list[Path], tmp_path: Path
-):
-    with (
-        Storescp(tmp_path / "receiver") as receiver,
-        node_at(tmp_path / "node", receiver.peer()) as node,
-    ):
-        storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "accepted, not verified"
-        (seg,) = receiver.folder.glob("S*.*")
-        assert dcmread(seg).Modality == "SEG"
-
-
-def test_dcmqrscp_has_no_storage_commitment_and_is_searched(series: list[Path], tmp_path: Path):
-    archive = Dcmqrscp(tmp_path / "archive")
-    with archive, node_at(tmp_path / "node", archive.peer()) as node:
-        storescu(node.port, series, called="HEPAR")
-        assert delivery_of(node).confirmed == "C-FIND"
 
 
 def test_a_seg_that_orthanc_lost_before_it_committed_is_sent_again(

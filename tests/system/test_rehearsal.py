@@ -13,6 +13,9 @@ from tests.system.servers import Dcmqrscp, Orthanc, Storescp
 def hepar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run `hepar` with this configuration of peers; returns what it prints."""
     monkeypatch.setenv("COLUMNS", "300")
+    # An Orthanc reports at once, or, where nobody listens, never.
+    monkeypatch.setattr("dicom_node.deliver.storage_commitment.REPORT_S", 2.0)
+    monkeypatch.setattr("dicom_node.deliver.storage_commitment.SAME_ASSOCIATION_S", 1.0)
     config = tmp_path / "hepar.toml"
 
     def run(peers: str, *words: str) -> str:
@@ -34,8 +37,10 @@ def hepar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("stow", False, True, "qidors", "accepted"),
     ],
 )
-def test_orthanc(hepar, tmp_path, kind, known, unknown_classes, confirm, labelmap):
+def test_orthanc(hepar, tmp_path, monkeypatch, kind, known, unknown_classes, confirm, labelmap):
     archive = Orthanc(tmp_path / "archive")
+    if confirm == "none":  # however often it is searched
+        monkeypatch.setattr("dicom_node.deliver.rehearsal.LOOK_S", 0.05)
     if known:
         archive.know(hepar=("HEPAR", 1))  # nobody listens there: no report comes
     settings = archive.configuration.read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.model import Model
+from engine.shipped import model_folder
 from tests.system.conftest import Series
 from tests.system.servers import HeparNode, Orthanc, storescu
 from tests.waiting import wait_until
@@ -14,13 +14,22 @@ SETTLED_S = 3.0
 """By then a second SEG would have come too."""
 
 
+@pytest.fixture
+def liver(real_series: Series) -> list[Path]:
+    """Slices of a real series with liver: enough for every stage to take its time."""
+    return real_series("lits0")[24:50]
+
+
+def node_at(folder: Path, peer: str) -> HeparNode:
+    """A node with the model that is quickest."""
+    return HeparNode(folder, peer, model=model_folder("fast"))
+
+
 @pytest.mark.parametrize("kind", ["store", "stow"])
-def test_an_archive_that_comes_back_gets_its_seg(
-    kind: str, real_series: Series, model: Model, tmp_path: Path
-):
+def test_an_archive_that_comes_back_gets_its_seg(kind: str, liver: list[Path], tmp_path: Path):
     archive = Orthanc(tmp_path / "archive")
-    with HeparNode(tmp_path / "node", archive.peer(kind), model=model.folder) as node:
-        storescu(node.port, real_series("lits0"), called="HEPAR")
+    with node_at(tmp_path / "node", archive.peer(kind)) as node:
+        storescu(node.port, liver, called="HEPAR")
         wait_until(lambda: "not delivered yet" in node.tail())
         with archive:
             wait_until(lambda: len(archive.segmentations()) == 1)
@@ -28,12 +37,12 @@ def test_an_archive_that_comes_back_gets_its_seg(
 
 @pytest.mark.parametrize("stage", ["store", "queue", "read", "write", "verify", "deliver"])
 def test_a_node_killed_after_any_stage_delivers_exactly_one_seg(
-    stage: str, real_series: Series, model: Model, tmp_path: Path
+    stage: str, liver: list[Path], tmp_path: Path
 ):
     archive = Orthanc(tmp_path / "archive")
-    node = HeparNode(tmp_path / "node", archive.peer("store"), model=model.folder)
+    node = node_at(tmp_path / "node", archive.peer("store"))
     with archive, node:
-        storescu(node.port, real_series("lits0"), called="HEPAR")
+        storescu(node.port, liver, called="HEPAR")
         if stage != "store":
             wait_until(lambda: f"action={stage} " in node.log.read_text(), what=stage)
         node.kill()
