@@ -164,7 +164,7 @@ def planes(marked: Tensor, known: Tensor) -> Tensor:
     """
     liver, tumour = marked.unbind(dim=1)
     known_liver, known_tumour = known.unbind(dim=1)
-    alone = liver & ~tumour & known_tumour
+    alone = liver & ~tumour & known_tumour & known_liver
     parts = [liver & known_liver, tumour & known_tumour, alone, ~liver & known_liver]
     return torch.stack(parts, dim=1)
 
