@@ -275,7 +275,7 @@ def test_what_failed_is_sent_again(store):
     assert worker.asked == ["send", "send", "confirm"]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_a_pause_is_shown_and_ended_when_a_person_asks(store):
     worker = Scripted([AWAY, SENT], [KEPT])
     worker.pauses = lambda: iter([3600.0] * 9)

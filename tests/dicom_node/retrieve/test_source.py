@@ -159,7 +159,7 @@ def test_an_archive_without_c_get_is_told_apart(old_and_new, tmp_path):
         archive.stop()
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(300)
 def test_an_archive_may_take_its_time_to_bring_a_series(old_and_new, tmp_path, monkeypatch):
     archive, told = DicomArchive(old_and_new[0]), []
     send = archive.send

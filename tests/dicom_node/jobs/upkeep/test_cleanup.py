@@ -21,7 +21,7 @@ from tests.waiting import GENEROUS_S
 NOTHING_KEPT = Retention(timedelta(), timedelta(), timedelta(), timedelta())
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "trouble",
     [OSError(5, "Input/output error"), UnknownJob("the store is gone"), KeyError("Doe^Jane")],
