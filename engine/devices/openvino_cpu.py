@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from engine.device import Answer
 from engine.devices.openvino_split import Cut, find_cut
-from engine.errors import DeviceFailed
+from engine.errors import DeviceFailed, DeviceOutOfMemory
 from engine.hounsfield import Hounsfield, to_float16
 from engine.model import Model
 
@@ -109,11 +109,14 @@ class OpenVino:
         with self._lock:
             try:
                 self._fill(answer, hu, np.array(spacing_mm, np.float32))
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 # Compiled anew by the next call, whatever state the failure left the requests in.
                 self._compiled = self._kept = None
-                raise DeviceFailed(
-                    f"{self.name} cannot run {self._graph.name} on {hu.shape} slices: {error}"
+                # C++ without memory is Python's MemoryError.
+                kind = DeviceOutOfMemory if isinstance(error, MemoryError) else DeviceFailed
+                reason = str(error) or "out of memory"
+                raise kind(
+                    f"{self.name} cannot run {self._graph.name} on {hu.shape} slices: {reason}"
                 ) from error
         return answer
 

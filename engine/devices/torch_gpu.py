@@ -90,6 +90,7 @@ def _with_others(model: Model, first: "Torch", count: int) -> Device:
             # Not measured again: the GPUs of one machine are taken to be alike.
             other.room = other.usual_room = first.room
             check_reference(model, other)
+            other.run(np.zeros((1, *USUAL), np.int16), (0.8, 0.8))  # captures its graph
         except DeviceFailed as error:
             logger.warning("without GPU %d: %s", index, error, extra={"action": "skip_gpu"})
         else:
@@ -248,7 +249,10 @@ class Torch:
         """GPU memory in use by all processes, as for TensorRT; None on other accelerators."""
         if self._place.type != "cuda":
             return None
-        free, total = torch.cuda.mem_get_info(self._place)
+        try:
+            free, total = torch.cuda.mem_get_info(self._place)
+        except RuntimeError:  # a GPU that was lost; whoever shows this figure goes on
+            return None
         return (total - free) >> 20
 
     def run(self, hu: Hounsfield, spacing_mm: tuple[float, float]) -> Answer:

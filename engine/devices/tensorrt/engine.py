@@ -9,7 +9,7 @@ from typing import Any
 from engine.devices.tensorrt.cuda import CudaFailed
 from engine.devices.tensorrt.library import Library, collecting_logger
 from engine.durable_files import write_durably
-from engine.errors import DeviceFailed
+from engine.errors import DeviceFailed, DeviceOutOfMemory
 from engine.plans.serving import READABLE
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Engine:
         """Load a plan on this thread's current GPU.
 
         Raises:
+            DeviceOutOfMemory: there is no memory for it now.
             DeviceFailed: TensorRT rejects it.
         """
         self._trt: Any = library.module
@@ -43,7 +44,11 @@ class Engine:
             raise DeviceFailed(f"{library.name} does not start: {self.last_errors()}") from error
         self._engine = self._loader.deserialize_cuda_engine(content)
         if self._engine is None:
-            raise DeviceFailed(f"{library.name} cannot load {plan}: {self.last_errors()}")
+            reason = f"{library.name} cannot load {plan}: {self.last_errors()}"
+            # The only sign of it, and the one reason for which another try may succeed.
+            if "outofmemory" in reason.lower().replace(" ", ""):
+                raise DeviceOutOfMemory(f"{reason}; stop other programs that use the GPU")
+            raise DeviceFailed(reason)
         # Last: it reads the cached kernels and needs the engine.
         self._config = self._configured() if self.captures_itself else None
 

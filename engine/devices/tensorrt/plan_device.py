@@ -68,6 +68,7 @@ def _open_all(plan: Plan, store: PlanStore, model: Model, alike: Sequence[Gpu]) 
         try:
             device = open_plan(plan, store, model, gpu)
             check_reference(model, device)
+            device.warm()
         except DeviceFailed as error:
             faults[gpu.index] = error
         else:
@@ -180,11 +181,10 @@ class TensorRt:
     @property
     def memory_mb(self) -> int | None:
         """GPU memory in use by all processes."""
-        self._use_gpu()
         try:
+            self._use_gpu()
             free, total = checked(self._runtime, self._runtime.cudaMemGetInfo())
-        # Memory is a figure for the metrics, and no reason to fail a job.
-        except CudaFailed:
+        except (CudaFailed, DeviceFailed):  # a GPU that was lost; whoever shows this figure goes on
             return None
         return (int(total) - int(free)) >> 20
 
@@ -207,6 +207,14 @@ class TensorRt:
                 else:
                     self._keep_kernels()
                     return answer
+
+    def warm(self) -> None:
+        """Prepare slices of the size that the plan is optimised for.
+
+        The reference has another size, and the first job would wait for buffers, graphs and, with
+        TensorRT for RTX, kernels.
+        """
+        self.run(np.zeros((1, self._options.usual, self._options.usual), np.int16), (0.8, 0.8))
 
     def _grow(self) -> None:
         """Try twice as many slices at once again, some time after memory was short."""

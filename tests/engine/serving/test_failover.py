@@ -99,6 +99,8 @@ class Breaker:
             return CudaFailed(words, out_of_memory=moment == "out of memory")
         if device == "torch" and moment == "out of memory":
             return torch.OutOfMemoryError(words)
+        if device == "OpenVINO" and moment == "out of memory":
+            return MemoryError(words)  # C++'s std::bad_alloc
         return RuntimeError(words)  # also what torch raises for CUDA's sticky errors
 
     def _fail_to_open(self, device, error):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import onnx
@@ -164,6 +165,14 @@ def test_a_tensorrt_that_does_not_start_builds_nothing_and_says_why(model):
     module = SimpleNamespace(ILogger=object, IProgressMonitor=object, Builder=nothing)
     with pytest.raises(BuildFailed, match="does not start: CUDA initialization failure"):
         tensorrt_builder.build_engine(Library(Flavour.RTX, "1.7", module), model.graph, make_key())
+
+
+def test_a_source_tree_that_is_not_installed_builds_too(monkeypatch):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(build, "version", absent)
+    assert build._hepar_version() == "unknown"
 
 
 def test_half_precision_is_another_plan(ask):

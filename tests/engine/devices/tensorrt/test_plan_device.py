@@ -16,6 +16,7 @@ from engine.devices.tensorrt import plan_device as tensorrt
 from engine.devices.tensorrt.library import Library
 from engine.devices.tensorrt.plan_device import STREAMS, open_active, open_plan
 from engine.errors import BrokenPlan, DeviceFailed, DeviceOutOfMemory, StalePlan, UnknownPlan
+from engine.hounsfield import to_float16
 from engine.plans.key import Flavour, Options
 from tests.engine.devices import fake_gpu
 from tests.engine.devices.fake_gpu import SCRATCH, FakeContext, FakeEngine, fake_rtx, fake_tensorrt
@@ -213,6 +214,41 @@ def test_after_a_lack_of_memory_larger_batches_are_tried_again_later(device, gpu
     assert device._room == 4
 
 
+def test_every_int16_reaches_the_gpu_clipped_and_converted(device, monkeypatch):
+    every = np.arange(-(1 << 15), 1 << 15).astype(np.int16).reshape(4, 128, 128)
+    seen = []
+    monkeypatch.setattr(
+        fake_gpu, "toy_answer", lambda hu, mm: seen.append(hu.copy()) or toy_answer(hu, mm)
+    )
+    device.run(every, SPACING)
+    np.testing.assert_array_equal(seen[-1], to_float16(every))
+
+
+def test_slices_of_the_usual_size_are_prepared_before_the_device_serves(gpu, plan, store, toy):
+    store.activate(plan.name)
+    device = open_active(toy, store)
+    held = set(gpu.blocks)
+    device.run(slices(9, 512, 512), SPACING)
+    assert set(gpu.blocks) == held
+
+
+def test_a_gpu_without_room_for_slices_of_the_usual_size_does_not_serve(gpu, plan, store, toy):
+    store.activate(plan.name)
+    gpu.limit = needed((512, 512), 1) - 1
+    with pytest.raises(DeviceOutOfMemory, match=r"failed on \(1, 512, 512\) slices"):
+        open_active(toy, store)
+
+
+def test_a_plan_that_there_is_no_memory_for_is_one_to_try_again(gpu, plan, store, toy, monkeypatch):
+    class Full(fake_tensorrt.Runtime):
+        def deserialize_cuda_engine(self, content):
+            self.logger.log(1, "deserializeCudaEngine: Error Code 2: OutOfMemory (Requested 1 TB.)")
+
+    monkeypatch.setattr(fake_tensorrt, "Runtime", Full)
+    with pytest.raises(DeviceOutOfMemory, match=r"cannot load .*OutOfMemory.* stop other programs"):
+        open_plan(plan, store, toy)
+
+
 def test_every_thread_uses_the_gpu_of_the_plan(device, gpu):
     gpu.used.clear()
     with ThreadPoolExecutor(1) as other:
@@ -315,6 +351,11 @@ def test_the_memory_that_is_in_use_is_told(device):
     before = device.memory_mb
     device.run(slices(8, 400, 400), SPACING)
     assert device.memory_mb > before
+
+
+def test_the_memory_of_a_gpu_that_was_lost_is_unknown(device, gpu):
+    gpu.cudaSetDevice = lambda index: (gpu.cudaError_t.cudaErrorIllegalAddress,)
+    assert device.memory_mb is None
 
 
 def test_the_device_is_named_by_its_plan(device, plan):
