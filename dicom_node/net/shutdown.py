@@ -16,18 +16,21 @@ from pynetdicom.events import Event
 SETTLE_S = 1.0
 """Time for peers and pynetdicom's threads to notice what happened."""
 
-AWAITING_REQUEST = "Sta2"
-"""State of a connection before its association request has come (PS3.8 9.2.1)."""
+AWAITING_REQUEST, AWAITING_CLOSE = "Sta2", "Sta13"
+"""States of a connection before its association request has come, and after an abort (PS3.8 9.2.1),
+which is also the answer to a request that cannot be read."""
 
 
 def end_unrequested(event: Event) -> None:
     """End an association that never began, together with its connection (EVT_CONN_CLOSE).
 
     Otherwise it waits for its request until `acse_timeout`, and counts as open: a health check each
-    second that only connects would leave no room for senders (pynetdicom issue 669).
+    second that only connects would leave no room for senders (pynetdicom issue 669), nor would a
+    damaged request.
     """
     dul = event.assoc.dul
-    if dul.state_machine.current_state == AWAITING_REQUEST:
+    never_asked = event.assoc.requestor.primitive is None
+    if never_asked and dul.state_machine.current_state in (AWAITING_REQUEST, AWAITING_CLOSE):
         nothing: Any = None  # as after a timeout
         dul.to_user_queue.put(nothing)
 

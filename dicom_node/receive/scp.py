@@ -168,11 +168,14 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
         if SERVICES.get(each.abstract_syntax, Service.STORE) in caller.may
     ]
     paces.begin(association, caller)
-    # pynetdicom lists an association until its thread has ended, also a rejected one.
+    # pynetdicom lists an association until its thread has ended, also a rejected one, and one
+    # whose reading thread has died.
     others = [
         each
         for each in association.ae.active_associations
-        if each is not association and not (each.is_rejected or each.is_aborted or each.is_released)
+        if each is not association
+        and each.dul.is_alive()
+        and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
     from_host = [each for each in others if each.requestor.address == shown.host]
     known = own or shown.calling in limits.known

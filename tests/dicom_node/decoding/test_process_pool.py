@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless
 from dicom_node.decoding.decode import decode_frame
 from dicom_node.decoding.file_bounds import require_bounded_file
 from dicom_node.decoding.process_pool import DecodingPool
-from dicom_node.decoding.requests import InspectHeader
+from dicom_node.decoding.requests import DecodeFrame, InspectHeader
 from dicom_node.decoding.stream import BrokenStream
 from tests.dicom_node.decoding.streams import compressed_slice
 
@@ -163,6 +163,16 @@ def test_a_death_while_decoding_refuses_the_slice_alone(ct_series, tmp_path, mon
         pool.run(Call(does="crash"))
     assert np.array_equal(decode_frame(instance, 0, JPEG2000Lossless), whole)
     pool.close()
+
+
+def test_the_node_itself_decodes_no_compressed_pixels(ct_series, tmp_path, monkeypatch):
+    def in_the_node(request):
+        raise AssertionError("decoded in the node")
+
+    # The process has classes of its own, which this does not change.
+    monkeypatch.setattr(DecodeFrame, "run", in_the_node)
+    instance = compressed_slice(ct_series, JPEG2000Lossless, tmp_path)
+    assert np.ptp(decode_frame(instance, 0, JPEG2000Lossless)) > 0
 
 
 @pytest.fixture

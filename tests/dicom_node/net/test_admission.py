@@ -58,6 +58,19 @@ def test_a_byte_now_and_then_does_not_extend_the_time_for_a_request(receiver):
         dripping.join()
 
 
+def test_bytes_that_come_leave_the_deadline_of_a_request_where_it_is(receiver):
+    """As above, where a busy machine makes the pauses longer than the time for a request."""
+    address, server = receiver(acse_s=3600.0)
+    with socket.create_connection(address, timeout=GENEROUS_S) as connection:
+        connection.sendall(b"\x01\x00\x00\x01\x00\x00")
+        wait_until(lambda: [len(each.received) for each in server.room._waiting] == [6])
+        (waiting,) = server.room._waiting
+        deadline = waiting.deadline
+        connection.sendall(b"\x01")
+        wait_until(lambda: len(waiting.received) == 7)
+        assert waiting.deadline == deadline
+
+
 def test_a_slow_tls_handshake_blocks_nobody(receiver, server_tls, client_tls):
     address, _ = receiver(tls=lambda: server_tls)
     with socket.create_connection(address), socket.create_connection(address) as half:
@@ -85,7 +98,8 @@ def test_a_known_caller_has_reserved_slots(receiver):
 
 
 def test_a_slot_is_free_as_soon_as_its_socket_is_dead(receiver):
-    address, _ = receiver(associations=1)
+    # Its timeout would free it, too.
+    address, _ = receiver(associations=1, network_s=3600.0)
     with peer(address).associated(ECHO) as association:
         association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
     wait_until(lambda: admitted(address))

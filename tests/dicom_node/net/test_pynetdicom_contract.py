@@ -22,7 +22,7 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.transport import AssociationServer, AssociationSocket, ThreadedAssociationServer
 
 from dicom_node import sop_classes
-from dicom_node.net.shutdown import AWAITING_REQUEST
+from dicom_node.net.shutdown import AWAITING_CLOSE, AWAITING_REQUEST
 
 INSTANCE_ATTRIBUTES = [
     ("assoc", "_reactor_checkpoint", threading.Event, "ReactorPause takes its place"),
@@ -97,9 +97,11 @@ def test_a_socket_keeps_its_state_in_its_own_attributes():
     assert not missing, f"AssociationSocket.__init__ does not set {missing} any more"
 
 
-def test_the_state_before_a_request_has_its_name(association):
-    association.dul.state_machine.transition(AWAITING_REQUEST)
-    assert association.dul.state_machine.current_state == AWAITING_REQUEST
+@pytest.mark.parametrize("state", [AWAITING_REQUEST, AWAITING_CLOSE])
+def test_the_states_without_a_request_have_their_names(association, state):
+    association.dul.state_machine.transition(state)
+    assert association.dul.state_machine.current_state == state
+    assert association.requestor.primitive is None
 
 
 @pytest.mark.parametrize("name", ["LOG_HANDLER_LEVEL", "STORE_SEND_CHUNKED_DATASET"])

@@ -58,10 +58,7 @@ def node(settings):
     """A running node; at the end it serves as before, and every series has come to an end."""
     with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
         yield node
-        association = SENDER.associate(*node.address)
-        assert association.is_established
-        assert association.send_c_echo().Status == 0x0000
-        association.release()
+        _require_service(node)
         with open_ledger(settings.database_url) as ledger:
             wait_until(lambda: not any(job.state.active for job in ledger.jobs(100_000)))
             reasons = [job.reason for job in ledger.jobs(100_000)]
@@ -103,6 +100,7 @@ def test_a_damaged_association_ends(node, association, is_request, changes):
             _answer(node, (mutated(request, changes), rest), accepted_s=0.5)
         else:
             _answer(node, (request, mutated(rest, changes)))
+    _require_service(node)
 
 
 @given(mutations())
@@ -121,6 +119,14 @@ def test_a_damaged_upload_is_answered(node, changes):
         timeout=GENEROUS_S,
     )
     assert answer.status_code in (200, 202, 400, 409, 413)
+
+
+def _require_service(node):
+    """Fail if the node does not serve: a caller that is gone must not hold a place."""
+    association = SENDER.associate(*node.address)
+    assert association.is_established
+    assert association.send_c_echo().Status == 0x0000
+    association.release()
 
 
 def _answer(node, association, accepted_s=GENEROUS_S):
