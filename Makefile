@@ -102,6 +102,9 @@ soak: $(VENV)/.test debian  ## Kill the node, ROUNDS=20, cut its power, send 10,
 	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
 	HEPAR_MANY=1000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/jobs/upkeep/test_many_jobs.py
 	HEPAR_CUTS=200 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/node/test_power_cut.py
+	$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	for target in reader upload association; do \
+	  $(BIN)/python -m tests.benchmarks.fuzz $$target --seconds $(or $(FUZZ_S),600) || exit 1; done
 	for seed in $$(seq $(or $(SEED),1) 10); do HEPAR_MUTANTS=1000 $(BIN)/python -m pytest -q --timeout 0 \
 	  --hypothesis-seed $$seed --hypothesis-show-statistics $(MUTANTS) || exit 1; done
 
