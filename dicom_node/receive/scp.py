@@ -168,13 +168,13 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
         if SERVICES.get(each.abstract_syntax, Service.STORE) in caller.may
     ]
     paces.begin(association, caller)
-    # pynetdicom lists an association until its thread has ended, also a rejected one, and one
-    # whose reading thread has died.
+    # pynetdicom lists an association until its thread has ended, also a rejected one, and one whose
+    # request could not be read, up to `acse_s`.
     others = [
         each
         for each in association.ae.active_associations
         if each is not association
-        and each.dul.is_alive()
+        and each.requestor.primitive is not None
         and not (each.is_rejected or each.is_aborted or each.is_released)
     ]
     from_host = [each for each in others if each.requestor.address == shown.host]

@@ -12,7 +12,6 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import PeerUnavailable
 from dicom_node.net.application_entity import ApplicationEntity
-from dicom_node.net.shutdown import close_connection
 from dicom_node.receive.scp import Limits, listen
 from dicom_node.receive.spool import Spool
 from tests.waiting import GENEROUS_S, wait_until
@@ -85,18 +84,6 @@ def test_requests_that_cannot_be_read_leave_room_for_senders(server):
                 pass
     wait_until(lambda: is_taken(server))
     wait_until(lambda: not server.active_associations)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_callers_whose_threads_died_leave_room_for_senders(server):
-    held = [associate(server) for _ in range(PATIENT.associations)]
-    assert not is_taken(server)
-    for each in server.active_associations:
-        each.dul.event_queue.put("Evt5")  # "connected", which it is
-        each.dul.join(GENEROUS_S)
-    assert is_taken(server)
-    for each in held:
-        close_connection(each)
 
 
 @pytest.mark.parametrize("caller", [falls_silent, stops_in_its_request, says_nothing])
