@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 
 import httpx
@@ -18,12 +19,8 @@ from pydicom import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
-from dicom_node.config.settings import Settings
-from dicom_node.jobs.ledger import open_ledger
-from dicom_node.node.node import running_node
 from tests.conftest import make_ct_series
-from tests.dicom_node.node_process import Thresholds
-from tests.engine.toy_model import write_toy_model
+from tests.dicom_node.node_process import NodeProcess
 from tests.mutations import mutated, mutations
 from tests.waiting import GENEROUS_S, wait_until
 
@@ -42,27 +39,50 @@ SENDER.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
 SENDER.add_requested_context("1.2.840.10008.1.1")
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("node")
-    return Settings(
-        node={"data": folder / "data", "port": 0},
-        receive={"quiet_s": 0.2, "keep_free_mb": 0},
-        engine={"model": write_toy_model(folder / "model")},
-        http={"port": 0, "token": TOKEN},
-    )
+@dataclass(frozen=True)
+class Served:
+    """A node in a process of its own; its end would be seen.
+
+    In this process Hypothesis changes the recursion limit beneath the node's threads, which ends
+    Python where one of them is deep in a nested data set.
+    """
+
+    process: NodeProcess
+    address: tuple[str, int]
+    http: tuple[str, int]
+
+    def jobs(self):
+        return self.process.jobs()
 
 
 @pytest.fixture(scope="module")
-def node(settings):
+def node(tmp_path_factory):
     """A running node; at the end it serves as before, and every series has come to an end."""
-    with running_node(settings, open_device=lambda model, settings: Thresholds()) as node:
-        yield node
-        _require_service(node)
-        with open_ledger(settings.database_url) as ledger:
-            wait_until(lambda: not any(job.state.active for job in ledger.jobs(100_000)))
-            reasons = [job.reason for job in ledger.jobs(100_000)]
-        assert [reason for reason in reasons if "unforeseen" in reason] == []
+    http = ("127.0.0.1", free_port())
+    process = NodeProcess(
+        tmp_path_factory.mktemp("node"),
+        receive={"quiet_s": 0.2, "keep_free_mb": 0},
+        http={"port": http[1], "token": TOKEN},
+    )
+    process.start()
+    wait_until(lambda: _answers(http))
+    node = Served(process, (process.peer.host, process.peer.port), http)
+    yield node
+    _require_service(node)
+    wait_until(lambda: not any(job.state.active for job in node.jobs()))
+    assert [job.reason for job in node.jobs() if "unforeseen" in job.reason] == []
+    process.stop()
+
+
+def _answers(address):
+    with suppress(OSError), socket.create_connection(address, GENEROUS_S):
+        return True
+    return False
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +100,12 @@ def association(node):
     return bytes(sent[:request]), bytes(sent[request:])
 
 
-def test_the_association_that_is_damaged_brings_a_series(node, settings, association):
+def test_the_association_that_is_damaged_brings_a_series(node, association):
     request, rest = association
     uid = str(SENT.SeriesInstanceUID)
     other = uid[:-1] + ("1" if uid[-1] != "1" else "2")
     _answer(node, (request, rest.replace(uid.encode(), other.encode())))
-    with open_ledger(settings.database_url) as ledger:
-        wait_until(lambda: any(job.series_uid == other for job in ledger.jobs(9)))
+    wait_until(lambda: any(job.series_uid == other for job in node.jobs()))
 
 
 @given(st.booleans(), mutations())

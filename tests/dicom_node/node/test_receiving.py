@@ -13,6 +13,7 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake
 from dicom_node.node.receiving import receiving
 from dicom_node.receive.header import SeriesKey
+from dicom_node.receive.scp import Limits
 from dicom_node.receive.spool import Spool
 from tests.conftest import make_ct_series
 from tests.dicom_node.retrieve.archives import DicomArchive, WebArchive
@@ -50,6 +51,24 @@ def test_a_router_that_stays_associated_does_not_delay_its_series(kind, tmp_path
                 assert [len(series.paths) for series in submitter.handed] == [3]
     finally:
         archive.stop()
+
+
+def test_one_host_has_three_quarters_of_the_places_and_peers_have_their_own(tmp_path, monkeypatch):
+    limits, listen = [], dicom_node.node.receiving.listen
+
+    def listening(*arguments):
+        limits.extend(each for each in arguments if isinstance(each, Limits))
+        return listen(*arguments)
+
+    monkeypatch.setattr(dicom_node.node.receiving, "listen", listening)
+    settings = Settings(
+        node={"data": tmp_path, "port": 0},
+        receive={"max_associations": 8},
+        peers={"pacs": {"kind": "store", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}},
+    )
+    with receiving(Spool(tmp_path / "spool"), "", settings):
+        (found,) = limits
+    assert (found.associations, found.per_host, found.known) == (8, 6, {"PACS"})
 
 
 def received(spool, instances, sop_class=CTImageStorage):
