@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
+.PHONY: help demo stack test suite versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,7 +26,9 @@ stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on t
 JOBS   ?= 3
 RERUNS ?= 0
 
-test: $(VENV)/.test debian lint  ## Install what the tests need, then lint, type-check and test
+test: $(VENV)/.test debian lint suite  ## Install what the tests need, then lint, type-check and test
+
+suite: $(VENV)/.test debian
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS)
 
 versions: $(BIN)/python  ## Run the demo and a short form of the tests on every other Python here that Hepar supports
