@@ -11,7 +11,7 @@ from dicom_node.results.objects import Encoding, ObjectKind, Profile, Receipt, S
 
 
 class _Peer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     objects: tuple[ObjectKind, ...] = Field(default=(ObjectKind.SEG,), min_length=1)
     """Objects that the peer receives for each series."""

@@ -1,6 +1,9 @@
 """The keys of the configuration, with their defaults."""
 
+import ast
+import inspect
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -43,9 +46,35 @@ def _peers() -> Iterator[tuple[str, ...]]:
 def _keys(
     section: str, model: type[BaseModel], names: Collection[str] | None = None
 ) -> Iterator[tuple[str, str, str]]:
+    meanings = _meanings(model)
     for name, field in model.model_fields.items():
         if names is None or name in names:
-            yield code(f"{section}.{name}"), _default(field), field.description or ""
+            yield code(f"{section}.{name}"), _default(field), meanings.get(name, "")
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstrings of a section's keys, those of its bases among them.
+
+    Not by pydantic's `use_attribute_docstrings`, which parses every section's source whenever it is
+    imported: half of the time that the configuration takes at each start of a command.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if issubclass(each, BaseModel) and each is not BaseModel:
+            found |= dict(_documented(each))
+    return found
+
+
+def _documented(section: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    (definition,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(definition, ast.ClassDef)
+    for key, words in pairwise(definition.body):
+        match key, words:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                yield name, inspect.cleandoc(text)
 
 
 def _default(field: FieldInfo) -> str:

@@ -26,7 +26,7 @@ class Rules(BaseModel):
     The geometry of its slices is not checked here but by `series.stacks`, which sees more.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     modalities: tuple[Literal["CT"], ...] = ("CT",)
     """Allowed values of Modality; the models know CT only."""
@@ -78,7 +78,7 @@ class Rules(BaseModel):
 class PriorityRules(BaseModel):
     """Rules that make a series urgent besides its own priority; one match is enough."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     calling: tuple[str, ...] = ()
     """AE titles of senders, such as the emergency room's scanner, whose series are all urgent."""
