@@ -3,6 +3,7 @@
 torch takes seconds to import, so only who trains or evaluates pays for it.
 """
 
+import math
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,6 +127,8 @@ def train(
         wanted = load_recipe(recipe, change or ())
         if folds == 1:
             raise typer.BadParameter("one fold holds nobody out: take --folds 2 or more")
+        if minutes is not None and not math.isfinite(minutes):
+            raise typer.BadParameter(f"--minutes {minutes} is no length of time: give minutes")
         if minutes and (folds or smoke):
             raise typer.BadParameter("--minutes plans one training: leave --folds and --smoke out")
         folder = run or Path("runs") / wanted.name

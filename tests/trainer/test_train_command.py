@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
 from trainer import train_command as making
+from trainer.commands import register
 from trainer.ensemble.members import make_member
 from trainer.recipe.sections import FusionSettings
 from trainer.training.ensemble import read_cases
@@ -40,3 +43,14 @@ def test_the_fusion_is_chosen_by_those_who_steer_and_the_figures_are_of_those_he
     assert judged == set(cases.held_out.patient) == set(cases.split.held_out)
     assert not judged & (seen["chosen by"] | set(cases.split.train))
     assert all(f"| {patient} |" in seen["said"].card for patient in judged)
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "0", "0.05", "-8"])
+def test_what_is_no_length_of_time_is_refused_before_anything_is_read(minutes, tmp_path):
+    app = typer.Typer()
+    register(app)
+    options = "--data", str(tmp_path), f"--minutes={minutes}"
+    ran = CliRunner().invoke(app, ["train", "base", *options], env={"COLUMNS": "200"})
+    assert ran.exit_code == 2
+    assert "minutes" in ran.output
+    assert not list(tmp_path.iterdir())
