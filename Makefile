@@ -83,12 +83,14 @@ bench: $(VENV)/.test debian  ## Measure the marks of docs/figures.md and print t
 	$(BIN)/python -m tests.benchmarks.bench
 
 # The tests with the marker `gpu` that run without the DICOM packages and without TensorRT.
-GPU_TESTS := tests/engine/devices/test_on_a_gpu.py tests/engine/devices/test_torch_gpu.py tests/engine/devices/tensorrt/test_cuda.py
+GPU_TESTS := tests/engine/devices/test_on_a_gpu.py tests/engine/devices/test_torch_gpu.py \
+  tests/engine/devices/tensorrt/test_cuda.py tests/trainer/batches/test_distributions.py \
+  tests/trainer/synthetic/test_batch_planting.py
 
 ifdef BARE
 gpu:  ## On a machine with a GPU: all its tests and figures; BARE=1 PYTHON=python3 with what is installed, offline
-	$(PYTHON) -m tests.benchmarks.gpu_bare bench/gpu
-	$(PYTHON) -m pytest -p no:cacheprovider -W default -m gpu $(GPU_TESTS)
+	failed=0; $(PYTHON) -m tests.benchmarks.gpu_bare bench/gpu || failed=1; \
+	  $(PYTHON) -m pytest -p no:cacheprovider -W default -m gpu $(GPU_TESTS) || failed=1; exit $$failed
 else
 gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -W default -m gpu

@@ -159,6 +159,33 @@ def sweep(setup: Setup) -> Figures:
     return found
 
 
+def compiled(setup: Setup) -> Figures:
+    """Measure the program through torch.compile, which a node does not use, and check it."""
+    on_gpu = setup.place == "cuda"
+    kind = TorchPrecision.FLOAT16 if on_gpu else TorchPrecision.FLOAT32
+    # Without a GPU no code is generated: what a processor's compiler gains is not the question.
+    backend = "inductor" if on_gpu else "eager"
+    found: Figures = {}
+    for room in setup.rooms if on_gpu else setup.rooms[-1:]:
+        name = f"{kind}, {room} at once, {backend}"
+        try:
+            device = open_torch(setup.model, place=setup.place, precision=kind)
+            device.room = device.usual_room = room
+            device._module = torch.compile(device._module, dynamic=False, backend=backend)
+            begun = perf_counter()
+            check = check_device(setup.model, device, (room,))
+        except EngineError as error:
+            found[name] = f"not measured: {error}"
+            continue
+        found[name] = {
+            "compile_and_check_s": perf_counter() - begun,
+            "slices_per_s": _slices_per_s(setup, device, room),
+            **json.loads(check.model_dump_json()),
+        }
+        print(name, found[name]["slices_per_s"], flush=True)
+    return found
+
+
 def feeding(setup: Setup) -> Figures:
     """Measure the slices a second in batches of `base` that are made on the device."""
     from tests.benchmarks.feeding import KINDS, batches_rate, toy_slices
@@ -194,7 +221,7 @@ def training(setup: Setup) -> Figures:
 
 
 PARTS: dict[str, Callable[[Setup], Figures]] = {
-    each.__name__: each for each in (facts, gate, bench, stages, sweep, feeding, training)
+    each.__name__: each for each in (facts, gate, bench, stages, sweep, compiled, feeding, training)
 }
 
 

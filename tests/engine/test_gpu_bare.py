@@ -5,10 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytest.importorskip("torch", reason="torch comes with the extra `trainer`")
 
@@ -17,39 +20,62 @@ from tests.engine.toy_program import write_toy_with_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ABSENT = (
-    "cuda",
-    "dbos",
-    "highdicom",
-    "nibabel",
-    "openvino",
-    "pydicom",
-    "pynetdicom",
-    "SimpleITK",
-    "tensorrt",
-    "tensorrt_rtx",
-    "tensorrt_rtx_bindings",
-)
+NEEDED = r"Beside torch the\s+machine needs (.+?);"
+NEEDED_TO_TRAIN = r"For the training it also takes\s+(.+?);"
+"""Sentences of docs/engine.md that list packages."""
 
 
-WHEELS = {"highdicom", "nibabel", "pydicom"}
-"""Small enough to be carried to a machine that trains."""
+def listed(sentence):
+    """Return the packages of a sentence, by the names that they have in the registry."""
+    (words,) = re.findall(sentence, (ROOT / "docs/engine.md").read_text(), re.DOTALL)
+    return {re.sub(r"\s+", "", each).lower() for each in re.split(r",\s+|\s+and\s+", words)}
+
+
+def with_dependencies(names):
+    """Return these packages and all that they depend on."""
+    found, todo = set(), [Requirement(name) for name in names]
+    while todo:
+        each = todo.pop()
+        key = canonicalize_name(each.name), frozenset(each.extras)
+        if key in found:
+            continue
+        found.add(key)
+        needed = [Requirement(text) for text in metadata.requires(each.name) or []]
+        todo += [
+            other
+            for other in needed
+            if other.marker is None
+            or any(other.marker.evaluate({"extra": extra}) for extra in ("", *each.extras))
+        ]
+    return {name for name, _ in found}
+
+
+def absent(there):
+    """Return what a machine with these packages alone cannot import."""
+    kept = with_dependencies({"torch", *there})
+    return sorted(
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if not kept & {canonicalize_name(each) for each in packages}
+        and module not in ("dicom_node", "engine", "tests", "trainer")
+    )
 
 
 @pytest.fixture
 def bare(tmp_path):
-    """Run a module in a process, and in its children, that cannot import what is absent."""
-
-    def absent(names):
-        (tmp_path / "sitecustomize.py").write_text(
-            f"import sys\nfor name in {names!r}: sys.modules[name] = None\n"
-        )
-
+    """Run a module in a process, and in its children, where only what docs/engine.md names is."""
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    environment = os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {
+        "PYTHONPATH": path,
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the plugins that are installed here
+    }
 
-    def run(*command, wheels=()):
-        absent(tuple(name for name in ABSENT if name not in wheels))
+    def run(*command, train=False):
+        there = listed(NEEDED) | (listed(NEEDED_TO_TRAIN) if train else set())
+        (tmp_path / "sitecustomize.py").write_text(
+            f"import sys\nfor name in {absent(there)!r}: sys.modules[name] = None\n"
+        )
         return subprocess.run(
             [sys.executable, "-m", *map(str, command)],
             capture_output=True,
@@ -82,7 +108,16 @@ def test_every_figure_of_torch_comes_and_the_others_say_why_not(bare, tmp_path):
         path.stem: json.loads(path.read_text())["found"]
         for path in (tmp_path / "out").glob("*.json")
     }
-    assert set(found) == {"facts", "gate", "bench", "stages", "sweep", "feeding", "training"}
+    assert set(found) == {
+        "facts",
+        "gate",
+        "bench",
+        "stages",
+        "sweep",
+        "compiled",
+        "feeding",
+        "training",
+    }
     assert found["facts"]["place"] == "cpu"
     assert found["gate"]["float32"]["passed"]
     assert found["bench"]["TensorRT"].startswith("not measured: no plan is active")
@@ -95,6 +130,8 @@ def test_every_figure_of_torch_comes_and_the_others_say_why_not(bare, tmp_path):
     assert all(ms > 0 for ms in found["stages"]["parts_ms"].values())
     assert len(found["sweep"]) == 6
     assert all(slices_per_s > 0 for slices_per_s in found["sweep"].values())
+    assert [each["passed"] for each in found["compiled"].values()] == [True]
+    assert all(each["slices_per_s"] > 0 for each in found["compiled"].values())
     assert len(found["feeding"]) == 3
     assert all(slices_per_s > 0 for slices_per_s in found["feeding"].values())
     assert found["training"]["training"].startswith("not measured: name labelled slices by --data")
@@ -115,7 +152,7 @@ def test_it_is_trained_there_without_the_readers_library(bare, tmp_path):
     )
     small = "--slices", 2, "--size", 32, "--model", toy, "--minutes", 0, "--set", *TINY
     out = tmp_path / "out"
-    run = bare("tests.benchmarks.gpu_bare", out, "training", "--data", data, *small, wheels=WHEELS)
+    run = bare("tests.benchmarks.gpu_bare", out, "training", "--data", data, *small, train=True)
     assert run.returncode == 0, run.stdout + run.stderr
     found = json.loads((out / "training.json").read_text())["found"]
     assert found["steps"] == {"unet": 2}
@@ -129,15 +166,45 @@ def test_an_unknown_part_is_refused(bare, tmp_path):
     assert "unknown part 'colour'; allowed: facts, gate" in run.stderr
 
 
+def makefile_pytest():
+    """Return options and files of the tests in `make gpu BARE=1`, as it stands in the Makefile."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    files = re.search(r"^GPU_TESTS := (.+)$", text, re.MULTILINE)[1].split()
+    options = re.search(r"-m pytest (.+) \$\(GPU_TESTS\)", text)[1].split()
+    return options, files
+
+
 def test_the_tests_that_need_a_gpu_are_collected_and_skipped_without_one(bare):
-    """The very list of the Makefile, as it would run."""
-    tests = re.search(r"^GPU_TESTS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    options = "-p", "no:cacheprovider", "-W", "default", "-m", "gpu", "-q"
-    run = bare("pytest", *options, *tests[1].split())
+    options, files = makefile_pytest()
+    run = bare("pytest", *options, "-q", *files)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"\b1[0-9] skipped", run.stdout), run.stdout
+    assert int(re.search(r"\b(\d+) skipped", run.stdout)[1]) >= 35, run.stdout
     assert "failed" not in run.stdout
     assert "error" not in run.stdout
+
+
+def test_every_file_with_a_test_for_a_gpu_is_among_them_unless_it_needs_a_node():
+    _, files = makefile_pytest()
+    marked = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path != Path(__file__) and re.search(r"[=@] ?pytest\.mark\.gpu\b", path.read_text())
+    }
+    assert {each for each in marked if not each.startswith("tests/dicom_node/")} == set(files)
+
+
+def test_a_warning_of_the_torch_that_is_there_fails_no_test(bare, tmp_path):
+    """Warnings are errors here; torch 2.11 warns in `torch.export.load`."""
+    options, _ = makefile_pytest()
+    warns = tmp_path / "test_warns.py"
+    warns.write_text(
+        "import warnings\nimport pytest\n\n@pytest.mark.gpu\ndef test_it():\n"
+        "    warnings.warn('deprecated', FutureWarning, stacklevel=1)\n"
+    )
+    here = "-c", ROOT / "pyproject.toml"
+    assert bare("pytest", *options, *here, warns).returncode == 0
+    strict = "-p", "no:cacheprovider", "-W", "default::pytest.PytestConfigWarning"
+    assert bare("pytest", *strict, *here, warns).returncode == 1
 
 
 def test_the_benchmarks_can_be_imported_there(bare):

@@ -1,6 +1,7 @@
 """Tumours planted into whole batches, as a GPU does it, beside those planted slice by slice.
 
-Here both run on the processor; `test_any_device` shows that a batch never waits for its device.
+On a GPU, and without one on the processor; `test_any_device` shows that a batch never waits for
+its device.
 """
 
 from dataclasses import dataclass, fields
@@ -51,12 +52,18 @@ def copies(slice_: tuple[np.ndarray, np.ndarray], count: int) -> tuple[torch.Ten
 
 
 def in_batches(
-    hu: torch.Tensor, target: torch.Tensor, seed: int = 0, beside: Beside | None = None, mm=MM
+    hu: torch.Tensor,
+    target: torch.Tensor,
+    seed: int = 0,
+    beside: Beside | None = None,
+    place: str = "cpu",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Each slice with tumours, planted as on a GPU."""
     plan = draw_plan(len(hu), 1.0, np.random.default_rng(seed))
-    random = torch.Generator().manual_seed(seed)
-    return plant_planned(hu, target, torch.full((len(hu),), mm), plan, random, beside)
+    random, known_mm = torch.Generator(place).manual_seed(seed), torch.full((len(hu),), MM)
+    there = hu.to(place), target.to(place), known_mm.to(place)
+    shown, labels = plant_planned(*there, plan, random, beside)
+    return shown.cpu(), labels.cpu()
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,13 @@ class Seen:
         return Seen(*np.array(rows, float).T)
 
 
-@pytest.fixture(scope="module")
-def seen() -> tuple[Seen, Seen]:
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def seen(request) -> tuple[Seen, Seen]:
     """The same tumours: planted into whole batches, and slice by slice on the host."""
     before = copies(a_liver((36, 30)), SLICES)
     plan = draw_plan(SLICES, 1.0, np.random.default_rng(0))
-    return Seen.of(before, in_batches(*before)), Seen.of(before, on_host(*before, plan))
+    batches = in_batches(*before, place=request.param)
+    return Seen.of(before, batches), Seen.of(before, on_host(*before, plan))
 
 
 def on_host(hu: torch.Tensor, target: torch.Tensor, plan: Plan):
