@@ -45,6 +45,7 @@ class FakeCuda:
         self.limit, self.blocks, self.streams, self.pinned = limit, {}, {}, set()
         self.graphs, self.launched, self.capturable, self.broken = [], 0, True, False
         self.faults, self.used, self.count = [], [], 1
+        self.last_error = self.good
         self.capture, self.numbers = threading.local(), itertools.count(7)
         FakeContext.gpu = self
 
@@ -62,7 +63,8 @@ class FakeCuda:
         return (self.done,)
 
     def cudaGetLastError(self):  # noqa: N802
-        return (self.good,)
+        last, self.last_error = self.last_error, self.good
+        return (last,)
 
     def cudaStreamCreateWithFlags(self, flags):  # noqa: N802
         assert flags == self.cudaStreamNonBlocking
@@ -103,7 +105,8 @@ class FakeCuda:
     def cudaStreamEndCapture(self, stream):  # noqa: N802
         recorded, self.capture.work = self.recorded, None
         if not self.capturable:
-            return self.cudaError_t.cudaErrorStreamCaptureInvalidated, None
+            self.last_error = self.cudaError_t.cudaErrorStreamCaptureInvalidated
+            return self.last_error, None
         return self.done, recorded
 
     def cudaGraphInstantiate(self, graph, flags):  # noqa: N802
