@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import lightning.pytorch as lightning
@@ -103,7 +104,7 @@ def _fit(
             benchmark=machine.on_cuda,
             max_steps=member.steps,
             max_epochs=-1,  # a resumed run would not end with the same weights
-            logger=TensorBoardLogger(folder, name="", version=""),
+            logger=_logger(folder),
             callbacks=[*watches, *_callbacks(recipe, folder, seen), watch, *bar],
             plugins=[DurableCheckpoints()],
             enable_progress_bar=not machine.quiet,
@@ -159,6 +160,12 @@ def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
         ]
     # Last, so that its checkpoint holds what the callbacks before it have noted of the epoch.
     return [*callbacks, _checkpoint(folder, LAST, None)]
+
+
+def _logger(folder: Path) -> TensorBoardLogger | bool:
+    """Return what writes the curves for TensorBoard; none where that is not installed."""
+    # A bare machine with a GPU need not have it, and its absence must not cost a training.
+    return find_spec("tensorboard") is not None and TensorBoardLogger(folder, name="", version="")
 
 
 def _checkpoint(folder: Path, name: str, monitor: str | None) -> EpochCheckpoint:
