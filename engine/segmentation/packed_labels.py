@@ -46,10 +46,12 @@ class PackedLabels:
         slices, rows, _ = self.marked.shape
         return slices, rows, self.columns
 
-    def put(self, where: Where, labels: NDArray[np.uint8]) -> None:
+    def put(self, where: NDArray[np.intp] | slice, labels: NDArray[np.uint8]) -> None:
         """Replace whole slices."""
-        self.marked[where] = np.packbits(labels, axis=-1)  # every label but 0 is a one
-        self.tumour[where] = np.packbits(labels == Label.TUMOUR, axis=-1)
+        # One by one: a slice stays in the cache, which takes half the time of all at once.
+        for place, plane in zip(np.arange(len(self.marked))[where], labels, strict=True):
+            self.marked[place] = np.packbits(plane, axis=-1)  # every label but 0 is a one
+            self.tumour[place] = np.packbits(plane == Label.TUMOUR, axis=-1)
 
     def labels(self, where: Where = slice(None)) -> NDArray[np.uint8]:
         """Return the labels of some slices, or of all."""

@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "viewer",
     "speed",
     "engine_job",
+    "stages",
     "start",
     "gpu",
     "fusion",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from engine.phantom import make_phantom
+from tests.benchmarks.earlier import ROOT, check_out, measured_by
 from tests.benchmarks.marks import Mark
 from trainer.batches.data_loader import Batches
 from trainer.datasets.cases.slices import Slices
@@ -38,6 +39,11 @@ KINDS = {
     "with phase": PHASE,
     "with synthetic tumours": ("augmentation.synthetic_tumour=0.3",),
 }
+BEFORE = "e2a91dc14f6d"
+"""The last commit that made batches on the processor alone."""
+KINDS_BEFORE = "base", "tumours", "batched tumours"
+BESIDE = "batches on one thread, {}: now beside before"
+PAIRS = 5
 
 
 def measure(folder: Path) -> Iterator[Mark]:
@@ -47,7 +53,25 @@ def measure(folder: Path) -> Iterator[Mark]:
     for name, changes in KINDS.items():
         rate = batches_rate(load_recipe("base", changes), slices, place, ROUNDS)
         yield Mark(f"batches of base, {name}, on {place.type}", "", f"{rate:.0f} slices/s", True)
+    yield from _beside_before(folder)
     yield _trained(slices, folder, place)
+
+
+def _beside_before(folder: Path) -> Iterator[Mark]:
+    """Yield the processor's time for a batch as it was before batches were made on any device."""
+    old = folder / "before"
+    if why := check_out(BEFORE, ["engine", "trainer"], old):
+        yield Mark(BESIDE.format("base"), "", f"not measured: {why}", None)
+        return
+    rounds = [
+        [measured_by("feeding_child.py", source, *KINDS_BEFORE) for source in (old, ROOT)]
+        for _ in range(PAIRS)
+    ]
+    for name in KINDS_BEFORE:
+        # Other programs can only add to a time.
+        before, now = (min(each[side][name] for each in rounds) for side in (0, 1))
+        detail = f"{now / before:.2f} times ({before:.0f} : {now:.0f} ms)"
+        yield Mark(BESIDE.format(name), "", detail, True)
 
 
 def batches_rate(recipe: Recipe, slices: Slices, place: torch.device, rounds: int) -> float:
