@@ -323,6 +323,16 @@ def test_kernels_that_are_not_those_of_the_plan_are_compiled_again(rtx, plan, st
     assert file.read_bytes()[32:] == b"kernels x"
 
 
+def test_kernels_that_another_build_has_kept_are_compiled_again(
+    rtx, keep, plan, store, toy, caplog
+):
+    other = keep(b"engine 2", passed=True, model=toy.digest, options=plan.key.options)
+    require_same(open_plan(other, store, toy), slices(9))
+    store.kernels_file(plan).write_bytes(store.kernels_file(other).read_bytes())
+    require_same(rtx(), slices(3))
+    assert "belongs to another plan; kernels are compiled again" in caplog.text
+
+
 def test_kernels_of_another_driver_are_compiled_again(rtx, plan, store):
     file = store.kernels_file(plan)
     foreign = b"of another driver"
