@@ -26,19 +26,24 @@ def study_of(study_uid: str, paths: Iterable[Path]) -> Study:
     classes: Counter[str] = Counter()
     senders: set[str] = set()
     for path in paths:
-        meta = _file_meta(path)
-        if sop_class := str(meta.get("MediaStorageSOPClassUID", "")):
+        sop_class, sender = _class_and_sender(path)
+        if sop_class:
             classes[sop_class] += 1
-        senders.add(str(meta.get("SendingApplicationEntityTitle", "")).strip())
+        senders.add(sender)
     return Study(study_uid, classes, tuple(sorted(senders - {""})))
 
 
-def _file_meta(path: Path) -> Dataset:
+def _class_and_sender(path: Path) -> tuple[str, str]:
+    """Return SOP Class UID and sender of a file; empty where it does not state them."""
     try:
-        return read_file_meta_info(path)
+        meta = read_file_meta_info(path)
+        # Within: a value is converted, and may turn out to be damaged, only when it is asked for.
+        keywords = "MediaStorageSOPClassUID", "SendingApplicationEntityTitle"
+        sop_class, sender = (str(meta.get(keyword) or "").strip() for keyword in keywords)
     # Gone, damaged on the disk, or no instance: a page lies beside a PDF.
     except (OSError, InvalidDicomError, *UNREADABLE):
-        return Dataset()
+        return "", ""
+    return sop_class, sender
 
 
 def series_query(study_uid: str, series_uid: str) -> QueriedSopClass:

@@ -134,3 +134,10 @@ def test_a_damaged_file_is_not_counted(tmp_path):
     found = study_of("1.2.3", sorted(tmp_path.iterdir()))
     assert found.instances[CTImageStorage] >= 1
     assert sum(found.instances.values()) < 6
+
+
+def test_a_file_whose_class_has_an_unknown_vr_is_not_counted(tmp_path):
+    """Found by fuzzing: pydicom raises it only when the value is asked for."""
+    whole = b"".join(to_part10(b"", CTImageStorage, "1.2.3", "1.2.840.10008.1.2.1").pieces())
+    (path := tmp_path / "file").write_bytes(whole.replace(b"\x02\0\x02\0UI", b"\x02\0\x02\0ZA"))
+    assert study_of("1.2.3", [path]) == Study("1.2.3", {}, ())

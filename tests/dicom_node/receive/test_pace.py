@@ -38,7 +38,15 @@ def test_each_caller_has_a_pace_of_its_own_and_others_have_none(clock):
     assert paces.turn(free) == 0.0
 
 
-def test_two_associations_of_a_caller_share_its_rate(tmp_path, ct_series):
+def test_two_associations_of_a_caller_share_its_rate(tmp_path, ct_series, monkeypatch):
+    """Where the machine is slower than the rate, the turns show it and not the time."""
+    turns, turn = [], Pace.turn
+
+    def counted(of):
+        turns.append(of)
+        return turn(of)
+
+    monkeypatch.setattr(Pace, "turn", counted)
     limits = Limits(callers=(Caller("CT", rate=RATE),))
     server = listen("TEST", ("127.0.0.1", 0), Spool(tmp_path / "spool"), limits=limits)
     address = server.socket.getsockname()
@@ -50,6 +58,8 @@ def test_two_associations_of_a_caller_share_its_rate(tmp_path, ct_series):
         for association in both:
             assert association.send_c_store(instance).Status == 0x0000
     assert time.monotonic() - begun >= 5 / RATE
+    assert len(turns) == 6
+    assert len(set(turns)) == 1
     server.ae.shutdown()
 
 

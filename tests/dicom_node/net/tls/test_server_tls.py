@@ -57,11 +57,17 @@ def test_a_caller_with_a_certificate_is_served_and_one_without_is_not(
         echo(address, tls=without, negotiate_s=5)
 
 
+@pytest.mark.skipif(not ssl.HAS_TLSv1_1, reason="this OpenSSL has no TLS 1.1 to call with")
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
 def test_old_versions_are_refused(receiver, files, caller_tls):
-    address, _ = receiver(ServerTls(files[0]))
-    caller_tls.minimum_version = ssl.TLSVersion.TLSv1
+    lenient = files[0].context()
+    for context in (caller_tls, lenient):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.set_ciphers("ALL:@SECLEVEL=0")  # OpenSSL's own level forbids them
     caller_tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    address, _ = receiver(lambda: lenient)
+    assert echo(address, tls=caller_tls) == 0x0000
+    address, _ = receiver(ServerTls(files[0]))
     with pytest.raises(PeerUnavailable):
         echo(address, tls=caller_tls, negotiate_s=5)
 
