@@ -47,6 +47,6 @@ def test_a_node_killed_after_any_stage_delivers_exactly_one_seg(
             wait_until(lambda: f"action={stage} " in node.log.read_text(), what=stage)
         node.kill()
         node.start()
-        wait_until(lambda: len(archive.segmentations()) > 0)
+        wait_until(lambda: len(archive.segmentations()) > 0, 480)
         time.sleep(SETTLED_S)
         assert len(archive.segmentations()) == 1
