@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dbos import DBOS
 
+from dicom_node.cluster.worker_intake import StepsUnderWay
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.workflows import Worker
@@ -67,6 +68,7 @@ class FencedWorker:
 
     worker: Worker
     check: Callable[[str], None] = field(default=require_owned)
+    steps: StepsUnderWay = field(default_factory=StepsUnderWay)
 
     def segment(
         self, job: str, task: SeriesTask, *, urgent: bool, superseded: Sequence[Outcome]
@@ -85,13 +87,15 @@ class FencedWorker:
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once."""
-        self.check(str(DBOS.workflow_id))
-        return self.worker.deliver(task)
+        with self.steps.noted(delivery := str(DBOS.workflow_id)):
+            self.check(delivery)
+            return self.worker.deliver(task)
 
     def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
         """Ask the peer once whether it keeps a result."""
-        self.check(str(DBOS.workflow_id))
-        return self.worker.confirm(task)
+        with self.steps.noted(delivery := str(DBOS.workflow_id)):
+            self.check(delivery)
+            return self.worker.confirm(task)
 
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each failed attempt."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Engine, case, delete, func, select
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.cluster.tables import members
+from dicom_node.cluster.tables import drains, members
 from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,16 @@ class Member:
         return f"{self.folder}/{self.name}"
 
 
+class Duty(StrEnum):
+    """Whether a process takes new work."""
+
+    TAKING = "taking work"
+    DRAINING = "draining"
+    """It finishes what it has, and takes nothing new."""
+    DRAINED = "drained"
+    """It has nothing left, and takes nothing new."""
+
+
 @dataclass(frozen=True)
 class SeenMember:
     """A process as its heartbeats show it."""
@@ -51,6 +62,7 @@ class SeenMember:
     member: Member
     started: datetime
     alive: bool
+    duty: Duty
 
 
 @dataclass(frozen=True)
@@ -80,14 +92,19 @@ class Membership:
             connection.execute(statement)
 
     def leave(self, member: Member) -> None:
-        """Forget a process that ends in order."""
+        """Forget a process that ends in order, and that it was to be drained."""
         mine = members.c.folder == member.folder, members.c.name == member.name
+        gone = delete(members).where(*mine, members.c.token == member.token)
+        drained = drains.c.folder == member.folder, drains.c.name == member.name
         with self.engine.begin() as connection:
-            connection.execute(delete(members).where(*mine, members.c.token == member.token))
+            if connection.execute(gone).rowcount:
+                connection.execute(delete(drains).where(*drained))
 
     def all(self) -> list[SeenMember]:
         """Return every process that has not ended in order, by name."""
-        statement = select(members, is_alive().label("alive"))
+        both = and_(drains.c.folder == members.c.folder, drains.c.name == members.c.name)
+        statement = select(members, is_alive().label("alive"), drains.c.drained)
+        statement = statement.select_from(members.outerjoin(drains, both))
         statement = statement.where(members.c.folder == self.folder)
         with self.engine.connect() as connection:
             rows = connection.execute(statement.order_by(members.c.name)).all()
@@ -96,9 +113,17 @@ class Membership:
                 Member(each.folder, each.name, each.role, each.version, each.token, each.host),
                 each.started,
                 each.alive,
+                _duty(each.drained),
             )
             for each in rows
         ]
+
+
+def _duty(drained: bool | None) -> Duty:
+    """Return what a row of `drains` means, None where there is no row."""
+    if drained is None:
+        return Duty.TAKING
+    return Duty.DRAINED if drained else Duty.DRAINING
 
 
 def is_alive() -> ColumnElement[bool]:

@@ -37,6 +37,8 @@ class SharedAssembler(SeriesAssembler):
     ) -> None:
         """Watch `spool`; the options are those of `SeriesAssembler`."""
         super().__init__(spool, self._hand_over_if_last, **options)  # type: ignore[arg-type]
+        self.adopts = True
+        """Whether the parts of gateways that died are taken over."""
         self._taker = on_complete
         self._arrivals = arrivals
         self._noted: set[SeriesKey] = set()
@@ -80,7 +82,8 @@ class SharedAssembler(SeriesAssembler):
 
     def round(self) -> None:
         """Note what comes in here, and look at what the others announce and leave."""
-        self._arrivals.adopt()
+        if self.adopts:
+            self._arrivals.adopt()
         mine, arriving = self._arrivals.mine(), set(self.arriving())
         self._arrivals.open(arriving - mine)
         self._noted = arriving

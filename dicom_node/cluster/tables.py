@@ -37,6 +37,16 @@ members = Table(
 )
 """Processes that share a data folder. `beat` is by the server's clock, as all times here are."""
 
+drains = Table(
+    "drains",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("drained", Boolean, server_default=false(), nullable=False),
+)
+"""Processes that take nothing new. `drained`: they have nothing left, either. A table of its own:
+`members` may be there from an earlier version."""
+
 parts = Table(
     "parts",
     _schema,

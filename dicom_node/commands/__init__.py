@@ -21,6 +21,7 @@ PANELS = {
     "receive": CLUSTER,
     "work": CLUSTER,
     "web": CLUSTER,
+    "drain": CLUSTER,
     "conformance": TOOLS,
     "demo": TOOLS,
     "segment": TOOLS,

@@ -9,7 +9,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
 from dicom_node.errors import AlreadyRunning
-from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
+from dicom_node.jobs.polling import FAST_S, SLOW_S, Dequeuing, PollingRate
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.store import connectable, faults_named, make_private, require_usable
 from dicom_node.jobs.watchdog import watching
@@ -46,8 +46,10 @@ def run_jobs(
     peers: Sequence[str],
     polling: PollingRate,
     at_once: int = 1,
-) -> Iterator[None]:
+) -> Iterator[Dequeuing]:
     """Run jobs, those left over from the last time first, while the block lasts.
+
+    Yields what can stop this process from taking further ones.
 
     Args:
         worker: runs the workflows' steps.
@@ -71,7 +73,7 @@ def run_jobs(
         require_usable(database_url)
         running = RunningWorkflows()
         with (
-            _launched(database_url, executor, lambda: register(worker, running)),
+            _launched(database_url, executor, lambda: register(worker, running)) as dbos,
             watching(running),
         ):
             # Few series at a time: they share one device, and each volume takes its memory.
@@ -83,7 +85,7 @@ def run_jobs(
                 for name, limit in limits.items()
             ]
             with polling.applied_to(queues):
-                yield
+                yield Dequeuing(dbos)
     finally:
         _in_this_process.release()
 
@@ -110,26 +112,26 @@ def queueing_jobs(database_url: str, executor: str) -> Iterator[None]:
 
 
 @contextmanager
-def _launched(database_url: str, executor: str, prepare: Callable[[], None]) -> Iterator[None]:
+def _launched(database_url: str, executor: str, prepare: Callable[[], None]) -> Iterator[DBOS]:
     """Run DBOS while the block lasts; `prepare` is called once it exists, before its launch."""
     node = folder_of(executor)
     try:
         with faults_named(database_url), _launch_failure_not_logged():
             try:
-                _launch(database_url, executor, STEPS_VERSION, prepare)
+                dbos = _launch(database_url, executor, STEPS_VERSION, prepare)
             except dbos_error.DBOSException as error:
                 # By its words: DBOS raises its base class for this.
                 if "already registered by application" not in str(error):
                     raise
                 # A version belongs to one application, so a second node on a store needs its own.
                 DBOS.destroy(destroy_registry=True)
-                _launch(database_url, executor, f"{STEPS_VERSION} on {node}", prepare)
-        yield
+                dbos = _launch(database_url, executor, f"{STEPS_VERSION} on {node}", prepare)
+        yield dbos
     finally:
         DBOS.destroy(destroy_registry=True)
 
 
-def _launch(database_url: str, executor: str, version: str, prepare: Callable[[], None]) -> None:
+def _launch(database_url: str, executor: str, version: str, prepare: Callable[[], None]) -> DBOS:
     config: DBOSConfig = {
         # Nodes that share a database mind their own queues; roles of one folder share its.
         "name": f"{APPLICATION}-{folder_of(executor)}",
@@ -140,10 +142,11 @@ def _launch(database_url: str, executor: str, version: str, prepare: Callable[[]
         "log_level": "WARNING",
         "notification_listener_polling_interval_sec": FAST_S,
     }
-    DBOS(config=config)
+    dbos = DBOS(config=config)
     # In this order: workflows belong to the `DBOS` that exists, and its launch takes up old ones.
     prepare()
     DBOS.launch()
+    return dbos
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from dbos import Queue
+from dbos import DBOS, Queue
+from dbos._queue import queue_thread
 
 FAST_S, SLOW_S = 0.1, 0.5
 """Between two polls of a queue."""
@@ -62,3 +63,42 @@ class PollingRate:
 def _set_interval(queues: Sequence[Queue], seconds: float) -> None:
     for queue in queues:
         queue.set_polling_interval_sec(seconds)
+
+
+class Dequeuing:
+    """The threads of DBOS in this process that take work from queues, as they stop and go on.
+
+    DBOS itself (3.4) stops them for good, when it ends, and starts them when it starts. What is
+    under way needs the rest of it meanwhile.
+    """
+
+    def __init__(self, dbos: DBOS) -> None:
+        self._dbos = dbos
+        self._stopped = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is taken any more: also the last poll has ended."""
+        return self._stopped and not _pollers()
+
+    def stop(self) -> None:
+        """Let each thread end after the poll that it is at."""
+        if not self._stopped:
+            self._stopped = True
+            # As `DBOS.destroy` begins; the other threads with such an event have no work here.
+            for event in self._dbos.background_thread_stop_events:
+                event.set()
+
+    def go_on(self) -> None:
+        """Take work again, unless the old threads are still at their last poll."""
+        if self.ended:
+            # As `DBOS.launch` does.
+            stop = threading.Event()
+            self._dbos.background_thread_stop_events.append(stop)
+            threading.Thread(target=queue_thread, args=(stop, self._dbos), daemon=True).start()
+            self._stopped = False
+
+
+def _pollers() -> list[threading.Thread]:
+    """Return the threads that poll queues."""
+    return [each for each in threading.enumerate() if each.name.startswith("queue-worker-")]

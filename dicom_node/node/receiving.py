@@ -18,12 +18,13 @@ from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
 from dicom_node.jobs.submit.correction_queue import CorrectionQueue
 from dicom_node.jobs.submit.submission import SeriesSubmitter
+from dicom_node.net.admission import AdmissionServer
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls
 from dicom_node.receive.archive_count import ArchiveCount
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.scp import RECEIVED, Limits, listen
+from dicom_node.receive.scp import RECEIVED, Limits, listen, open_associations
 from dicom_node.receive.series_assembler import ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
 from dicom_node.retrieve.source import Source, count_instances, to_source
@@ -37,6 +38,8 @@ class Reception:
     expect: Callable[[str, int], None]
     """`SeriesAssembler.expect`, for callers that have the number of instances of a series."""
     assembler: SeriesAssembler
+    associations: Callable[[], int]
+    """Returns the number of associations that are open."""
 
 
 @contextmanager
@@ -49,13 +52,14 @@ def receiving(
     asked: Peer | None = None,
     arrivals: Arrivals | None = None,
     shadow_digest: str = "",
+    closed: Callable[[], bool] = lambda: False,
 ) -> Iterator[Reception]:
     """Receive series while the block lasts; queue each as a job, and register corrections.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
     when a series may soon be complete; `asked` is the archive that is asked for counts; `arrivals`
     are the series of all gateways, where there are several; corrections are compared with the
-    shadow model of `shadow_digest` too.
+    shadow model of `shadow_digest` too; associations are rejected while it is `closed`.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -82,10 +86,13 @@ def receiving(
     corrections.start()
     try:
         with (
-            _listening(spool, assembler, settings, commitments) as address,
+            _listening(spool, assembler, settings, commitments, closed) as server,
             _asking(asked, assembler, settings.receive.ask_after_s),
         ):
-            yield Reception(address, assembler.expect, assembler)
+            assert server.socket is not None
+            host, port = server.socket.getsockname()[:2]
+            associations = partial(open_associations, server.ae)
+            yield Reception((host, port), assembler.expect, assembler, lambda: len(associations()))
     finally:
         # After the receiver has ended, whose threads report to it.
         assembler.stop()
@@ -126,8 +133,12 @@ def _asking(peer: Peer | None, assembler: SeriesAssembler, after_s: float) -> It
 
 @contextmanager
 def _listening(
-    spool: Spool, assembler: SeriesAssembler, settings: Settings, commitments: Commitments | None
-) -> Iterator[tuple[str, int]]:
+    spool: Spool,
+    assembler: SeriesAssembler,
+    settings: Settings,
+    commitments: Commitments | None,
+    closed: Callable[[], bool],
+) -> Iterator[AdmissionServer]:
     node, most = settings.node, settings.receive.max_associations
     titles = (getattr(peer, "ae_title", "") for peer in settings.destinations.values())
     limits = Limits(
@@ -138,6 +149,7 @@ def _listening(
         stored=RECEIVED,
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
         itself=own_caller(settings),
+        closed=closed,
     )
     tls = ServerTls(settings.tls.files) if settings.tls.files else None
     try:
@@ -149,8 +161,6 @@ def _listening(
             " one, and node.host to an address of this machine"
         ) from error
     try:
-        assert server.socket is not None
-        host, port = server.socket.getsockname()[:2]
-        yield host, port
+        yield server
     finally:
         server.ae.shutdown()

@@ -14,8 +14,12 @@ from dbos import DBOS
 
 from dicom_node.audit.trail import auditing
 from dicom_node.cluster.arrivals import Arrivals, Studies
+from dicom_node.cluster.draining import DRAINABLE, Drains, drainable, require_drainable
 from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck
+from dicom_node.cluster.gateway_intake import GatewayIntake
+from dicom_node.cluster.shared_assembler import SharedAssembler
 from dicom_node.cluster.takeover import taking_over
+from dicom_node.cluster.worker_intake import WorkerIntake
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
 from dicom_node.jobs.polling import PollingRate
@@ -57,18 +61,25 @@ def gateway(joined: Joined) -> Iterator[Reception]:
         asked = None
         if name := settings.receive.ask:
             asked = to_peer(name, settings.peers[name], settings.node.ae_title)
+        arrivals = Arrivals(joined.engine, joined.member.folder, joined.member.name)
+        intake = GatewayIntake(arrivals)
+        # Before it listens: a gateway that crashed while it was drained stays closed.
+        stack.enter_context(drainable(joined.engine, joined.member, intake))
         reception = stack.enter_context(
             receiving(
                 _spool(joined),
                 algorithm.digest,
                 settings,
                 asked=asked,
-                arrivals=Arrivals(joined.engine, joined.member.folder, joined.member.name),
+                arrivals=arrivals,
+                closed=intake.closed,
             )
         )
+        assert isinstance(reception.assembler, SharedAssembler)  # as there are `arrivals`
+        intake.watch(reception.assembler, reception.associations)
         # The page of the cluster sends the alerts, each of them once.
         quiet = settings.model_copy(update={"alerts": AlertsSection()})
-        view = reception_view(quiet, algorithm, reception)
+        view = replace(reception_view(quiet, algorithm, reception), closed=intake.closed)
         stack.enter_context(serve_view(view))
         _log_start(joined, f"listens on {reception.address[0]}:{reception.address[1]}")
         yield reception
@@ -96,9 +107,10 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
 
         series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
         series_worker = replace(series_worker, at_work=crashes.at_work)
-        stack.enter_context(
+        fenced = FencedWorker(series_worker)
+        dequeuing = stack.enter_context(
             run_jobs(
-                FencedWorker(series_worker),
+                fenced,
                 database_url=settings.database_url,
                 executor=joined.member.executor,
                 peers=sorted(series_worker.peers),
@@ -106,6 +118,8 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
                 at_once=settings.jobs.at_once or series_at_once(setup),
             )
         )
+        intake = WorkerIntake(dequeuing, fenced.steps)
+        stack.enter_context(drainable(joined.engine, joined.member, intake))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         _log_start(joined, f"works with model {setup.algorithm.name} on {setup.device.name}")
@@ -140,6 +154,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             received=spool,
             peers=peers,
             processes=partial(_processes, joined),
+            drain=partial(_drain, joined),
         )
         address = stack.enter_context(serve_view(view))
         assert address is not None  # `hepar web` sets a port
@@ -186,9 +201,22 @@ def _processes(joined: Joined) -> list[RunningProcess]:
             each.started,
             each.alive,
             tuple(under_way[each.member.executor]),
+            each.duty,
+            each.alive and each.member.role in DRAINABLE,
         )
         for each in joined.membership.all()
     ]
+
+
+def _drain(joined: Joined, name: str, undo: bool) -> None:
+    """Let a process of the cluster take nothing new, or work again.
+
+    Raises:
+        BadConfiguration: there is no such process, or it takes no work.
+    """
+    require_drainable(joined.membership.all(), name)
+    drains = Drains(joined.engine, joined.member.folder)
+    (drains.undo if undo else drains.ask)(name)
 
 
 def _spool(joined: Joined) -> Spool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, SegmentationStorage
-from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
@@ -49,6 +49,9 @@ SERVICES: dict[UID | None, Service] = {
 }
 """Services that are not storage, by SOP class."""
 
+LOCAL_LIMIT = 0x02, 0x03, 0x02
+"""Transient, by the provider, local limit exceeded (PS3.8 table 9-21)."""
+
 ENDING = 256
 """Associations that may be ending at a time without counting as open."""
 
@@ -71,6 +74,8 @@ class Limits:
     """SOP classes of the instances that are kept."""
     itself: Caller | None = None
     """The node, which is always admitted, and never kept out by others."""
+    closed: Callable[[], bool] = lambda: False
+    """Whether associations are rejected for now, all but the node's own for C-ECHO."""
     pdu_bytes: int = 131072
     """Maximum length announced to senders; pynetdicom's 16382 costs at least a tenth of the
     throughput."""
@@ -168,15 +173,11 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
         if SERVICES.get(each.abstract_syntax, Service.STORE) in caller.may
     ]
     paces.begin(association, caller)
-    # pynetdicom lists an association until its thread has ended, also a rejected one, and one whose
-    # request could not be read, up to `acse_s`.
-    others = [
-        each
-        for each in association.ae.active_associations
-        if each is not association
-        and each.requestor.primitive is not None
-        and not (each.is_rejected or each.is_aborted or each.is_released)
-    ]
+    if limits.closed() and not (own and _asks_for_echo_alone(association)):
+        logger.warning("association rejected: draining", extra={"action": "association_rejected"})
+        _reject(association, LOCAL_LIMIT)
+        return
+    others = [each for each in open_associations(association.ae) if each is not association]
     from_host = [each for each in others if each.requestor.address == shown.host]
     known = own or shown.calling in limits.known
     # At least one place is left for everybody else.
@@ -189,8 +190,24 @@ def on_requested(event: Event, limits: Limits, paces: Paces) -> None:
             len(from_host),
             extra={"action": "association_rejected"},
         )
-        # Transient, by the provider, local limit exceeded (PS3.8 table 9-21).
-        _reject(association, (0x02, 0x03, 0x02))
+        _reject(association, LOCAL_LIMIT)
+
+
+def open_associations(ae: AE) -> list[Association]:
+    """Return the associations that have not ended."""
+    # pynetdicom lists an association until its thread has ended, also a rejected one, and one whose
+    # request could not be read, up to `acse_s`.
+    return [
+        each
+        for each in ae.active_associations
+        if each.requestor.primitive is not None
+        and not (each.is_rejected or each.is_aborted or each.is_released)
+    ]
+
+
+def _asks_for_echo_alone(association: Association) -> bool:
+    asked = cast(A_ASSOCIATE, association.requestor.primitive).presentation_context_definition_list
+    return {each.abstract_syntax for each in asked} == {VERIFICATION}
 
 
 def _reject(association: Association, reason: tuple[int, int, int]) -> None:

@@ -34,6 +34,7 @@ class Health:
         self._ledger = ledger
         # What other processes do, they answer for.
         receives, computes = node.dicom is not None, node.device is not None
+        delivers = computes or not receives  # a gateway receives also while an archive is away
         self._alive = [
             *([Probe("listener", self._listener)] if receives else []),
             *([Probe("assembler", self._assembler)] if receives else []),
@@ -44,7 +45,7 @@ class Health:
             Probe("data folder", self._writable),
             Probe("job store", self._store),
             *([Probe("device", self._device)] if computes else []),
-            Probe("peers", self._peers),
+            *([Probe("peers", self._peers)] if delivers else []),
         ]
 
     def alive(self) -> list[Finding]:
@@ -53,7 +54,15 @@ class Health:
 
     def ready(self) -> list[Finding]:
         """Check whether the node would receive a series now and finish it."""
-        return [*findings([*self._alive, *self._ready]), *self._shadow()]
+        found = findings([*self._alive, *self._ready])
+        return [*found, *self._draining(), *self._shadow()]
+
+    def _draining(self) -> list[Finding]:
+        """Return that this process takes nothing new, if so: a balancer is to leave it out."""
+        if not self._node.closed():
+            return []
+        reason = "it takes nothing new; `hepar drain NODE --undo` lets it take series again"
+        return [Finding("draining", False, reason)]
 
     def _shadow(self) -> list[Finding]:
         """Return what the shadow model does; it never fails, as no series waits for it."""

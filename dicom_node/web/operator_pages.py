@@ -1,5 +1,6 @@
 """Pages for the operator."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -11,14 +12,14 @@ from PIL import Image
 from pydicom import dcmread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from dicom_node.corrections.agreement import agreement, falls
 from dicom_node.corrections.correction import newest_of_each_result
 from dicom_node.corrections.side_by_side import side_by_side
 from dicom_node.deliver.peer_interface import Peer
-from dicom_node.errors import NodeError, UnknownJob
+from dicom_node.errors import BadConfiguration, NodeError, UnknownJob
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
@@ -31,6 +32,8 @@ from dicom_node.web.probe import Finding, Probe
 from dicom_node.web.study_header import StudyHeader, may_see_study, study_header
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
+
+logger = logging.getLogger(__name__)
 
 NEWEST = 500
 """Newest jobs that the page searches."""
@@ -170,6 +173,20 @@ class Pages:
     def send(self, request: Request) -> Response:
         """Send the results of a job to one peer."""
         return self._buttons.send(self._find(request), request.path_params["peer"], request)
+
+    def drain(self, request: Request) -> Response:
+        """Let a process of the cluster take nothing new, or take work again."""
+        name, action = request.path_params["name"], request.path_params["action"]
+        if self._node.drain is None or action not in ("drain", "undo"):
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        try:
+            self._node.drain(name, action == "undo")
+        except BadConfiguration as error:
+            raise HTTPException(HTTPStatus.CONFLICT, str(error)) from error
+        caller: Caller = request.scope["caller"]
+        logger.info("%s %s by %s", action, name, caller.user, extra={"action": "operator"})
+        # 303: the browser follows with a GET, so that reloading the page does not press again.
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
     def _state(self, request: Request) -> dict[str, Any]:
         query = request.query_params

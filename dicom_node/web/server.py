@@ -5,6 +5,7 @@ GET  /jobs/JOB               one job
 GET  /jobs/JOB/reports/N     a report as a page; names the patient, needs a login
 POST /jobs/JOB/ACTION        retry, redo, urge, remove or bundle; needs a login
 POST /jobs/JOB/send/PEER     send the results to a peer; needs a login
+POST /processes/NAME/ACTION  drain or undo, for a process of a cluster; needs a login
 POST /dicom-web/studies      STOW-RS (`stow`)
 GET  /jobs?study=UID         a study's jobs as JSON, the oldest first
 GET  /try                    drop a scan (`tries`); needs a login, as all below it
@@ -98,7 +99,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
     health = Health(node, ledger)
     pages, metrics = Pages(node, ledger, health), Metrics(node, ledger, health)
     tries = TryPages(node, node.desk).routes if node.desk else []
-    door = StowDoor(node.settings, node.spool, node.listener)
+    door = StowDoor(node.settings, node.spool, node.listener, node.closed)
     doors = STOW_PATHS if node.dicom else ()
     viewer = node.settings.viewer.url
     identity = {
@@ -138,6 +139,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
             Route("/jobs/{job}/reports/{number:int}", pages.report),
             Route("/jobs/{job}/{action}", pages.change, methods=["POST"]),
             Route("/jobs/{job}/send/{peer}", pages.send, methods=["POST"]),
+            Route("/processes/{name}/{action}", pages.drain, methods=["POST"]),
             *tries,
             *(Route(path, door.store, methods=["POST"]) for path in doors),
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),

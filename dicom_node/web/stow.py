@@ -11,7 +11,7 @@ logged in counts as calling AE title; one who must show a certificate is not kno
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -152,8 +152,15 @@ class Stored:
 class StowDoor:
     """The intake of one node."""
 
-    def __init__(self, settings: Settings, spool: Spool, listener: ReceiveEvents) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        listener: ReceiveEvents,
+        closed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._settings = settings
+        self._closed = closed
         self._spool = spool
         self._listener = listener
         self._callers = [Caller(**each.model_dump()) for each in settings.callers]
@@ -170,6 +177,8 @@ class StowDoor:
             return _unknown(asking)
         if refusal := self._refusal(request, host):
             return refusal
+        if self._closed():
+            return _later("this gateway is draining; send to another one")
         # Never waiting: this runs on the event loop, which serves health and pages too.
         if not self._slots.acquire(blocking=False):
             return _later("too many uploads at the same time")

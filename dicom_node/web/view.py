@@ -54,6 +54,10 @@ class RunningProcess:
     """Whether it had a heartbeat lately."""
     jobs: tuple[str, ...] = ()
     """Jobs that it segments now."""
+    duty: str = ""
+    """Whether it takes work, is draining or drained."""
+    drainable: bool = False
+    """Whether it can be asked to take nothing new."""
 
 
 class Progress:
@@ -168,6 +172,11 @@ class NodeView:
     """Destinations of results."""
     processes: Callable[[], list[RunningProcess]] = list
     """Returns the processes of the cluster; none where one process does all."""
+    drain: Callable[[str, bool], None] | None = None
+    """Lets a process of the cluster take nothing new, or with True take work again; raises
+    `BadConfiguration` where there is none of the name. None where one process does all."""
+    closed: Callable[[], bool] = lambda: False
+    """Returns whether this process takes nothing new."""
     shadow: Callable[[], ShadowStatus | None] = lambda: None
     """Returns the state of the shadow model; None where none is configured."""
 

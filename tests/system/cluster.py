@@ -1,5 +1,6 @@
 """Roles of a cluster as processes of their own, on one PostgreSQL and one folder."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typer.testing import CliRunner
 
 from dicom_node.cluster import membership
 from dicom_node.commands.roles.running import Role
@@ -16,6 +18,8 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.logs import start_logging
+from dicom_node.main import build
+from dicom_node.node import joining
 from dicom_node.node.joining import joined
 from dicom_node.node.node import run_until_signal
 from dicom_node.node.roles import gateway, page, worker
@@ -48,17 +52,30 @@ def roles(folder: Path, *, slow: bool) -> dict[str, Role]:
     }
 
 
-def run(name: str, settings: dict[str, Any], folder: Path, slow: bool, dead_s: float) -> None:
+def run(
+    name: str, settings: dict[str, Any], folder: Path, slow: bool, dead_s: float, release: str
+) -> None:
     """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     start_logging("DEBUG")
     membership.DEAD_S = dead_s
+    if release:
+        joining.version = lambda package: release
     chosen = Settings(**settings, engine={"model": folder / "model"})
     with joined(chosen, name) as me:
         run_until_signal(roles(folder, slow=slow)[name](me))
     os._exit(0)
+
+
+def answers(peer: StorePeer) -> bool:
+    """Return whether a gateway accepts associations."""
+    try:
+        peer.echo()
+    except PeerUnavailable:
+        return False
+    return True
 
 
 class Cluster:
@@ -90,32 +107,30 @@ class Cluster:
                 process.kill()
                 process.join()
 
-    def start(self, name: str, *, slow: bool = False, **sections: Any) -> Any:
+    def start(self, name: str, *, slow: bool = False, release: str = "", **sections: Any) -> Any:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.system.cluster"])
         settings = {**self.settings}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
-        process = context.Process(target=run, args=(name, settings, self.folder, slow, self.dead_s))
+        arguments = name, settings, self.folder, slow, self.dead_s, release
+        process = context.Process(target=run, args=arguments)
         process.start()
         self.processes.append(process)
         return process
 
-    def gateway(self) -> StorePeer:
+    def gateway(self, release: str = "") -> StorePeer:
         """Start a gateway; return the peer that it is, once it answers."""
         port = free_port()
-        peer = StorePeer("gateway", "HEPAR", "127.0.0.1", port)
-        process = self.start("receive", node={"port": port})
+        # Not by the gateway's own title, with which it checks itself.
+        peer = StorePeer("gateway", "HEPAR", "127.0.0.1", port, calling_ae_title="CT-1")
+        process = self.start("receive", release=release, node={"port": port})
 
-        def answers() -> bool:
+        def started() -> bool:
             assert process.is_alive(), self.log()
-            try:
-                peer.echo()
-            except PeerUnavailable:
-                return False
-            return True
+            return answers(peer)
 
-        wait_until(answers)
+        wait_until(started)
         return peer
 
     def page(self) -> str:
@@ -131,6 +146,13 @@ class Cluster:
 
         wait_until(answers)
         return f"http://127.0.0.1:{port}"
+
+    def drain(self, *arguments: str) -> list[dict[str, Any]]:
+        """Run `hepar drain`; return what it lists."""
+        environment = {"HEPAR_NODE__DATA": str(self.data), "HEPAR_JOBS__DATABASE": self.url}
+        asked = CliRunner().invoke(build(), ["drain", *arguments, "--json"], env=environment)
+        assert asked.exit_code == 0, asked.output or asked.exception
+        return json.loads(asked.output)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()[-4000:]

@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
+from importlib.metadata import version
 
 import httpx
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dicom_node.jobs.state import State
-from tests.system.cluster import Cluster
+from tests.system.cluster import Cluster, answers
 from tests.system.postgres import needs_postgres
 from tests.system.small_series import series
 from tests.waiting import wait_until
@@ -88,4 +89,36 @@ def test_a_worker_that_was_cut_off_and_comes_back_writes_nothing(cluster, slow):
     wait_until(lambda: cluster.lines("left alone: it is not") >= 1, what="the fence")
     assert cluster.states() == [State.DONE]
     assert cluster.files() == files
+    cluster.stop()
+
+
+def test_processes_are_replaced_by_those_of_another_version_without_a_pause(cluster, tmp_path):
+    old = cluster.gateway("0.0.9")
+    cluster.start("work", slow=True, release="0.0.9")
+    old.send_many(series(tmp_path / "ct1"))
+    wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
+    old_gateway, old_worker = (f"{role}-{socket.gethostname()}-1" for role in ("receive", "work"))
+    (shown,) = cluster.drain(old_worker)
+    assert (shown["state"], shown["version"]) == ("draining", "0.0.9")
+    (shown,) = cluster.drain(old_gateway, "--wait", "120")
+    assert shown["state"] == "drained"
+    assert not answers(old)
+    new = cluster.gateway()
+    cluster.start("work")
+    new.send_many(series(tmp_path / "ct2"))
+    wait_until(lambda: State.DONE in cluster.states())
+    assert cluster.states() == [State.SEGMENTING, State.DONE]
+    assert {each["version"] for each in cluster.drain()} == {"0.0.9", version("hepar")}
+    (cluster.folder / "go").touch()
+    (shown,) = cluster.drain(old_worker, "--wait", "120")
+    assert shown["state"] == "drained"
+    wait_until(lambda: cluster.states() == [State.DONE] * 2)
+    assert len(list(cluster.delivered.iterdir())) == 4
+    # Back to the old version.
+    cluster.drain(old_worker, "--undo")
+    cluster.drain(old_worker.replace("-1", "-2"), "--wait", "120")
+    cluster.drain(old_gateway, "--undo")
+    wait_until(lambda: answers(old))
+    old.send_many(series(tmp_path / "ct3"))
+    wait_until(lambda: cluster.states() == [State.DONE] * 3)
     cluster.stop()

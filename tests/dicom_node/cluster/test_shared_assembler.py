@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydicom.uid import generate_uid
 
 from dicom_node.cluster.arrivals import Arrivals, Studies
+from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.membership import Member, Membership
 from dicom_node.cluster.shared_assembler import SharedAssembler
 from dicom_node.receive.header import SeriesKey
@@ -200,6 +201,32 @@ def test_the_part_of_a_gateway_that_died_is_handed_over_by_another(site):
     site.settle()
     assert site.handed[-1] == {one, two}
     assert Studies(site.engine, site.folder).arriving() == []
+
+
+def test_a_gateway_is_drained_once_its_series_are_handed_over_and_takes_no_other(site):
+    mine, others = new_series(), new_series()
+    draining, dead = site.gateways
+    intake = GatewayIntake(Arrivals(site.engine, site.folder, draining.name))
+    open_associations = [1]
+    intake.stop()
+    assert intake.closed()
+    assert not intake.is_empty()  # it is not seen yet what is left
+    intake.watch(draining.assembler, lambda: len(open_associations))
+    intake.stop()
+    draining.receive(mine, *uids(1))
+    dead.receive(others, *uids(1))
+    dead.die()
+    site.gateways = [draining]
+    assert not intake.is_empty()
+    site.settle()
+    assert len(site.handed) == 1
+    assert not intake.is_empty()
+    open_associations.clear()
+    assert intake.is_empty()
+    intake.go_on()
+    assert not intake.closed()
+    site.settle()
+    assert len(site.handed) == 2
 
 
 def test_a_gateway_that_starts_leaves_what_another_receives(site):

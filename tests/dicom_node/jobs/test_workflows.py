@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
 from dbos import DBOS
@@ -17,7 +18,7 @@ from dicom_node.jobs.state import State
 from dicom_node.jobs.workflows import DELIVER, SEGMENT, delivery_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import ObjectKind
-from tests.dicom_node.node_process import wait_until
+from tests.waiting import GENEROUS_S, wait_until
 
 KEPT = ConfirmAnswer(by="storage commitment")
 SILENT = ConfirmAnswer(refused="no report")
@@ -209,6 +210,36 @@ def store(tmp_path):
             yield ledger
 
     return run
+
+
+def test_a_process_that_dequeues_no_more_finishes_what_it_has_and_can_go_on(tmp_path):
+    url, begun, go = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Event(), Event()
+
+    class Slow(Scripted):
+        def segment(self, job, task, **named):
+            begun.set()
+            assert go.wait(GENEROUS_S)
+            return super().segment(job, task, **named)
+
+    worker = Slow([SENT] * 2, [KEPT] * 2)
+    with (
+        run_jobs(
+            worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
+        ) as dequeuing,
+        open_ledger(url) as ledger,
+    ):
+        submit("job-1", TASK)
+        assert begun.wait(GENEROUS_S)
+        dequeuing.stop()
+        wait_until(lambda: dequeuing.ended)
+        submit("job-2", TASK)
+        go.set()
+        # It queues its delivery, which nobody takes.
+        wait_until(lambda: ledger.find("job-1").state is State.DELIVERING)
+        assert (ledger.find("job-2").state, worker.asked) == (State.WAITING, [])
+        dequeuing.go_on()
+        wait_until(lambda: {job.state for job in ledger.jobs()} == {State.DONE})
+    assert sorted(worker.asked) == ["confirm"] * 2 + ["send"] * 2
 
 
 def done(ledger, count=1):

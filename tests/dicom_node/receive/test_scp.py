@@ -26,10 +26,11 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import StoreStatus
 from dicom_node.net import data_set_file
+from dicom_node.net.callers import Caller
 from dicom_node.net.data_set_file import DataSetFile, NamelessFile
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.receive.header import SeriesKey
-from dicom_node.receive.scp import Limits, listen
+from dicom_node.receive.scp import Limits, listen, open_associations
 from dicom_node.receive.spool import Spool
 from tests.waiting import GENEROUS_S, wait_until
 
@@ -514,3 +515,30 @@ def test_dcmtk_sends_a_real_series(node, shared_data):
     for path in sent:
         instance = dcmread(path)
         assert kept[instance.SOPInstanceUID].PixelData == instance.PixelData
+
+
+def test_a_closed_receiver_rejects_for_now_and_goes_on_with_open_associations(strict, ct_series):
+    closed = [False]
+    itself = Caller("PYNETDICOM")  # the title with which all of these call
+    address, spool, server = strict(closed=lambda: closed[0], itself=itself)
+    first = associate(address)
+    assert first.is_established
+    closed[0] = True
+    second = associate(address)
+    assert second.is_rejected
+    answer = second.acceptor.primitive
+    # Transient, by the provider, local limit exceeded.
+    assert (answer.result, answer.result_source, answer.diagnostic) == (0x02, 0x03, 0x02)
+    assert first.send_c_store(ct_series(slices=1)[0]).Status == 0x0000
+    first.release()
+    assert len(files(spool)) == 1
+    wait_until(lambda: not open_associations(server.ae))
+    check = associate(address, [(Verification, "1.2.840.10008.1.2")])
+    assert check.is_established  # as the gateway checks its own health
+    check.release()
+    wait_until(lambda: not open_associations(server.ae))
+    closed[0] = False
+    third = associate(address)
+    assert third.is_established
+    assert len(open_associations(server.ae)) == 1
+    third.release()

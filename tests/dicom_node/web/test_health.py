@@ -185,3 +185,15 @@ def test_a_queue_behind_a_long_job_moves():
         SimpleNamespace(state=State.SEGMENTING, created=old),
     ]
     assert _queue_moves(jobs, NOW, timedelta(minutes=15)).ok
+
+
+def test_a_gateway_that_is_drained_is_alive_and_not_ready_for_the_balancer(view):
+    drained = replace(view, closed=lambda: True)
+    assert list(failed(drained)) == ["draining"]
+    assert all(finding.ok for finding in Health(drained, Jobs()).alive())
+
+
+def test_a_gateway_is_ready_while_an_archive_takes_no_results(view):
+    late = job(State.DELIVERING, timedelta(days=1), delivery(State.DELIVERING))
+    assert "peers" in failed(view, late)
+    assert failed(replace(view, device=None), late) == {}

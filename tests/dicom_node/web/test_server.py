@@ -6,7 +6,7 @@ import re
 import time
 import zipfile
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from io import BytesIO
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.errors import AlreadyRunning, PeerUnavailable
+from dicom_node.errors import AlreadyRunning, BadConfiguration, PeerUnavailable
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
@@ -31,7 +31,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict, combine
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
 from dicom_node.web.server import _bound, application
-from dicom_node.web.view import Arriving, NodeView
+from dicom_node.web.view import Arriving, NodeView, RunningProcess
 from engine.phantom import make_phantom
 from engine.volume import Label
 from tests.dicom_node.corrections.drawn import correction
@@ -424,6 +424,51 @@ def test_what_arrives_is_shown_with_its_progress_and_a_peer_that_is_away_with_th
     assert '<progress max="120" value="30"' in page
     assert "30 of 120 instances" in page
     assert "1 instance so far" in page
+
+
+class Processes:
+    """Two gateways, a worker and a page."""
+
+    def __init__(self):
+        self.asked = []
+
+    def all(self):
+        begun = datetime(2026, 5, 1, tzinfo=UTC)
+        shown = ("receive-a-1", "taking work", True), ("receive-b-1", "draining", True)
+        return [
+            RunningProcess(name, "receive", "host", "0.1.0", begun, True, (), duty, drainable)
+            for name, duty, drainable in (*shown, ("web-1", "taking work", False))
+        ]
+
+    def drain(self, name, undo):
+        if name == "web-1":
+            raise BadConfiguration("web-1 takes no work")
+        self.asked.append((name, undo))
+
+
+def test_processes_are_drained_from_the_page_after_a_login(node, settings, caplog):
+    caplog.set_level("INFO", "dicom_node")
+    cluster = Processes()
+    view = view_of(node, settings, processes=cluster.all, drain=cluster.drain)
+    with open_ledger(settings.database_url) as ledger:
+        client = InProcess(application(view, ledger))
+        page = " ".join(client.get("/", headers=login()).text.split())
+        assert page.count('action="/processes/') == 2
+        assert 'action="/processes/receive-a-1/drain"><button>Drain<' in page
+        assert "<td>draining</td>" in page
+        assert 'action="/processes/receive-b-1/undo"><button>Take work again<' in page
+        assert client.post("/processes/receive-a-1/drain").status_code == 401
+        assert client.post("/processes/receive-a-1/away", headers=login()).status_code == 404
+        assert client.post("/processes/web-1/drain", headers=login()).status_code == 409
+        assert cluster.asked == []
+        client.post("/processes/receive-a-1/drain", headers=login())
+        client.post("/processes/receive-b-1/undo", headers=login())
+    assert cluster.asked == [("receive-a-1", False), ("receive-b-1", True)]
+    assert "drain receive-a-1 by anna" in caplog.text
+
+
+def test_a_node_that_is_one_process_drains_none(web):
+    assert web.post("/processes/serve-1/drain", headers=login()).status_code == 404
 
 
 @pytest.fixture(scope="module")

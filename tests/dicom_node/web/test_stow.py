@@ -282,3 +282,24 @@ def test_a_full_disk_is_answered_with_try_again(door, ct_series, monkeypatch):
     assert int(answer.headers["retry-after"]) > 0
     (failure,) = module_of(answer).FailedSOPSequence
     assert failure.FailureReason == 0xA700
+
+
+def test_a_gateway_that_is_drained_asks_to_try_again_and_keeps_nothing(
+    settings, tmp_path, ct_series
+):
+    closed = [True]
+    door = StowDoor(
+        settings.model_copy(update={"callers": []}),
+        Spool(tmp_path / "spool"),
+        NullReceiveEvents(),
+        lambda: closed[0],
+    )
+    application = Starlette(routes=[Route("/studies", door.store, methods=["POST"])])
+    asked = InProcess(Access(application, settings.http))
+    login = {"Authorization": f"Bearer {TOKEN}", "Content-Type": RELATED}
+    content = body(file_of(ct_series(slices=1)[0]))
+    refused = asked.post("/studies", content=content, headers=login)
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "30"
+    closed[0] = False
+    assert asked.post("/studies", content=content, headers=login).status_code == 200
