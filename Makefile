@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test suite versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
+.PHONY: help demo stack cluster test suite versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,9 @@ demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, with a running node
 
 stack: $(VENV)/.node debian-stack  ## Run archive, viewer and node together on this machine; MODEL=folder for another model
 	@$(BIN)/python -m deploy.stack $(if $(MODEL),--model "$(MODEL)")
+
+cluster: $(VENV)/.node debian-cluster  ## Run two gateways behind a proxy, three workers, page, archive and viewer here; MODEL=folder
+	@$(BIN)/python -m deploy.cluster $(if $(MODEL),--model "$(MODEL)")
 
 # The tests run in JOBS processes (0: in one, where a debugger works); a file's tests stay together, because
 # they share servers. The slow files come first (`tests/conftest.py`); xdist itself would begin with the files
@@ -113,7 +116,7 @@ soak: $(VENV)/.test debian  ## Kill the node, ROUNDS=20, cut its power, send 10,
 	  --hypothesis-seed $$seed --hypothesis-show-statistics $(MUTANTS) || exit 1; done
 
 clean:  ## Remove the environment and everything that was made here
-	rm -rf $(VENV) build dist demo bench stack artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist demo bench stack cluster artefacts mutants .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 # Programs of pynetdicom that would shadow DCMTK's of the same names where .venv/bin comes first in PATH.
 SHADOWS := echoscp echoscu findscu getscu movescu qrscp storescp storescu
@@ -170,15 +173,18 @@ venv-package:
 # the stack need them. Each is a Debian package and a file that shows that it is installed.
 ORTHANC := orthanc:Orthanc orthanc-dicomweb:libOrthancDicomWeb.so orthanc-python:libOrthancPython.so
 STACK   := $(ORTHANC) nginx:nginx npm:npm
-SYSTEM  := $(STACK) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool \
-  postgresql:pg_lsclusters fuse3:fusermount3
+CLUSTER := $(STACK) postgresql:pg_lsclusters libnginx-mod-stream:ngx_stream_module.so
+SYSTEM  := $(CLUSTER) dcmtk:dcmdump plastimatch:plastimatch chromium:chromium prometheus:promtool \
+  fuse3:fusermount3
 debian: PACKAGES = $(SYSTEM)
 debian-stack: PACKAGES = $(STACK)
-.PHONY: debian-stack
-debian debian-stack:
+debian-cluster: PACKAGES = $(CLUSTER)
+.PHONY: debian-stack debian-cluster
+debian debian-stack debian-cluster:
 	@missing=; for each in $(PACKAGES); do \
 	  command -v "$${each#*:}" >/dev/null || [ -e "/usr/sbin/$${each#*:}" ] \
-	    || [ -e "/usr/share/orthanc/plugins/$${each#*:}" ] || missing="$$missing $${each%%:*}"; \
+	    || [ -e "/usr/share/orthanc/plugins/$${each#*:}" ] \
+	    || [ -e "/usr/lib/nginx/modules/$${each#*:}" ] || missing="$$missing $${each%%:*}"; \
 	done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

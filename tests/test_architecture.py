@@ -234,6 +234,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     # deploy: configuration, next to no logic
     "deploy/stack": "",
+    "deploy/cluster": "deploy/stack",
     "deploy/orthanc": "deploy/orthanc/hepar_plugin",
     "deploy/orthanc/hepar_plugin": "",
 }

@@ -1,11 +1,10 @@
 """`python -m deploy.stack`: run the stack until Ctrl-C."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
+from deploy.stack.ending import is_told, signals
 from deploy.stack.errors import StackError
 from deploy.stack.example import NoExample, load_example
 from deploy.stack.links import Links
@@ -13,16 +12,11 @@ from deploy.stack.places import Ports
 from deploy.stack.settings import ARCHIVE
 from deploy.stack.stack import Stack, running_stack
 
-LOOK_S = 1.0
-
 
 def main() -> int:
     """Run the stack; the exit status is 1 if it could not, or if a part of it ended."""
     options = _options()
-    # Not an event: it has a lock, and what a signal interrupts may hold it.
-    told: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: told.put(number))
+    told = signals()
     ports = Ports.free() if options.free_ports else Ports.usual()
     is_first_start = not (options.folder / ARCHIVE).exists()
     try:
@@ -30,8 +24,8 @@ def main() -> int:
             print(_welcome(stack, options.folder), flush=True)
             links = Links(stack.log)
             if is_first_start:
-                _fill(stack)
-            while not _is_told(told):
+                fill(stack)
+            while not is_told(told):
                 for link in links.fresh():
                     print(f"Segmented: {link}", flush=True)
                 if ended := stack.ended():
@@ -43,7 +37,7 @@ def main() -> int:
     return 0
 
 
-def _fill(stack: Stack) -> None:
+def fill(stack: Stack) -> None:
     """Load the example study; a stack without it is as good."""
     print("\nFirst start: loading an example study, an abdomen drawn by a program ...", flush=True)
     try:
@@ -52,15 +46,6 @@ def _fill(stack: Stack) -> None:
         print(error, file=sys.stderr)
     else:
         print(f"Loaded, {count} slices. The link to its result follows in a minute.", flush=True)
-
-
-def _is_told(told: "SimpleQueue[int]") -> bool:
-    """Return, after a second at most, whether to stop."""
-    try:
-        told.get(timeout=LOOK_S)
-    except Empty:
-        return False
-    return True
 
 
 def _options() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self, TypeVar
 
 from deploy.stack.errors import Missing
 
@@ -54,20 +55,23 @@ class Ports:
     node_dicom: int = 11112
 
     @classmethod
-    def usual(cls) -> "Ports":
+    def usual(cls) -> Self:
         """Return the usual ports; another one where a port is taken."""
-        return _all_free(vars(cls()))
+        return _all_free(cls, vars(cls()))
 
     @classmethod
-    def free(cls) -> "Ports":
+    def free(cls) -> Self:
         """Return ports that are free now."""
-        return _all_free(dict.fromkeys(vars(cls()), 0))
+        return _all_free(cls, dict.fromkeys(vars(cls()), 0))
 
 
-def _all_free(wanted: dict[str, int]) -> Ports:
+AnyPorts = TypeVar("AnyPorts", bound=Ports)
+
+
+def _all_free(kind: type[AnyPorts], wanted: dict[str, int]) -> AnyPorts:
     """Return these ports, or others where one is taken; each is held until all are chosen."""
     with ExitStack() as held:
-        return Ports(
+        return kind(
             **{name: _bound(held.enter_context(socket.socket()), p) for name, p in wanted.items()}
         )
 

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.stack.errors import DidNotStart
 
@@ -21,19 +23,34 @@ ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
 class Process:
-    """A program whose output goes to `log`, and which is ready once `url` answers."""
+    """A program whose output goes to `log`, and which is ready once `url` answers.
 
-    def __init__(self, name: str, command: Sequence[str], url: str, log: Path) -> None:
+    Of tcp://host:port a connection is enough.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        url: str,
+        log: Path,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ) -> None:
         self.name, self.url, self.log = name, url, log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
-                env=ENVIRONMENT,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the stack, which ends all in order
             )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the program."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -47,7 +64,7 @@ class Process:
             DidNotStart: it ended, or takes too long.
         """
         deadline = time.monotonic() + READY_S
-        while not self._answers():
+        while not self.answers():
             if not self.running:
                 raise DidNotStart(f"{self.name} ended at once:\n{self.tail()}")
             if time.monotonic() > deadline:
@@ -69,8 +86,14 @@ class Process:
         """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Return whether the program can be used now."""
+        address = urlsplit(self.url)
         try:
+            if address.scheme == "tcp":
+                place = str(address.hostname), int(address.port or 0)
+                with socket.create_connection(place, timeout=2):
+                    return True
             with urllib.request.urlopen(self.url, timeout=2):
                 return True
         # It answers, but is not ready: nginx says 502 while what is behind it starts.

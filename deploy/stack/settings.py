@@ -9,6 +9,8 @@ from deploy.stack.places import PLUGINS, Ports
 
 DEPLOY = Path(__file__).resolve().parents[1]
 
+NGINX = DEPLOY / "nginx"
+
 ARCHIVE = "archive"
 """Orthanc's folder within the stack's."""
 
@@ -88,8 +90,13 @@ def write_web(folder: Path, ports: Ports, ohif: Path) -> Path:
         "HEPAR_APP_CONFIG": str(DEPLOY / "ohif" / "app-config.js"),
         "HEPAR_OHIF": str(ohif),
     }
-    for name, source in (("site.conf", "site"), ("nginx.conf", "stack")):
-        template = Template((DEPLOY / "nginx" / f"{source}.conf.template").read_text("utf-8"))
-        # Safe: nginx's own variables look the same, and stay.
-        (folder / name).write_text(template.safe_substitute(words), encoding="utf-8")
-    return folder / "nginx.conf"
+    fill_in(NGINX / "site.conf.template", words, folder / "site.conf")
+    return fill_in(NGINX / "stack.conf.template", words, folder / "nginx.conf")
+
+
+def fill_in(template: Path, words: dict[str, str], file: Path) -> Path:
+    """Write a template of nginx's configuration with these words and return the file."""
+    text = Template(template.read_text("utf-8"))
+    # Safe: nginx's own variables look the same, and stay.
+    file.write_text(text.safe_substitute(words), encoding="utf-8")
+    return file

@@ -62,12 +62,9 @@ def running_stack(
     require_packages()
     begun, ohif, folder = time.monotonic(), find_ohif(), folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    archive = [_path("Orthanc"), str(write_archive(folder, ports, stable_s))]
-    node = [_path("hepar"), "serve", "--config", str(write_node(folder, ports, quiet_s, model))]
-    # -e: before it reads its configuration, nginx opens the log that was compiled in, which takes
-    # root.
-    web = [_path("nginx"), "-p", str(folder), "-e", "stderr"]
-    web += ["-c", str(write_web(folder, ports, ohif))]
+    archive = [path_of("Orthanc"), str(write_archive(folder, ports, stable_s))]
+    node = [path_of("hepar"), "serve", "--config", str(write_node(folder, ports, quiet_s, model))]
+    web = nginx(folder, write_web(folder, ports, ohif))
     parts = (
         ("archive", archive, f"http://127.0.0.1:{ports.archive_http}/system"),
         ("node", node, f"http://127.0.0.1:{ports.node_http}/health"),
@@ -84,7 +81,14 @@ def running_stack(
         yield Stack(ports, tuple(processes), time.monotonic() - begun)
 
 
-def _path(name: str) -> str:
+def nginx(folder: Path, configuration: Path) -> list[str]:
+    """Return the command of an nginx with this configuration."""
+    # -e: before it reads its configuration, nginx opens the log that was compiled in, which takes
+    # root.
+    return [path_of("nginx"), "-p", str(folder), "-e", "stderr", "-c", str(configuration)]
+
+
+def path_of(name: str) -> str:
     """Return where a program lies; the node's is beside this Python."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else program(name)

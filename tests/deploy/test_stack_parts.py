@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_left_to_whoever_has_it():
 
 @pytest.mark.parametrize("wanted", [0, Ports.free().web], ids=["any", "a free one"])
 def test_free_ports_differ_from_one_another_also_where_one_is_wanted_twice(wanted):
-    ports = astuple(places._all_free(dict.fromkeys(vars(Ports()), wanted)))
+    ports = astuple(places._all_free(Ports, dict.fromkeys(vars(Ports()), wanted)))
     assert len(set(ports)) == len(ports)
 
 
@@ -206,9 +206,9 @@ def test_only_the_first_start_loads_the_example_and_says_so(archive, tmp_path, m
         yield Stack(replace(ports, archive_http=port), (node,), 0.0)
 
     monkeypatch.setattr(main, "running_stack", running)
-    monkeypatch.setattr(main, "_is_told", lambda _: True)
+    monkeypatch.setattr(main, "is_told", lambda _: True)
     monkeypatch.setattr(main, "load_example", partial(load_example, options=SMALL))
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("deploy.stack.ending.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["stack", "--folder", str(tmp_path), "--free-ports"])
     assert main.main() == 0
     assert "Loaded, 4 slices" in capsys.readouterr().out
