@@ -165,6 +165,26 @@ def test_a_configuration_that_is_wrong_does_not_start_the_service_again_and_agai
     assert AlreadyRunning.exit_code == BadConfiguration.exit_code
 
 
+@pytest.mark.parametrize("role", ["receive", "work@", "web"])
+def test_a_role_of_a_cluster_is_hardened_as_the_node_is(role):
+    """But for the user and the folder: those of all machines are the same."""
+    node, unit = (
+        (DEPLOY / "systemd" / f"{name}.service").read_text().splitlines()
+        for name in ("hepar", f"hepar-{role}")
+    )
+    begin = node.index("ProtectSystem=strict")
+    hardening = [line for line in node[begin:] if "=" in line and "MemoryMax" not in line]
+    assert len(hardening) > 20
+    assert [line for line in hardening if line not in unit] == []
+    assert "User=hepar" in unit
+    (folder,) = {line.partition("=")[2] for line in unit if line.startswith("ReadWritePaths=")}
+    assert f"RequiresMountsFor={folder}" in unit
+    assert f"Environment=HEPAR_NODE__DATA={folder} TCP_NODELAY=1" in unit
+    assert f"RestartPreventExitStatus={BadConfiguration.exit_code}" in unit
+    (command,) = (line for line in unit if line.startswith("ExecStart="))
+    assert command.split()[1] == role.rstrip("@")
+
+
 def test_systemd_understands_the_units(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
@@ -174,8 +194,9 @@ def test_systemd_understands_the_units(tmp_path):
     for name in ("hepar", "python"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    names = ("hepar.service", "hepar-health.timer", "hepar-health.service", "hepar-restart.service")
-    units = [tmp_path / name for name in names]
+    node = "hepar.service", "hepar-health.timer", "hepar-health.service", "hepar-restart.service"
+    cluster = "hepar-receive.service", "hepar-work@1.service", "hepar-web.service"
+    units = [tmp_path / name for name in (*node, *cluster)]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True
     )

@@ -3,12 +3,20 @@
 import os
 import signal
 import socket
+from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
+import yaml
+from dbos import DBOS
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from sqlalchemy import create_engine, text
 
+from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
+from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
 from tests.system.cluster import Cluster, answers
 from tests.system.postgres import needs_postgres
@@ -16,6 +24,8 @@ from tests.system.small_series import series
 from tests.waiting import wait_until
 
 pytestmark = needs_postgres
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
 @pytest.fixture
@@ -93,6 +103,7 @@ def test_a_worker_that_was_cut_off_and_comes_back_writes_nothing(cluster, slow):
 
 
 def test_processes_are_replaced_by_those_of_another_version_without_a_pause(cluster, tmp_path):
+    cluster.dead_s = 600.0  # a busy machine must not let another worker take the first series
     old = cluster.gateway("0.0.9")
     cluster.start("work", slow=True, release="0.0.9")
     old.send_many(series(tmp_path / "ct1"))
@@ -122,3 +133,29 @@ def test_processes_are_replaced_by_those_of_another_version_without_a_pause(clus
     old.send_many(series(tmp_path / "ct3"))
     wait_until(lambda: cluster.states() == [State.DONE] * 3)
     cluster.stop()
+
+
+def test_the_query_that_scales_workers_counts_what_waits_and_runs(postgres):
+    manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "scaling.yaml").read_text())
+    (scaled,) = (each for each in manifests if each["kind"] == "ScaledObject")
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    with (
+        queueing_jobs(postgres.url, f"{uuid4()}/receive-1"),
+        closing_engine(postgres.url) as engine,
+        engine.connect() as connection,
+    ):
+        before = connection.scalar(text(query))
+        for name, options in {"a": {}, "b": {"urgent": True}, "c": {"held": True}}.items():
+            submit(f"{name}-{uuid4()}", SeriesTask("1.1", "1.2", ()), **options)
+        gone = f"d-{uuid4()}"
+        submit(gone, SeriesTask("1.1", "1.2", ()))
+        DBOS.cancel_workflow(gone)
+        connection.rollback()
+        assert connection.scalar(text(query)) == before + 2
+
+
+@contextmanager
+def closing_engine(url):
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
