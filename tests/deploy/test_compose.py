@@ -8,21 +8,29 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from deploy.cluster.proxy import MODULE
 from deploy.stack import ohif
-from deploy.stack.places import Ports
+from deploy.stack.places import Ports, program
 from deploy.stack.settings import write_node
+from deploy.stack.stack import nginx
 from dicom_node.config.settings import load_settings
 from dicom_node.errors import AlreadyRunning, BadConfiguration
+from dicom_node.main import build
 from hepar_plugin.settings import read_settings
 from tests.system.servers import BIN
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml"]
 SERVICES = yaml.safe_load(FILES[0].read_text())["services"]
+BUILT = [name for name, service in SERVICES.items() if "build" in service]
+CLUSTER = [name for name, service in SERVICES.items() if service.get("profiles") == ["cluster"]]
+ROLES = [name for name in CLUSTER if "command" in SERVICES[name]]
 
 
 def compose() -> list[str]:
@@ -52,7 +60,7 @@ def test_a_container_is_no_root_and_writes_only_where_it_must(name):
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", BUILT)
 def test_an_image_runs_as_its_service_does_and_says_whether_it_is_well(name):
     dockerfile = (DEPLOY.parent / SERVICES[name]["build"]["dockerfile"]).read_text()
     assert f"USER {SERVICES[name]['user']}" in dockerfile
@@ -61,7 +69,7 @@ def test_an_image_runs_as_its_service_does_and_says_whether_it_is_well(name):
         assert all((DEPLOY.parent / each).exists() for each in source.split()), source
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", BUILT)
 def test_every_base_image_is_pinned_by_its_digest(name):
     dockerfile = (DEPLOY.parent / SERVICES[name]["build"]["dockerfile"]).read_text()
     bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
@@ -69,7 +77,7 @@ def test_every_base_image_is_pinned_by_its_digest(name):
     assert [base for base in bases if not re.fullmatch(r".+:.+@sha256:[0-9a-f]{64}", base)] == []
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", BUILT)
 def test_hadolint_finds_nothing_in_a_dockerfile(name):
     hadolint = shutil.which("hadolint", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
     if hadolint is None:
@@ -87,10 +95,75 @@ def test_nothing_listens_beyond_the_machine_unasked(name):
 
 def test_spool_models_and_plans_are_volumes():
     declared = yaml.safe_load(FILES[0].read_text())["volumes"]
-    assert {"spool", "models", "plans", "archive"} == set(declared)
+    assert {"spool", "models", "plans", "archive", "shared", "database"} == set(declared)
     assert {"spool:/var/lib/hepar", "models:/models:ro", "plans:/var/lib/hepar/plans"} <= set(
         SERVICES["node"]["volumes"]
     )
+
+
+def test_an_image_that_is_not_built_here_is_pinned_by_its_digest():
+    others = [service["image"] for name, service in SERVICES.items() if name not in BUILT]
+    assert others
+    assert [each for each in others if not re.fullmatch(r".+:.+@sha256:[0-9a-f]{64}", each)] == []
+
+
+def test_without_its_profile_a_cluster_neither_starts_nor_asks_for_a_password():
+    """Compose fills in the whole file, also what it does not start."""
+    assert set(SERVICES) - set(CLUSTER) == {"node", "archive", "web"}
+    for name in CLUSTER:
+        for value in SERVICES[name].get("environment", {}).values():
+            assert "HEPAR_DATABASE_PASSWORD:?" not in value
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_role_of_a_cluster_reads_the_nodes_configuration_and_shares_one_folder(name):
+    service, node = SERVICES[name], SERVICES["node"]
+    role, *options = service["command"]
+    assert role in {"receive", "work", "web"}
+    assert CliRunner().invoke(build(), [role, "--help"]).exit_code == 0
+    assert options == ["--config", "/etc/hepar/hepar.toml"]
+    assert service["build"] == node["build"]
+    # Not the node's: `hepar serve` and the roles keep each other out of one folder.
+    folders = {each.replace("spool:", "shared:") for each in node["volumes"]}
+    assert set(service["volumes"]) == folders
+    database = service["environment"]["HEPAR_JOBS__DATABASE"]
+    assert urlsplit(database).hostname in SERVICES
+    # A gateway that starts again continues what it had; the page answers under one name.
+    assert role == "work" or service["hostname"] == name
+    assert service.get("healthcheck", {}).get("disable", False) is (role == "work")
+
+
+def test_the_proxy_stands_in_for_the_node():
+    proxy = SERVICES["proxy"]
+    assert proxy["networks"]["default"]["aliases"] == ["node"]
+    assert proxy["ports"] == SERVICES["node"]["ports"]
+    text = (DEPLOY / "compose" / "proxy.conf").read_text()
+    settings = load_settings(DEPLOY / "compose" / "hepar.toml")
+    gateways = re.findall(r"server (\S+):(\d+) max_fails", text)
+    receivers = [name for name in ROLES if SERVICES[name]["command"][0] == "receive"]
+    assert gateways == [(name, str(settings.node.port)) for name in receivers]
+    (page,) = (name for name in ROLES if SERVICES[name]["command"][0] == "web")
+    assert f"proxy_pass {page}:{settings.http.port};" in text
+    assert re.findall(r"listen (\d+);", text) == [
+        str(settings.node.port),
+        str(settings.http.port),
+    ]
+    assert set(proxy["depends_on"]) == {*receivers, page}
+
+
+@pytest.mark.skipif(
+    not MODULE.exists() or program("nginx") is None,
+    reason="needs Debian's nginx, libnginx-mod-stream",
+)
+def test_nginx_understands_the_proxys_configuration_in_the_container(tmp_path):
+    text = (DEPLOY / "compose" / "proxy.conf").read_text()
+    assert f"load_module {MODULE};" in text
+    here = re.sub(r"(receive-\d|page):", "127.0.0.1:", text)
+    (tmp_path / "proxy.conf").write_text(here.replace("/tmp/proxy.pid", f"{tmp_path}/proxy.pid"))
+    asked = subprocess.run(
+        [*nginx(tmp_path, tmp_path / "proxy.conf"), "-t"], capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr
 
 
 def test_the_containers_configurations_are_read_and_meet():
