@@ -3,8 +3,9 @@
 import shutil
 import zipfile
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import nibabel
@@ -23,6 +24,7 @@ from dicom_node.tryout.compute import Means
 from dicom_node.tryout.desk import MOST_WAITING, Desk
 from dicom_node.tryout.shelf import Shelf
 from dicom_node.tryout.tryout import Stage
+from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
 from engine.serving.fleet import Fleet, Opener
 from engine.serving.turns import DeviceQueue
@@ -30,13 +32,13 @@ from tests.dicom_node.node_process import Thresholds
 from tests.waiting import wait_until
 
 THRESHOLDS = Thresholds()
-MODEL = SimpleNamespace(
-    name="toy",
-    version="1",
-    digest="ab" * 32,
-    members=("a", "b"),
-    manifest=SimpleNamespace(domain=None),
-)
+
+
+@cache
+def model():
+    """The model that ships, without its comparison of scans: the phantoms are unlike any scan."""
+    base = load_model(default_model_folder())
+    return replace(base, manifest=base.manifest.model_copy(update={"domain": None}))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def to_desk(folder, device=THRESHOLDS, at_work=lambda job: nullcontext()):
     """Return a desk whose uploads `device` computes."""
     folder.mkdir(exist_ok=True)
     fleet = Fleet([Opener("device", lambda: device)])
-    means = Means(Segmenter(MODEL, Rules(), fleet), DeviceQueue(), at_work)
+    means = Means(Segmenter(model(), Rules(), fleet), DeviceQueue(), at_work)
     return Desk(Shelf(folder, timedelta(hours=1)), Bounds(64 * MB, 0), means)
 
 
