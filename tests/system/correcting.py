@@ -47,7 +47,7 @@ def stroke(page: Any, segment: int, start: tuple[int, int], step: tuple[int, int
         return bool(painted)
 
     # Again: OHIF goes back to the segment before, once it has measured what was painted in it.
-    wait_until(press_and_draw, what=f"segment {segment} has grown")
+    wait_until(press_and_draw, seconds=300, what=f"segment {segment} has grown")
 
 
 def save(page: Any) -> tuple[Painted, str]:
