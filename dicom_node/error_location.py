@@ -15,6 +15,14 @@ def unforeseen(error: BaseException) -> str:
     )
 
 
+def is_panic(error: BaseException) -> bool:
+    """Return whether a decoder in Rust (pylibjpeg-rle) panicked: pyo3's error is no Exception.
+
+    It ends a thread that catches Exceptions alone, and the work with it.
+    """
+    return type(error).__name__ == "PanicException"
+
+
 def error_location(error: BaseException) -> str:
     """Return the error's type, the line that raised it and the last line of ours on the way."""
     lines = [

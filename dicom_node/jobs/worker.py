@@ -15,7 +15,7 @@ from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.peer_interface import DeletingPeer, Peer
 from dicom_node.deliver.sop_reference import read_reference, read_selected
-from dicom_node.error_location import unforeseen
+from dicom_node.error_location import is_panic, unforeseen
 from dicom_node.errors import (
     BadCredentials,
     NodeError,
@@ -371,9 +371,9 @@ def _errors_logged(action: str, series: str) -> Iterator[None]:
         logger.error("failed: %s", error, extra=extra)
         raise
     except BaseException as error:
-        # Rust decoders panic with a BaseException; one that ends the thread would leave the job
-        # "segmenting" for ever. Whatever else is no Exception ends the process.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        # One that ends the thread would leave the job "segmenting" for ever. Whatever else is no
+        # Exception ends the process.
+        if not (isinstance(error, Exception) or is_panic(error)):
             raise
         withheld = Unforeseen(unforeseen(error))
         logger.error("failed: %s", withheld, extra=extra)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from queue import Empty, Queue
 
-from dicom_node.error_location import unforeseen
+from dicom_node.error_location import is_panic, unforeseen
 from dicom_node.errors import NodeError, NoRoomForUpload, lacks_room
 from dicom_node.tryout.bounds import Bounds, Tally
 from dicom_node.tryout.compute import Means, compute
@@ -153,8 +153,7 @@ class Desk:
             return replace(tryout, stage=Stage.FAILED, error=str(error))
         # The edge of one upload: its file may do anything to a reader. Not the error's words.
         except BaseException as error:
-            # Rust decoders panic with a BaseException, which would end this thread.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not (isinstance(error, Exception) or is_panic(error)):
                 raise
             why = FULL if lacks_room(error) else unforeseen(error)
             return replace(tryout, stage=Stage.FAILED, error=why)

@@ -30,7 +30,7 @@ from dicom_node.corrections.kept_labels import (
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.corrections.shadow_comparison import compare_shadow
 from dicom_node.data_folder import DataFolder
-from dicom_node.error_location import error_location
+from dicom_node.error_location import error_location, is_panic
 from dicom_node.errors import ResultPending, UnsupportedSeries
 from dicom_node.jobs.state import superseded_by
 from dicom_node.jobs.submit.submission import jobs_of
@@ -103,6 +103,10 @@ class CorrectionIntake:
             return replace(found, reason=str(error))
         # Whatever a file does to a reader: it is named, and not offered again for ever.
         except (*UNREADABLE, MemoryError) as error:
+            return replace(found, reason=f"it cannot be read: {error_location(error)}")
+        except BaseException as error:
+            if not is_panic(error):  # which would be met again whenever it is offered
+                raise
             return replace(found, reason=f"it cannot be read: {error_location(error)}")
 
     def _compared(self, seg: Dataset, drawing: Annotation, found: Correction) -> Correction:

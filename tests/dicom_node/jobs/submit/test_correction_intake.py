@@ -261,3 +261,21 @@ def test_one_whose_file_is_gone_or_became_a_machines_waits_no_more(desk):
         item.SegmentAlgorithmType = "AUTOMATIC"
     desk.intake.take([waiting(desk, seg)])
     assert "is a machine's" in known(desk)[1].reason
+
+
+class PanicException(BaseException):
+    """As pyo3 names what a decoder in Rust raises."""
+
+
+def test_a_decoder_that_panics_is_a_reason_and_anything_else_ends_the_process(desk, monkeypatch):
+    def decode(error):
+        def raises(*_):
+            raise error
+
+        monkeypatch.setattr(correction_intake, "drawing_of", raises)
+        return desk.bring(desk.drawn.seg(changed(desk)))
+
+    desk.keep_result()
+    assert decode(PanicException("Doe^Jane")).reason.startswith("it cannot be read: PanicException")
+    with pytest.raises(KeyboardInterrupt):
+        decode(KeyboardInterrupt())
