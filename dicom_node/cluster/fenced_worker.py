@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 
 from dbos import DBOS
 
-from dicom_node.cluster.worker_intake import StepsUnderWay
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.workflows import Worker
+from dicom_node.jobs.workflows import NotedWorkflows, Worker
 from dicom_node.pipeline.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,8 @@ class FencedWorker:
 
     worker: Worker
     check: Callable[[str], None] = field(default=require_owned)
-    steps: StepsUnderWay = field(default_factory=StepsUnderWay)
+    steps: NotedWorkflows = field(default_factory=NotedWorkflows)
+    """Deliveries of which a step runs now."""
 
     def segment(
         self, job: str, task: SeriesTask, *, urgent: bool, superseded: Sequence[Outcome]

@@ -1,41 +1,13 @@
 """New work of a worker: the queues that it takes from, and what it has under way."""
 
 import logging
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dbos import DBOS
 
 from dicom_node.jobs.polling import Dequeuing
-from dicom_node.jobs.workflows import DELIVER, SEGMENT, queue_of
+from dicom_node.jobs.workflows import DELIVER, SEGMENT, NotedWorkflows, queue_of
 
 logger = logging.getLogger(__name__)
-
-
-class StepsUnderWay:
-    """Jobs and deliveries of which a step runs in this process."""
-
-    def __init__(self) -> None:
-        self._names: Counter[str] = Counter()
-        self.lock = threading.Lock()
-        """While it is held, no step begins."""
-
-    def __contains__(self, name: object) -> bool:
-        return self._names[str(name)] > 0
-
-    @contextmanager
-    def noted(self, name: str) -> Iterator[None]:
-        """List a job while the block lasts."""
-        with self.lock:
-            self._names[name] += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self._names[name] -= 1
-                self._names += Counter()  # drops those at zero
 
 
 class WorkerIntake:
@@ -45,7 +17,8 @@ class WorkerIntake:
     takes them: an archive that is away for a day holds up nothing.
     """
 
-    def __init__(self, dequeuing: Dequeuing, steps: StepsUnderWay) -> None:
+    def __init__(self, dequeuing: Dequeuing, steps: NotedWorkflows) -> None:
+        """Take what stops the queues, and the deliveries of which a step runs in this process."""
         self._dequeuing = dequeuing
         self._steps = steps
 

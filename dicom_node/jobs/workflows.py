@@ -86,29 +86,34 @@ class StoreFull(BaseException):
     """
 
 
-class RunningWorkflows:
-    """Names of the workflows that threads of this process run now."""
+class NotedWorkflows:
+    """Names of workflows, each for as long as a thread of this process notes it."""
 
     def __init__(self) -> None:
         # Counted: a workflow that is queued again may begin before its old thread has ended.
         self._names: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
+        """While another thread holds it, none is noted."""
 
     def __contains__(self, name: object) -> bool:
-        with self._lock:
+        with self.lock:
             return self._names[str(name)] > 0
 
     @contextmanager
     def noted(self, name: str) -> Iterator[None]:
-        """List a workflow while the block lasts."""
-        with self._lock:
+        """Note a workflow while the block lasts."""
+        with self.lock:
             self._names[name] += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self.lock:
                 self._names[name] -= 1
                 self._names += Counter()  # drops those at zero
+
+
+class RunningWorkflows(NotedWorkflows):
+    """Names of the workflows that threads of this process run now."""
 
     def listing(self, workflow: Workflow) -> Workflow:
         """Return the workflow, listed while it runs."""

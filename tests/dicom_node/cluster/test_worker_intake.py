@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from dicom_node.cluster import worker_intake
-from dicom_node.cluster.worker_intake import StepsUnderWay, WorkerIntake
+from dicom_node.cluster.worker_intake import WorkerIntake
+from dicom_node.jobs.workflows import NotedWorkflows
 
 
 class Store:
@@ -41,7 +42,7 @@ def store(monkeypatch):
 
 
 def test_series_and_steps_are_finished_and_deliveries_that_pause_handed_back(store):
-    steps = StepsUnderWay()
+    steps = NotedWorkflows()
     intake = WorkerIntake(Polls(ended=True), steps)
     with steps.noted("sent"):
         assert not intake.is_empty()
@@ -55,7 +56,7 @@ def test_series_and_steps_are_finished_and_deliveries_that_pause_handed_back(sto
 def test_nothing_is_said_to_be_left_before_the_last_poll_has_ended(store):
     store.kinds.clear()
     polls = Polls(ended=False)
-    intake = WorkerIntake(polls, StepsUnderWay())
+    intake = WorkerIntake(polls, NotedWorkflows())
     assert not intake.is_empty()
     polls.ended = True
     assert intake.is_empty()
