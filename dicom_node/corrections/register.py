@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -60,11 +60,9 @@ class CorrectionRegister:
         Raises:
             OSError, StoreUnusable: as above.
         """
-        with self._file.transaction() as store:
-            query = "SELECT content FROM corrections WHERE uid = ?"
-            for (content,) in store.execute(query, (uid,)).fetchall():
-                if (known := _correction(content)).reason == WAITS:
-                    _write(store, replace(known, reason=reason))
+        self._change(
+            uid, lambda known: replace(known, reason=reason) if known.reason == WAITS else known
+        )
 
     def trim(self, before: datetime) -> None:
         """Forget corrections that do not count: those of before a moment, and all but the newest.
@@ -89,12 +87,12 @@ class CorrectionRegister:
         Raises:
             OSError, StoreUnusable: as above.
         """
-        with self._file.transaction() as store:
-            query = "SELECT content FROM corrections WHERE uid = ?"
-            for (content,) in store.execute(query, (uid,)).fetchall():
-                known = _correction(content)
-                others = (each for each in known.shadows if each.digest != shadow.digest)
-                _write(store, replace(known, shadows=(*others, shadow)))
+
+        def added(known: Correction) -> Correction:
+            others = (each for each in known.shadows if each.digest != shadow.digest)
+            return replace(known, shadows=(*others, shadow))
+
+        self._change(uid, added)
 
     def all(self) -> list[Correction]:
         """Return every correction, the oldest first.
@@ -108,6 +106,13 @@ class CorrectionRegister:
         """Return the corrections of one job's results, the oldest first."""
         return self._read("SELECT content FROM corrections WHERE job = ?", (job,))
 
+    def _change(self, uid: str, changed: Callable[[Correction], Correction]) -> None:
+        """Replace a correction by what becomes of it, if it is there."""
+        with self._file.transaction() as store:
+            query = "SELECT content FROM corrections WHERE uid = ?"
+            for (content,) in store.execute(query, (uid,)).fetchall():
+                _write(store, changed(_correction(content)))
+
     def _read(self, query: str, values: tuple[str, ...]) -> list[Correction]:
         try:
             self._file.path.stat()
@@ -118,11 +123,11 @@ class CorrectionRegister:
         return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
 
 
-def _write(store: sqlite3.Connection, correction: Correction, known: str = "REPLACE") -> None:
-    """Write a correction; what is `known` of the same SEG is replaced, or the new one ignored."""
+def _write(store: sqlite3.Connection, correction: Correction, conflict: str = "REPLACE") -> None:
+    """Write a correction; at a conflict, where the SEG is known, REPLACE that or IGNORE this."""
     content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
     row = correction.uid, correction.job, json.dumps(content)
-    store.execute(f"INSERT OR {known} INTO corrections VALUES (?, ?, ?)", row)
+    store.execute(f"INSERT OR {conflict} INTO corrections VALUES (?, ?, ?)", row)
 
 
 def _correction(content: str) -> Correction:
