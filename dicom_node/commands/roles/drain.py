@@ -37,7 +37,8 @@ def drain(
 
     A gateway rejects new associations, and its readiness check fails; a worker ends its series and
     hands back the deliveries that pause. Then it is drained, and can be stopped without loss. The
-    exit status is 1 if `--wait` was not long enough, 2 if there is no such process.
+    exit status is 1 if it was not drained within `--wait`, or ended before; 2 if there is no such
+    process.
     """
     chosen = settings(config)
     folder = _folder(chosen)
@@ -54,8 +55,7 @@ def drain(
             drains.ask(node)
         found = _waited(membership, node, 0.0 if undo else wait)
     _print(found, as_json)
-    # One that ended in order had nothing left.
-    if wait and not undo and any(each.duty is not Duty.DRAINED for each in found):
+    if wait and not undo and [each.duty for each in found] != [Duty.DRAINED]:
         raise typer.Exit(1)
 
 
@@ -64,6 +64,7 @@ def _waited(membership: Membership, node: str, wait_s: float) -> list[SeenMember
     deadline = time.monotonic() + wait_s
     while True:
         found = [each for each in membership.all() if each.member.name == node]
+        # One that ended before is not there, and what it had waits for a process of its name.
         done = all(each.duty is Duty.DRAINED for each in found)
         if done or time.monotonic() >= deadline:
             return found

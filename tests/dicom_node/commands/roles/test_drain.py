@@ -77,6 +77,18 @@ def test_a_process_that_is_not_drained_in_time_fails(asked, cluster):
     assert "draining" in done.output
 
 
+def test_a_process_that_ends_before_it_is_seen_drained_fails(asked, cluster, monkeypatch):
+    """What it had under way waits for a process of its name, so it was not drained."""
+
+    def ask(self, name):
+        monkeypatch.setattr(cluster, "all", lambda self: [])
+
+    monkeypatch.setattr(cluster, "ask", ask)
+    done = asked("work-1", "--wait", "60", "--json")
+    assert done.exit_code == 1
+    assert done.output.strip() == "[]"
+
+
 def test_asking_alone_and_undoing_do_not_wait(asked, cluster):
     assert asked("work-1").exit_code == 0
     assert cluster.known == {"work-1"}
