@@ -170,15 +170,20 @@ def test_folds_judge_the_patients_whom_the_model_had_not_met_beside_the_model_it
     model, recipe, data_folder, tmp_path, monkeypatch
 ):
     written = {}
+    start = copytree(model, tmp_path / "start")
+    manifest = json.loads((start / MANIFEST).read_text())
+    manifest["evaluation"]["learnt_patients"].append("patient-gone")
+    (start / MANIFEST).write_text(json.dumps(manifest))
     # Writing graphs takes most of the time, and is tested elsewhere.
     monkeypatch.setattr(
         "trainer.train_command.export_model",
         lambda members, recipe, description, folder: written.update(locals()),
     )
     monkeypatch.setattr("trainer.training.callbacks.draw", lambda *_: None)
-    result = train(data_folder, tmp_path, "--start", str(model), "--folds", "2")
+    result = train(data_folder, tmp_path, "--start", str(start), "--folds", "2")
     assert result.exit_code == 0, result.output
     evaluation = written["description"].evaluation
+    assert "patient-gone" in evaluation["learnt_patients"]
     one, other = map(set, evaluation["folds"])
     assert one | other == start_from(model, recipe).unseen
     assert not one & other
