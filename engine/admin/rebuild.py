@@ -12,6 +12,7 @@ from rich.console import Console
 
 from engine.acceptance.gate import check_device
 from engine.admin.options import DEFAULT_PLANS, ModelFolder, PlansFolder
+from engine.devices.batch_size import checked_sizes
 from engine.devices.tensorrt.build_process import Request, build_in_process, why_build
 from engine.devices.tensorrt.cuda import gpus
 from engine.devices.tensorrt.library import Library, load_tensorrt
@@ -176,11 +177,11 @@ def wanted_key(store: PlanStore, architecture: str, library: Library, model: str
 
 
 def _verified(model: Model, store: PlanStore, plan: Plan) -> Plan:
-    """Check a plan against the reference at every batch size, and record the result."""
+    """Check a plan against the reference at every batch size it may use; record the result."""
     from engine.devices.tensorrt.plan_device import open_plan  # imported only with a GPU
 
     device = open_plan(plan, store, model, exact=True)
-    batches = range(1, plan.key.options.batch + 1)
+    batches = checked_sizes(plan.key.options.batch, 2 * model.neighbours + 1)
     return store.record_check(plan, check_device(model, device, batches))
 
 

@@ -61,7 +61,7 @@ def _figures(manifest: PlanManifest) -> str:
     strays = max(check.agreement.values(), default=0.0)
     return (
         f"{dice}, {check.differing_pixels:.3%} of pixels differ, agreement off by {strays:.4f}, "
-        f"batch 1 to {check.batches[-1]}"
+        f"batch sizes up to {check.batches[-1]}"
     )
 
 

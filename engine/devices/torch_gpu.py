@@ -23,6 +23,7 @@ from torch.export.passes import move_to_device_pass
 from engine.acceptance.gate import check_device
 from engine.acceptance.reference import check_reference
 from engine.device import Answer, Device
+from engine.devices.batch_size import MEASURED, chosen, halved
 from engine.devices.multi_gpu import MultiGpu
 from engine.devices.torch_program import read_program
 from engine.errors import DeviceFailed, DeviceOutOfMemory, LibraryMissing
@@ -38,8 +39,8 @@ ROOM = {"cpu": 4}
 """Slices computed at once on the processor: more do not fit its caches."""
 ROOM_ON_GPU = 8
 """The same on an accelerator, unless `ROOMS` are measured."""
-ROOMS = (4, 8, 16, 32, 64)
-"""Numbers of slices at once of which the fastest is chosen by measurement on a GPU."""
+ROOMS = MEASURED
+"""Numbers of slices at once of which one is chosen by measurement on a GPU."""
 GRAPHS = 2
 """Slice sizes that a CUDA graph is kept for: two jobs that take turns may differ."""
 USUAL = 512, 512
@@ -112,7 +113,7 @@ def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
             # The faster of two, because other programs can only slow a run down.
             seconds[device.room] = min(_seconds(device, hu) for _ in range(2))
     if seconds:
-        device.room = device.usual_room = min(seconds, key=lambda room: seconds[room])
+        device.room = device.usual_room = chosen(seconds, device.name)
         # Captures it again: larger ones, tried later, have displaced its graph.
         device.run(hu[: device.room], (0.8, 0.8))
 
@@ -287,8 +288,7 @@ class Torch:
                 f"{self.name} has not enough memory for one slice: {error}; stop other programs "
                 "that use it"
             ) from error
-        # Half, rounded up.
-        self.room = max(-(-self.room // 2), self.least)
+        self.room = halved(self.room, self.least)
         self._grows_at = monotonic() + GROW_AFTER_S
 
     def _grow(self) -> None:

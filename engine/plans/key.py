@@ -34,8 +34,8 @@ class Part(BaseModel):
 class Options(Part):
     """Build options other than the precision."""
 
-    batch: int = Field(default=8, ge=1, le=256)
-    """Largest number of slices per call; the plan accepts any number up to it."""
+    batch: int = Field(default=64, ge=1, le=256)
+    """Largest number of slices at once; how many are computed is measured at opening."""
     usual: int = Field(default=512, ge=32, le=4096)
     """Rows and columns that TensorRT optimises for."""
     largest: int = Field(default=1024, ge=32, le=4096)

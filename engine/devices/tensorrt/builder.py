@@ -26,6 +26,10 @@ WORKSPACE_BYTES = 4 << 30
 """Most scratch memory of one layer. By default TensorRT may take all of the GPU's, and a plan that
 was built on an idle GPU then does not run beside another program."""
 
+TUNED_BATCH = 16
+"""Slices per call that TensorRT chooses its kernels for, if a plan takes so many: between the batch
+sizes that are measured where the plan is opened (engine/devices/batch_size.py)."""
+
 SMALLEST = 32
 """Rows and columns of the smallest slice that a plan accepts."""
 
@@ -168,11 +172,16 @@ class _Work:
 
     def _profile(self, options: Options) -> Any:
         profile = self.builder.create_optimization_profile()
-        usual = (options.batch, options.usual, options.usual)
+        usual = (tuned_batch(options), options.usual, options.usual)
         most = (options.batch, options.largest, options.largest)
         # Only "hu": "spacing" has the fixed shape (2,).
         profile.set_shape("hu", (1, SMALLEST, SMALLEST), usual, most)
         return profile
+
+
+def tuned_batch(options: Options) -> int:
+    """Return the number of slices per call that a plan of these options is tuned for."""
+    return min(options.batch, TUNED_BATCH)
 
 
 def _use_gpu_of(architecture: str) -> None:

@@ -4,15 +4,16 @@ import logging
 import weakref
 from collections.abc import Sequence
 from threading import Lock
-from time import monotonic
+from time import monotonic, perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.acceptance.reference import check_reference
 from engine.device import Answer, Device
+from engine.devices.batch_size import candidates, chosen, halved
 from engine.devices.multi_gpu import MultiGpu
-from engine.devices.tensorrt.builder import SMALLEST
+from engine.devices.tensorrt.builder import SMALLEST, tuned_batch
 from engine.devices.tensorrt.cuda import CudaFailed, Gpu, checked, cuda_runtime, gpus, is_lost
 from engine.devices.tensorrt.engine import Engine
 from engine.devices.tensorrt.library import Library, load_tensorrt
@@ -33,8 +34,8 @@ PARTS = 4
 """Batches per call: streams overlap only within a call."""
 SIZES = 2
 """Slice sizes that streams are kept for: two jobs that take turns may differ."""
-
-
+ANY_SPACING = 0.8, 0.7
+"""Millimetres between pixels of slices whose answer nobody reads."""
 GROW_AFTER_S = 60.0
 """After running out of memory, smaller batches are used for this long."""
 
@@ -159,11 +160,9 @@ class TensorRt:
     ) -> None:
         self.name = f"TensorRT {plan.name}"
         self._options: Options = plan.key.options
-        self.batch = PARTS * self._options.batch
-        # Slices at once now; less than the plan's batch for a while after memory was short.
-        self._room = self._options.batch
         self._exact = exact
         self._least = 2 * neighbours + 1
+        self._use_batch(self._options.batch)
         self.neighbours = neighbours
         self._gpu = gpu
         self._lock = Lock()
@@ -209,17 +208,58 @@ class TensorRt:
                     return answer
 
     def warm(self) -> None:
-        """Prepare slices of the size that the plan is optimised for.
+        """Measure which batch size is fastest, and prepare it for slices of the usual size.
 
         The reference has another size, and the first job would wait for buffers, graphs and, with
         TensorRT for RTX, kernels.
+
+        Raises:
+            DeviceOutOfMemory: there is not enough memory even for one slice.
+            DeviceFailed: the plan does not run.
         """
-        self.run(np.zeros((1, self._options.usual, self._options.usual), np.int16), (0.8, 0.8))
+        sizes = candidates(self._options.batch, self._least)
+        # The same slices for each size, so that the times compare: even of the largest, one batch
+        # for each stream. Dense layers take as long on zeros.
+        usual = self._options.usual
+        some = np.zeros((STREAMS * self._options.batch, usual, usual), np.int16)
+        seconds = self._measured(sizes, some)
+        if len(sizes) > 1:
+            # Those of slower batch sizes would hold their memory until other slices displace them.
+            _close(self._streams)
+            # If memory was short from the start, nothing was measured.
+            tuned = max(tuned_batch(self._options), self._least)
+            self._use_batch(chosen(seconds, self.name) if seconds else tuned)
+            self.run(some[:1], ANY_SPACING)
+
+    def _measured(self, sizes: Sequence[int], some: Hounsfield) -> dict[int, float]:
+        """Return the seconds for `some` slices by each batch size that there is memory for."""
+        seconds: dict[int, float] = {}
+        for size in sizes:
+            self._use_batch(size)
+            self.run(some[:1], ANY_SPACING)  # opens streams, captures graphs, compiles kernels
+            if len(sizes) == 1:
+                break
+            # The faster of two, because other programs can only slow a run down.
+            fastest = min(self._seconds(some) for _ in range(2))
+            if self._room < size:  # no memory for so many: none for more either
+                break
+            seconds[size] = fastest
+        return seconds
+
+    def _seconds(self, some: Hounsfield) -> float:
+        begun = perf_counter()
+        self.run(some, ANY_SPACING)
+        return perf_counter() - begun
+
+    def _use_batch(self, size: int) -> None:
+        """Compute so many slices at once from now on, and fewer only while memory is short."""
+        self._room = self._usual_room = size
+        self.batch = PARTS * size
 
     def _grow(self) -> None:
         """Try twice as many slices at once again, some time after memory was short."""
-        if self._room < self._options.batch and monotonic() >= self._grows_at:
-            self._room = min(2 * self._room, self._options.batch)
+        if self._room < self._usual_room and monotonic() >= self._grows_at:
+            self._room = min(2 * self._room, self._usual_room)
             self._grows_at = monotonic() + GROW_AFTER_S
 
     def _run(self, hu: Hounsfield, spacing: NDArray[np.float32]) -> Answer:
@@ -277,9 +317,11 @@ class TensorRt:
         if not alone:
             return
         if self._exact or self._room == self._least:
-            raise DeviceOutOfMemory(f"{reason}; stop other programs that use the GPU") from error
-        # Half, rounded up.
-        self._room = max(-(-self._room // 2), self._least)
+            smaller = ", or build a plan with a smaller --batch" if self._exact else ""
+            raise DeviceOutOfMemory(
+                f"{reason}; stop other programs that use the GPU{smaller}"
+            ) from error
+        self._room = halved(self._room, self._least)
         self._grows_at = monotonic() + GROW_AFTER_S
 
     def _use_gpu(self) -> None:

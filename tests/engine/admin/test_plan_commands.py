@@ -171,6 +171,14 @@ def test_a_gpu_without_memory_gives_no_verdict(hepar, gpu, keep, toy, here, stor
     assert store.find(plan.name).manifest.check is None
 
 
+def test_a_large_plan_is_checked_at_the_batch_sizes_that_may_be_computed(
+    hepar, gpu, keep, toy, here, store
+):
+    plan = keep(b"engine", model=toy.digest, options=Options(batch=24))
+    assert hepar("verify", plan.name, *here).exit_code == 0
+    assert store.find(plan.name).manifest.check.batches == (*range(1, 9), 12, 16, 24)
+
+
 def test_a_plan_that_is_wrong_at_one_number_of_slices_only_is_rejected(
     hepar, gpu, keep, toy, here, monkeypatch
 ):

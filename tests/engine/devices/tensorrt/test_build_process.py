@@ -107,6 +107,16 @@ def test_the_workspace_of_a_build_is_limited(rtx, ask):
     assert config.get_memory_pool_limit(pool) == tensorrt_builder.WORKSPACE_BYTES
 
 
+def test_a_plan_takes_any_batch_size_and_is_tuned_for_a_middle_one(rtx):
+    work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
+    profile = work._profile(Options(batch=64, usual=512, largest=1024))
+    assert [tuple(shape) for shape in profile.get_shape("hu")] == [
+        (1, 32, 32),
+        (16, 512, 512),
+        (64, 1024, 1024),
+    ]
+
+
 def refusing(rtx, monkeypatch, method, answer):
     """A build whose configuration answers one call so."""
     work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
