@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 
 from engine.device import Device
-from engine.devices.tensorrt import builder as tensorrt_builder
-from engine.devices.tensorrt import cuda
-from engine.devices.tensorrt import plan_device as tensorrt
-from engine.devices.tensorrt.library import Library
 from engine.model import Model, default_model_folder, load_model
-from engine.plans.key import Flavour
 from engine.plans.store import PlanStore
 from engine.volume import Geometry, Volume
-from tests.engine.devices.fake_gpu import FakeCuda, fake_tensorrt
+from tests.engine.devices.fake_gpu import installed
 from tests.engine.plans.factories import make_check, make_key, make_manifest
 from tests.engine.toy_model import write_toy_model
 
@@ -71,14 +66,7 @@ def base() -> Model:
 @pytest.fixture
 def gpu(monkeypatch):
     """A GPU of plain memory with TensorRT; plans may be for slices as small as the toy's."""
-    runtime = FakeCuda()
-    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
-    monkeypatch.setattr(cuda, "cuda_runtime", lambda: runtime)
-    for user in (tensorrt, tensorrt_builder):
-        monkeypatch.setattr(user, "cuda_runtime", lambda: runtime)
-    monkeypatch.setattr(tensorrt, "load_tensorrt", lambda flavour: library)
-    monkeypatch.setattr(tensorrt, "SMALLEST", 8)
-    monkeypatch.setattr(tensorrt, "_lost", {})
+    runtime = installed(monkeypatch)
     yield runtime
     assert runtime.faults == []
 

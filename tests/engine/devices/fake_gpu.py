@@ -13,6 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from engine.devices.tensorrt import builder, cuda, plan_device
+from engine.devices.tensorrt.library import Library
+from engine.plans.key import Flavour
 from tests.engine.toy_model import toy_answer
 
 SCRATCH = 16
@@ -324,3 +327,15 @@ fake_rtx = SimpleNamespace(
         "DynamicShapesKernelSpecializationStrategy": SimpleNamespace(EAGER="eager"),
     }
 )
+
+
+def installed(patch):
+    """Let TensorRT be found with this GPU, as long as `patch` lasts; returns its CUDA."""
+    runtime = FakeCuda()
+    library = Library(Flavour.RTX, fake_tensorrt.__version__, fake_tensorrt)
+    for user in (cuda, plan_device, builder):
+        patch.setattr(user, "cuda_runtime", lambda: runtime)
+    patch.setattr(plan_device, "load_tensorrt", lambda flavour: library)
+    patch.setattr(plan_device, "SMALLEST", 8)
+    patch.setattr(plan_device, "_lost", {})
+    return runtime
