@@ -7,18 +7,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from dicom_node.series.reading import read_series
-from dicom_node.series.volume import to_volume
 from engine.model import Model, default_model_folder, load_model
-from engine.segmentation.segment import segment
-from engine.serving.cpu import open_device
-from engine.volume import LabelMap
 from tests.engine.toy_model import write_toy_model
 from tests.system.postgres import Postgres
 from tests.system.servers import missing_programs
 
 Series = Callable[[str], list[Path]]
-Expected = Callable[[str], LabelMap]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,21 +52,6 @@ def real_series(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         return filled.get(name) or sorted((shared_data / "ct" / name).glob("**/*.dcm"))
 
     return series
-
-
-@pytest.fixture(scope="session")
-def expected_labels(real_series: Series, model: Model) -> Expected:
-    """The label map of a real series by name, computed here, without the node."""
-    device = open_device(model)
-    known: dict[str, LabelMap] = {}
-
-    def labels(name: str) -> LabelMap:
-        if name not in known:
-            volume = to_volume(read_series(real_series(name)))
-            known[name] = segment(volume, device).label_map
-        return known[name]
-
-    return labels
 
 
 def fill_in_uids(source: Path, target: Path) -> list[Path]:

@@ -1,14 +1,20 @@
 """DCMTK sends real series to the running node; their SEGs are looked up in a real Orthanc."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import SimpleITK
 from pydicom import dcmread
 
+from dicom_node.series.reading import read_series
+from dicom_node.series.volume import to_volume
 from engine.model import Model, default_model_folder
-from engine.volume import Label
-from tests.system.conftest import Expected, Series
+from engine.segmentation.segment import segment
+from engine.serving.cpu import open_device
+from engine.volume import Label, LabelMap
+from tests.system.conftest import Series
 from tests.system.judges import dciodvfy, dice, on_grid, read_by_dcmqi
 from tests.system.servers import HeparNode, Orthanc, storescu
 from tests.waiting import wait_until
@@ -16,12 +22,29 @@ from tests.waiting import wait_until
 SENT = {"chaos3": (), "lits0": (), "totalseg20": ("--propose-j2k-lossless",)}
 """Series and what DCMTK's storescu needs to send them as they are."""
 
+SLICES = {"lits0": slice(24, 50)}
+"""Those that are sent of a long series: with liver and tumour."""
+
 Segs = dict[str, Path]
+Expected = Callable[[str], LabelMap]
+
+
+@pytest.fixture(scope="module")
+def sent(real_series: Series) -> Series:
+    """Files of a series by its name, as many as are sent."""
+    return lambda name: real_series(name)[SLICES.get(name, slice(None))]
+
+
+@pytest.fixture(scope="module")
+def expected_labels(sent: Series, model: Model) -> Expected:
+    """The label map of what is sent by name, computed here, without the node."""
+    device = open_device(model)
+    return cache(lambda name: segment(to_volume(read_series(sent(name))), device).label_map)
 
 
 @pytest.fixture(scope="module")
 def delivered(
-    real_series: Series, model: Model, tmp_path_factory: pytest.TempPathFactory
+    sent: Series, model: Model, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Segs]:
     """SEGs of each series in two archives, to which one node delivered by C-STORE and STOW-RS."""
     folder = tmp_path_factory.mktemp("archives")
@@ -33,10 +56,10 @@ def delivered(
         HeparNode(folder / "node", peers, model=model.folder) as node,
     ):
         for name, options in SENT.items():
-            storescu(node.port, real_series(name), *options, called="HEPAR")
+            storescu(node.port, sent(name), *options, called="HEPAR")
         for each in archives.values():
             wait_until(lambda archive=each: len(archive.segmentations()) == 3, 480)
-        firsts = {name: real_series(name)[0] for name in SENT}
+        firsts = {name: sent(name)[0] for name in SENT}
         return {
             kind: by_series(
                 [each.download(seg, each.folder) for seg in each.segmentations()], firsts
@@ -78,9 +101,9 @@ def test_dcmqi_reads_the_same_mask_in_the_same_place(
 
 @pytest.mark.parametrize("name", SENT)
 def test_the_seg_belongs_to_the_patient_study_and_frame_of_its_source(
-    segs: Segs, name: str, real_series: Series
+    segs: Segs, name: str, sent: Series
 ):
-    seg, source = dcmread(segs[name]), dcmread(real_series(name)[0])
+    seg, source = dcmread(segs[name]), dcmread(sent(name)[0])
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"):
         assert seg.get(keyword) == source.get(keyword), keyword
 
