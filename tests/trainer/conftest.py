@@ -1,5 +1,6 @@
-"""Labelled slices made of phantoms, in the files that the readers know."""
+"""Labelled slices made of phantoms, in the files that the readers know, and small networks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 
 from engine.phantom import make_phantom
 from tests.engine.toy_model import write_manifest, write_toy_model
+from trainer import networks
+from trainer.networks import encoded_unet, encoder, mobilenet, resunet, unet
 from trainer.recipe.recipe import Recipe, load_recipe
+
+LEVELS = 3
+"""Of a network with few; a recipe's has five, each like the one before."""
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +56,26 @@ def tiny_recipe() -> Recipe:
     recipe["schedule"] |= {"epoch_steps": 2}
     recipe["members"] = [m | {"cycles": [2, 2]} for m in recipe["members"]]
     return Recipe.model_validate(recipe)
+
+
+@pytest.fixture(scope="module")
+def few_levels() -> Iterator[None]:
+    """Networks with fewer levels and blocks: to trace every layer takes most of an export."""
+    # Of MobileNet, one block of each row of the paper's table.
+    stages = [tuple((t, c, 1, s) for t, c, _, s in rows) for rows in mobilenet.STAGES[:LEVELS]]
+    with pytest.MonkeyPatch.context() as patch:
+        for each in (unet, resunet):
+            patch.setattr(each, "WIDTHS", each.WIDTHS[:LEVELS])
+        patch.setattr(networks, "DROPOUTS", networks.DROPOUTS[:LEVELS])
+        patch.setattr(unet.UNet.__init__, "__defaults__", (unet.NONE[:LEVELS],))
+        patch.setattr(encoder, "WIDTHS", encoder.WIDTHS[: LEVELS - 1])
+        patch.setattr(encoder.Encoder, "channels", encoder.Encoder.channels[:LEVELS])
+        patch.setattr(mobilenet, "STAGES", tuple(stages))
+        patch.setattr(
+            mobilenet.MobileNetEncoder, "channels", mobilenet.MobileNetEncoder.channels[:LEVELS]
+        )
+        patch.setattr(encoded_unet, "WIDTHS", encoded_unet.WIDTHS[-LEVELS:])
+        yield
 
 
 @pytest.fixture(scope="session")

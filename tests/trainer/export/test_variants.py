@@ -16,6 +16,9 @@ from trainer.export.model_folder import Description, export_model
 from trainer.export.variants import export_variant
 
 
+pytestmark = pytest.mark.usefixtures("few_levels")
+
+
 @pytest.fixture(scope="module")
 def model(tiny_recipe, tmp_path_factory):
     torch.manual_seed(0)

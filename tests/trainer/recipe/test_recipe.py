@@ -13,8 +13,9 @@ from engine.model import default_model_folder, load_model
 from engine.serving.cpu import open_device
 from trainer.commands import register
 from trainer.errors import BadRecipe
-from trainer.networks import mobilenet
 from trainer.recipe.recipe import RECIPES, Recipe, load_recipe
+
+pytestmark = pytest.mark.usefixtures("few_levels")
 
 SMALL = (
     "crop=64",
@@ -48,13 +49,6 @@ def shortened(recipe: str) -> list[str]:
     """Leave the first member, for two steps."""
     member = tomllib.loads((RECIPES / f"{recipe}.toml").read_text())["members"][0]
     return [f'members=[{{network="{member["network"]}", cycles=[2], seed=1}}]']
-
-
-@pytest.fixture(autouse=True)
-def _a_shallow_mobilenet(monkeypatch):
-    """One block of each row: what takes long is to trace every layer."""
-    stages = tuple(tuple((t, c, 1, s) for t, c, _, s in stage) for stage in mobilenet.STAGES)
-    monkeypatch.setattr(mobilenet, "STAGES", stages)
 
 
 PUBLISHED = sorted({path.stem for path in RECIPES.glob("*.toml")} - {"base", "fast"})
