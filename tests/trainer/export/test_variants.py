@@ -15,7 +15,6 @@ from trainer.export import variants
 from trainer.export.model_folder import Description, export_model
 from trainer.export.variants import export_variant
 
-
 pytestmark = pytest.mark.usefixtures("few_levels")
 
 
