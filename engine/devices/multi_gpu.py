@@ -1,7 +1,7 @@
 """Several GPUs combined into one device, with a worker thread for each."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -34,7 +34,8 @@ class MultiGpu:
             (slab, self._workers.submit(device.run, hu[slab.shown], spacing_mm))
             for device, slab in zip(self.devices, self._shares(len(hu)), strict=False)
         ]
-        # `work` is a list, so every GPU has its share before the first result is waited for.
+        # All GPUs, also where one of them failed: who handles the error may close the others.
+        wait([each for _, each in work])
         answers = [(slab, each.result()) for slab, each in work]
         return Answer(
             np.concatenate([answer.labels[slab.kept] for slab, answer in answers]),

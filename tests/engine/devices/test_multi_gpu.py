@@ -1,10 +1,13 @@
+import threading
 from dataclasses import dataclass
+from time import sleep
 
 import numpy as np
 import pytest
 
 from engine.device import Answer
 from engine.devices.multi_gpu import MultiGpu
+from engine.errors import DeviceFailed
 
 
 @dataclass
@@ -32,3 +35,42 @@ def test_several_devices_answer_as_one(slices, devices, neighbours):
     expected = Sums(neighbours).run(hu, (1.0, 1.0))
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.agreement, expected.agreement)
+
+
+class Failing(Sums):
+    """Fails at once, while the other device computes."""
+
+    def __init__(self, other):
+        super().__init__(0)
+        self.other = other
+
+    def run(self, hu, spacing_mm):
+        assert self.other.begun.wait(60)
+        self.other.failing.set()
+        raise DeviceFailed("an illegal address")
+
+
+class Slow(Sums):
+    """Ends only some time after the other device has failed."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.begun, self.failing, self.ended = (threading.Event() for _ in range(3))
+
+    def run(self, hu, spacing_mm):
+        self.begun.set()
+        assert self.failing.wait(60)
+        sleep(0.3)  # the call would be over by now if it did not wait
+        self.ended.set()
+        return super().run(hu, spacing_mm)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_where_one_device_fails_the_call_ends_once_the_others_are_idle(first):
+    """Whoever handles the error may close them, or open another one in their memory."""
+    slow = Slow()
+    failing = Failing(slow)
+    device = MultiGpu([failing, slow] if first else [slow, failing])
+    with pytest.raises(DeviceFailed, match="an illegal address"):
+        device.run(np.zeros((4, 2, 2), np.float16), (1.0, 1.0))
+    assert slow.ended.is_set()

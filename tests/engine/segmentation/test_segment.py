@@ -1,5 +1,6 @@
 import threading
 from dataclasses import dataclass, field
+from time import sleep
 
 import numpy as np
 import pytest
@@ -195,3 +196,33 @@ def test_the_volume_is_not_changed(abdomen):
     before = abdomen.hu.copy()
     segment(abdomen, Witness())
     np.testing.assert_array_equal(abdomen.hu, before)
+
+
+class Slow(Witness):
+    """Its second call ends only some time after the job has failed."""
+
+    def __init__(self):
+        super().__init__(batch=1)
+        self.begun, self.failing, self.ended = (threading.Event() for _ in range(3))
+
+    def run(self, hu, spacing_mm):
+        if self.hu:
+            self.begun.set()
+            assert self.failing.wait(60)
+            sleep(0.3)  # the job would be over by now if it did not wait
+            self.ended.set()
+        return super().run(hu, spacing_mm)
+
+
+def test_a_job_that_fails_ends_only_once_the_device_is_idle(abdomen):
+    """Whoever handles the error may close the device, or open another one in its memory."""
+    device = Slow()
+
+    def fail(done, of):
+        assert device.begun.wait(60)
+        device.failing.set()
+        raise RuntimeError("abandoned")
+
+    with pytest.raises(RuntimeError, match="abandoned"):
+        segment(abdomen, device, fail)
+    assert device.ended.is_set()

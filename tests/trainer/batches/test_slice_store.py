@@ -1,10 +1,13 @@
 """Slices in a device's memory: exact, small, and in the host's where there is no room."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from trainer.batches import slice_store
+from trainer.batches.data_loader import Batches, Looks
 from trainer.batches.slice_store import HOST, store_slices
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.windows import clip
@@ -84,3 +87,13 @@ def test_slices_lie_on_the_device_if_half_of_its_free_memory_holds_them(
 def test_a_device_whose_memory_nobody_counts_gets_batches_only(slices):
     assert slice_store.free_memory(META) is None
     assert store_slices(slices, working(0, 160), META).hu.device == HOST
+
+
+@pytest.mark.parametrize("made", [partial(Batches, seed=0), Looks])
+def test_batches_are_made_of_slices_that_lie_on_the_device_that_learns(
+    slices, tiny_recipe, monkeypatch, made
+):
+    monkeypatch.setattr(slice_store, "free_memory", lambda place: 1 << 40)
+    store = made(tiny_recipe, slices=slices, place=META)._store
+    held = store.hu, store.target, store.pixel_mm
+    assert {each.device for each in held} == {store.place} == {META}

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from tests.trainer.training.test_loop import QUICK
-from trainer.batches.data_loader import Batches
+from trainer.batches.data_loader import Batches, Looks
 from trainer.errors import BadMachine
 from trainer.training import loop
 from trainer.training.lightning_module import Learner
@@ -37,12 +38,21 @@ def test_a_processor_computes_in_bfloat16_where_it_has_it(monkeypatch, has, prec
     assert usual_precision(Machine("cpu")) == precision
 
 
+def emulated_everywhere(has):
+    """As torch answers: by default an emulated bfloat16, slower than float32, is supported too."""
+    return lambda including_emulation=True: has or including_emulation
+
+
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16-mixed"), (False, "16-mixed")])
 def test_a_gpu_computes_in_bfloat16_where_it_has_it(monkeypatch, has, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", emulated_everywhere(has))
     assert usual_precision(Machine()) == usual_precision(Machine("cuda")) == precision
     require_accelerator(Machine("cuda", compiled=True))
+
+
+META = torch.device("meta")
+"""Stands for a GPU."""
 
 
 class Seen(Exception):
@@ -63,6 +73,22 @@ def test_batches_are_made_where_it_is_trained_unless_workers_make_them(
         loop.train_member(tiny_recipe, tiny_recipe.members[1], [], [], tmp_path, machine)
     assert str(seen.value) == {"device": "cpu", "host": "host"}[place]
     assert QUICK.workers == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_slices_that_are_judged_lie_where_it_is_trained(
+    tiny_recipe, tmp_path, monkeypatch, workers
+):
+    def note(self, recipe, slices, place):
+        raise Seen(place)
+
+    monkeypatch.setattr(Batches, "__init__", lambda *_: None)
+    monkeypatch.setattr(Looks, "__init__", note)
+    # The strategy's device, made another than the host's.
+    monkeypatch.setattr(SingleDeviceStrategy, "root_device", META)
+    machine = Machine("cpu", workers=workers, quiet=True)
+    with pytest.raises(Seen, match="meta"):
+        loop.train_member(tiny_recipe, tiny_recipe.members[1], [], [], tmp_path, machine)
 
 
 def test_a_network_is_compiled_in_place_only_if_asked_for(tiny_recipe, monkeypatch):

@@ -92,6 +92,36 @@ def test_what_an_earlier_build_measured_is_taken_unless_it_is_of_others(tmp_path
     assert tensorrt_builder._Work.timing_cache(work, Measuring(), timing).content == taken
 
 
+class Built:
+    """A build that measured something."""
+
+    builder = SimpleNamespace(build_serialized_network=lambda network, config: b"engine")
+    trt = None
+
+    def __init__(self, library, monitor):
+        pass
+
+    def parsed(self, graph):
+        return None
+
+    configured = parsed
+
+    def timing_cache(self, config, timing):
+        return SimpleNamespace(serialize=lambda: b"measured")
+
+
+def test_what_a_build_measured_is_kept_for_the_builds_of_other_users(gpu, tmp_path, monkeypatch):
+    """root may build what the node's user serves, and that user may build the next one."""
+    monkeypatch.setattr(tensorrt_builder, "_Work", Built)
+    monkeypatch.setattr(tensorrt_builder, "_monitor", lambda library, progress: None)
+    timing = tmp_path / "sm89.timing"
+    key = make_key(flavour=Flavour.TENSORRT)
+    library = Library(Flavour.TENSORRT, "11.0", SimpleNamespace())
+    tensorrt_builder.build_engine(library, tmp_path / "graph.onnx", key, timing=timing)
+    assert timing.read_bytes() == b"measured"
+    assert timing.stat().st_mode & 0o777 == 0o644
+
+
 def test_what_is_float32_is_multiplied_in_float32(rtx, ask):
     """Ten bits, which TensorRT would take for it unasked, tip over near-ties of the resampling."""
     work = tensorrt_builder._Work(rtx, tensorrt_builder._monitor(rtx, None))
