@@ -4,10 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.cluster.cluster import WORKERS, Cluster, ClusterPorts, running_cluster
+from deploy.cluster.cluster import WORKERS, Cluster, ClusterPorts, member, running_cluster
 from deploy.stack.ending import is_told, signals
 from deploy.stack.errors import StackError
+from deploy.stack.example import fill
 from deploy.stack.links import Links
+from deploy.stack.settings import ARCHIVE
 
 
 def main() -> int:
@@ -16,11 +18,14 @@ def main() -> int:
     told = signals()
     ports = ClusterPorts.free() if options.free_ports else ClusterPorts.usual()
     model, workers = options.model, options.workers
+    is_first_start = not (options.folder / ARCHIVE).exists()
     try:
         with running_cluster(options.folder, ports, model=model, workers=workers) as cluster:
             print(welcome(cluster), flush=True)
             logs = [Links(each) for each in cluster.worker_logs]
             gone: set[str] = set()
+            if is_first_start:
+                fill(ports.archive_http)
             while not is_told(told):
                 for link in (link for log in logs for link in log.fresh()):
                     print(f"Segmented: {link}", flush=True)
@@ -49,19 +54,19 @@ def welcome(cluster: Cluster) -> str:
     ports, at = cluster.ports, cluster.viewer
     hepar = f"{Path(sys.executable).parent}/hepar"
     file = cluster.configuration
-    processes = "  ".join(f"{each.name} {each.pid}" for each in cluster.processes)
+    processes = "  ".join(f"{member(each)} {each.pid}" for each in cluster.processes)
     return f"""
 Ready after {cluster.seconds:.1f} s.
 
-  C-STORE   HEPAR at 127.0.0.1:{ports.node_dicom}, the proxy before the gateways
-            a phantom: {hepar} phantom /tmp/phantom
-            {hepar} send /tmp/phantom/ct HEPAR@127.0.0.1:{ports.node_dicom}
+  C-STORE   ORTHANC at 127.0.0.1:{ports.archive_dicom}
+            It keeps the study, without which the viewer shows none, and passes it on to the proxy
+            {hepar} send FOLDER ORTHANC@127.0.0.1:{ports.archive_dicom}
+            the proxy before the gateways itself: HEPAR at 127.0.0.1:{ports.node_dicom}
   Hepar     http://localhost:{ports.node_http}/
             jobs and processes. Its buttons need a login: start with
             HEPAR_HTTP__TOKEN=secret make cluster, and log in with that password
   OHIF      {at}/
   Orthanc   {at}/orthanc/app/explorer.html
-            C-STORE to ORTHANC at 127.0.0.1:{ports.archive_dicom}
   Drain     HEPAR_JOBS__DATABASE={cluster.database} \\
             {hepar} drain --config {file}
 

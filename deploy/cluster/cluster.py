@@ -1,5 +1,6 @@
 """The whole: database, archive, proxy, gateways, workers and page, up and down together."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,9 @@ from deploy.stack.stack import Stack, nginx, path_of
 WORKERS = 3
 
 AT = "http://127.0.0.1"
+
+MEMBER = re.compile(r"((?:receive|work|web)-\S+-\d+) (?:listens on|works with|serves) ")
+"""The line with which a process of Hepar begins, and its name."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,13 @@ class Cluster(Stack):
     def worker_logs(self) -> list[Path]:
         """Logs of the workers; each has links to its results."""
         return [each.log for each in self.processes if isinstance(each, Worker)]
+
+
+def member(process: Process) -> str:
+    """Return the name that a process of Hepar has in the cluster; its own for other programs."""
+    # The last: the log is kept from one start to the next.
+    found = MEMBER.findall(process.log.read_text(errors="replace"))
+    return found[-1] if found else process.name
 
 
 @contextmanager

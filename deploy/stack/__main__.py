@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy.stack.ending import is_told, signals
 from deploy.stack.errors import StackError
-from deploy.stack.example import NoExample, load_example
+from deploy.stack.example import fill
 from deploy.stack.links import Links
 from deploy.stack.places import Ports
 from deploy.stack.settings import ARCHIVE
@@ -24,7 +24,7 @@ def main() -> int:
             print(_welcome(stack, options.folder), flush=True)
             links = Links(stack.log)
             if is_first_start:
-                fill(stack)
+                fill(stack.ports.archive_http)
             while not is_told(told):
                 for link in links.fresh():
                     print(f"Segmented: {link}", flush=True)
@@ -35,17 +35,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def fill(stack: Stack) -> None:
-    """Load the example study; a stack without it is as good."""
-    print("\nFirst start: loading an example study, an abdomen drawn by a program ...", flush=True)
-    try:
-        count = load_example(f"http://127.0.0.1:{stack.ports.archive_http}")
-    except NoExample as error:
-        print(error, file=sys.stderr)
-    else:
-        print(f"Loaded, {count} slices. The link to its result follows in a minute.", flush=True)
 
 
 def _options() -> argparse.Namespace:

@@ -14,6 +14,21 @@ class NoExample(StackError):
     """The example study could not be drawn or uploaded."""
 
 
+def fill(port: int) -> None:
+    """Load the example study into a new archive and say so; a stack without it is as good.
+
+    Args:
+        port: of Orthanc's HTTP on 127.0.0.1.
+    """
+    print("\nFirst start: loading an example study, an abdomen drawn by a program ...", flush=True)
+    try:
+        count = load_example(f"http://127.0.0.1:{port}")
+    except NoExample as error:
+        print(error, file=sys.stderr)
+    else:
+        print(f"Loaded, {count} slices. The link to its result follows in a minute.", flush=True)
+
+
 def load_example(archive: str, options: Sequence[str] = ()) -> int:
     """Upload a phantom to Orthanc, as its page does; return the number of slices.
 

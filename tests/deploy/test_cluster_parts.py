@@ -80,9 +80,13 @@ def test_the_addresses_and_the_process_ids_are_printed(tmp_path):
     worker = Worker("work-1", [sys.executable, "-c", ""], tmp_path)
     cluster = Cluster(ClusterPorts(), (worker,), 1.0, tmp_path / "hepar.toml", "postgresql://h@l/h")
     worker.stop()
+    assert f"work-1 {worker.pid}" in welcome(cluster)  # its name in the cluster is not known yet
+    lines = "work-h-{} works with model toy on cpu", "ERROR the archive is away"
+    worker.log.write_text("\n".join([lines[0].format(1), lines[0].format(3), lines[1]]))
     shown = welcome(cluster)
-    assert f"HEPAR@127.0.0.1:{ClusterPorts().node_dicom}" in shown
+    assert f"ORTHANC@127.0.0.1:{ClusterPorts().archive_dicom}" in shown
+    assert f"HEPAR at 127.0.0.1:{ClusterPorts().node_dicom}" in shown
     assert f"http://localhost:{ClusterPorts().node_http}/" in shown
-    assert f"work-1 {worker.pid}" in shown
+    assert f"work-h-3 {worker.pid}" in shown
     assert "HEPAR_JOBS__DATABASE=postgresql://h@l/h " in shown
     assert cluster.worker_logs == [tmp_path / "work-1.log"]

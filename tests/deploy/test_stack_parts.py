@@ -207,7 +207,7 @@ def test_only_the_first_start_loads_the_example_and_says_so(archive, tmp_path, m
 
     monkeypatch.setattr(main, "running_stack", running)
     monkeypatch.setattr(main, "is_told", lambda _: True)
-    monkeypatch.setattr(main, "load_example", partial(load_example, options=SMALL))
+    monkeypatch.setattr("deploy.stack.example.load_example", partial(load_example, options=SMALL))
     monkeypatch.setattr("deploy.stack.ending.signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["stack", "--folder", str(tmp_path), "--free-ports"])
     assert main.main() == 0

@@ -96,9 +96,9 @@ def _print(found: list[SeenMember], as_json: bool) -> None:
         return
     table = Table("process", "role", "host", "version", "alive", "state", box=None)
     for each in found:
-        alive = "yes" if each.alive else "no"
         me = each.member
-        table.add_row(me.name, me.role, me.host, me.version, alive, each.duty)
+        seen = ("yes", each.duty) if each.alive else ("no", "")
+        table.add_row(me.name, me.role, me.host, me.version, *seen)
     Console().print(table)
 
 

@@ -1,6 +1,7 @@
 """`hepar drain`, as far as it goes without a PostgreSQL; the rest is in `tests/system`."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -115,3 +116,11 @@ def test_without_a_cluster_there_is_nothing_to_drain(asked, tmp_path, monkeypatc
     assert "no cluster has started in" in str(asked("work-1").exception)
     monkeypatch.delenv("HEPAR_JOBS__DATABASE")
     assert "because the job store is an SQLite file" in str(asked("work-1").exception)
+
+
+def test_nothing_is_stated_of_what_a_dead_process_takes(asked, cluster, monkeypatch):
+    (seen,) = cluster(None, "the-folder").all()
+    monkeypatch.setattr(cluster, "all", lambda self: [replace(seen, alive=False)])
+    shown = asked()
+    assert "work-1" in shown.output
+    assert "taking work" not in shown.output
