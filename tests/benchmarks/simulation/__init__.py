@@ -1,0 +1,1 @@
+"""Simulation of clusters by SimPy: `python -m tests.benchmarks.simulation`."""
