@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,18 @@ class SlowThresholds(Thresholds):
         return super().run(hu, spacing_mm)
 
 
-def roles(folder: Path, *, slow: bool) -> dict[str, Role]:
-    device = SlowThresholds(folder) if slow else Thresholds()
+class SleepingThresholds(Thresholds):
+    """A device that sleeps for each slice, as a process does while its GPU computes."""
+
+    def __init__(self, slice_s: float) -> None:
+        self.slice_s = slice_s
+
+    def run(self, hu, spacing_mm):
+        time.sleep(len(hu) * self.slice_s)
+        return super().run(hu, spacing_mm)
+
+
+def roles(device: Thresholds) -> dict[str, Role]:
     return {
         "receive": gateway,
         "work": lambda me: worker(me, lambda model, settings: device),
@@ -53,7 +64,12 @@ def roles(folder: Path, *, slow: bool) -> dict[str, Role]:
 
 
 def run(
-    name: str, settings: dict[str, Any], folder: Path, slow: bool, dead_s: float, release: str
+    name: str,
+    settings: dict[str, Any],
+    folder: Path,
+    device: Thresholds,
+    dead_s: float,
+    release: str,
 ) -> None:
     """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -65,7 +81,7 @@ def run(
         joining.version = lambda package: release
     chosen = Settings(**settings, engine={"model": folder / "model"})
     with joined(chosen, name) as me:
-        run_until_signal(roles(folder, slow=slow)[name](me))
+        run_until_signal(roles(device)[name](me))
     os._exit(0)
 
 
@@ -107,13 +123,16 @@ class Cluster:
                 process.kill()
                 process.join()
 
-    def start(self, name: str, *, slow: bool = False, release: str = "", **sections: Any) -> Any:
+    def start(
+        self, name: str, *, device: Thresholds | None = None, release: str = "", **sections: Any
+    ) -> Any:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.system.cluster"])
         settings = {**self.settings}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
-        arguments = name, settings, self.folder, slow, self.dead_s, release
+        device = device or Thresholds()
+        arguments = name, settings, self.folder, device, self.dead_s, release
         process = context.Process(target=run, args=arguments)
         process.start()
         self.processes.append(process)

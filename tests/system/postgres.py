@@ -51,6 +51,12 @@ class Postgres:
         self._run("createdb", "--host", "127.0.0.1", "--port", self.port, "-U", "hepar", "hepar")
         return self
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server, and return once it answers."""
         options = "-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._folder)

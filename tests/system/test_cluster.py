@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
-from tests.system.cluster import Cluster, answers
+from tests.system.cluster import Cluster, SlowThresholds, answers
 from tests.system.postgres import needs_postgres
 from tests.system.small_series import series
 from tests.waiting import wait_until
@@ -39,7 +39,7 @@ def slow(cluster):
     """A worker in the middle of a volume, and one that has nothing to do yet."""
     cluster.dead_s = 15.0  # so that a test need not wait for longer
     gateway = cluster.gateway()
-    process = cluster.start("work", slow=True)
+    process = cluster.start("work", device=SlowThresholds(cluster.folder))
     gateway.send_many(series(cluster.folder / "ct"))
     wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
     cluster.start("work")
@@ -105,7 +105,7 @@ def test_a_worker_that_was_cut_off_and_comes_back_writes_nothing(cluster, slow):
 def test_processes_are_replaced_by_those_of_another_version_without_a_pause(cluster, tmp_path):
     cluster.dead_s = 600.0  # a busy machine must not let another worker take the first series
     old = cluster.gateway("0.0.9")
-    cluster.start("work", slow=True, release="0.0.9")
+    cluster.start("work", device=SlowThresholds(cluster.folder), release="0.0.9")
     old.send_many(series(tmp_path / "ct1"))
     wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
     old_gateway, old_worker = (f"{role}-{socket.gethostname()}-1" for role in ("receive", "work"))
