@@ -20,6 +20,8 @@ MEASUREMENTS = (
     "speed",
     "engine_job",
     "stages",
+    "workers",
+    "backlog",
     "start",
     "gpu",
     "fusion",
