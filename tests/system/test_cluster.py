@@ -43,6 +43,8 @@ def slow(cluster):
     gateway.send_many(series(cluster.folder / "ct"))
     wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
     cluster.start("work")
+    # Before that it could have the name of the first one, once that is dead, and with it its jobs.
+    wait_until(lambda: cluster.lines("works with model") == 2, what="the other worker")
     return process
 
 
