@@ -15,6 +15,7 @@ from sqlalchemy import (
     create_engine,
     false,
     func,
+    inspect,
     text,
 )
 from sqlalchemy.schema import CreateSchema
@@ -89,7 +90,9 @@ def shared_tables(database_url: str) -> Iterator[Engine]:
     try:
         with faults_named(database_url), engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKING})
-            connection.execute(CreateSchema(str(_schema.schema), if_not_exists=True))
+            # Not IF NOT EXISTS, for which a role needs the right to make one.
+            if not inspect(connection).has_schema(str(_schema.schema)):
+                connection.execute(CreateSchema(str(_schema.schema)))
             _schema.create_all(connection)
         yield engine
     finally:

@@ -170,6 +170,10 @@ def _unknown_job(request: Request, error: Exception) -> Response:
 
 
 def _store_away(request: Request, error: Exception) -> Response:
+    # SQLSTATE of PostgreSQL: insufficient privilege.
+    if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":
+        words = "the page's role in PostgreSQL may not change jobs; use `hepar jobs` with another"
+        return JSONResponse({"error": words}, HTTPStatus.FORBIDDEN)
     away = {"error": "the job store cannot be read; try again"}
     return JSONResponse(away, HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import trustme
 
 from tests.system.servers import free_port
 from tests.waiting import wait_until
@@ -35,7 +36,9 @@ needs_postgres = pytest.mark.skipif(
 class Postgres:
     """A server with a database `hepar`, that runs inside of a `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, authority: trustme.CA | None = None) -> None:
+        """Choose a place; with an authority, clients need TLS and a password (`passwords`)."""
+        self._authority = authority
         self.port = free_port()
         self.url = f"postgresql://hepar@127.0.0.1:{self.port}/hepar"
         # The server's user could not enter pytest's folders.
@@ -47,9 +50,32 @@ class Postgres:
             shutil.chown(self._folder, USER)
         data = self._folder / "data"
         self._run("initdb", "--pgdata", data, "--username", "hepar", "--auth", "trust", "--no-sync")
+        if self._authority is not None:
+            self._require_tls(data, self._authority)
         self.start()
-        self._run("createdb", "--host", "127.0.0.1", "--port", self.port, "-U", "hepar", "hepar")
+        # By the socket, where no password is needed.
+        self._run("createdb", "--host", self._folder, "--port", self.port, "-U", "hepar", "hepar")
         return self
+
+    def sql(self, *arguments: object) -> None:
+        """Run psql as the owner, by the socket."""
+        where = "--host", self._folder, "--port", self.port, "-U", "hepar", "hepar"
+        self._run("psql", "--quiet", "-v", "ON_ERROR_STOP=1", *where, *arguments)
+
+    def _require_tls(self, data: Path, authority: trustme.CA) -> None:
+        """Have the server take connections with TLS and a password alone, but for its socket."""
+        own = authority.issue_cert("127.0.0.1")
+        key, certificate = data / "server.key", data / "server.crt"
+        key.write_bytes(own.private_key_pem.bytes())
+        certificate.write_bytes(b"".join(each.bytes() for each in own.cert_chain_pems))
+        key.chmod(0o600)
+        rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        (data / "pg_hba.conf").write_text(rules)
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("ssl = on\n")
+        if os.getuid() == 0:
+            for each in (key, certificate):
+                shutil.chown(each, USER)
 
     @property
     def pid(self) -> int:
