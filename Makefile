@@ -106,6 +106,8 @@ MUTANTS := tests/dicom_node/pipeline/test_mutated_instances.py tests/dicom_node/
 
 soak: $(VENV)/.test debian  ## Kill the node, ROUNDS=20, cut its power, send 10,000 damaged files from SEED=1 to 10; hours
 	$(BIN)/python -m tests.benchmarks.soak --rounds $(or $(ROUNDS),20)
+	$(BIN)/python -m tests.benchmarks.faults node --faults 500
+	$(BIN)/python -m tests.benchmarks.faults cluster --faults 200
 	HEPAR_SERIES=2000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/pipeline/test_any_series.py
 	HEPAR_MANY=1000 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/jobs/upkeep/test_many_jobs.py
 	HEPAR_CUTS=200 $(BIN)/python -m pytest -q --timeout 0 tests/dicom_node/node/test_power_cut.py

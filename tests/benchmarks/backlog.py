@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from dicom_node.deliver.c_store_scu import StorePeer
 from tests.benchmarks.marks import Mark
-from tests.system.cluster import Cluster, SleepingThresholds
+from tests.dicom_node.node_process import SleepingThresholds
+from tests.system.cluster import Cluster
 from tests.system.postgres import Postgres, postgres_program
 from tests.system.small_series import series
 from tests.waiting import wait_until

@@ -16,7 +16,8 @@ import psutil
 from sqlalchemy import create_engine, text
 
 from tests.benchmarks.marks import Mark, at_least, at_most
-from tests.system.cluster import Cluster, SleepingThresholds
+from tests.dicom_node.node_process import SleepingThresholds
+from tests.system.cluster import Cluster
 from tests.system.postgres import Postgres, postgres_program
 from tests.system.small_series import series
 from tests.waiting import wait_until

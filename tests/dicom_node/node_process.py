@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,18 @@ STAGES = {
 }
 
 
-def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
+class SleepingThresholds(Thresholds):
+    """A device that sleeps for each slice, as a process does while its GPU computes."""
+
+    def __init__(self, slice_s: float) -> None:
+        self.slice_s = slice_s
+
+    def run(self, hu, spacing_mm) -> Answer:
+        time.sleep(len(hu) * self.slice_s)
+        return super().run(hu, spacing_mm)
+
+
+def run_node(settings: dict[str, Any], kill_at: str, folder: Path, device: Thresholds) -> None:
     """Run a node until it is told to stop, or until it kills itself.
 
     Whatever it prints, logs or warns about is in `folder/log`.
@@ -87,7 +99,7 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path) -> None:
         death = STAGES[kill_at]
         setattr(death.owner, death.attribute, dying(death, marker))
     chosen = Settings(**settings, engine={"model": folder / "model"})
-    with starting(chosen, lambda model, settings: Thresholds()) as opened:
+    with starting(chosen, lambda model, settings: device) as opened:
         dicom_node.node.node.serve(opened)
     os._exit(0)  # as `hepar serve` does
 
@@ -116,7 +128,7 @@ def die(marker: Path) -> None:
 class NodeProcess:
     """A node in `folder` that kills itself at a stage, the first time it gets there."""
 
-    def __init__(self, folder, kill_at="", data=None, **sections):
+    def __init__(self, folder, kill_at="", data=None, device=None, **sections):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -130,15 +142,18 @@ class NodeProcess:
             "receive": {"quiet_s": 0.5, "resend_s": 0, "keep_free_mb": 0},
             **sections,
         }
-        self.arguments = self.settings, kill_at, folder
+        self.arguments = self.settings, kill_at, folder, device or Thresholds()
         self.process = None
 
     def start(self):
+        self.begin()
+        wait_until(self.answers)
+
+    def begin(self):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.dicom_node.node_process"])
         self.process = context.Process(target=run_node, args=self.arguments)
         self.process.start()
-        wait_until(self.answers)
 
     def answers(self):
         assert self.process.is_alive(), "the node ended at once"

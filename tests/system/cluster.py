@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,17 +40,6 @@ class SlowThresholds(Thresholds):
         if self.calls == 2 and not (self.folder / "go").exists():
             (self.folder / f"in the middle {os.getpid()}").touch()
             wait_until((self.folder / "go").exists)
-        return super().run(hu, spacing_mm)
-
-
-class SleepingThresholds(Thresholds):
-    """A device that sleeps for each slice, as a process does while its GPU computes."""
-
-    def __init__(self, slice_s: float) -> None:
-        self.slice_s = slice_s
-
-    def run(self, hu, spacing_mm):
-        time.sleep(len(hu) * self.slice_s)
         return super().run(hu, spacing_mm)
 
 
