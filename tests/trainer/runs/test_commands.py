@@ -11,6 +11,8 @@ from tests.trainer.datasets.sample_data import small_phantom, write_ircad, write
 from trainer.commands import register
 from trainer.recipe.recipe import RECIPES, load_recipe
 
+pytestmark = pytest.mark.usefixtures("few_levels")
+
 TINY = (
     *("crop=64", "working.size=64", "working.spacing_mm=7.0", "held_out=3", "validation=0"),
     *("schedule.epoch_steps=2", "phantoms=0", "batch={tumour=1,other=1}"),

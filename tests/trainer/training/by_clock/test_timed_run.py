@@ -16,6 +16,8 @@ from trainer.training.loop import WEIGHTS
 from trainer.training.machine import Machine
 from trainer.training.resume.begun import BEGUN
 
+pytestmark = pytest.mark.usefixtures("few_levels")
+
 QUICK = Machine(accelerator="cpu", quiet=True)
 FINISH_S = 50.0
 
