@@ -1,5 +1,6 @@
 """The conformance statement says what the code does."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,22 @@ from dicom_node.results.objects import Encoding, ObjectKind
 FILE = Path(__file__).resolve().parents[3] / "docs" / "conformance.md"
 
 
+drawn = cache(examples)
+"""Each is made once for all tests here."""
+
+
 @pytest.fixture(scope="module")
 def seg():
     """Keyword of a top-level attribute to presence, source and value."""
     return {
         keyword_for_tag(row.path[0]): row.cells[3:]
-        for row in rows(examples(ObjectKind.SEG), notes_on(ObjectKind.SEG))
+        for row in rows(drawn(ObjectKind.SEG), notes_on(ObjectKind.SEG))
         if len(row.path) == 1
     }
 
 
-def test_the_file_is_what_the_code_says():
+def test_the_file_is_what_the_code_says(monkeypatch):
+    monkeypatch.setattr("dicom_node.conformance.statement.examples", drawn)
     assert FILE.read_text() == statement(), "run `make docs` and look at what has changed"
 
 
@@ -47,7 +53,7 @@ def test_what_is_always_the_same_is_told(seg):
 
 
 def test_every_note_is_on_an_attribute_that_there_is():
-    made = [examples(kind) for kind in ObjectKind] + [examples(ObjectKind.SEG, Encoding.LABELMAP)]
+    made = [drawn(kind) for kind in ObjectKind] + [drawn(ObjectKind.SEG, Encoding.LABELMAP)]
     told = {keyword_for_tag(row.path[-1]) for each in made for row in rows(each, {})}
     assert set(NOTES) <= told
 
