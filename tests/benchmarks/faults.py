@@ -37,14 +37,17 @@ DEAD_S = 15.0
 SLICE_S = 0.1
 """A job of 20 slices takes some seconds, so that many are hit while they are computed."""
 
-PAUSE_S = 0.5, 4.0
-"""Between two faults."""
+PAUSE_S = 0.5, 7.0
+"""Between two faults: longer and shorter than a job takes with the quiet time."""
 
 RESTARTS = 0.1
 """Part of a cluster's faults that are a restart of PostgreSQL in place of a killed process."""
 
-RECEIVE = {"quiet_s": 6.0, "resend_s": 0, "keep_free_mb": 0}
+RECEIVE = {"quiet_s": 2.0, "resend_s": 0, "keep_free_mb": 0}
 """The quiet time is longer than the sender's pauses, so that what it repeats is one series."""
+
+GATEWAYS = {**RECEIVE, "quiet_s": 6.0}
+"""Likewise: one that was killed may be away for long."""
 
 PATIENCE_S = 600.0
 
@@ -215,7 +218,7 @@ def running(what: str, folder: Path, chance: random.Random) -> Iterator[Struck]:
         return
     with (
         Postgres() as server,
-        Cluster(folder / "cluster", server.url, receive=RECEIVE) as cluster,
+        Cluster(folder / "cluster", server.url, receive=GATEWAYS) as cluster,
     ):
         cluster.dead_s = DEAD_S
         yield StruckCluster(cluster, server, chance)
