@@ -34,16 +34,17 @@ from tests.waiting import wait_until
 DEAD_S = 15.0
 """Seconds without a heartbeat after which a process counts as dead; 30 in a real cluster."""
 
-SLICE_S = 0.1
-"""A job of 20 slices takes some seconds, so that many are hit while they are computed."""
+SLICE_S = 0.05
+"""A job takes some seconds, so that many are hit while they are computed, and few so often that the
+node gives them up."""
 
-PAUSE_S = 0.5, 7.0
+PAUSE_S = 0.5, 12.0
 """Between two faults: longer and shorter than a job takes with the quiet time."""
 
 RESTARTS = 0.1
 """Part of a cluster's faults that are a restart of PostgreSQL in place of a killed process."""
 
-RECEIVE = {"quiet_s": 2.0, "resend_s": 0, "keep_free_mb": 0}
+RECEIVE = {"quiet_s": 4.0, "resend_s": 0, "keep_free_mb": 0}
 """The quiet time is longer than the sender's pauses, so that what it repeats is one series."""
 
 GATEWAYS = {**RECEIVE, "quiet_s": 6.0}
