@@ -90,9 +90,13 @@ GPU_TESTS := tests/engine/devices/test_on_a_gpu.py tests/engine/devices/test_tor
   tests/engine/devices/tensorrt/test_cuda.py tests/trainer/batches/test_distributions.py \
   tests/trainer/synthetic/test_batch_planting.py
 
+# Where the figures go, and options of tests/benchmarks/gpu_bare.py, such as "--slices 20 --size 64".
+GPU_FOLDER  ?= bench/gpu
+GPU_OPTIONS ?=
+
 ifdef BARE
 gpu:  ## On a machine with a GPU: all its tests and figures; BARE=1 PYTHON=python3 with what is installed, offline
-	failed=0; $(PYTHON) -m tests.benchmarks.gpu_bare bench/gpu || failed=1; \
+	failed=0; $(PYTHON) -m tests.benchmarks.gpu_bare $(GPU_FOLDER) $(GPU_OPTIONS) || failed=1; \
 	  $(PYTHON) -m pytest -p no:cacheprovider -W default -m gpu $(GPU_TESTS) || failed=1; exit $$failed
 else
 gpu: $(VENV)/.test

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -61,28 +63,40 @@ def absent(there):
     )
 
 
-@pytest.fixture
-def bare(tmp_path):
-    """Run a module in a process, and in its children, where only what docs/engine.md names is."""
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    environment = os.environ | {
-        "PYTHONPATH": path,
+def bare_environment(folder, train=False):
+    """Return variables with which Python and its children find only what docs/engine.md names.
+
+    Args:
+        folder: for a file that Python reads at its start.
+        train: with what training takes.
+    """
+    there = listed(NEEDED) | (listed(NEEDED_TO_TRAIN) if train else set())
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nfor name in {absent(there)!r}: sys.modules[name] = None\n"
+    )
+    # Those of the `make` that may run these tests: its jobs are not for another one to wait for.
+    kept = {
+        each: os.environ[each] for each in os.environ if not each.startswith(("MAKE", "MFLAGS"))
+    }
+    return kept | {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
         "CUDA_VISIBLE_DEVICES": "",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the plugins that are installed here
     }
 
+
+def run_bare(command, environment):
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Run a module in a process, and in its children, where only what docs/engine.md names is."""
+
     def run(*command, train=False):
-        there = listed(NEEDED) | (listed(NEEDED_TO_TRAIN) if train else set())
-        (tmp_path / "sitecustomize.py").write_text(
-            f"import sys\nfor name in {absent(there)!r}: sys.modules[name] = None\n"
-        )
-        return subprocess.run(
-            [sys.executable, "-m", *map(str, command)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
+        return run_bare([sys.executable, "-m", *command], bare_environment(tmp_path, train))
 
     return run
 
@@ -99,14 +113,36 @@ TINY = (
 )
 
 
-def test_every_figure_of_torch_comes_and_the_others_say_why_not(bare, tmp_path):
-    folder = write_toy_with_program(tmp_path / "toy", convolved=True)
+@dataclass(frozen=True)
+class Made:
+    """What `make gpu BARE=1` left behind."""
+
+    run: subprocess.CompletedProcess[str]
+    figures: Path
+
+    @property
+    def tests(self):
+        """Output of the tests, which come last."""
+        return self.run.stdout.partition("test session starts")[2]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Run `make gpu BARE=1` itself, in small: its figures, then its tests."""
+    folder = tmp_path_factory.mktemp("bare")
+    toy = write_toy_with_program(folder / "toy", convolved=True)
     small = "--slices", 20, "--size", 32, "--rounds", 1, "--rooms", 2, 4, "--set", *TINY
-    run = bare("tests.benchmarks.gpu_bare", tmp_path / "out", "--model", folder, *small)
-    assert run.returncode == 0, run.stdout + run.stderr
+    options = shlex.join(map(str, ("--model", toy, *small)))
+    figures = folder / "figures"
+    asked = f"PYTHON={sys.executable}", f"GPU_FOLDER={figures}", f"GPU_OPTIONS={options}"
+    run = run_bare(["make", "gpu", "BARE=1", *asked], bare_environment(folder))
+    return Made(run, figures)
+
+
+def test_every_figure_of_torch_comes_and_the_others_say_why_not(made):
+    assert made.run.returncode == 0, made.run.stdout + made.run.stderr
     found = {
-        path.stem: json.loads(path.read_text())["found"]
-        for path in (tmp_path / "out").glob("*.json")
+        path.stem: json.loads(path.read_text())["found"] for path in made.figures.glob("*.json")
     }
     assert set(found) == {
         "facts",
@@ -174,13 +210,11 @@ def makefile_pytest():
     return options, files
 
 
-def test_the_tests_that_need_a_gpu_are_collected_and_skipped_without_one(bare):
-    options, files = makefile_pytest()
-    run = bare("pytest", *options, "-q", *files)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert int(re.search(r"\b(\d+) skipped", run.stdout)[1]) >= 35, run.stdout
-    assert "failed" not in run.stdout
-    assert "error" not in run.stdout
+def test_the_tests_that_need_a_gpu_are_collected_and_skipped_without_one(made):
+    assert made.run.returncode == 0, made.run.stdout + made.run.stderr
+    assert int(re.search(r"\b(\d+) skipped", made.tests)[1]) >= 35, made.tests
+    assert "failed" not in made.tests
+    assert "error" not in made.tests
 
 
 def test_every_file_with_a_test_for_a_gpu_is_among_them_unless_it_needs_a_node():
