@@ -19,6 +19,8 @@ import numpy as np
 import dicom_node.jobs.submit.submission
 import dicom_node.node.node
 import dicom_node.pipeline.process
+import dicom_node.shadow.compute
+import dicom_node.shadow.runner
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.deliver.folder import FolderPeer
@@ -73,6 +75,17 @@ STAGES = {
     "after confirmation": Death(FolderPeer, "confirm", after=True),
 }
 
+SHADOW_STAGES = {
+    "while the shadow computes": Death(dicom_node.shadow.compute, "segment", after=False),
+    "once the shadow has computed": Death(
+        dicom_node.shadow.runner, "write_kept_labels", after=True
+    ),
+    "before the shadow is compared": Death(
+        dicom_node.shadow.runner, "compare_shadow", after=False, call=2
+    ),
+}
+"""Those of a shadow model, which is at work once the job is done."""
+
 
 class SleepingThresholds(Thresholds):
     """A device that sleeps for each slice, as a process does while its GPU computes."""
@@ -96,9 +109,10 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path, device: Thres
     start_logging("DEBUG")
     marker = folder / "killed"
     if kill_at and not marker.exists():
-        death = STAGES[kill_at]
+        death = (STAGES | SHADOW_STAGES)[kill_at]
         setattr(death.owner, death.attribute, dying(death, marker))
-    chosen = Settings(**settings, engine={"model": folder / "model"})
+    engine = {"model": folder / "model", **settings.get("engine", {})}
+    chosen = Settings(**settings | {"engine": engine})
     with starting(chosen, lambda model, settings: device) as opened:
         dicom_node.node.node.serve(opened)
     os._exit(0)  # as `hepar serve` does

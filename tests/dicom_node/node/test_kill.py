@@ -1,4 +1,7 @@
-"""`kill -9` at every stage of a series: after a restart it ends as one SEG and one report."""
+"""`kill -9` at every stage of a series: after a restart it ends as one SEG and one report.
+
+So it does at every stage of a shadow model's work on it.
+"""
 
 import pytest
 from pydicom import dcmread
@@ -6,8 +9,10 @@ from pydicom import dcmread
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.state import State
 from dicom_node.results.phantom import write_series
+from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.phantom import make_phantom
-from tests.dicom_node.node_process import STAGES, NodeProcess, wait_until
+from tests.dicom_node.node_process import SHADOW_STAGES, STAGES, NodeProcess, wait_until
+from tests.engine.toy_model import write_manifest, write_toy_model
 
 SLICES = 20
 
@@ -44,3 +49,25 @@ def test_a_series_whose_node_was_killed_ends_as_exactly_one_seg(stage, series, t
     referenced = delivered["SEG"].ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert len(referenced) == SLICES
     assert len(list((node.data / "spool").rglob("*.dcm"))) == SLICES
+
+
+@pytest.mark.parametrize("stage", SHADOW_STAGES)
+def test_the_work_of_a_shadow_model_goes_on_after_a_kill(stage, series, tmp_path):
+    candidate = write_toy_model(tmp_path / "candidate")
+    write_manifest(candidate, name="candidate")
+    node = NodeProcess(tmp_path, kill_at=stage, engine={"shadow": candidate})
+    node.start()
+    node.peer.send_many(series)
+    node.process.join(60)
+    assert node.process.exitcode == -9
+    node.start()
+
+    def computed():
+        register = WorkRegister(node.data / "shadow.sqlite")
+        return [[each.state for each in register.of(job.id)] for job in node.jobs()]
+
+    wait_until(lambda: computed() == [[ShadowState.COMPUTED]], what="the shadow")
+    wait_until(lambda: [job.state for job in node.jobs()] == [State.DONE])
+    node.stop()
+    assert len(list((node.data / "results").glob("*.shadow-*.npz"))) == 1
+    assert len(list(node.delivered.iterdir())) == 2
