@@ -1,6 +1,5 @@
 """Fixtures for all tests: DICOM made in code, and real series where available."""
 
-import gc
 import os
 from collections.abc import Callable
 from copy import deepcopy
@@ -55,14 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(matching, len(slow))
 
     items.sort(key=place)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Collect garbage less often, and not what was imported: it took a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(tryfirst=True)
