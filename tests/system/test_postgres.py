@@ -70,8 +70,11 @@ def test_two_nodes_on_one_store_mind_their_own_series(make_node, tmp_path):
     # The other one goes on alone, and takes nothing over.
     nodes[1].peer.send_many(series(tmp_path / "ct2"))
     wait_until(lambda: nodes[1].states() == [State.DONE, State.DONE])
+    # So does the one that gets a series which the other has done.
+    nodes[1].peer.send_many(sorted((tmp_path / "ct0").iterdir()))
+    wait_until(lambda: nodes[1].states() == [State.DONE] * 3)
     nodes[1].stop()
-    assert [len(list(node.delivered.iterdir())) for node in nodes] == [2, 4]
+    assert [len(list(node.delivered.iterdir())) for node in nodes] == [2, 6]
 
 
 def test_a_store_that_goes_away_loses_no_series(postgres, make_node, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dbos import DBOS, WorkflowStatus
+from sqlalchemy import make_url
 
 from dicom_node.error_location import error_location
 from dicom_node.jobs.content_digest import content_digest, file_stamp
@@ -28,6 +29,7 @@ from dicom_node.jobs.workflows import (
     SEGMENT,
     SUPERSEDED_BY,
     cancel,
+    here,
 )
 from dicom_node.receive.foreign_copy import MOST_NOTES
 from dicom_node.receive.header import SeriesKey
@@ -65,7 +67,7 @@ class SeriesSubmitter:
         """
         task, urgent = self._task(series)
         jobs = jobs_of(series.series_uid)
-        job = job_name(task, self.model_digest)
+        job = job_name(task, self.model_digest, place_in(self.database_url))
         known = _unchanged_since(jobs, task) or next((w for w in jobs if same_work(w, job)), None)
         if known and superseded_by(known):
             if _is_leftover(known, task, jobs):
@@ -137,13 +139,28 @@ class SeriesSubmitter:
             self.spool.remove(set(series_task(each).paths) - set(task.paths))
 
 
-def job_name(task: SeriesTask, model_digest: str) -> str:
+def job_name(task: SeriesTask, model_digest: str, place: str = "") -> str:
     """Return the name of the job on this content under this model.
 
     The same content sent twice is the same job; a late instance or another header makes another.
+
+    Args:
+        task: the series.
+        model_digest: digest of the model.
+        place: as `place_in` returns it.
     """
-    work = hashlib.sha256(f"{task.digest}\n{model_digest}".encode()).hexdigest()
+    work = hashlib.sha256(f"{task.digest}\n{model_digest}{place}".encode()).hexdigest()
     return _prefix(task.series_uid) + work[: 16 - SERIES_LETTERS]
+
+
+def place_in(database_url: str) -> str:
+    """Return what tells the jobs of this data folder from those of others that share the store.
+
+    Empty in an SQLite store, which one node has to itself. Names are unique in a store, and what
+    another node has done with the same series is no result of this one.
+    """
+    shared = make_url(database_url).get_backend_name() != "sqlite"
+    return f"\n{here()}" if shared else ""
 
 
 def jobs_of(series_uid: str) -> list[WorkflowStatus]:
