@@ -208,9 +208,10 @@ def test_the_model_lists_whom_it_learnt_from_and_whom_the_one_before_did(
     gone = before.manifest.evaluation | {"learnt_patients": ["patient-gone"]}
     manifest = before.manifest.model_copy(update={"evaluation": gone})
     nobody = {"mean": Figures({}, {})}
-    after = to_evaluation(nobody, cases, "mean", [replace(before, manifest=manifest)])
-    assert set(after["learnt_patients"]) == {
-        *cases.split.train,
-        *cases.validation.patient.tolist(),
-        "patient-gone",
-    }
+    # Those that steer are learnt from, too, as the best epoch is chosen on them.
+    steered = read_cases(recipe.model_copy(update={"validation": 3}), data_folder)
+    steering = set(steered.validation.patient.tolist())
+    assert steering
+    assert not steering & set(steered.split.train)
+    after = to_evaluation(nobody, steered, "mean", [replace(before, manifest=manifest)])
+    assert set(after["learnt_patients"]) == {*steered.split.train, *steering, "patient-gone"}
