@@ -250,6 +250,16 @@ def test_after_a_lack_of_memory_more_slices_are_tried_again_later(device, monkey
     assert device.room == usual == max(seen)
 
 
+def test_it_grows_back_to_what_was_measured_and_no_further(device, monkeypatch):
+    device.usual_room, device.room = 3, 2  # no power of two, as halving 3 leaves 2
+    now = device_module.monotonic()
+    for turn in (1, 2):
+        later = now + turn * (device_module.GROW_AFTER_S + 1)
+        monkeypatch.setattr(device_module, "monotonic", lambda later=later: later)
+        device.run(slices(8), SPACING)
+        assert device.room == 3
+
+
 def test_graphs_of_two_sizes_are_kept_and_the_older_one_goes(device, monkeypatch):
     captured = []
 

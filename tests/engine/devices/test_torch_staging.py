@@ -210,6 +210,13 @@ def test_further_gpus_are_opened_checked_and_warm_with_what_the_first_one_measur
     assert (2, 512, 512) in other._graphs
 
 
+def test_further_gpus_compute_in_the_precision_of_the_first(cuda, opening, monkeypatch):
+    monkeypatch.setattr(cuda.device, "precision", TorchPrecision.BFLOAT16)
+    monkeypatch.setattr(device_module, "check_reference", lambda model, device: None)
+    _, (other,) = opening(2)
+    assert other.precision is TorchPrecision.BFLOAT16
+
+
 def test_a_further_gpu_that_answers_wrongly_is_left_out(cuda, opening, monkeypatch, caplog):
     run = device_module.Torch.run
     monkeypatch.setattr(
