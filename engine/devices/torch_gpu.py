@@ -114,8 +114,8 @@ def choose_room(device: "Torch", rooms: Sequence[int]) -> None:
             seconds[device.room] = min(_seconds(device, hu) for _ in range(2))
     if seconds:
         device.room = device.usual_room = chosen(seconds, device.name)
-        # Captures it again: larger ones, tried later, have displaced its graph.
-        device.run(hu[: device.room], (0.8, 0.8))
+        device.free_graphs()  # of sizes that are not used
+        device.run(hu[: device.room], (0.8, 0.8))  # captures it again
 
 
 def _seconds(device: "Torch", hu: NDArray[np.int16]) -> float:
@@ -271,6 +271,11 @@ class Torch:
                     raise DeviceFailed(
                         f"{self.name} failed on {hu.shape} slices: {error}"
                     ) from error
+
+    def free_graphs(self) -> None:
+        """Free the memory of all captured graphs; each is captured again when it is needed."""
+        with self._lock:
+            self._graphs.clear()
 
     def _current(self) -> AbstractContextManager[Any]:
         """Make the GPU this thread's current one, which streams and graphs are created on."""

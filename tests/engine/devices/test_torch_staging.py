@@ -159,6 +159,8 @@ def test_what_is_measured_was_captured_before(cuda, monkeypatch):
     monkeypatch.setattr(device_module, "_seconds", seconds)
     choose_room(cuda.device, (1, 2))
     assert seen == [True] * 4
+    # Those of other sizes hold no memory.
+    assert list(cuda.device._graphs) == [(1, 512, 512)]
 
 
 def test_the_faster_of_two_runs_counts(cuda, monkeypatch):
