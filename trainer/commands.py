@@ -125,12 +125,7 @@ def train(
         from trainer.training.machine import Machine, require_accelerator
 
         wanted = load_recipe(recipe, change or ())
-        if folds == 1:
-            raise typer.BadParameter("one fold holds nobody out: take --folds 2 or more")
-        if minutes is not None and not math.isfinite(minutes):
-            raise typer.BadParameter(f"--minutes {minutes} is no length of time: give minutes")
-        if minutes and (folds or smoke):
-            raise typer.BadParameter("--minutes plans one training: leave --folds and --smoke out")
+        _require_one_plan(minutes, folds, smoke=smoke)
         folder = run or Path("runs") / wanted.name
         if smoke:
             # Beside the run that it tries, whose checkpoints are of another recipe.
@@ -157,6 +152,20 @@ def train(
             train_model(wanted, todo)
     if smoke:
         typer.echo(f"the whole path works on {data}; the figures of so few steps mean nothing")
+
+
+def _require_one_plan(minutes: float | None, folds: int, *, smoke: bool) -> None:
+    """Refuse numbers, and options beside each other, by which no training can go.
+
+    Raises:
+        BadParameter: the message names the option.
+    """
+    if folds == 1:
+        raise typer.BadParameter("one fold holds nobody out: take --folds 2 or more")
+    if minutes is not None and not math.isfinite(minutes):
+        raise typer.BadParameter(f"--minutes {minutes} is no length of time: give minutes")
+    if minutes and (folds or smoke):
+        raise typer.BadParameter("--minutes plans one training: leave --folds and --smoke out")
 
 
 def export(

@@ -94,28 +94,9 @@ def _fit(
     last = folder / f"{LAST}.ckpt"
     epochs = -(-member.steps // recipe.schedule.epoch_steps)
     bar = [] if machine.quiet else [Bar(folder.name, epochs)]
+    callbacks = [*watches, *_callbacks(recipe, folder, seen), watch, *bar]
     with _calm():
-        trainer = lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            num_nodes=machine.nodes,
-            precision=machine.precision or usual_precision(machine),  # type: ignore[arg-type]
-            # Every batch has the same shape, for which cuDNN finds its fastest kernels once.
-            benchmark=machine.on_cuda,
-            max_steps=member.steps,
-            max_epochs=-1,  # a resumed run would not end with the same weights
-            logger=_logger(folder),
-            callbacks=[*watches, *_callbacks(recipe, folder, seen), watch, *bar],
-            plugins=[DurableCheckpoints()],
-            enable_progress_bar=not machine.quiet,
-            enable_model_summary=False,
-            # They would log metrics of a network that has learnt nothing.
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if seen else 0,
-            # `Steps` shares the batches out itself; Lightning would do so once more.
-            use_distributed_sampler=False,
-            log_every_n_steps=min(20, recipe.schedule.epoch_steps),
-        )
+        trainer = _trainer(recipe, member, folder, machine, callbacks, seen)
         place = trainer.strategy.root_device
         drawn = Batches(recipe, member.seed, slices, HOST if machine.workers else place)
         looks = Looks(recipe, validation, place)
@@ -138,6 +119,38 @@ def _fit(
     if trainer.is_global_zero:
         _keep(learner, folder, watch.pace)
     trainer.strategy.barrier("kept")  # the other processes load what the first has kept
+
+
+def _trainer(
+    recipe: Recipe,
+    member: Member,
+    folder: Path,
+    machine: Machine,
+    callbacks: list[Callback],
+    seen: bool,
+) -> lightning.Trainer:
+    """Return Lightning's trainer of one member; `seen`: there are validation slices."""
+    return lightning.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        precision=machine.precision or usual_precision(machine),  # type: ignore[arg-type]
+        # Every batch has the same shape, for which cuDNN finds its fastest kernels once.
+        benchmark=machine.on_cuda,
+        max_steps=member.steps,
+        max_epochs=-1,  # a resumed run would not end with the same weights
+        logger=_logger(folder),
+        callbacks=callbacks,
+        plugins=[DurableCheckpoints()],
+        enable_progress_bar=not machine.quiet,
+        enable_model_summary=False,
+        # They would log metrics of a network that has learnt nothing.
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if seen else 0,
+        # `Steps` shares the batches out itself; Lightning would do so once more.
+        use_distributed_sampler=False,
+        log_every_n_steps=min(20, recipe.schedule.epoch_steps),
+    )
 
 
 def _callbacks(recipe: Recipe, folder: Path, seen: bool) -> list[Callback]:
