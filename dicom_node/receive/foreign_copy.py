@@ -4,6 +4,7 @@ The notes lie in the folder of the series, so that a restart keeps them until th
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from dicom_node.attributes import UNREADABLE
 from dicom_node.errors import RejectedInstance, StoreStatus
 from dicom_node.outside_text import outside_text
 from dicom_node.receive.part10 import META_AT, Part10
-from engine.durable_files import write_durably
+from engine.durable_files import sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +74,19 @@ def _note(path: Path, first: str, second: str) -> None:
         return
     who, whose = outside_text(second), outside_text(first)
     words = f"{who} sent instance {path.stem} of {whose} with other content; refused"
-    note = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {words}"
+    note = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {words}\n"
     try:
-        write_durably(path.parent / NOTES, "".join(f"{each}\n" for each in (*known, note)).encode())
+        # Appended in one write: other associations, and gateways, note theirs at the same time.
+        with open(path.parent / NOTES, "ab", buffering=0, opener=_private) as file:
+            file.write(note.encode())
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
     except OSError as error:
         logger.warning("refusal not noted: %s", error.strerror, extra={"action": "store_refused"})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _is_same(path: Path, start: int, new: Part10) -> bool:

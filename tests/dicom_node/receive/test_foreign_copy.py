@@ -1,5 +1,6 @@
 """A caller that sends an instance of another caller's unfinished series once more."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import pytest
@@ -8,6 +9,7 @@ from pydicom.uid import CTImageStorage
 from pynetdicom import AE
 
 from dicom_node.errors import StoreStatus
+from dicom_node.receive.foreign_copy import MOST_NOTES, NOTES, _note, refused_copies
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.scp import listen
 from dicom_node.receive.series_assembler import SeriesAssembler
@@ -83,3 +85,13 @@ def test_a_series_that_was_handed_over_may_be_changed(receiver):
     assembler.hand_over()
     assert store(address, "STRANGER", other(instance)) == StoreStatus.SUCCESS
     assert kept(spool, instance).PixelData == other(instance).PixelData
+
+
+def test_refusals_of_many_associations_at_once_are_each_noted(tmp_path):
+    paths = [tmp_path / f"1.2.{number}.dcm" for number in range(MOST_NOTES)]
+    with ThreadPoolExecutor(MOST_NOTES) as associations:
+        list(associations.map(lambda path: _note(path, "SCANNER", "STRANGER"), paths))
+    notes = refused_copies(tmp_path)
+    assert len(notes) == MOST_NOTES
+    assert (tmp_path / NOTES).stat().st_mode & 0o777 == 0o600
+    assert all(any(f" {path.stem} " in note for note in notes) for path in paths)
