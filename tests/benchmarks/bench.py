@@ -34,17 +34,27 @@ NEEDS_DEBIAN = {"receive", "load", "end_to_end", "start"}
 
 
 def main() -> None:
-    """Run the named measurements, or all, and print the table."""
+    """Run the named measurements, or all, and print the table; exit with 1 if one failed."""
     if unknown := set(sys.argv[1:]) - set(MEASUREMENTS):
         sys.exit(f"unknown measurement {unknown.pop()!r}; allowed: {', '.join(MEASUREMENTS)}")
     console = Console(stderr=True)
     marks: list[Mark] = []
+    failed = False
     with tempfile.TemporaryDirectory(prefix="hepar-bench-") as folder:
         for name in sys.argv[1:] or MEASUREMENTS:
-            with console.status(f"measuring {name} …"):
-                marks += _measured(name, Path(folder))
+            own = Path(folder, name)
+            own.mkdir()
+            try:
+                with console.status(f"measuring {name} …"):
+                    marks += _measured(name, own)
+            # The edge of one measurement: the others are kept, and those that follow run.
+            except Exception as error:
+                console.print_exception()
+                marks.append(Mark(name, "", f"failed: {type(error).__name__}", None))
+                failed = True
     show(marks)
     keep(marks, RESULTS)
+    sys.exit(failed)
 
 
 def _measured(name: str, folder: Path) -> list[Mark]:
