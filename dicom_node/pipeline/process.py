@@ -23,8 +23,8 @@ from dicom_node.results.make import SeriesResult, encode_verified, make_html, ma
 from dicom_node.results.objects import ObjectKind, delivered_seg
 from dicom_node.selection.rules import Rules
 from dicom_node.selection.why_not import exclusion_reason
+from dicom_node.series.ct_requirements import rescale_note
 from dicom_node.series.frame_of_reference import has_derived_frame_of_reference
-from dicom_node.series.header_checks import rescale_note
 from dicom_node.series.kinds import Handling
 from dicom_node.series.perfusion import favoured, time_points
 from dicom_node.series.reading import ReadFiles, read_files

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pydicom import Dataset
 
 from dicom_node.errors import UnsupportedSeries
+from dicom_node.series.ct_requirements import image_kinds, screen_images, screen_series
 from dicom_node.series.frames import Frame, frames_of, instances_of
-from dicom_node.series.header_checks import image_kinds, screen_images, screen_series
 from dicom_node.series.homogeneity import (
     LEAST_SLICES,
     Difference,

@@ -1,4 +1,4 @@
-"""Checks of headers alone, before any slice is placed."""
+"""Requirements on the headers of CT, which are checked before any slice is placed."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
