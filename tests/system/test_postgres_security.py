@@ -49,6 +49,7 @@ def cluster(server, tmp_path_factory):
         gateway.send_many(series(folder / "ct"))
         wait_until(lambda: cluster.states() == [State.DONE], what="the job")
         server.sql("-f", PAGE_ROLE)
+        server.sql("-f", PAGE_ROLE)  # once more, as after an upgrade
         server.sql("-c", "ALTER ROLE hepar_page PASSWORD 'of the page'")
         yield cluster
 
