@@ -149,18 +149,19 @@ def job_name(task: SeriesTask, model_digest: str, place: str = "") -> str:
         model_digest: digest of the model.
         place: as `place_in` returns it.
     """
-    work = hashlib.sha256(f"{task.digest}\n{model_digest}{place}".encode()).hexdigest()
+    parts = [task.digest, model_digest, *([place] if place else [])]
+    work = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return _prefix(task.series_uid) + work[: 16 - SERIES_LETTERS]
 
 
 def place_in(database_url: str) -> str:
-    """Return what tells the jobs of this data folder from those of others that share the store.
+    """Return the name of this data folder where others may share the store; empty otherwise.
 
-    Empty in an SQLite store, which one node has to itself. Names are unique in a store, and what
-    another node has done with the same series is no result of this one.
+    Names of jobs are unique in a store, and what another node has done with the same series is no
+    result of this one. An SQLite store belongs to one node.
     """
     shared = make_url(database_url).get_backend_name() != "sqlite"
-    return f"\n{here()}" if shared else ""
+    return here() if shared else ""
 
 
 def jobs_of(series_uid: str) -> list[WorkflowStatus]:
