@@ -102,10 +102,8 @@ class CorrectionIntake:
         except (UnsupportedSeries, UnreadableDrawing) as error:
             return replace(found, reason=str(error))
         # Whatever a file does to a reader: it is named, and not offered again for ever.
-        except (*UNREADABLE, MemoryError) as error:
-            return replace(found, reason=f"it cannot be read: {error_location(error)}")
         except BaseException as error:
-            if not is_panic(error):  # which would be met again whenever it is offered
+            if not (isinstance(error, (*UNREADABLE, MemoryError)) or is_panic(error)):
                 raise
             return replace(found, reason=f"it cannot be read: {error_location(error)}")
 
