@@ -94,8 +94,8 @@ def _fit(
     last = folder / f"{LAST}.ckpt"
     epochs = -(-member.steps // recipe.schedule.epoch_steps)
     bar = [] if machine.quiet else [Bar(folder.name, epochs)]
-    callbacks = [*watches, *_callbacks(recipe, folder, seen), watch, *bar]
     with _calm():
+        callbacks = [*watches, *_callbacks(recipe, folder, seen), watch, *bar]
         trainer = _trainer(recipe, member, folder, machine, callbacks, seen)
         place = trainer.strategy.root_device
         drawn = Batches(recipe, member.seed, slices, HOST if machine.workers else place)
