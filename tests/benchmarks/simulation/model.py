@@ -74,7 +74,7 @@ class Plant:
 
     gateways: int
     workers: int
-    cores: float
+    cores: int
     """Cores of all workers."""
     store_cores: int = 4
     at_once: int = 2
@@ -86,7 +86,6 @@ class Busy:
     """A resource, and the seconds for which it was taken."""
 
     resource: simpy.Resource
-    capacity: float
     taken: list[float] = field(default_factory=list)
 
 
@@ -117,12 +116,12 @@ class Cluster:
         self._slots = simpy.PriorityResource(self.env, plant.workers * plant.at_once)
         counts = {
             "gateways": plant.gateways,
-            "processors of workers": round(plant.cores),
+            "processors of workers": plant.cores,
             "GPUs": plant.workers,
             "PostgreSQL": plant.store_cores,
         }
         self._parts = {
-            name: Busy(simpy.Resource(self.env, count), count) for name, count in counts.items()
+            name: Busy(simpy.Resource(self.env, count)) for name, count in counts.items()
         }
         self._done: list[tuple[float, float, bool]] = []
 
@@ -153,7 +152,7 @@ class Cluster:
     def use(self) -> dict[str, float]:
         """Return how busy each part was so far."""
         return {
-            name: sum(part.taken) / part.capacity / self.env.now
+            name: sum(part.taken) / part.resource.capacity / self.env.now
             for name, part in self._parts.items()
         }
 

@@ -42,7 +42,7 @@ SLICE_MB, KEEP_DAYS = 0.5, 1.0
 PASSES = 3
 """How often a slice crosses the network: to the gateway, to the shared folder, to the worker."""
 
-CORES = 4.0
+CORES = 4
 """Cores of a worker's machine beside its device."""
 
 
