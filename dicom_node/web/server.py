@@ -147,7 +147,7 @@ def application(node: NodeView, ledger: Ledger) -> Starlette:
         middleware=[Middleware(Access, http=node.settings.http)],
         exception_handlers={
             UnknownJob: _unknown_job,
-            SQLAlchemyError: _store_away,
+            SQLAlchemyError: _store_failed,
             HTTPStatus.NOT_FOUND: _unknown_path,
         },
     )
@@ -169,7 +169,7 @@ def _unknown_job(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, HTTPStatus.NOT_FOUND)
 
 
-def _store_away(request: Request, error: Exception) -> Response:
+def _store_failed(request: Request, error: Exception) -> Response:
     # SQLSTATE of PostgreSQL: insufficient privilege.
     if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":
         words = "the page's role in PostgreSQL may not change jobs; use `hepar jobs` with another"

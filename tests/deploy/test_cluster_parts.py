@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
+from deploy.cluster import __main__ as main
 from deploy.cluster import postgres
 from deploy.cluster.__main__ import welcome
 from deploy.cluster.cluster import Cluster, ClusterPorts, Worker
@@ -90,3 +92,21 @@ def test_the_addresses_and_the_process_ids_are_printed(tmp_path):
     assert f"work-h-3 {worker.pid}" in shown
     assert "HEPAR_JOBS__DATABASE=postgresql://h@l/h " in shown
     assert cluster.worker_logs == [tmp_path / "work-1.log"]
+
+
+def test_only_the_first_start_loads_the_example_into_the_archive(tmp_path, monkeypatch):
+    filled = []
+
+    @contextmanager
+    def running(folder, ports, **_):
+        (folder / "archive").mkdir(exist_ok=True)  # as Orthanc does
+        yield Cluster(ports, (), 0.0, folder / "hepar.toml", "postgresql://h@l/h")
+
+    monkeypatch.setattr(main, "running_cluster", running)
+    monkeypatch.setattr(main, "is_told", lambda _: True)
+    monkeypatch.setattr(main, "fill", filled.append)
+    monkeypatch.setattr("deploy.stack.ending.signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["cluster", "--folder", str(tmp_path)])
+    assert main.main() == 0
+    assert main.main() == 0
+    assert filled == [ClusterPorts.usual().archive_http]

@@ -427,7 +427,7 @@ def test_what_arrives_is_shown_with_its_progress_and_a_peer_that_is_away_with_th
 
 
 class Processes:
-    """Two gateways, a worker and a page."""
+    """Two gateways, a page, and a worker that is dead."""
 
     def __init__(self):
         self.asked = []
@@ -435,9 +435,14 @@ class Processes:
     def all(self):
         begun = datetime(2026, 5, 1, tzinfo=UTC)
         shown = ("receive-a-1", "taking work", True), ("receive-b-1", "draining", True)
-        return [
+        alive = [
             RunningProcess(name, "receive", "host", "0.1.0", begun, True, (), duty, drainable)
             for name, duty, drainable in (*shown, ("web-1", "taking work", False))
+        ]
+        duty = "drained"  # before it died
+        return [
+            *alive,
+            RunningProcess("work-c-1", "work", "host", "0.1.0", begun, False, (), duty, False),
         ]
 
     def drain(self, name, undo):
@@ -456,6 +461,8 @@ def test_processes_are_drained_from_the_page_after_a_login(node, settings, caplo
         assert page.count('action="/processes/') == 2
         assert 'action="/processes/receive-a-1/drain"><button>Drain<' in page
         assert "<td>draining</td>" in page
+        assert "work-c-1" in page
+        assert "<td>drained</td>" not in page  # nothing is stated of what a dead one takes
         assert 'action="/processes/receive-b-1/undo"><button>Take work again<' in page
         assert client.post("/processes/receive-a-1/drain").status_code == 401
         assert client.post("/processes/receive-a-1/away", headers=login()).status_code == 404
