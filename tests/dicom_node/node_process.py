@@ -166,7 +166,8 @@ class NodeProcess:
     def begin(self):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.dicom_node.node_process"])
-        self.process = context.Process(target=run_node, args=self.arguments)
+        # A daemon: the tests otherwise wait at their end for one that they have left running.
+        self.process = context.Process(target=run_node, args=self.arguments, daemon=True)
         self.process.start()
 
     def answers(self):
