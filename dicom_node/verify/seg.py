@@ -5,7 +5,7 @@ Read from the file's own attributes, on purpose without highdicom and without an
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -89,8 +89,11 @@ def verify_seg(
     for frame in frames:
         _check_source(frame, slices)
     masks = _Masks(seg, values)
-    _check_complete([(frame, _check_mask(frame, masks, shown)) for frame in frames], shown)
-    _check_segments(values, shown)
+    seen = [(frame, _check_mask(frame, masks, shown)) for frame in frames]
+    # Plane by plane: `unique` of the whole volume takes a second.
+    marked = [set(np.unique(plane[plane > 0]).tolist()) for plane in shown.labels]
+    _check_complete(seen, marked)
+    _check_segments(values, set().union(*marked))
 
 
 def _read(seg_file: Path | bytes) -> Dataset:
@@ -211,9 +214,8 @@ def _unpack(frame: SegFrame, packed: bytes, shape: tuple[int, int]) -> NDArray[n
     return bits.reshape(shape).view(np.bool_)
 
 
-def _check_segments(values: Mapping[int, int], shown: LabelMap) -> None:
+def _check_segments(values: Mapping[int, int], marked: Set[int]) -> None:
     """Each segment must have voxels: a viewer lists an empty one as a finding."""
-    marked = set(np.unique(shown.labels).tolist()) - {0}
     for number, value in values.items():
         if value not in marked:
             raise SegMismatch(f"segment {number} is described and has no voxel")
@@ -221,16 +223,21 @@ def _check_segments(values: Mapping[int, int], shown: LabelMap) -> None:
         raise SegMismatch(f"{len(values)} segments show {len(set(values.values()))} findings")
 
 
-def _check_complete(seen: list[tuple[SegFrame, int]], shown: LabelMap) -> None:
-    """Each labelled plane must be shown once; `None` stands for all of its values."""
+def _check_complete(seen: list[tuple[SegFrame, int]], marked: Sequence[Set[int]]) -> None:
+    """Each labelled plane must be shown once; `None` stands for all of its values.
+
+    Args:
+        seen: the frames, and the slice that each shows.
+        marked: values in each slice of the label map.
+    """
     every_value = all(frame.value is None for frame, _ in seen)
     found = [(frame.value, index) for frame, index in seen]
     names = {frame.value: frame.what.lower() for frame, _ in seen} | NAMES
     labelled: set[tuple[int | None, int]] = {
         (value, index)
-        for index, plane in enumerate(shown.labels)
-        if plane.any()
-        for value in ([None] if every_value else np.unique(plane[plane > 0]).tolist())
+        for index, here in enumerate(marked)
+        if here
+        for value in ([None] if every_value else here)
     }
     # Both ways: all that is labelled is shown, and nothing is shown twice. What is shown and not
     # labelled has failed in `_check_mask`.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.findings.measure import Lesion, Measurements
+from engine.segmentation.cleaning import box_of
 from engine.volume import Geometry, LabelMap
 
 MOST_LESIONS = 30
@@ -105,9 +106,9 @@ class _Extent:
 
 
 def _extent(label_map: LabelMap) -> _Extent:
-    marked, grid = label_map.labels > 0, label_map.geometry
-    spans = [np.flatnonzero(marked.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    ends = np.array([[span[0], span[-1]] for span in spans], float).T
+    box, grid = box_of(label_map.labels), label_map.geometry
+    assert box is not None, "a summary is made of a volume that contains liver"
+    ends = np.array([[span.start, span.stop - 1] for span in box], float).T
     # The affine takes places of slices, which are their indices only on an even grid.
     ends[:, 0] = [grid.place(index) for index in ends[:, 0]]
     corners = (grid.affine @ np.c_[ends, np.ones(2)].T)[:3]
