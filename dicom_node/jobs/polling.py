@@ -51,12 +51,14 @@ class PollingRate:
             thread.join()
 
     def _run(self, queues: Sequence[Queue]) -> None:
-        while self._work_near.wait() and not self._ended:
+        # `_ended` is looked at after each `clear`, which may have taken away its signal.
+        while not self._ended and self._work_near.wait() and not self._ended:
             _set_interval(queues, FAST_S)
             while self._work_near.is_set() and not self._ended:
                 # A `speed_up` ends the wait, and the next round begins it anew.
                 self._work_near.clear()
-                self._work_near.wait(self.linger_s)
+                if not self._ended:
+                    self._work_near.wait(self.linger_s)
             _set_interval(queues, SLOW_S)
 
 

@@ -1,5 +1,6 @@
 """The running node: its parts put together and taken apart again."""
 
+import faulthandler
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,11 @@ from engine.serving.turns import DeviceQueue
 
 logger = logging.getLogger(__name__)
 
+STDERR = 2
+STOP_S = 25.0
+"""Seconds that stopping may take; systemd and Docker Compose kill the process after 30 (`deploy/`),
+and leave no trace of what it waited for."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -71,7 +77,11 @@ def serve(opened: StartingNode) -> None:
 
 
 def run_until_signal(running: AbstractContextManager[object]) -> None:
-    """Enter a block, and leave it at SIGINT or SIGTERM."""
+    """Enter a block, and leave it at SIGINT or SIGTERM; the process is to end then.
+
+    If it has not ended after `STOP_S`, it writes the stacks of its threads to stderr and ends with
+    1. What was under way goes on at the next start, as after a crash.
+    """
     # A SimpleQueue is reentrant; an Event's lock may be held by the very code a signal interrupts.
     signals: SimpleQueue[int] = SimpleQueue()
 
@@ -83,6 +93,7 @@ def run_until_signal(running: AbstractContextManager[object]) -> None:
     with running:
         signals.get()
         logger.info("stopping", extra={"action": "stop"})
+        faulthandler.dump_traceback_later(STOP_S, exit=True, file=STDERR)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Queues are polled fast while work is near, and slowly otherwise."""
 
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
+from tests.waiting import GENEROUS_S
 
 
 class PolledQueue:
@@ -60,6 +62,23 @@ def test_it_ends_without_lingering(queues):
     with polling.applied_to(queues):
         polling.speed_up()
         wait_until(lambda: queues[1].every_s[-1] == FAST_S)
+
+
+def test_it_ends_when_that_comes_just_before_the_signal_of_work_is_taken(queues):
+    polling = PollingRate(linger_s=3600)
+
+    class Signal(threading.Event):
+        def clear(self):
+            polling._ended = True
+            self.set()
+            super().clear()
+
+    polling._work_near = Signal()
+    polling._work_near.set()
+    thread = threading.Thread(target=polling._run, args=(queues,), daemon=True)
+    thread.start()
+    thread.join(GENEROUS_S)
+    assert not thread.is_alive()
 
 
 def test_a_node_polls_fast_before_it_queues_a_series_and_while_it_computes_it(
