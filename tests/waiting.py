@@ -1,5 +1,6 @@
 """Waiting for what another thread or process does."""
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -30,3 +31,22 @@ def _met(met: Callable[[], object]) -> bool:
         return True
     time.sleep(min(max(PAUSE_S, 9 * (time.monotonic() - begun)), LONGEST_PAUSE_S))
     return False
+
+
+class StoppedWhenCleared(threading.Event):
+    """A signal of `owner` that is set, together with its flag `name`, just before it is cleared.
+
+    So falls the end of a thread that looks at the flag first and clears the signal afterwards: it
+    would wait for a signal that it has cleared itself.
+    """
+
+    def __init__(self, owner: object, name: str) -> None:
+        """Stop `owner` by its flag `name` at each `clear`."""
+        super().__init__()
+        self._owner, self._name = owner, name
+
+    def clear(self) -> None:
+        """Stop the owner, and clear the signal that tells it."""
+        setattr(self._owner, self._name, True)
+        self.set()
+        super().clear()

@@ -236,9 +236,12 @@ class SeriesAssembler:
             self.on_complete(ReceivedSeries(series.study_uid, series.series_uid, paths))
 
     def _run(self) -> None:
-        while not self._stopping:
-            # Before looking: what happens during `hand_over` ends the wait below at once.
+        while True:
+            # Before looking: what happens during `hand_over` ends the wait below at once, and so
+            # does `stop`: its signal would be lost if `_stopping` were looked at first.
             self._news.clear()
+            if self._stopping:
+                return
             self._handing_since = self._clock()
             wait_s = self.hand_over()
             self._handing_since = None

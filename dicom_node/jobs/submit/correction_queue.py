@@ -112,9 +112,12 @@ class CorrectionQueue:
                 self._waiting.setdefault(path, again)
 
     def _run(self) -> None:
-        while not self._stopping:
-            # Before looking: what comes meanwhile ends the wait below at once.
+        while True:
+            # Before looking: what comes meanwhile ends the wait below at once, and so does `stop`,
+            # whose signal would be lost if `_stopping` were looked at first.
             self._news.clear()
+            if self._stopping:
+                return
             self._news.wait(self.compare_next())
 
 

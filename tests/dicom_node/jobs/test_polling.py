@@ -15,7 +15,7 @@ from dicom_node.results.phantom import write_series
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
-from tests.waiting import GENEROUS_S
+from tests.waiting import GENEROUS_S, StoppedWhenCleared
 
 
 class PolledQueue:
@@ -66,14 +66,7 @@ def test_it_ends_without_lingering(queues):
 
 def test_it_ends_when_that_comes_just_before_the_signal_of_work_is_taken(queues):
     polling = PollingRate(linger_s=3600)
-
-    class Signal(threading.Event):
-        def clear(self):
-            polling._ended = True
-            self.set()
-            super().clear()
-
-    polling._work_near = Signal()
+    polling._work_near = StoppedWhenCleared(polling, "_ended")
     polling._work_near.set()
     thread = threading.Thread(target=polling._run, args=(queues,), daemon=True)
     thread.start()

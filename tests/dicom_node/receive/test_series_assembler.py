@@ -8,7 +8,7 @@ from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.incoming_series import TRY_AGAIN_S
 from dicom_node.receive.series_assembler import SOON_S, ReceivedSeries, SeriesAssembler
 from dicom_node.receive.spool import Spool
-from tests.waiting import GENEROUS_S, wait_until
+from tests.waiting import GENEROUS_S, StoppedWhenCleared, wait_until
 
 LIVER = SeriesKey("1.2.1", "1.2.1.1")
 CHEST = SeriesKey("1.2.1", "1.2.1.2")
@@ -282,6 +282,14 @@ def test_the_watching_thread_hands_over_by_itself_and_ends(tmp_path):
         received(new),
         received(old, series=CHEST),
     ]
+
+
+def test_it_ends_when_that_comes_just_before_it_looks(tmp_path):
+    assembler = SeriesAssembler(Spool(tmp_path / "spool"), lambda series: None, quiet_s=3600)
+    assembler._news = StoppedWhenCleared(assembler, "_stopping")
+    assembler.start()
+    assembler._thread.join(GENEROUS_S)
+    assert not assembler._thread.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dicom_node.jobs.submit.correction_queue import CorrectionQueue
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.incoming_series import LONGEST_PAUSE_S, TRY_AGAIN_S
 from dicom_node.receive.spool import Spool
-from tests.waiting import GENEROUS_S, wait_until
+from tests.waiting import GENEROUS_S, StoppedWhenCleared, wait_until
 
 KEY = SeriesKey("1.1", "1.2")
 
@@ -150,3 +150,10 @@ def test_the_end_waits_for_one_comparison_and_no_more(desk):
     ending.join(GENEROUS_S)
     assert not ending.is_alive()
     assert list(desk.spool.paths(KEY)) == paths[1:]  # the next start takes them up
+
+
+def test_it_ends_when_that_comes_just_before_it_looks(desk):
+    desk.queue._news = StoppedWhenCleared(desk.queue, "_stopping")
+    desk.queue.start()
+    desk.queue._thread.join(GENEROUS_S)
+    assert not desk.queue._thread.is_alive()
