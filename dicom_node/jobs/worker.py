@@ -42,7 +42,7 @@ from dicom_node.pipeline.disk_room import with_room
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
-from dicom_node.results.attributes.making import Predecessor
+from dicom_node.results.attributes.model_run import Predecessor
 from dicom_node.results.attributes.number_register import StoredNumbers
 from dicom_node.results.objects import ObjectKind, Profile, ResultObject, Superseded
 from engine.errors import EngineError

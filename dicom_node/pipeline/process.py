@@ -17,7 +17,7 @@ from dicom_node.pipeline.plausible_units import require_hounsfield
 from dicom_node.pipeline.result_files import keep_or_write
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.pipeline.side_files import write_kept, write_scan_file, write_side_files
-from dicom_node.results.attributes.making import Predecessor
+from dicom_node.results.attributes.model_run import Predecessor
 from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.make import SeriesResult, encode_verified, make_html, make_others, make_seg
 from dicom_node.results.objects import ObjectKind, delivered_seg
@@ -228,8 +228,8 @@ def _write_others(
             shown = dcmread(BytesIO(file), stop_before_pixels=True)
         files[item.name] = item.file_beside(target)
         written = keep_or_write(files[item.name], file)
-        # Not beside an older file that was kept: the page states the time of making, as the PDF
-        # does.
+        # Not beside an older file that was kept: the page states the time of the run,
+        # as the PDF does.
         if item.kind is ObjectKind.PDF and written:
             write_durably(files[item.name].with_suffix(".html"), make_html(found))
     return files, shown

@@ -7,7 +7,7 @@ from datetime import datetime
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.results.attributes.making import Making, Predecessor, now
+from dicom_node.results.attributes.model_run import ModelRun, Predecessor, now
 from dicom_node.results.attributes.number_register import NumberRegister, NumbersOfRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.tracking import track
@@ -56,9 +56,9 @@ class SeriesResult:
     """Series Numbers that are in use; part of no UID."""
 
     @property
-    def making(self) -> Making:
+    def run(self) -> ModelRun:
         """The run that these findings come of."""
-        return Making(
+        return ModelRun(
             self.algorithm,
             self.made_at,
             self.source_digest,
@@ -78,7 +78,7 @@ def make_seg(findings: SeriesResult, form: SegForm = SEG.form) -> Dataset:
     return to_seg(
         findings.label_map,
         findings.sources,
-        making=findings.making,
+        run=findings.run,
         encoding=form.encoding,
         lesions=track(findings.measured.lesions, series_uid) if form.per_lesion else None,
         remarks=findings.remarks,
@@ -127,7 +127,7 @@ def _segs_first(item: ResultObject) -> tuple[bool, str]:
 
 def _montage(findings: SeriesResult) -> bytes:
     assert findings.picture is not None
-    montage = encode(to_montage(findings.picture, findings.sources, making=findings.making))
+    montage = encode(to_montage(findings.picture, findings.sources, run=findings.run))
     verify_montage(montage, findings.picture, findings.algorithm)
     return montage
 
@@ -136,7 +136,7 @@ def make_html(findings: SeriesResult) -> bytes:
     """Return the page on the series, the same as that in PDF, as a file for a browser."""
     assert findings.picture is not None
     picture = to_png_text(with_note(findings.picture, note(findings.algorithm)))
-    when = made_at(findings.making, findings.sources[0])
+    when = made_at(findings.run, findings.sources[0])
     return to_html(_page(findings), when, picture).encode()
 
 
@@ -146,7 +146,7 @@ def _page(findings: SeriesResult) -> Page:
         findings.quality,
         findings.label_map,
         findings.sources,
-        making=findings.making,
+        run=findings.run,
         remarks=findings.remarks,
     )
 
@@ -154,7 +154,7 @@ def _page(findings: SeriesResult) -> Page:
 def _pdf(findings: SeriesResult) -> bytes:
     assert findings.picture is not None
     picture, sources = findings.picture, findings.sources
-    made = to_encapsulated_pdf(_page(findings), picture, sources, making=findings.making)
+    made = to_encapsulated_pdf(_page(findings), picture, sources, run=findings.run)
     file = encode(made)
     verify_pdf(file, sources, findings.measured)
     return file
@@ -162,7 +162,7 @@ def _pdf(findings: SeriesResult) -> bytes:
 
 def _rtstruct(findings: SeriesResult) -> bytes:
     labels, sources = findings.label_map, findings.sources
-    made = to_rtstruct(labels, sources, making=findings.making, frames=findings.frames)
+    made = to_rtstruct(labels, sources, run=findings.run, frames=findings.frames)
     rtstruct = encode(made)
     verify_rtstruct(rtstruct, sources, labels)
     return rtstruct
@@ -175,7 +175,7 @@ def _report(findings: SeriesResult, seg: Dataset) -> bytes:
             findings.quality,
             seg,
             findings.sources,
-            making=findings.making,
+            run=findings.run,
             frames=findings.frames,
         )
     )

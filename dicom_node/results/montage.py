@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from dicom_node.errors import ResultMismatch
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.provenance import lossy_compression
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import refer_to_all
@@ -20,17 +20,15 @@ from dicom_node.results.series_identity import complete, series_identity
 from engine.findings.contours import with_note
 
 
-def to_montage(
-    picture: Image.Image, sources: Sequence[Dataset], *, making: Making
-) -> hd.sc.SCImage:
+def to_montage(picture: Image.Image, sources: Sequence[Dataset], *, run: ModelRun) -> hd.sc.SCImage:
     """Return the picture as an object of the source's study, with a note on the model.
 
     Args:
         picture: of `engine.findings.contours`: the patient's right on the left.
         sources: the series that it shows, in any order.
-        making: the run of the model that made the labels.
+        run: the run of the model that made the labels.
     """
-    algorithm = making.algorithm
+    algorithm = run.algorithm
     # By UID: the references are part of the content, and files come in any order.
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     montage = hd.sc.SCImage(
@@ -41,7 +39,7 @@ def to_montage(
         # Where a row and a column lead (PS3.3 C.7.6.1.1.1): to the patient's left, and to the back.
         patient_orientation=("L", "P"),
         study_instance_uid=sources[0].StudyInstanceUID,
-        **series_identity("pictures", sources, making),
+        **series_identity("pictures", sources, run),
     )
     montage.update(lossy_compression(sources))
     refer_to_all(montage, list(sources))
@@ -51,7 +49,7 @@ def to_montage(
     montage.ImageType = ["DERIVED", "SECONDARY"]
     montage.BurnedInAnnotation = "NO"  # no patient is named in it
     montage.DerivationDescription = plain(note(algorithm), SHORT_TEXT)
-    complete(montage, ObjectKind.MONTAGE, "pictures", sources, making)
+    complete(montage, ObjectKind.MONTAGE, "pictures", sources, run)
     return montage
 
 

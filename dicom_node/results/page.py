@@ -11,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dicom_node.attributes import unconverted_copy
-from dicom_node.results.attributes.making import Making, local_time
+from dicom_node.results.attributes.model_run import ModelRun, local_time
 from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
 from engine.findings.summary import LesionSummary, summarize
@@ -59,7 +59,7 @@ def to_page(
     label_map: LabelMap,
     sources: Sequence[Dataset],
     *,
-    making: Making,
+    run: ModelRun,
     remarks: Sequence[str] = (),
 ) -> Page:
     """Return the page on a series; times are not part of it."""
@@ -71,13 +71,13 @@ def to_page(
         tuple(_row(lesion, found.slices) for lesion in found.lesions),
         f"{found.hidden} smaller lesions are listed in the report." if found.hidden else "",
         (*_review(quality), *remarks),
-        _made_by(making),
+        _made_by(run),
     )
 
 
-def made_at(making: Making, source: Dataset) -> str:
+def made_at(run: ModelRun, source: Dataset) -> str:
     """Return the line that states when the page was made."""
-    at: datetime = local_time(making.at, source)
+    at: datetime = local_time(run.at, source)
     return f"Made {at:%Y-%m-%d %H:%M}"
 
 
@@ -185,8 +185,8 @@ def _review(quality: Quality) -> list[str]:
     return [*(f"Please review: {reason}." for reason in quality.reasons), *unchecked]
 
 
-def _made_by(making: Making) -> str:
-    model = making.algorithm
+def _made_by(run: ModelRun) -> str:
+    model = run.algorithm
     parts = [f"Hepar {version('hepar')}", f"model {model.name} {model.version}"]
     parts += [f"SHA-256 {model.digest[:12]}", f"device {model.device}" if model.device else ""]
     return ", ".join(filter(None, parts))

@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
-from dicom_node.results.attributes.making import Making, local_time
+from dicom_node.results.attributes.model_run import ModelRun, local_time
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.page import HEADER, RESEARCH_ONLY, Page, made_at, to_html
 from dicom_node.results.series_identity import complete, series_identity
@@ -25,7 +25,7 @@ FONT = "helvetica"
 
 
 def to_encapsulated_pdf(
-    page: Page, picture: Image.Image, sources: Sequence[Dataset], *, making: Making
+    page: Page, picture: Image.Image, sources: Sequence[Dataset], *, run: ModelRun
 ) -> hd.SOPClass:
     """Return the page as an object of the source's study.
 
@@ -33,7 +33,7 @@ def to_encapsulated_pdf(
         page: the texts.
         picture: contours on slices.
         sources: the series that was segmented, in any order.
-        making: the run of the model that made the labels.
+        run: the run of the model that made the labels.
     """
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     made = hd.SOPClass(
@@ -41,9 +41,9 @@ def to_encapsulated_pdf(
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **series_identity("page", sources, making),
+        **series_identity("page", sources, run),
     )
-    document = draw_pdf(page, picture, sources, making)
+    document = draw_pdf(page, picture, sources, run)
     made.ConversionType = "WSD"
     made.BurnedInAnnotation = "YES"  # the page names the patient
     made.DocumentTitle = page.title
@@ -53,9 +53,9 @@ def to_encapsulated_pdf(
     # Padded to an even length, as every value is; the length below is without (PS3.3 table C.24-2).
     made.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
     made.EncapsulatedDocumentLength = len(document)
-    # The UIDs come from the same page without the time of making, which the PDF states.
+    # The UIDs come from the same page without the time of the run, which the PDF states.
     undated = to_html(page, "", to_png_text(picture))
-    complete(made, ObjectKind.PDF, "page", sources, making, document=undated)
+    complete(made, ObjectKind.PDF, "page", sources, run, document=undated)
     # Type 2 (PS3.3 C.24.2): of a page made of many images there is no one such time.
     made.AcquisitionDateTime = ""
     return made
@@ -68,14 +68,14 @@ def to_png_text(picture: Image.Image) -> str:
     return b64encode(file.getvalue()).decode()
 
 
-def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], making: Making) -> bytes:
+def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], run: ModelRun) -> bytes:
     """Return the page as the bytes of a PDF of one A4 page."""
     from fpdf import FPDF  # 0.5 s of imports, which a node needs for its first page only
 
     pdf = FPDF(format="A4")
     pdf.set_compression(False)  # the proof reads the texts; the picture is compressed anyway
-    # fpdf2 would state the present time; so one making gives the same bytes.
-    pdf.set_creation_date(local_time(making.at, sources[0]))
+    # fpdf2 would state the present time; so one run gives the same bytes.
+    pdf.set_creation_date(local_time(run.at, sources[0]))
     pdf.set_title(page.title)
     pdf.set_lang("en")
     pdf.set_margin(MARGIN_MM)
@@ -85,7 +85,7 @@ def draw_pdf(page: Page, picture: Image.Image, sources: Sequence[Dataset], makin
     _facts(pdf, page)
     _lesions(pdf, page)
     _picture(pdf, page, picture)
-    _foot(pdf, page, made_at(making, sources[0]))
+    _foot(pdf, page, made_at(run, sources[0]))
     return bytes(pdf.output())
 
 

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.seg import encode, to_seg
 from engine.phantom import Phantom
@@ -62,7 +62,7 @@ def write_truth(phantom: Phantom, name: str, folder: Path) -> None:
     np.savez_compressed(folder / "truth.npz", labels=truth.labels, affine=truth.geometry.affine)
     headers = list(to_instances(phantom, name))
     drawing = Algorithm("Phantom", "1", hashlib.sha256(name.encode()).hexdigest())
-    seg = to_seg(truth, headers, making=Making(drawing, DRAWN_AT))
+    seg = to_seg(truth, headers, run=ModelRun(drawing, DRAWN_AT))
     (folder / "truth.dcm").write_bytes(encode(seg))
 
 

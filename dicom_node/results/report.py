@@ -23,7 +23,7 @@ from pydicom.uid import (
 
 from dicom_node.results.attributes import codes as ours
 from dicom_node.results.attributes.derived_uid import derived_uid
-from dicom_node.results.attributes.making import Making, Predecessor
+from dicom_node.results.attributes.model_run import ModelRun, Predecessor
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.tracking import Tracking, track, track_liver
@@ -51,7 +51,7 @@ def to_report(
     seg: Dataset,
     sources: Sequence[Dataset],
     *,
-    making: Making,
+    run: ModelRun,
     frames: Sequence[Frame] | None = None,
 ) -> hd.sr.Comprehensive3DSR:
     """Return the report on what `seg` shows in its sources.
@@ -61,10 +61,10 @@ def to_report(
         quality: what was found to be unusual in it.
         seg: the SEG that the report refers to.
         sources: its source series, in any order; pixels are not needed.
-        making: the run of the model that made the labels.
+        run: the run of the model that made the labels.
         frames: the slices of the stack, where the sources hold others too; all of them otherwise.
     """
-    algorithm = making.algorithm
+    algorithm = run.algorithm
     # By UID: the evidence is part of the content, and files come in any order.
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     groups = _Groups(seg, ImagePoints(sources, frames), sources, algorithm)
@@ -79,13 +79,13 @@ def to_report(
             ],
             title=codes.DCM.ImagingMeasurementReport,
         )[0],
-        **series_identity("measurements", sources, making),
+        **series_identity("measurements", sources, run),
         is_complete=True,
     )
-    complete(report, ObjectKind.REPORT, "measurements", sources, making)
+    complete(report, ObjectKind.REPORT, "measurements", sources, run)
     replaced = [
         _document(each)
-        for each in making.predecessors
+        for each in run.predecessors
         # Not itself: equal work has the UID of the older report, and a document that precedes
         # itself is none.
         if each.sop_class_uid in REPORTS and each.instance_uid != report.SOPInstanceUID

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.segment_description import lesion_colour
 from dicom_node.results.attributes.values import SHORT_TEXT, plain
 from dicom_node.results.objects import ObjectKind
@@ -32,7 +32,7 @@ def to_rtstruct(
     label_map: LabelMap,
     sources: Sequence[Dataset],
     *,
-    making: Making,
+    run: ModelRun,
     frames: Sequence[Frame] | None = None,
 ) -> hd.SOPClass:
     """Return the outlines of the liver and of each lesion.
@@ -40,17 +40,17 @@ def to_rtstruct(
     Args:
         label_map: on the grid of the sources, in any orientation.
         sources: the instances of the series, in any order; pixels are not needed.
-        making: the run of the model that made the labels.
+        run: the run of the model that made the labels.
         frames: the slices of the stack, where the sources hold others too; all of them otherwise.
     """
-    algorithm = making.algorithm
+    algorithm = run.algorithm
     sources = sorted(sources, key=lambda source: str(source.SOPInstanceUID))
     made = hd.SOPClass(
         study_instance_uid=sources[0].StudyInstanceUID,
         sop_class_uid=RTStructureSetStorage,
         modality="RTSTRUCT",
         transfer_syntax_uid=ImplicitVRLittleEndian,  # an explicit VR ends an outline at 64 KiB
-        **series_identity("outlines", sources, making),
+        **series_identity("outlines", sources, run),
     )
     made.OperatorsName = ""
     made.StructureSetLabel = "Hepar"
@@ -69,7 +69,7 @@ def to_rtstruct(
         plane for plane in planes_of(sources) if (plane.instance_uid, plane.frame or 1) in shown
     ]
     _add_regions(made, separate_lesions(label_map), sources, planes)
-    complete(made, ObjectKind.RTSTRUCT, "outlines", sources, making)
+    complete(made, ObjectKind.RTSTRUCT, "outlines", sources, run)
     # the Structure Set module has dates of its own in place of Content Date (PS3.3 C.8.8.5)
     made.StructureSetDate, made.StructureSetTime = made.ContentDate, made.ContentTime
     del made.ContentDate, made.ContentTime

@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from dicom_node.errors import NothingFound
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.provenance import lossy_compression
 from dicom_node.results.attributes.raw_bytes import keep_raw_bytes
 from dicom_node.results.attributes.segment_description import Algorithm, describe, describe_lesion
@@ -43,7 +43,7 @@ def to_seg(
     label_map: LabelMap,
     sources: Sequence[Dataset],
     *,
-    making: Making,
+    run: ModelRun,
     encoding: Encoding = Encoding.BINARY,
     lesions: Sequence[Tracking] | None = None,
     remarks: Sequence[str] = (),
@@ -57,7 +57,7 @@ def to_seg(
     Args:
         label_map: on the grid of the sources, in any orientation.
         sources: the single-frame instances, or the one multi-frame instance, of the series.
-        making: the run of the model that made the labels.
+        run: the run of the model that made the labels.
         encoding: BINARY unless every reader supports LABELMAP too.
         lesions: names in the order of `engine.findings.measure`, for one segment per lesion in
             place of one segment for all.
@@ -68,10 +68,10 @@ def to_seg(
     Raises:
         NothingFound: no voxel is labelled.
     """
-    algorithm, frames = making.algorithm, in_order(frames or frames_of(sources))
+    algorithm, frames = run.algorithm, in_order(frames or frames_of(sources))
     sources = instances_of(frames)
     segments = _segments(label_map, lesions)
-    seg = _wrap(segments, label_map, frames, encoding, making)
+    seg = _wrap(segments, label_map, frames, encoding, run)
     _without_background(seg)
     refer_to_all(seg, sources)
     # After `refer_to_all`: this one names instance and frame in each group, that one the series.
@@ -81,7 +81,7 @@ def to_seg(
     # Before `complete`: the UIDs are of the pixels as they leave.
     if encoding is Encoding.LABELMAP:  # a fiftieth of its size
         seg.compress(RLELossless, encoding_plugin=RLE_PLUGIN, generate_instance_uid=False)
-    complete(seg, ObjectKind.SEG, segments.title, sources, making)
+    complete(seg, ObjectKind.SEG, segments.title, sources, run)
     return seg
 
 
@@ -90,10 +90,10 @@ def _wrap(
     label_map: LabelMap,
     frames: Sequence[Frame],
     encoding: Encoding,
-    making: Making,
+    run: ModelRun,
 ) -> hd.seg.Segmentation:
     """Return the segments as highdicom makes an object of them."""
-    algorithm = making.algorithm
+    algorithm = run.algorithm
     first, volume = _without_empty_ends(_as_source_lies(segments.numbers, label_map, frames[0]))
     return hd.seg.Segmentation(
         source_images=references(frames, first, volume),
@@ -101,7 +101,7 @@ def _wrap(
         segmentation_type=hd.seg.SegmentationTypeValues[encoding.name],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         segment_descriptions=segments.described(algorithm),
-        **series_identity(segments.title, instances_of(frames), making),
+        **series_identity(segments.title, instances_of(frames), run),
         content_label="LIVER",
         content_description=plain(
             f"{segments.title.capitalize()} by {algorithm.name} {algorithm.version}", LONG_STRING

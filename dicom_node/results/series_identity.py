@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.attributes import UNREADABLE, value_of
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.attributes.provenance import take_origin
 from dicom_node.results.attributes.result_uids import PLACEHOLDERS, ResultUids, content_uids
@@ -48,7 +48,7 @@ class Identity(TypedDict):
     series_description: str
 
 
-def series_identity(what: str, sources: Sequence[Dataset], making: Making) -> Identity:
+def series_identity(what: str, sources: Sequence[Dataset], run: ModelRun) -> Identity:
     """Return the identity of the one object of its series, which shows `what` of its sources.
 
     UIDs and Series Number are placeholders until `complete` derives them from the content.
@@ -61,10 +61,10 @@ def series_identity(what: str, sources: Sequence[Dataset], making: Making) -> Id
         manufacturer="Hepar",
         manufacturer_model_name="Hepar",
         software_versions=version("hepar"),
-        device_serial_number=making.algorithm.digest[:LONG_STRING],
+        device_serial_number=run.algorithm.digest[:LONG_STRING],
         # ASCII: highdicom checks it before the object has a character set; `complete` writes the
         # whole.
-        series_description=plain(series_description(what, sources, making), LONG_STRING),
+        series_description=plain(series_description(what, sources, run), LONG_STRING),
     )
 
 
@@ -73,7 +73,7 @@ def complete(
     kind: ObjectKind,
     what: str,
     sources: Sequence[Dataset],
-    making: Making,
+    run: ModelRun,
     *,
     document: str = "",
 ) -> None:
@@ -84,18 +84,18 @@ def complete(
         kind: which range its Series Number is from.
         what: what it shows, in a word or two.
         sources: its source series; patient and study are those of the first instance.
-        making: the run that it comes of.
+        run: the run that it comes of.
         document: text that stands for an Encapsulated Document in the UIDs.
     """
     # First: the character set that it copies decides what the description may contain.
-    take_origin(result, sources, making)
-    named = series_description(what, sources, making)
+    take_origin(result, sources, run)
+    named = series_description(what, sources, run)
     result.SeriesDescription = writable(named, result.get("SpecificCharacterSet"))[:LONG_STRING]
     _set_uids(result, PLACEHOLDERS)  # highdicom names dimensions at random
-    uids = content_uids(result, making, document)
+    uids = content_uids(result, run, document)
     _set_uids(result, uids)
     # Last: it comes from the UIDs, and is no content for that reason.
-    result.SeriesNumber = series_number(kind, sources[0], uids.series, making.numbers)
+    result.SeriesNumber = series_number(kind, sources[0], uids.series, run.numbers)
 
 
 def series_number(

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.report import to_report
 from dicom_node.results.seg import to_seg
@@ -20,7 +20,7 @@ from engine.volume import Label, LabelMap, Volume
 
 ALGORITHM = Algorithm("base", "1.0", "ab" * 32)
 MADE_AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
-MAKING = Making(ALGORITHM, MADE_AT)
+RUN = ModelRun(ALGORITHM, MADE_AT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Case:
     measured: Measurements
 
     def seg(self, **options) -> hd.seg.Segmentation:
-        return to_seg(self.label_map, self.sources, **{"making": MAKING, **options})
+        return to_seg(self.label_map, self.sources, **{"run": RUN, **options})
 
     def report(self, seg=None, quality=Quality()) -> hd.sr.Comprehensive3DSR:  # noqa: B008
         return to_report(
@@ -41,7 +41,7 @@ class Case:
             quality,
             seg or self.seg(),
             self.sources,
-            making=MAKING,
+            run=RUN,
         )
 
 

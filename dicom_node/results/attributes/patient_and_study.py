@@ -6,7 +6,7 @@ import highdicom as hd
 from pydicom import DataElement, Dataset
 from pydicom.tag import BaseTag, Tag
 
-from dicom_node.results.attributes.making import utc_offset
+from dicom_node.results.attributes.model_run import utc_offset
 from dicom_node.results.attributes.raw_bytes import raw_text, view
 from dicom_node.results.attributes.values import fitting, is_valid
 

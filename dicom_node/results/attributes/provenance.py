@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from dicom_node.results.attributes.making import Making, local_time
+from dicom_node.results.attributes.model_run import ModelRun, local_time
 from dicom_node.results.attributes.patient_and_study import (
     copy_order,
     copy_patient_and_study,
@@ -36,7 +36,7 @@ EQUIPMENT = (
 )
 
 
-def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], making: Making) -> None:
+def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], run: ModelRun) -> None:
     """Copy patient, study and order from the source, and state time and machines of the making.
 
     All objects of a series take them from the same instance, in whatever order they have its
@@ -48,12 +48,12 @@ def take_origin(result: hd.SOPClass, sources: Sequence[Dataset], making: Making)
         refer_to_order(result, source)
     else:
         copy_order(result, source)
-    result.update(dates(making.at, source))
-    result.update(equipment(source, making.algorithm))
+    result.update(dates(run.at, source))
+    result.update(equipment(source, run.algorithm))
 
 
 def dates(made_at: datetime, source: Dataset) -> Dataset:
-    """Return date and time of the making, for the series, its content and the instance."""
+    """Return date and time of the run, for the series, its content and the instance."""
     stated, at = Dataset(), local_time(made_at, source)
     for kind in ("Series", "Content", "InstanceCreation"):
         setattr(stated, f"{kind}Date", at.strftime("%Y%m%d"))

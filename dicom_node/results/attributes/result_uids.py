@@ -10,7 +10,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
 from dicom_node.results.attributes.derived_uid import derived_uid
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.raw_bytes import keep_raw_bytes
 
 
@@ -58,7 +58,7 @@ def content_digest(made: Dataset) -> str:
     return hashlib.sha256(file.getvalue()).hexdigest()
 
 
-def content_uids(made: Dataset, making: Making, document: str = "") -> ResultUids:
+def content_uids(made: Dataset, run: ModelRun, document: str = "") -> ResultUids:
     """Return the UIDs of an object, derived from its whole content.
 
     The content names the source instances, carries what is copied from them, the masks or
@@ -67,9 +67,9 @@ def content_uids(made: Dataset, making: Making, document: str = "") -> ResultUid
 
     Args:
         made: the object with `PLACEHOLDERS` for UIDs.
-        making: the run that it comes of.
+        run: the run that it comes of.
         document: the text of an Encapsulated Document, without the time of making.
     """
     # In this order for ever: known work is found again by these UIDs.
-    name = (content_digest(made), making.source_digest, making.stack, document)
+    name = (content_digest(made), run.source_digest, run.stack, document)
     return ResultUids(*(derived_uid(*name, role) for role in ("series", "instance", "dimensions")))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pydicom import Dataset
 
 from dicom_node.attributes import UNREADABLE, value_of
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.values import LONG_STRING
 
 
-def series_description(what: str, sources: Sequence[Dataset], making: Making) -> str:
+def series_description(what: str, sources: Sequence[Dataset], run: ModelRun) -> str:
     """Return Series Description (0008,103E): what, of which series, of how much of it, by what.
 
     Such as "Hepar liver+tumours · 5 Portal 1.5 mm · 300 sl, 1.2.0". The source's description is
@@ -18,9 +18,9 @@ def series_description(what: str, sources: Sequence[Dataset], making: Making) ->
     """
     # Cut, since a version is free text: with the longest words for "what", 7 of 64 characters are
     # left for the source's description.
-    made_of = f"{_slices(sources)} sl, {making.algorithm.version}"[:24]
-    if making.stack:
-        made_of = f"stack {making.stack}, {made_of}"[:32]
+    made_of = f"{_slices(sources)} sl, {run.algorithm.version}"[:24]
+    if run.stack:
+        made_of = f"stack {run.stack}, {made_of}"[:32]
     of = " ".join(filter(None, (_number_text(sources[0]), _description(sources[0]))))
     room = LONG_STRING - len(f"Hepar {what} ·  · {made_of}")
     if len(of) > room:

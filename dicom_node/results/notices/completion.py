@@ -1,4 +1,4 @@
-"""Complete a notice, which no model made: patient, order, time of making, UIDs, Series Number."""
+"""Complete a notice, which no model made: patient, order, time, UIDs, Series Number."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -7,7 +7,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import BasicTextSRStorage
 
-from dicom_node.results.attributes.making import now
+from dicom_node.results.attributes.model_run import now
 from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.attributes.source_images import evidence
 from dicom_node.results.attributes.values import writable

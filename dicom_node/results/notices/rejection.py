@@ -8,7 +8,7 @@ import highdicom as hd
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from dicom_node.results.attributes.making import now
+from dicom_node.results.attributes.model_run import now
 from dicom_node.results.attributes.number_register import NumberRegister
 from dicom_node.results.notices.completion import UNNAMED, complete_notice
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dicom_node.errors import UnsupportedSeries
 from dicom_node.pipeline.plausible_units import require_hounsfield
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.seg import encode, to_seg
 from dicom_node.series.kinds import Handling
@@ -26,7 +26,7 @@ from tests.conftest import make_ct_series, make_enhanced_ct
 EXAMPLES = int(os.environ.get("HEPAR_SERIES", "200"))
 ROWS, COLUMNS, SPACING = 12, 14, (3.0, 1.5, 1.2)
 MARKER_HU = 77
-MAKING = Making(Algorithm("marker", "1", "ab" * 32))
+RUN = ModelRun(Algorithm("marker", "1", "ab" * 32))
 
 
 @st.composite
@@ -195,7 +195,7 @@ def _require_marks(stack, volume, marks):
     labels = np.where(volume.hu == MARKER_HU, np.uint8(Label.LIVER), np.uint8(0))
     assert labels.any(axis=(1, 2)).all()  # otherwise its values are no longer those drawn
     label_map = LabelMap(labels, volume.geometry)
-    seg = to_seg(label_map, stack.instances, making=MAKING, frames=stack.frames)
+    seg = to_seg(label_map, stack.instances, run=RUN, frames=stack.frames)
     verify_seg(encode(seg), stack.instances, label_map)
     planes = seg.pixel_array.reshape(-1, ROWS, COLUMNS)
     names = {(frame.text("SOPInstanceUID"), frame.number): frame for frame in stack.frames}

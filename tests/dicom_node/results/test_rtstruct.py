@@ -10,7 +10,7 @@ from dicom_node.results.rtstruct import outline_points, to_rtstruct
 from dicom_node.results.seg import encode
 from dicom_node.verify.rtstruct import verify_rtstruct
 from engine.volume import Label
-from tests.dicom_node.drawing import MAKING, draw_case
+from tests.dicom_node.drawing import RUN, draw_case
 from tests.system.judges import on_grid, read_by_plastimatch
 
 
@@ -20,7 +20,7 @@ def case(ct_series):
 
 
 def outlines(case):
-    return encode(to_rtstruct(case.label_map, case.sources, making=MAKING))
+    return encode(to_rtstruct(case.label_map, case.sources, run=RUN))
 
 
 @pytest.mark.parametrize("orientation", [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, -1, 0]])

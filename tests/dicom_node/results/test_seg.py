@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGBaseline8Bit
 
 from dicom_node.errors import NothingFound
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.seg import Algorithm, encode, to_seg
 from dicom_node.series.volume import to_volume
 from dicom_node.verify.seg import verify_seg
@@ -19,7 +19,7 @@ from tests.system.judges import dciodvfy, on_grid, read_by_dcmqi
 
 ALGORITHM = Algorithm("base", "1.0", "ab" * 32)
 MADE_AT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
-MAKING = Making(ALGORITHM, MADE_AT)
+RUN = ModelRun(ALGORITHM, MADE_AT)
 
 
 def draw(sources: list[Dataset], tumour: bool = True) -> LabelMap:
@@ -35,7 +35,7 @@ def draw(sources: list[Dataset], tumour: bool = True) -> LabelMap:
 
 
 def write(label_map: LabelMap, sources: list[Dataset], **extra) -> hd.seg.Segmentation:
-    return to_seg(label_map, sources, making=MAKING, **extra)
+    return to_seg(label_map, sources, run=RUN, **extra)
 
 
 def turned(instance: Dataset, orientation: list[float]) -> Dataset:

@@ -8,13 +8,13 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.attributes.series_description import series_description
 from dicom_node.results.objects import ObjectKind
 from dicom_node.results.seg import encode
 from dicom_node.results.series_identity import notice_number, series_number
-from tests.dicom_node.drawing import ALGORITHM, MADE_AT, MAKING, draw_case
+from tests.dicom_node.drawing import ALGORITHM, MADE_AT, RUN, draw_case
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def uids(made):
 
 
 def test_equal_work_at_another_time_has_the_equal_uids(case):
-    later = replace(MAKING, at=MADE_AT + timedelta(days=9))
-    first, second = case.seg(), case.seg(making=later)
+    later = replace(RUN, at=MADE_AT + timedelta(days=9))
+    first, second = case.seg(), case.seg(run=later)
     assert uids(first) == uids(second)
     assert first.SeriesNumber == second.SeriesNumber
     assert (first.ContentDate, second.ContentDate) == ("20260506", "20260515")
@@ -70,7 +70,7 @@ def test_other_headers_in_the_sources_are_another_object(case, keyword, value):
     ids=lambda change: next(iter(change)),
 )
 def test_another_model_device_input_or_stack_is_another_object(case, change):
-    assert not set(uids(case.seg())) & set(uids(case.seg(making=replace(MAKING, **change))))
+    assert not set(uids(case.seg())) & set(uids(case.seg(run=replace(RUN, **change))))
 
 
 def test_another_version_of_hepar_is_another_object(case, monkeypatch):
@@ -129,12 +129,12 @@ def test_the_description_is_written_in_the_character_set_of_the_source(
 
 def test_a_long_description_is_cut_and_the_rest_stays(case):
     case.sources[0].SeriesNumber, case.sources[0].SeriesDescription = 5, "Portal venous " * 4
-    found = series_description("liver+tumours", case.sources, MAKING)
+    found = series_description("liver+tumours", case.sources, RUN)
     assert len(found) <= 64
     assert found.startswith("Hepar liver+tumours · 5 Portal venous")
     assert found.endswith("… · 9 sl, 1.0")
     long = replace(ALGORITHM, version="v" * 90)
-    assert len(series_description("liver+tumours", case.sources, Making(long))) <= 64
+    assert len(series_description("liver+tumours", case.sources, ModelRun(long))) <= 64
 
 
 @pytest.mark.parametrize("value", [["A", "B"], "A\\B"])
@@ -176,9 +176,7 @@ def test_two_stacks_with_one_number_in_one_study_are_told_apart(case, monkeypatc
         "dicom_node.results.series_identity._numbers", lambda *_: iter(range(7, 99))
     )
     register = NumbersOfRun()
-    made = [
-        case.seg(making=replace(MAKING, stack=stack, numbers=register)) for stack in ("1", "2", "1")
-    ]
+    made = [case.seg(run=replace(RUN, stack=stack, numbers=register)) for stack in ("1", "2", "1")]
     assert [each.SeriesNumber for each in made] == [7, 8, 7]
     assert made[0] == made[2]
 
@@ -205,8 +203,8 @@ def test_a_notice_is_behind_all_results_and_collides_with_none(case):
 
 
 def test_results_of_one_series_by_two_models_have_two_numbers(case):
-    second = replace(MAKING, algorithm=replace(ALGORITHM, version="1.1"))
-    assert case.seg().SeriesNumber != case.seg(making=second).SeriesNumber
+    second = replace(RUN, algorithm=replace(ALGORITHM, version="1.1"))
+    assert case.seg().SeriesNumber != case.seg(run=second).SeriesNumber
 
 
 def test_the_leading_digits_are_the_number_of_the_source(case):

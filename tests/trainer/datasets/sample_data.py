@@ -11,7 +11,7 @@ import SimpleITK
 from PIL import Image
 from pydicom import Dataset
 
-from dicom_node.results.attributes.making import Making
+from dicom_node.results.attributes.model_run import ModelRun
 from dicom_node.results.phantom import DRAWN_AT, to_instances
 from dicom_node.results.seg import Algorithm, to_seg
 from engine.phantom import Phantom, make_phantom
@@ -124,7 +124,7 @@ def write_drawn(phantom: Phantom, folder: Path, author: str = "MANUAL") -> None:
 def drawn_seg(phantom: Phantom, instances: Sequence[Dataset], author: str) -> Dataset:
     """The truth as a SEG by someone else, or by Hepar where `author` is "HEPAR"."""
     drawing = Algorithm("Phantom", "1", author.lower())
-    seg = to_seg(phantom.truth, instances, making=Making(drawing, DRAWN_AT))
+    seg = to_seg(phantom.truth, instances, run=ModelRun(drawing, DRAWN_AT))
     if author != "HEPAR":
         seg.Manufacturer = "Somebody"
         seg.pop("ContributingEquipmentSequence", None)

@@ -14,7 +14,7 @@ from dicom_node.verify.report import verify_report
 from dicom_node.verify.seg import verify_seg
 from engine.findings.contours import draw_contours
 from engine.findings.quality import Quality
-from tests.dicom_node.drawing import ALGORITHM, MAKING, draw_case
+from tests.dicom_node.drawing import ALGORITHM, RUN, draw_case
 from tests.system.judges import dciodvfy
 
 
@@ -142,7 +142,7 @@ def test_a_long_decimal_makes_no_object_invalid(written, keyword, tmp_path):
 
     case = written(change)
     seg, report = verify(case)
-    rtstruct = read(to_rtstruct(case.label_map, case.sources, making=MAKING))
+    rtstruct = read(to_rtstruct(case.label_map, case.sources, run=RUN))
     for made in (seg, report, rtstruct):
         assert not [text for text in decimals(made) if len(text) > 16]
         judged(made, tmp_path)
@@ -199,7 +199,7 @@ def hospital(source: Dataset, _: int) -> None:
 def test_time_zone_order_and_issuer_reach_every_object(written, tmp_path):
     case = written(hospital)
     seg, report = verify(case)
-    rtstruct = read(to_rtstruct(case.label_map, case.sources, making=MAKING))
+    rtstruct = read(to_rtstruct(case.label_map, case.sources, run=RUN))
     for made in (seg, report, rtstruct):
         assert (made.TimezoneOffsetFromUTC, made.IssuerOfPatientID) == ("+0900", "HOSP_A")
         assert made.IssuerOfPatientIDQualifiersSequence[0].UniversalEntityID == "1.2.3"

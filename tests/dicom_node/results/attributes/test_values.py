@@ -5,7 +5,7 @@ from pydicom.valuerep import DSfloat
 
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.attributes.values import fitting, is_valid, plain, writable
-from tests.dicom_node.drawing import MAKING, draw_case
+from tests.dicom_node.drawing import RUN, draw_case
 
 
 @pytest.mark.parametrize("length", [63, 64, 65, 200])
@@ -17,7 +17,7 @@ def test_text_is_cut_at_its_limit(length):
 def test_long_names_of_a_model_make_no_attribute_too_long(ct_series):
     case = draw_case(ct_series(slices=9, rows=20, columns=24))
     long = Algorithm("m" * 60, "v" * 60, "ab" * 32, "d" * 60)
-    seg = case.seg(making=MAKING.__class__(long, MAKING.at), remarks=["r" * 2000])
+    seg = case.seg(run=RUN.__class__(long, RUN.at), remarks=["r" * 2000])
     limits = {"LO": 64, "SH": 16, "CS": 16, "ST": 1024}
     for element in seg.iterall():
         if element.VR in limits and element.VM == 1:

@@ -1,4 +1,4 @@
-"""The circumstances in which an object is made: model, device, input, time."""
+"""One run of a model on one series: model, input and time, as every object of it states them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -25,7 +25,7 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Making:
+class ModelRun:
     """One run of a model on one series."""
 
     algorithm: Algorithm
@@ -42,10 +42,10 @@ class Making:
 
 
 def local_time(at: datetime, source: Dataset) -> datetime:
-    """Return a time of making in the time zone that the object's other times are in.
+    """Return a time of a run in the time zone that the object's other times are in.
 
     Timezone Offset From UTC (0008,0201) holds for every time of an object, so where the source
-    states one, the time of making is expressed in it too (PS3.3 C.12.1.1.8).
+    states one, the time of the run is expressed in it too (PS3.3 C.12.1.1.8).
     """
     offset = utc_offset(source)
     return at if offset is None else at.astimezone(offset)
