@@ -12,6 +12,7 @@ jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
 corrections.sqlite  corrections by people, and how far results agreed with them
 shadow.sqlite    series that a shadow model computes, and what became of each
+shadow.lock      locked by the process that computes them, where several share the folder
 models/          models that `hepar model promote` made the serving one, and which of them serves
 node             which node this folder belongs to; locked while it runs
 """
@@ -84,6 +85,11 @@ class DataFolder:
     def shadow(self) -> Path:
         """Register of the shadow model's work."""
         return self.folder / "shadow.sqlite"
+
+    @property
+    def shadow_lock(self) -> Path:
+        """Locked by the one process of several that computes with the shadow model."""
+        return self.folder / "shadow.lock"
 
     @property
     def models(self) -> Path:

@@ -32,7 +32,8 @@ from dicom_node.node.joining import Joined
 from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import Reception, receiving
-from dicom_node.node.startup import OpenDevice, to_fleet
+from dicom_node.node.shadowing import computed, in_turn, named_shadow, status_of_cluster
+from dicom_node.node.startup import OpenDevice, fleet_of, to_fleet
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import reception_view, serve_view
 from dicom_node.pipeline.crash_record import CrashRecord
@@ -41,7 +42,7 @@ from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.shadow.promotion import served_folder
 from dicom_node.web.view import Arriving, NodeView, RunningProcess
-from engine.model import load_model
+from engine.model import Model, load_model
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ def gateway(joined: Joined) -> Iterator[Reception]:
     settings = joined.settings
     with ExitStack() as stack:
         stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
-        algorithm = _algorithm(joined)
+        model = _model(joined)
+        algorithm, shadow = _algorithm(model), named_shadow(settings, model)
         stack.enter_context(queueing_jobs(settings.database_url, joined.member.executor))
         asked = None
         if name := settings.receive.ask:
@@ -73,6 +75,7 @@ def gateway(joined: Joined) -> Iterator[Reception]:
                 asked=asked,
                 arrivals=arrivals,
                 closed=intake.closed,
+                shadow_digest=shadow.digest,
             )
         )
         assert isinstance(reception.assembler, SharedAssembler)  # as there are `arrivals`
@@ -106,7 +109,12 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             owned(job, done, of)
 
         series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
-        series_worker = replace(series_worker, at_work=crashes.at_work)
+        shadow = named_shadow(settings, model)
+        if shadow.model is not None:
+            spare = fleet_of(shadow.model, settings, open_device, "shadow", joined.claim.cache)
+            queue = series_worker.device_queue
+            shadow = computed(shadow, spare, settings, joined.data, queue)
+        series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
         fenced = FencedWorker(series_worker)
         dequeuing = stack.enter_context(
             run_jobs(
@@ -121,6 +129,7 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         intake = WorkerIntake(dequeuing, fenced.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
+        stack.enter_context(in_turn(shadow, joined.data))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         _log_start(joined, f"works with model {setup.algorithm.name} on {setup.device.name}")
         warm_up_highdicom()
@@ -144,9 +153,10 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             for name, each in settings.destinations.items()
         }
         spool = _spool(joined)
+        model = _model(joined)
         view = NodeView(
             settings,
-            _algorithm(joined),
+            _algorithm(model),
             dicom=None,
             arriving=partial(_arriving, joined, spool),
             assembling=lambda: True,
@@ -155,6 +165,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             peers=peers,
             processes=partial(_processes, joined),
             drain=partial(_drain, joined),
+            shadow=partial(status_of_cluster, named_shadow(settings, model), joined.data),
         )
         address = stack.enter_context(serve_view(view))
         assert address is not None  # `hepar web` sets a port
@@ -224,9 +235,13 @@ def _spool(joined: Joined) -> Spool:
     return Spool(joined.data.spool, keep_free, shared=True)
 
 
-def _algorithm(joined: Joined) -> Algorithm:
-    """Return the model of the cluster; its devices are the workers'."""
-    model = load_model(served_folder(joined.settings.engine.model, joined.data))
+def _model(joined: Joined) -> Model:
+    """Return the model of the cluster."""
+    return load_model(served_folder(joined.settings.engine.model, joined.data))
+
+
+def _algorithm(model: Model) -> Algorithm:
+    """Return the model as results name it; its devices are the workers'."""
     return Algorithm(model.name, model.version, model.digest, "the workers' devices")
 
 

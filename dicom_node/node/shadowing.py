@@ -1,17 +1,23 @@
-"""The shadow model of a node, if the configuration names one."""
+"""The shadow model of a node, or of a cluster's workers, if the configuration names one."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
+from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder, locked
 from dicom_node.errors import NodeError
 from dicom_node.jobs.worker import OnResult, ignore_result
 from dicom_node.node.startup import StartingNode, fleet_of
 from dicom_node.pipeline.segmenter import Segmenter
+from dicom_node.rounds import repeated
 from dicom_node.shadow.runner import ShadowRunner
 from dicom_node.shadow.work_register import WorkRegister
 from dicom_node.web.view import ShadowStatus
 from engine.errors import EngineError
-from engine.model import load_model
+from engine.model import Model, load_model
+from engine.serving.fleet import Fleet
 from engine.serving.turns import DeviceQueue
 from engine.shipped import model_folder
 
@@ -19,19 +25,24 @@ logger = logging.getLogger(__name__)
 
 SAME = "it is the model that serves"
 
+LOOK_S = 15.0
+"""Seconds between two looks of a worker at whether the one that computed has ended."""
+
 
 @dataclass(frozen=True)
 class Shadow:
-    """The shadow model, or why there is none that computes."""
+    """The shadow model, or why there is none."""
 
+    model: Model | None = None
     runner: ShadowRunner | None = None
+    """That computes with it; None where others do."""
     trouble: str = ""
     """Why the configured model cannot be read; empty where it can, or none is configured."""
 
     @property
     def digest(self) -> str:
         """Digest of the shadow model; empty without one."""
-        return self.runner.digest if self.runner else ""
+        return self.model.digest if self.model else ""
 
     @property
     def on_result(self) -> OnResult:
@@ -40,9 +51,9 @@ class Shadow:
 
     def status(self) -> ShadowStatus | None:
         """Return what pages and checks show; None without a shadow model."""
-        if self.runner is None:
-            return ShadowStatus("", "", self.trouble) if self.trouble else None
-        return ShadowStatus(self.runner.model, self.runner.device, self.runner.trouble)
+        if self.runner is not None:
+            return ShadowStatus(self.runner.model, self.runner.device, self.runner.trouble)
+        return ShadowStatus("", "", self.trouble) if self.trouble else None
 
 
 def to_shadow(opened: StartingNode, queue: DeviceQueue) -> Shadow:
@@ -50,19 +61,90 @@ def to_shadow(opened: StartingNode, queue: DeviceQueue) -> Shadow:
 
     A model that cannot be read, and a damaged register, are logged, and the node goes on.
     """
-    settings, found = opened.settings, Shadow()
+    settings, data = opened.settings, opened.data
+    shadow = named_shadow(settings, opened.model)
+    if shadow.model is not None:
+        fleet = fleet_of(shadow.model, settings, opened.open_device, "shadow")
+        shadow = computed(shadow, fleet, settings, data, queue)
     try:
-        if settings.engine.shadow is not None:
-            model = load_model(model_folder(settings.engine.shadow))
-            if model.digest == opened.model.digest:
-                logger.info("no shadow model: %s", SAME, extra={"action": "shadow"})
-            else:
-                fleet = fleet_of(model, settings, opened.open_device, "shadow")
-                segmenter = Segmenter(model, settings.select, fleet)
-                found = Shadow(ShadowRunner(segmenter, opened.data, queue))
-        WorkRegister(opened.data.shadow).take_up(found.digest)
+        WorkRegister(data.shadow).take_up(shadow.digest)
+    except (NodeError, OSError) as error:
+        return _without(error)
+    return shadow
+
+
+def named_shadow(settings: Settings, serving: Model) -> Shadow:
+    """Return the shadow model that the configuration names, which nothing computes yet."""
+    if settings.engine.shadow is None:
+        return Shadow()
+    try:
+        model = load_model(model_folder(settings.engine.shadow))
     except (EngineError, NodeError, OSError) as error:
-        words = "the shadow model cannot run, the node goes on without it: %s"
-        logger.warning(words, error, extra={"action": "shadow"})
-        return Shadow(trouble=str(error))
-    return found
+        return _without(error)
+    if model.digest == serving.digest:
+        logger.info("no shadow model: %s", SAME, extra={"action": "shadow"})
+        return Shadow()
+    return Shadow(model)
+
+
+def computed(
+    shadow: Shadow, fleet: Fleet, settings: Settings, data: DataFolder, queue: DeviceQueue
+) -> Shadow:
+    """Return a shadow model with what computes it.
+
+    Args:
+        shadow: it has a model.
+        fleet: devices that may run the model.
+        settings: the configuration.
+        data: folder of the node, or that the processes of a cluster share.
+        queue: order in which the jobs of this process use its device.
+    """
+    assert shadow.model is not None
+    segmenter = Segmenter(shadow.model, settings.select, fleet)
+    return replace(shadow, runner=ShadowRunner(segmenter, data, queue))
+
+
+def status_of_cluster(shadow: Shadow, data: DataFolder) -> ShadowStatus | None:
+    """Return what a page shows of a model that workers compute; None without a shadow model."""
+    if shadow.model is None:
+        return shadow.status()
+    try:
+        trouble = WorkRegister(data.shadow).trouble(shadow.digest)
+    except (NodeError, OSError) as error:
+        trouble = str(error)
+    return ShadowStatus(f"{shadow.model.name} {shadow.model.version}", "a worker's device", trouble)
+
+
+@contextmanager
+def in_turn(shadow: Shadow, data: DataFolder) -> Iterator[None]:
+    """Compute while the block lasts, in one at a time of the processes that share the folder.
+
+    Once that one has ended, or died, another goes on.
+    """
+    runner = shadow.runner
+    if runner is None:
+        yield
+        return
+    with ExitStack() as held:
+        lock = held.enter_context(data.shadow_lock.open("ab"))
+
+        def begin() -> bool:
+            try:
+                if not locked(lock.fileno()):
+                    return False
+                WorkRegister(data.shadow).take_up(runner.digest)
+            except (NodeError, OSError) as error:
+                _without(error)
+                return False
+            held.enter_context(runner.working())
+            return True
+
+        with repeated(begin, LOOK_S, "turn of the shadow"):
+            yield
+
+
+def _without(error: Exception) -> Shadow:
+    """Log why there is no shadow, and return that."""
+    words = "the shadow model cannot run, the node goes on without it: %s"
+    logger.warning(words, error, extra={"action": "shadow"})
+    return Shadow(trouble=str(error))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dbos import DBOS, WorkflowStatus
@@ -18,11 +19,11 @@ from dicom_node.errors import NodeError, SourceChanged, lacks_room
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import superseded_by
 from dicom_node.jobs.worker import require_unchanged
-from dicom_node.jobs.workflows import ACTIVE, SEGMENT, segment_queue, urgent_queue
+from dicom_node.jobs.workflows import SEGMENT, here, segment_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.shadow.compute import shadow_labels
-from dicom_node.shadow.work_register import OPENING, ShadowWork, WorkRegister
+from dicom_node.shadow.work_register import DIED, OPENING, ShadowWork, WorkRegister
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue, TurnAbandoned
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 """Pause between two looks at whether jobs wait, while the shadow has work."""
+IDLE_S = 15.0
+"""Pause between two looks at the register where nothing is due: other processes write to it too."""
 REST_S = 60.0
 """Pause after the register or the job store could not be used, or the disk was full."""
 
@@ -43,17 +46,12 @@ class Jobs:
 
 
 def _jobs_wait() -> bool:
-    """Return whether a job of this node waits for its turn or is computed."""
-    queues = segment_queue(DBOS.executor_id), urgent_queue(DBOS.executor_id)
-    active = DBOS.list_workflows(
-        name=SEGMENT,
-        status=list(ACTIVE),
-        queue_name=list(queues),
-        limit=1,
-        load_input=False,
-        load_output=False,
-    )
-    return bool(active)
+    """Return whether a job waits for its turn, or is computed in this process."""
+    queues = [segment_queue(here()), urgent_queue(here())]
+    first = partial(DBOS.list_workflows, name=SEGMENT, limit=1, load_input=False, load_output=False)
+    # Those of other processes do not use this one's device.
+    own = first(status="PENDING", executor_id=DBOS.executor_id)
+    return bool(own or first(status="ENQUEUED", queue_name=queues))
 
 
 class ShadowRunner:
@@ -105,6 +103,7 @@ class ShadowRunner:
         """Take up a series on which a result was made; never raise, as it is a job that calls."""
         if not any(each.seg is not None for each in outcome.each):
             return
+        # In a cluster another process may compute it, which looks at the register now and then.
         try:
             self._register.add(job, self.digest, self.model, task)
         except (OSError, NodeError) as error:
@@ -148,11 +147,11 @@ class ShadowRunner:
 
     def _open(self) -> bool:
         """Open the model; return whether it can compute."""
-        self._register.add(OPENING, self.digest, self.model, None)
-        (note,) = [each for each in self._register.of(OPENING) if each.digest == self.digest]
-        if "died" in note.reason:
-            self._give_up(f"{note.reason}; train it anew, or name another model")
+        # Before it is added, which begins to count anew.
+        if self._register.trouble(self.digest) == DIED:
+            self._give_up(f"{DIED}; train it anew, or name another model")
             return False
+        self._register.add(OPENING, self.digest, self.model, None)
         self._register.begin(OPENING, self.digest)
         try:
             self._device = self._segmenter.now().device.name
@@ -161,11 +160,14 @@ class ShadowRunner:
         # The edge: whatever a model does to a library when it is opened, the node goes on.
         except Exception as error:
             self._give_up(str(unforeseen(error)))
+        if self._trouble:
+            # Also for the page of a cluster, which is another process.
+            self._register.finish(OPENING, self.digest, self._trouble)
+            return False
         self._register.put_back(OPENING, self.digest)
-        if not self._trouble:
-            words = self.model, self._device
-            logger.info("%s runs as a shadow on %s", *words, extra={"action": "shadow"})
-        return not self._trouble
+        words = self.model, self._device
+        logger.info("%s runs as a shadow on %s", *words, extra={"action": "shadow"})
+        return True
 
     def _give_up(self, trouble: str) -> None:
         self._trouble = trouble
@@ -175,7 +177,7 @@ class ShadowRunner:
         """Compute what is due, and return once there is more to be looked at."""
         due = self._register.due(self.digest)
         if not due:
-            self._wake.wait(REST_S)
+            self._wake.wait(IDLE_S)
             self._wake.clear()
             return
         for work in due:

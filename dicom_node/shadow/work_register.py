@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS shadows (
 DEATHS = 3
 """A series, or a model, of which the node died this often is not tried again."""
 
+DIED = f"the node died {DEATHS} times while the shadow model was at work on it"
+
 OPENING = ""
 """Stands in the place of a job while the model is opened."""
 
@@ -96,6 +98,10 @@ class WorkRegister:
         """Return the series of a model, the oldest first."""
         return [each for each in self._all("digest = ?", digest) if each.job != OPENING]
 
+    def trouble(self, digest: str) -> str:
+        """Return why a model could not be opened the last time; empty where it could."""
+        return next((each.reason for each in self.of(OPENING) if each.digest == digest), "")
+
     def begin(self, job: str, digest: str) -> None:
         """Note that a series is computed; a process that dies meanwhile leaves the note."""
         self._set(job, digest, ShadowState.COMPUTING)
@@ -124,13 +130,12 @@ class WorkRegister:
         if not self._file.path.exists():
             return
         again, computing = ShadowState.WAITING, ShadowState.COMPUTING
-        words = f"the node died {DEATHS} times while the shadow model was at work on it"
         with self._file.transaction() as store:
             store.execute("UPDATE shadows SET deaths = deaths + 1 WHERE state = ?", (computing,))
             store.execute("UPDATE shadows SET state = ? WHERE state = ?", (again, computing))
             store.execute(
                 "UPDATE shadows SET state = ?, reason = ? WHERE state = ? AND deaths >= ?",
-                (ShadowState.NOT_COMPUTED, words, again, DEATHS),
+                (ShadowState.NOT_COMPUTED, DIED, again, DEATHS),
             )
             store.execute(
                 "UPDATE shadows SET state = ?, reason = ? WHERE state = ? AND digest != ?",

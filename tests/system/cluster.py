@@ -67,7 +67,7 @@ def run(
     membership.DEAD_S = dead_s
     if release:
         joining.version = lambda package: release
-    chosen = Settings(**settings, engine={"model": folder / "model"})
+    chosen = Settings(**settings)
     with joined(chosen, name) as me:
         run_until_signal(roles(device)[name](me))
     os._exit(0)
@@ -95,6 +95,7 @@ class Cluster:
         self.delivered = self.data / "delivered"
         self.settings = {
             "node": {"data": self.data},
+            "engine": {"model": folder / "model"},
             "jobs": {"database": database},
             "receive": {"quiet_s": 2.0, "resend_s": 0, "keep_free_mb": 0},
             **sections,

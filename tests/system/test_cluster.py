@@ -15,9 +15,13 @@ from dbos import DBOS
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from sqlalchemy import create_engine, text
 
+from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
+from dicom_node.shadow.work_register import ShadowState, WorkRegister
+from engine.model import load_model
+from tests.engine.toy_model import write_manifest, write_toy_model
 from tests.system.cluster import Cluster, SlowThresholds, answers
 from tests.system.postgres import needs_postgres
 from tests.system.small_series import series
@@ -82,6 +86,35 @@ def test_a_series_sent_to_two_gateways_at_once_is_one_job_that_the_page_shows(cl
     assert ready.status_code == 200
     assert "listener" not in ready.json()["checks"]  # of another process
     cluster.stop()
+
+
+def test_one_worker_computes_with_the_shadow_and_another_once_that_is_killed(cluster, tmp_path):
+    candidate = write_toy_model(cluster.folder / "candidate")
+    write_manifest(candidate, name="candidate", version="2")
+    cluster.settings["engine"]["shadow"] = candidate
+    gateway = cluster.gateway()
+    first = cluster.start("work")
+    wait_until(lambda: cluster.lines("candidate 2 runs as a shadow") == 1)
+    cluster.start("work")
+    wait_until(lambda: cluster.lines("works with model") == 2)
+    register = WorkRegister(DataFolder(cluster.data).shadow)
+    digest = load_model(candidate).digest
+    for count in (1, 2):
+        gateway.send_many(series(tmp_path / f"ct{count}"))
+        wait_until(lambda: cluster.states() == [State.DONE] * count)  # noqa: B023
+        wait_until(
+            lambda: (
+                [each.state for each in register.of_model(digest)] == [ShadowState.COMPUTED] * count
+            ),  # noqa: B023
+            what=f"{count} series of the shadow",
+        )
+        assert cluster.lines("candidate 2 runs as a shadow") == count
+        if count == 1:
+            os.kill(first.pid, signal.SIGKILL)
+    assert len(list(cluster.data.glob("results/*.shadow-*.npz"))) == 2
+    checks = httpx.get(f"{cluster.page()}/readyz").text
+    assert "candidate 2 on a worker's device" in checks
+    cluster.stop(but=first)
 
 
 def test_the_job_of_a_worker_that_is_killed_is_ended_by_another_one(cluster, slow):

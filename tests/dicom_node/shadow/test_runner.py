@@ -12,7 +12,8 @@ from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.workflows import SUPERSEDED_BY
 from dicom_node.shadow.runner import Jobs, ShadowRunner
-from dicom_node.shadow.work_register import ShadowState, WorkRegister
+from dicom_node.shadow.work_register import DEATHS, ShadowState, WorkRegister
+from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
 from engine.volume import Label
 from tests.dicom_node.corrections.drawn import correction, drawn_on
@@ -94,6 +95,44 @@ def test_a_series_that_changes_while_the_shadow_computes_has_no_labels(desk, ct_
     assert work.state is ShadowState.NOT_COMPUTED
     assert "came again while it was computed" in work.reason
     assert shadow_files(desk) == []
+
+
+def opened(desk, model):
+    """Let a process begin with the shadow, and end once it has opened it or given it up."""
+    desk.register.take_up(DIGEST)
+    runner = ShadowRunner(model, desk.data, DeviceQueue(), Jobs(busy=lambda: False))
+    with runner.working():
+        wait_until(lambda: model.openings or runner.trouble)
+    model.openings = 0
+    return runner
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_model_of_which_the_node_dies_three_times_at_its_opening_is_not_opened_again(desk):
+    class Deadly(ShadowModel):
+        openings = 0
+
+        def now(self):
+            self.openings += 1
+            raise SystemExit  # which ends the thread, as a death of the process would
+
+    troubles = [opened(desk, Deadly(desk.made)).trouble for _ in range(DEATHS + 2)]
+    assert troubles[:DEATHS] == [""] * DEATHS
+    assert all("died 3 times" in each for each in troubles[DEATHS:])
+
+
+def test_why_a_model_cannot_be_opened_stands_in_the_register_until_it_can(desk):
+    class Failing(ShadowModel):
+        openings = 0
+
+        def now(self):
+            self.openings += 1
+            raise EngineError("no device")
+
+    assert opened(desk, Failing(desk.made)).trouble == "no device"
+    assert desk.register.trouble(DIGEST) == "no device"
+    assert ended(desk, ShadowModel(desk.made)).state is ShadowState.COMPUTED
+    assert desk.register.trouble(DIGEST) == ""
 
 
 def test_a_superseded_series_is_not_computed(desk):
