@@ -97,24 +97,25 @@ def test_one_worker_computes_with_the_shadow_and_another_once_that_is_killed(clu
     wait_until(lambda: cluster.lines("candidate 2 runs as a shadow") == 1)
     cluster.start("work")
     wait_until(lambda: cluster.lines("works with model") == 2)
-    register = WorkRegister(DataFolder(cluster.data).shadow)
-    digest = load_model(candidate).digest
-    for count in (1, 2):
+    for killed in (first, None):
+        count = len(cluster.jobs()) + 1
         gateway.send_many(series(tmp_path / f"ct{count}"))
-        wait_until(lambda: cluster.states() == [State.DONE] * count)  # noqa: B023
-        wait_until(
-            lambda: (
-                [each.state for each in register.of_model(digest)] == [ShadowState.COMPUTED] * count
-            ),  # noqa: B023
-            what=f"{count} series of the shadow",
-        )
+        _computed_by_shadow(cluster, load_model(candidate).digest, count)
         assert cluster.lines("candidate 2 runs as a shadow") == count
-        if count == 1:
-            os.kill(first.pid, signal.SIGKILL)
+        if killed is not None:
+            os.kill(killed.pid, signal.SIGKILL)
     assert len(list(cluster.data.glob("results/*.shadow-*.npz"))) == 2
     checks = httpx.get(f"{cluster.page()}/readyz").text
     assert "candidate 2 on a worker's device" in checks
     cluster.stop(but=first)
+
+
+def _computed_by_shadow(cluster, digest, count):
+    """Wait until so many series are done, and the shadow has computed each."""
+    register = WorkRegister(DataFolder(cluster.data).shadow)
+    wait_until(lambda: cluster.states() == [State.DONE] * count)
+    computed = [ShadowState.COMPUTED] * count
+    wait_until(lambda: [each.state for each in register.of_model(digest)] == computed)
 
 
 def test_the_job_of_a_worker_that_is_killed_is_ended_by_another_one(cluster, slow):

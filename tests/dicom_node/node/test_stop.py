@@ -7,6 +7,7 @@ import sys
 from tests.waiting import GENEROUS_S
 
 HANGING = """
+import gc
 import threading
 from contextlib import contextmanager
 from dicom_node.node import node
@@ -15,6 +16,7 @@ from dicom_node.node import node
 def hanging():
     print("runs", flush=True)
     yield
+    print(gc.get_freeze_count() > 100_000, flush=True)
     threading.Event().wait()
 
 node.STOP_S = 0.2
@@ -29,9 +31,10 @@ def test_a_process_that_cannot_stop_ends_and_shows_what_it_waits_for():
         try:
             assert process.stdout.readline() == "runs\n"
             process.send_signal(signal.SIGTERM)
-            _, shown = process.communicate(timeout=GENEROUS_S)
+            printed, shown = process.communicate(timeout=GENEROUS_S)
         finally:
             process.kill()
     assert process.returncode == 1
+    assert printed == "True\n"  # collections leave out what the start has made
     assert "Timeout" in shown
     assert "in hanging" in shown
