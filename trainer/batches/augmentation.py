@@ -8,6 +8,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from trainer.batches.chance import Chance
 from trainer.batches.contrast_phase import change_phase
+from trainer.datasets.cases.interpolation import smoothed, step_mm
 from trainer.datasets.cases.target import Target
 from trainer.recipe.recipe import Augmentation
 from trainer.synthetic.batch import plant_some
@@ -27,7 +28,9 @@ def augment(
     recipe: Augmentation,
     *,
     size: int,
+    grid_size: int,
     spacing_mm: float,
+    reach: int = 0,
     floor_hu: float = 0.0,
     ceiling_hu: float = math.inf,
     random: torch.Generator,
@@ -35,7 +38,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Resample slices to the working grid, turned, scaled, shifted and bent at random.
 
-    Some get synthetic tumours first, if the recipe asks for it.
+    A slice that is changed in nothing is what the model's graph makes of it. Some get synthetic
+    tumours first, if the recipe asks for it.
 
     Args:
         hu: (n, rows, columns) float32, clipped; or (n, s, rows, columns), each slice with its
@@ -43,8 +47,10 @@ def augment(
         target: (n, rows, columns) uint8, values of `Target`.
         pixel_mm: (n,), nan where unknown.
         recipe: how far to go.
-        size: rows and columns of what comes back.
-        spacing_mm: its pixels' distance.
+        size: rows and columns of what comes back, the middle of the working grid.
+        grid_size: rows and columns of the whole working grid.
+        spacing_mm: its pixels' distance, as far as the slices fit in it.
+        reach: `hat_reach` of the coarsest slice; 0 where none is finer than the working grid.
         floor_hu: what the HU were clipped to below, as it is outside of the slice.
         ceiling_hu: what they were clipped to above.
         random: the source of all chance.
@@ -53,13 +59,15 @@ def augment(
     Returns:
         Float32 HU and uint8 targets, both of `size` x `size`.
     """
+    known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
     if recipe.synthetic_tumour:
-        known_mm = torch.where(pixel_mm.isnan(), recipe.unknown_pixel_mm, pixel_mm)
         hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
     free, chance = _free(target, recipe), Chance(len(hu), random, hu.device)
-    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, spacing_mm, free, chance)
+    apart_mm = step_mm(known_mm * hu.shape[-1], grid_size, spacing_mm)
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, apart_mm, free, chance)
     # grid_sample pads with zeros: with the floor at 0, what lies outside is air.
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
+    above = smoothed(above, apart_mm / known_mm, reach)
     image = grid_sample(above, grid, padding_mode="zeros", align_corners=False) + floor_hu
     classes = target[:, None].float() + 1  # 0 then means outside of the slice
     # Nearest: a mean of labels would be another label.
@@ -84,7 +92,7 @@ def _grid(
     pixel_mm: Tensor,
     recipe: Augmentation,
     size: int,
-    spacing_mm: float,
+    apart_mm: Tensor,
     free: Tensor,
     chance: Chance,
 ) -> Tensor:
@@ -97,9 +105,9 @@ def _grid(
     if recipe.rotation_step_deg:
         step = math.radians(recipe.rotation_step_deg)
         angle = (angle / step).round() * step
-    axis = (torch.arange(size, device=pixel_mm.device) - (size - 1) / 2) * spacing_mm
+    axis = torch.arange(size, device=pixel_mm.device) - (size - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    place = torch.stack([x, y], dim=-1)[None] / zoom[:, None, None, None]
+    place = torch.stack([x, y], dim=-1)[None] * (apart_mm / zoom)[:, None, None, None]
     turn = torch.stack(
         [
             torch.stack([angle.cos(), -angle.sin()], -1),

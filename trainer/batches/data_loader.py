@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from trainer.batches.augmentation import augment
 from trainer.batches.sampling import Sampler as SliceSampler
 from trainer.batches.slice_store import HOST, Shown, store_slices
+from trainer.datasets.cases.interpolation import hat_reach
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
 from trainer.recipe.recipe import Augmentation, Recipe
@@ -37,6 +38,7 @@ class Batches(Dataset[Batch]):
         self._neighbours = Neighbours(slices)
         self._sampler = SliceSampler(slices, recipe.batch)
         self._store = store_slices(slices, recipe.working, place)
+        self._reach = reach_of(slices, recipe)
 
     def __getitem__(self, number: int) -> Batch:
         chosen = self._sampler.draw(np.random.default_rng((self._seed, number)))
@@ -48,7 +50,7 @@ class Batches(Dataset[Batch]):
         if recipe.augmentation.synthetic_tumour and count:
             beside = self._beside(around)
         shown = self._store.shown(chosen, around)
-        return prepare(shown, recipe, recipe.augmentation, recipe.crop, random, beside)
+        return prepare(shown, recipe, recipe.augmentation, recipe.crop, random, self._reach, beside)
 
     def _beside(self, around: NDArray[np.intp]) -> Beside:
         """Return what planting has to know of neighbours."""
@@ -83,6 +85,7 @@ class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._count = len(slices)
         self._neighbours = Neighbours(slices)
         self._store = store_slices(slices, recipe.working, place)
+        self._reach = reach_of(slices, recipe)
         self.patients, numbers = np.unique(slices.patient, return_inverse=True)
         self._numbers = torch.from_numpy(numbers).to(place)
 
@@ -97,7 +100,9 @@ class Looks(Dataset[tuple[Tensor, Tensor, Tensor]]):
         shown = self._store.shown(
             chosen, self._neighbours.around(chosen, count) if count else chosen
         )
-        hu, target = prepare(shown, recipe, as_scanned(recipe), recipe.working.size, random)
+        hu, target = prepare(
+            shown, recipe, as_scanned(recipe), recipe.working.size, random, self._reach
+        )
         return hu, target, self._numbers[chosen]
 
 
@@ -107,23 +112,32 @@ def prepare(
     changes: Augmentation,
     size: int,
     random: torch.Generator,
+    reach: int = 0,
     beside: Beside | None = None,
 ) -> Batch:
-    """Return slices on `size` pixels of the working spacing, changed at random; `beside` is for
-    tumours that are planted into neighbours too.
-    """
+    """Return slices on `size` pixels of the working grid, changed at random, as `augment` does."""
     return augment(
         shown.hu,
         shown.target,
         shown.pixel_mm,
         changes,
         size=size,
+        grid_size=recipe.working.size,
+        reach=reach,
         spacing_mm=recipe.working.spacing_mm,
         floor_hu=recipe.working.clip_hu[0],
         ceiling_hu=recipe.working.clip_hu[1],
         random=random,
         beside=beside,
     )
+
+
+def reach_of(slices: Slices, recipe: Recipe) -> int:
+    """Return over how many pixels of a slice the working grid's hats extend to either side."""
+    working, unknown_mm = recipe.working, recipe.augmentation.unknown_pixel_mm
+    finest_mm = np.where(np.isnan(slices.pixel_mm), unknown_mm, slices.pixel_mm).min(initial=np.inf)
+    # Where a field of view does not fit in the grid, the ratio follows from the sizes alone.
+    return hat_reach(max(working.spacing_mm / finest_mm, slices.side / working.size))
 
 
 def as_scanned(recipe: Recipe) -> Augmentation:

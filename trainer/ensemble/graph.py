@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine.model import Model
-from trainer.datasets.cases.interpolation import axis_mm, interpolation
+from trainer.datasets.cases.interpolation import axis_mm, interpolation, step_mm
 from trainer.ensemble.fusion import fuse
 from trainer.ensemble.members import make_member, to_marks
 from trainer.ensemble.weights import load_weights
@@ -82,8 +82,8 @@ class EnsembleGraph(nn.Module):
         """Return the working grid's spacing: wider where the slice would not fit in it."""
         rows, columns = hu.shape[-2:]
         # One spacing for both axes: members learnt from square pixels.
-        needed = torch.stack([spacing[0] * rows, spacing[1] * columns]) / self.working.size
-        return needed.max().clamp(min=self.working.spacing_mm)
+        field = torch.stack([spacing[0] * rows, spacing[1] * columns]).max()
+        return step_mm(field, self.working.size, self.working.spacing_mm)
 
     def _matrices(self, length: int, spacing_mm: Tensor, step_mm: Tensor) -> tuple[Tensor, Tensor]:
         """Return the matrices from an axis of the slice to the working grid and back."""

@@ -45,6 +45,7 @@ def test_a_batch_never_leaves_its_device(changes, slices):
         torch.empty(4, device=place),
         changed(load_recipe("base"), changes),
         size=96,
+        grid_size=96,
         spacing_mm=2.0,
         ceiling_hu=160.0,
         random=torch.Generator(),

@@ -1,14 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from trainer.batches.augmentation import augment
-from trainer.batches.data_loader import as_scanned
+from trainer.batches.data_loader import Looks, as_scanned, reach_of
 from trainer.batches.sampling import Sampler
+from trainer.datasets.cases.interpolation import hat_reach
 from trainer.datasets.cases.patient_split import take_share
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.read_all import read_slices
+from trainer.ensemble.graph import EnsembleGraph
 from trainer.recipe.recipe import Batch, Recipe, load_recipe
 
 
@@ -19,6 +23,7 @@ def call(recipe: Recipe, hu: torch.Tensor, target: torch.Tensor, seed: int = 0):
         torch.tensor([1.5, float("nan")]),
         recipe.augmentation,
         size=96,
+        grid_size=96,
         spacing_mm=3.0,
         random=torch.Generator().manual_seed(seed),
     )
@@ -156,9 +161,49 @@ def test_hu_keep_their_level_whatever_they_were_clipped_to():
         torch.tensor([1.0]),
         unchanged,
         size=64,
+        grid_size=64,
         spacing_mm=1.0,
         floor_hu=-150.0,
         random=torch.Generator().manual_seed(0),
     )
     assert image[0, 32, 32] == pytest.approx(40)
     assert image[0, 0, 0] == pytest.approx(-150)
+
+
+@pytest.mark.parametrize("pixel_mm", [0.9, 1.5, 2.0, 4.0])
+def test_a_slice_that_is_changed_in_nothing_is_what_the_graph_sees(tiny_recipe, pixel_mm):
+    side, working = 128, tiny_recipe.working
+    hu = torch.rand((1, side, side), generator=torch.Generator().manual_seed(1)) * 160
+    shown, _ = augment(
+        hu,
+        torch.zeros((1, side, side), dtype=torch.uint8),
+        torch.tensor([pixel_mm]),
+        as_scanned(tiny_recipe),
+        size=working.size,
+        grid_size=working.size,
+        spacing_mm=working.spacing_mm,
+        reach=hat_reach(max(working.spacing_mm / pixel_mm, side / working.size)),
+        random=torch.Generator().manual_seed(0),
+    )
+    graph, spacing = EnsembleGraph([], tiny_recipe), torch.tensor([pixel_mm, pixel_mm])
+    step = graph._step(hu, spacing)
+    down, _ = graph._matrices(side, spacing[0], step)
+    seen = down @ hu[0] @ down.T
+    # Without the rim of the slice, beyond which is air: one way mixes it in.
+    rim = (working.size - int(side * pixel_mm / step)) // 2 + 2
+    inner = slice(rim, -rim)
+    apart = (shown[0] - seen)[inner, inner]
+    assert apart.std() < 0.15 * seen[inner, inner].std()
+
+
+def test_slices_that_are_finer_than_the_grid_are_smoothed_where_a_batch_is_made(data_folder):
+    recipe = load_recipe("base")
+    slices = read_slices(data_folder)
+    coarse = recipe.model_copy(
+        update={"working": recipe.working.model_copy(update={"spacing_mm": 6.0})}
+    )
+    assert reach_of(slices, coarse) > reach_of(slices, recipe) >= 0
+    noise = np.random.default_rng(0).normal(80, 20, slices.hu.shape).astype(np.int16)
+    hu, _, _ = Looks(coarse, replace(slices, hu=noise))[0]
+    middle = hu[:, 112:144, 112:144]
+    assert middle.std() < 10  # a mean of many pixels, and not one of them

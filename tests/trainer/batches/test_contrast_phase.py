@@ -151,6 +151,7 @@ def run(augmentation: Augmentation, slices) -> tuple[torch.Tensor, torch.Tensor]
         torch.full((SLICES,), 1.75),
         augmentation,
         size=SIDE,
+        grid_size=SIDE,
         spacing_mm=1.75,
         ceiling_hu=BOUNDS[1],
         random=torch.Generator().manual_seed(3),

@@ -52,6 +52,7 @@ def after(hu: torch.Tensor, how: Augmentation, place: torch.device, mm: float = 
         torch.full((COUNT,), mm, device=place),
         how,
         size=SIDE,
+        grid_size=SIDE,
         spacing_mm=MM,
         floor_hu=-1000.0,
         ceiling_hu=3000.0,

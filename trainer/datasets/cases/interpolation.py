@@ -3,10 +3,16 @@
 Along each axis, resampling is linear interpolation: a matrix whose rows are hat functions. Where
 the target is coarser than the source the hats widen, so that nothing aliases. Matrices made of the
 spacing need no library's idea of a grid, and every device multiplies them alike.
+
+Training samples at places that are turned and bent, for which there are no such matrices: there
+`smoothed` widens the hats beforehand.
 """
+
+import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d, pad
 
 
 def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
@@ -23,6 +29,42 @@ def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
     weights = (1 - (targets[:, None] - places[None]).abs() / width).clamp(min=0)
     # Targets beyond the source have no weight at all; they become 0, not NaN.
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def step_mm(field_mm: Tensor, size: int, spacing_mm: float) -> Tensor:
+    """Return the pixel distance of a working grid: wider where a field of view does not fit in it.
+
+    Args:
+        field_mm: extent of slices.
+        size: rows and columns of the working grid.
+        spacing_mm: the least distance.
+    """
+    return (field_mm / size).clamp(min=spacing_mm)
+
+
+def hat_reach(widest: float) -> int:
+    """Return how many pixels on either side a hat that is widened so far has weight on."""
+    return max(0, math.ceil(widest) - 1)
+
+
+def smoothed(images: Tensor, ratio: Tensor, reach: int) -> Tensor:
+    """Return slices whose bilinear samples are those of hats that are widened by `ratio`.
+
+    Args:
+        images: (n, s, rows, columns).
+        ratio: (n,) target spacing over source spacing; at 1 or below a slice stays as it is.
+        reach: `hat_reach` of the largest ratio, which a device would have to be waited for.
+    """
+    if reach < 1:
+        return images
+    offsets = torch.arange(-reach, reach + 1, device=images.device)
+    hats = (1 - offsets.abs() / ratio.clamp(min=1.0)[:, None]).clamp(min=0)
+    hats = (hats / hats.sum(dim=1, keepdim=True)).repeat_interleave(images.shape[1], dim=0)
+    # Each slice is a group with a hat of its own, first along columns, then along rows.
+    each = pad(images.flatten(0, 1)[None], (reach,) * 4, mode="replicate")
+    each = conv2d(each, hats[:, None, :, None], groups=len(hats))
+    each = conv2d(each, hats[:, None, None, :], groups=len(hats))
+    return each.reshape(images.shape)
 
 
 def axis_mm(length: int, spacing_mm: Tensor) -> Tensor:
