@@ -12,7 +12,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import pad
 
 
 def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
@@ -57,14 +57,18 @@ def smoothed(images: Tensor, ratio: Tensor, reach: int) -> Tensor:
     """
     if reach < 1:
         return images
-    offsets = torch.arange(-reach, reach + 1, device=images.device)
-    hats = (1 - offsets.abs() / ratio.clamp(min=1.0)[:, None]).clamp(min=0)
-    hats = (hats / hats.sum(dim=1, keepdim=True)).repeat_interleave(images.shape[1], dim=0)
-    # Each slice is a group with a hat of its own, first along columns, then along rows.
-    each = pad(images.flatten(0, 1)[None], (reach,) * 4, mode="replicate")
-    each = conv2d(each, hats[:, None, :, None], groups=len(hats))
-    each = conv2d(each, hats[:, None, None, :], groups=len(hats))
-    return each.reshape(images.shape)
+    hats = [(1 - each / ratio.clamp(min=1.0)).clamp(min=0) for each in range(reach + 1)]
+    whole = hats[0] + 2 * sum(hats[1:])
+    weights = [(hat / whole)[:, None, None, None] for hat in hats]
+    # First along rows, then along columns. Sums of shifted slices take half the time of a
+    # convolution with a kernel for each slice.
+    for axis, rim in ((-1, (reach, reach, 0, 0)), (-2, (0, 0, reach, reach))):
+        length, padded = images.shape[axis], pad(images, rim, mode="replicate")
+        images = padded.narrow(axis, reach, length) * weights[0]
+        for away in range(1, reach + 1):
+            for start in (reach - away, reach + away):
+                images.addcmul_(padded.narrow(axis, start, length), weights[away])
+    return images
 
 
 def axis_mm(length: int, spacing_mm: Tensor) -> Tensor:
