@@ -1,6 +1,7 @@
 """The shadow model of a node, or of a cluster's workers, if the configuration names one."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -121,24 +122,28 @@ def in_turn(shadow: Shadow, data: DataFolder) -> Iterator[None]:
 
     Once that one has ended, or died, another goes on.
     """
-    runner = shadow.runner
-    if runner is None:
-        yield
-        return
     with ExitStack() as held:
-        lock = held.enter_context(data.shadow_lock.open("ab"))
 
         def begin() -> bool:
             try:
-                if not locked(lock.fileno()):
-                    return False
-                WorkRegister(data.shadow).take_up(runner.digest)
+                with ExitStack() as taken:
+                    lock = os.open(data.shadow_lock, os.O_RDWR | os.O_CREAT, 0o600)
+                    taken.callback(os.close, lock)
+                    if not locked(lock):
+                        return False
+                    # Also without a shadow: what waits for an earlier one is given up.
+                    WorkRegister(data.shadow).take_up(shadow.digest)
+                    if shadow.runner is not None:
+                        taken.enter_context(shadow.runner.working())
+                        held.enter_context(taken.pop_all())
             except (NodeError, OSError) as error:
                 _without(error)
                 return False
-            held.enter_context(runner.working())
             return True
 
+        if shadow.trouble:  # another worker may be able to read the model
+            yield
+            return
         with repeated(begin, LOOK_S, "turn of the shadow"):
             yield
 
