@@ -1,7 +1,10 @@
 """Measure the marks: `make bench`, or `python -m tests.benchmarks.bench [NAME …]`."""
 
+import multiprocessing
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -46,7 +49,7 @@ def main() -> None:
             own.mkdir()
             try:
                 with console.status(f"measuring {name} …"):
-                    marks += _measured(name, own)
+                    marks += _apart(_measured, name, own)
             # The edge of one measurement: the others are kept, and those that follow run.
             except Exception as error:
                 console.print_exception()
@@ -55,6 +58,16 @@ def main() -> None:
     show(marks)
     keep(marks, RESULTS)
     sys.exit(failed)
+
+
+def _apart(measured: Callable[[str, Path], list[Mark]], name: str, folder: Path) -> list[Mark]:
+    """Measure in a process of its own: libraries of several measurements may not get along.
+
+    Raises:
+        BrokenProcessPool: the process died.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measured, name, folder).result()
 
 
 def _measured(name: str, folder: Path) -> list[Mark]:
