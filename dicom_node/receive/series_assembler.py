@@ -108,6 +108,8 @@ class SeriesAssembler:
             for series in self.spool.series():
                 # Not over one that has come since the start, whose time is later.
                 self._arriving.setdefault(series, IncomingSeries(from_s))
+        # For a thread that has begun already, and waits for what it knew of.
+        self._news.set()
 
     @property
     def busy_s(self) -> float:
