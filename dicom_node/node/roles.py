@@ -32,8 +32,8 @@ from dicom_node.node.joining import Joined
 from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import Reception, receiving
-from dicom_node.node.shadowing import computed, in_turn, named_shadow, status_of_cluster
-from dicom_node.node.startup import OpenDevice, fleet_of, to_fleet
+from dicom_node.node.shadowing import in_turn, named_shadow, status_of_cluster, with_runner
+from dicom_node.node.startup import OpenDevice, to_fleet
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import reception_view, serve_view
 from dicom_node.pipeline.crash_record import CrashRecord
@@ -109,11 +109,14 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             owned(job, done, of)
 
         series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
-        shadow = named_shadow(settings, model)
-        if shadow.model is not None:
-            spare = fleet_of(shadow.model, settings, open_device, "shadow", joined.claim.cache)
-            queue = series_worker.device_queue
-            shadow = computed(shadow, spare, settings, joined.data, queue)
+        shadow = with_runner(
+            named_shadow(settings, model),
+            settings,
+            joined.data,
+            series_worker.device_queue,
+            open_device,
+            joined.claim.cache,
+        )
         series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
         fenced = FencedWorker(series_worker)
         dequeuing = stack.enter_context(

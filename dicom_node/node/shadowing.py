@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder, locked
 from dicom_node.errors import NodeError
 from dicom_node.jobs.worker import OnResult, ignore_result
-from dicom_node.node.startup import StartingNode, fleet_of
+from dicom_node.node.startup import OpenDevice, StartingNode, fleet_of
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.rounds import repeated
 from dicom_node.shadow.runner import ShadowRunner
@@ -18,7 +19,6 @@ from dicom_node.shadow.work_register import WorkRegister
 from dicom_node.web.view import ShadowStatus
 from engine.errors import EngineError
 from engine.model import Model, load_model
-from engine.serving.fleet import Fleet
 from engine.serving.turns import DeviceQueue
 from engine.shipped import model_folder
 
@@ -63,10 +63,8 @@ def to_shadow(opened: StartingNode, queue: DeviceQueue) -> Shadow:
     A model that cannot be read, and a damaged register, are logged, and the node goes on.
     """
     settings, data = opened.settings, opened.data
-    shadow = named_shadow(settings, opened.model)
-    if shadow.model is not None:
-        fleet = fleet_of(shadow.model, settings, opened.open_device, "shadow")
-        shadow = computed(shadow, fleet, settings, data, queue)
+    named = named_shadow(settings, opened.model)
+    shadow = with_runner(named, settings, data, queue, opened.open_device)
     try:
         WorkRegister(data.shadow).take_up(shadow.digest)
     except (NodeError, OSError) as error:
@@ -88,19 +86,27 @@ def named_shadow(settings: Settings, serving: Model) -> Shadow:
     return Shadow(model)
 
 
-def computed(
-    shadow: Shadow, fleet: Fleet, settings: Settings, data: DataFolder, queue: DeviceQueue
+def with_runner(
+    shadow: Shadow,
+    settings: Settings,
+    data: DataFolder,
+    queue: DeviceQueue,
+    open_device: OpenDevice | None,
+    cache: Path | None = None,
 ) -> Shadow:
-    """Return a shadow model with what computes it.
+    """Return a shadow with what computes it, if there is a model; no device is opened yet.
 
     Args:
-        shadow: it has a model.
-        fleet: devices that may run the model.
+        shadow: of `named_shadow`.
         settings: the configuration.
         data: folder of the node, or that the processes of a cluster share.
         queue: order in which the jobs of this process use its device.
+        open_device: opens the device of a model in place of Hepar's own.
+        cache: folder of compiled graphs; the data folder's when absent.
     """
-    assert shadow.model is not None
+    if shadow.model is None:
+        return shadow
+    fleet = fleet_of(shadow.model, settings, open_device, "shadow", cache)
     segmenter = Segmenter(shadow.model, settings.select, fleet)
     return replace(shadow, runner=ShadowRunner(segmenter, data, queue))
 
@@ -122,6 +128,9 @@ def in_turn(shadow: Shadow, data: DataFolder) -> Iterator[None]:
 
     Once that one has ended, or died, another goes on.
     """
+    if shadow.trouble:  # another worker may be able to read the model
+        yield
+        return
     with ExitStack() as held:
 
         def begin() -> bool:
@@ -141,9 +150,6 @@ def in_turn(shadow: Shadow, data: DataFolder) -> Iterator[None]:
                 return False
             return True
 
-        if shadow.trouble:  # another worker may be able to read the model
-            yield
-            return
         with repeated(begin, LOOK_S, "turn of the shadow"):
             yield
 

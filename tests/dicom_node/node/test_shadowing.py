@@ -2,14 +2,17 @@
 
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.node import shadowing
-from dicom_node.node.shadowing import Shadow, in_turn
-from dicom_node.shadow.work_register import WorkRegister
+from dicom_node.node.shadowing import Shadow, in_turn, status_of_cluster
+from dicom_node.shadow.work_register import OPENING, WorkRegister
+from dicom_node.web.view import ShadowStatus
 from tests.waiting import wait_until
 
 
@@ -53,3 +56,16 @@ def test_without_a_shadow_what_waits_for_an_earlier_one_is_given_up(tmp_path):
     with in_turn(Shadow(), data):
         wait_until(lambda: not register.due("ab"))
     assert "shadow no longer" in register.of("job")[0].reason
+
+
+def test_the_page_of_a_cluster_names_why_a_worker_cannot_open_the_shadow(tmp_path):
+    data, model = DataFolder(tmp_path), SimpleNamespace(name="toy", version="2", digest="ab")
+    shown = partial(status_of_cluster, Shadow(model), data)
+    assert shown() == ShadowStatus("toy 2", "a worker's device", "")
+    register = WorkRegister(data.shadow)
+    register.add(OPENING, "ab", "toy 2", None)
+    register.finish(OPENING, "ab", "no memory")
+    assert shown().trouble == "no memory"
+    data.shadow.write_bytes(b"no database" * 1000)
+    assert "cannot be used" in shown().trouble
+    assert status_of_cluster(Shadow(), data) is None
