@@ -1,7 +1,9 @@
 """A result of another patient or study never passes, whichever source says so."""
 
+from io import BytesIO
+
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from dicom_node.verify.subject import differing
 
@@ -52,3 +54,31 @@ def test_what_carries_no_meaning_is_not_compared(jane, name):
 def test_what_carries_meaning_is_compared(jane, name):
     other = patient(**{**jane, "PatientName": name})
     assert differing(patient(**jane), [other]) == "PatientName"
+
+
+def as_read(dataset) -> Dataset:
+    """Return a data set as it is read from a file, whose values nothing has converted."""
+    file = BytesIO()
+    dataset.save_as(file, implicit_vr=False, little_endian=True)
+    return dcmread(BytesIO(file.getvalue()), force=True)
+
+
+@pytest.mark.parametrize("keyword", JANE)
+def test_each_attribute_of_each_source_is_compared_as_it_is_read(jane, keyword):
+    sources = [as_read(patient(**jane)) for _ in range(3)]
+    assert differing(patient(**jane), sources) is None
+    other = as_read(patient(**{**jane, keyword: OTHER.get(keyword, "OTHER")}))
+    assert differing(patient(**jane), [*sources, other]) == keyword
+
+
+def test_the_same_bytes_in_another_character_set_are_another_name(jane):
+    def named(name, character_set):
+        made = patient(**{**jane, "PatientName": name})
+        made.SpecificCharacterSet = character_set
+        return as_read(made)
+
+    pound, stroke = named("A\u00a3", "ISO_IR 100"), named("A\u0141", "ISO_IR 101")
+    assert pound.get_item("PatientName").value == stroke.get_item("PatientName").value
+    result = named("A\u00a3", "ISO_IR 100")
+    assert differing(result, [pound, named("A\u00a3", "ISO_IR 100")]) is None
+    assert differing(result, [pound, stroke]) == "PatientName"
