@@ -12,15 +12,18 @@ import httpx
 import pytest
 import yaml
 from dbos import DBOS
+from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from sqlalchemy import create_engine, text
 
+from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
 from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.model import load_model
+from tests.dicom_node.corrections.drawn import correct
 from tests.engine.toy_model import write_manifest, write_toy_model
 from tests.system.cluster import Cluster, SlowThresholds, answers
 from tests.system.postgres import needs_postgres
@@ -105,6 +108,11 @@ def test_one_worker_computes_with_the_shadow_and_another_once_that_is_killed(clu
         if killed is not None:
             os.kill(killed.pid, signal.SIGKILL)
     assert len(list(cluster.data.glob("results/*.shadow-*.npz"))) == 2
+    # A correction that comes after the shadow has computed: its gateway compares it with both.
+    found = [dcmread(path) for path in cluster.delivered.iterdir()]
+    correct((gateway.host, gateway.port), next(each for each in found if each.Modality == "SEG"))
+    corrections = CorrectionRegister(DataFolder(cluster.data).corrections)
+    wait_until(lambda: [len(each.shadows) for each in corrections.all()] == [1])
     checks = httpx.get(f"{cluster.page()}/readyz").text
     assert "candidate 2 on a worker's device" in checks
     cluster.stop(but=first)

@@ -9,6 +9,8 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import SegmentationStorage
 
 from dicom_node.corrections.correction import Correction, Scanner
 from dicom_node.corrections.kept_labels import KeptLabels
@@ -91,3 +93,16 @@ def correction(**changes: Any) -> Correction:
         dice={"liver": 0.9, "tumour": 0.5},
     )
     return replace(made, **changes)
+
+
+def correct(address: tuple[str, int], seg: Dataset) -> None:
+    """Send a SEG back as a person's."""
+    seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    seg.SeriesInstanceUID = generate_uid()
+    for each in seg.SegmentSequence:
+        each.SegmentAlgorithmType = "MANUAL"
+    ae = AE("OHIF")
+    ae.add_requested_context(SegmentationStorage)
+    association = ae.associate(*address, ae_title="HEPAR")
+    assert association.send_c_store(seg).Status == 0
+    association.release()

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
-from pynetdicom import AE
-from pynetdicom.sop_class import SegmentationStorage
 from typer.testing import CliRunner
 
 from dicom_node.config.settings import Settings
@@ -30,6 +28,7 @@ from engine.device import Answer
 from engine.errors import DeviceFailed
 from engine.model import load_model
 from engine.phantom import make_phantom
+from tests.dicom_node.corrections.drawn import correct
 from tests.engine.toy_model import write_manifest, write_toy_model
 from tests.waiting import wait_until
 
@@ -96,19 +95,6 @@ def shadow_work(data, job):
     return register.of(job.id)
 
 
-def correct(node, seg):
-    """Send a SEG back as a person's."""
-    seg.SOPInstanceUID = seg.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    seg.SeriesInstanceUID = generate_uid()
-    for each in seg.SegmentSequence:
-        each.SegmentAlgorithmType = "MANUAL"
-    ae = AE("OHIF")
-    ae.add_requested_context(SegmentationStorage)
-    association = ae.associate(*node.address, ae_title="HEPAR")
-    assert association.send_c_store(seg).Status == 0
-    association.release()
-
-
 def corrections_with_shadows(data):
     register = CorrectionRegister(data.corrections)
     wait_until(lambda: any(each.shadows for each in register.all()))
@@ -132,7 +118,7 @@ def test_from_a_series_to_the_promoted_models_own_result(folder, monkeypatch):
         (shadow,) = data.shadow_files_of(job.id)
         assert read_kept_labels(shadow).model == "candidate 2"
         (sent,) = shelf.iterdir()
-        correct(node, dcmread(sent))
+        correct(node.address, dcmread(sent))
         (found,) = corrections_with_shadows(data)
         assert (found.model, found.dice["liver"]) == ("toy 0.1", pytest.approx(1.0))
         (other,) = found.shadows
@@ -175,7 +161,7 @@ def test_a_correction_is_compared_when_the_shadow_comes_later(folder, monkeypatc
         peer.send_many(paths := write_phantom(folder / "one"))
         job = job_of(settings, paths)
         (sent,) = (folder / "shelf").iterdir()
-        correct(node, dcmread(sent))
+        correct(node.address, dcmread(sent))
         register = CorrectionRegister(data.corrections)
         wait_until(lambda: any(not each.reason for each in register.all()))
         assert [each.shadows for each in register.all()] == [()]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainer.batches.augmentation import augment
-from trainer.batches.data_loader import Looks, as_scanned, reach_of
+from trainer.batches.data_loader import Batches, Looks, as_scanned, reach_of
 from trainer.batches.sampling import Sampler
 from trainer.datasets.cases.interpolation import hat_reach
 from trainer.datasets.cases.patient_split import take_share
@@ -204,6 +204,10 @@ def test_slices_that_are_finer_than_the_grid_are_smoothed_where_a_batch_is_made(
     )
     assert reach_of(slices, coarse) > reach_of(slices, recipe) >= 0
     noise = np.random.default_rng(0).normal(80, 20, slices.hu.shape).astype(np.int16)
-    hu, _, _ = Looks(coarse, replace(slices, hu=noise))[0]
-    middle = hu[:, 112:144, 112:144]
-    assert middle.std() < 10  # a mean of many pixels, and not one of them
+    looked_at, _, _ = Looks(coarse, replace(slices, hu=noise))[0]
+    still = coarse.model_copy(update={"augmentation": as_scanned(coarse)})
+    learnt_from, _ = Batches(still, 1, replace(slices, hu=noise))[0]
+    for hu in (looked_at, learnt_from):
+        middle = hu.shape[-1] // 2
+        # A mean of many pixels, and not one of them.
+        assert hu[:, middle - 16 : middle + 16, middle - 16 : middle + 16].std() < 10
