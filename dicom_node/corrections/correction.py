@@ -76,6 +76,9 @@ class Correction:
     shadows: tuple[ShadowDice, ...] = ()
     """Shadow models that computed the same series; `model`, `digest` and `dice` above are those of
     the model that served."""
+    given_up: str = ""
+    """`file_stamp` of its file, where that is kept and not compared again, as the node failed or
+    died of it; empty otherwise."""
 
     @property
     def text(self) -> str:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_node.corrections.correction import (
@@ -64,6 +64,31 @@ class CorrectionRegister:
             uid, lambda known: replace(known, reason=reason) if known.reason == WAITS else known
         )
 
+    def give_up(self, uid: str, stamp: str, reason: str) -> Correction:
+        """State why a correction is not compared again while its file has this stamp; return it.
+
+        What its file was compared with before no longer counts.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        new = Correction(uid, "", datetime.now(UTC))
+        with self._file.transaction() as store:
+            known = _of_uid(store, uid) or new
+            ended = replace(known, reason=reason, dice={}, shadows=(), given_up=stamp)
+            _write(store, ended)
+        return ended
+
+    def is_given_up(self, uid: str, stamp: str) -> bool:
+        """Return whether a correction was given up, and its file is still the same.
+
+        Raises:
+            OSError, StoreUnusable: as above.
+        """
+        with self._file.transaction() as store:
+            known = _of_uid(store, uid)
+        return known is not None and known.given_up == stamp
+
     def trim(self, before: datetime) -> None:
         """Forget corrections that do not count: those of before a moment, and all but the newest.
 
@@ -109,9 +134,8 @@ class CorrectionRegister:
     def _change(self, uid: str, changed: Callable[[Correction], Correction]) -> None:
         """Replace a correction by what becomes of it, if it is there."""
         with self._file.transaction() as store:
-            query = "SELECT content FROM corrections WHERE uid = ?"
-            for (content,) in store.execute(query, (uid,)).fetchall():
-                _write(store, changed(_correction(content)))
+            if known := _of_uid(store, uid):
+                _write(store, changed(known))
 
     def _read(self, query: str, values: tuple[str, ...]) -> list[Correction]:
         try:
@@ -123,9 +147,16 @@ class CorrectionRegister:
         return sorted((_correction(row[0]) for row in rows), key=lambda each: each.arrived)
 
 
+def _of_uid(store: sqlite3.Connection, uid: str) -> Correction | None:
+    row = store.execute("SELECT content FROM corrections WHERE uid = ?", (uid,)).fetchone()
+    return _correction(row[0]) if row else None
+
+
 def _write(store: sqlite3.Connection, correction: Correction, conflict: str = "REPLACE") -> None:
     """Write a correction; at a conflict, where the SEG is known, REPLACE that or IGNORE this."""
     content = asdict(correction) | {"arrived": correction.arrived.isoformat()}
+    if not correction.given_up:  # processes of an older version refuse what they do not know
+        del content["given_up"]
     row = correction.uid, correction.job, json.dumps(content)
     store.execute(f"INSERT OR {conflict} INTO corrections VALUES (?, ?, ?)", row)
 

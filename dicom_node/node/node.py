@@ -22,6 +22,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.upkeep.retention import Retention
@@ -165,6 +166,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
                 polling.speed_up,
                 asked,
                 shadow_digest=shadow.digest,
+                at_work=partial(crashes.at_work, most=DEATHS),
             )
         )
         silence_s = reception.assembler.silence_s

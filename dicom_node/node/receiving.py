@@ -1,7 +1,7 @@
 """From the wire to the queue: receiving, and making a job of each series that is complete."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,13 +53,15 @@ def receiving(
     arrivals: Arrivals | None = None,
     shadow_digest: str = "",
     closed: Callable[[], bool] = lambda: False,
+    at_work: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Reception]:
     """Receive series while the block lasts; queue each as a job, and register corrections.
 
     Reports of storage commitment that come in are noted in `commitments`; `on_soon` is called
     when a series may soon be complete; `asked` is the archive that is asked for counts; `arrivals`
     are the series of all gateways, where there are several; corrections are compared with the
-    shadow model of `shadow_digest` too; associations are rejected while it is `closed`.
+    shadow model of `shadow_digest` too, each noted `at_work` (`CorrectionQueue`); associations are
+    rejected while it is `closed`.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -72,7 +74,7 @@ def receiving(
         settings.select.best_of_study,
     )
     intake = CorrectionIntake(DataFolder(settings.node.data), shadow_digest)
-    corrections = CorrectionQueue(intake, spool)
+    corrections = CorrectionQueue(intake, spool, at_work=at_work)
     kind = SeriesAssembler if arrivals is None else partial(SharedAssembler, arrivals=arrivals)
     assembler = kind(
         spool,

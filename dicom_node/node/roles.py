@@ -23,6 +23,7 @@ from dicom_node.cluster.worker_intake import WorkerIntake
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.worker import SeriesWorker
@@ -64,7 +65,7 @@ def gateway(joined: Joined) -> Iterator[Reception]:
         if name := settings.receive.ask:
             asked = to_peer(name, settings.peers[name], settings.node.ae_title)
         arrivals = Arrivals(joined.engine, joined.member.folder, joined.member.name)
-        intake = GatewayIntake(arrivals)
+        intake, crashes = GatewayIntake(arrivals), CrashRecord(joined.claim.crashes)
         # Before it listens: a gateway that crashed while it was drained stays closed.
         stack.enter_context(drainable(joined.engine, joined.member, intake))
         reception = stack.enter_context(
@@ -76,6 +77,7 @@ def gateway(joined: Joined) -> Iterator[Reception]:
                 arrivals=arrivals,
                 closed=intake.closed,
                 shadow_digest=shadow.digest,
+                at_work=partial(crashes.at_work, most=DEATHS),
             )
         )
         assert isinstance(reception.assembler, SharedAssembler)  # as there are `arrivals`
@@ -84,6 +86,7 @@ def gateway(joined: Joined) -> Iterator[Reception]:
         quiet = settings.model_copy(update={"alerts": AlertsSection()})
         view = replace(reception_view(quiet, algorithm, reception), closed=intake.closed)
         stack.enter_context(serve_view(view))
+        stack.callback(crashes.close)  # first of all, as of a worker
         _log_start(joined, f"listens on {reception.address[0]}:{reception.address[1]}")
         yield reception
 

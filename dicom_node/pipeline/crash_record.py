@@ -1,10 +1,11 @@
-"""Record of the series at work, from which the next process learns during which one it died.
+"""Record of what is at work, series and corrections, from which the next process learns during
+which of them it died.
 
     at-work/<job>      its work has begun and not ended
     suspects/<job>     the process died while it was at work; holds how often it died of it alone
 
-Only a series that was alone at work counts a death. Where several were, it is unknown which one
-it was: each is tried again alone, and the others wait.
+Only what was alone at work counts a death. Where several were, it is unknown which one it was: each
+is tried again alone, and the others wait.
 """
 
 import contextlib
@@ -42,14 +43,18 @@ class CrashRecord:
         self._blame(sorted(each.name for each in self._at_work.iterdir()))
 
     @contextmanager
-    def at_work(self, job: str) -> Iterator[None]:
+    def at_work(self, job: str, most: int = CRASHES) -> Iterator[None]:
         """Note that a job is at work while the block lasts; a suspect waits until it is alone.
+
+        Args:
+            job: its name, also that of a file.
+            most: deaths after which it is not tried again.
 
         Raises:
             DiedOfIt: the process has died of it too often.
         """
         deaths = self._deaths(job)
-        if deaths is not None and deaths >= CRASHES:
+        if deaths is not None and deaths >= most:
             self._forget(job)  # whoever retries it gives it as many tries again
             raise DiedOfIt(
                 f"the node died {deaths} times while it worked on this series alone; look at its"
@@ -74,7 +79,7 @@ class CrashRecord:
         for job in left:
             deaths = (self._deaths(job) or 0) + (1 if len(left) == 1 else 0)
             logger.warning(
-                "the node died while it computed this series; deaths while it was alone: %d",
+                "the node died while it was at work on this; deaths while it was alone: %d",
                 deaths,
                 extra={"action": "crash", "job": job},
             )

@@ -132,7 +132,7 @@ class ShadowRunner:
                     if not opened:
                         return
                 # After a crash between the labels and the comparison.
-                compare_shadow(self._data, self.digest)
+                compare_shadow(self._data, self.digest, at_work=self._noted)
                 self._compute_all()
                 pause_s = 0.0
             except TurnAbandoned:  # the node stops
@@ -168,6 +168,15 @@ class ShadowRunner:
         words = self.model, self._device
         logger.info("%s runs as a shadow on %s", *words, extra={"action": "shadow"})
         return True
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note a comparison as the opening is: after some deaths the model is given up."""
+        self._register.begin(OPENING, self.digest)
+        try:
+            yield
+        finally:
+            self._register.put_back(OPENING, self.digest)
 
     def _give_up(self, trouble: str) -> None:
         self._trouble = trouble
@@ -228,7 +237,7 @@ class ShadowRunner:
             _log("not computed: %s", reason, job=job)
             return
         logger.info("computed", extra={"action": "shadow", "job": job})
-        compare_shadow(self._data, digest, job)
+        compare_shadow(self._data, digest, job, self._noted)
 
     def _labels(self, task: SeriesTask, job: str) -> list[Path]:
         """Write the shadow's labels of a series; return their files.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+import dicom_node.jobs.submit.correction_intake
 import dicom_node.jobs.submit.submission
 import dicom_node.node.node
 import dicom_node.pipeline.process
@@ -57,6 +58,8 @@ class Death:
     """Once the call has returned, or before it is made."""
     call: int = 1
     """At which of the calls."""
+    times: int = 1
+    """How many processes in turn do so."""
 
 
 STAGES = {
@@ -86,6 +89,14 @@ SHADOW_STAGES = {
 }
 """Those of a shadow model, which is at work once the job is done."""
 
+ALWAYS = 1_000
+COMPARING = "while a correction is compared"
+CORRECTION_STAGES = {
+    COMPARING: Death(
+        dicom_node.jobs.submit.correction_intake, "drawing_of", after=False, times=ALWAYS
+    )
+}
+
 
 class SleepingThresholds(Thresholds):
     """A device that sleeps for each slice, as a process does while its GPU computes."""
@@ -108,8 +119,8 @@ def run_node(settings: dict[str, Any], kill_at: str, folder: Path, device: Thres
     os.dup2(log, 2)
     start_logging("DEBUG")
     marker = folder / "killed"
-    if kill_at and not marker.exists():
-        death = (STAGES | SHADOW_STAGES)[kill_at]
+    death = (STAGES | SHADOW_STAGES | CORRECTION_STAGES).get(kill_at)
+    if death is not None and deaths_at(marker) < death.times:
         setattr(death.owner, death.attribute, dying(death, marker))
     engine = {"model": folder / "model", **settings.get("engine", {})}
     chosen = Settings(**settings | {"engine": engine})
@@ -134,8 +145,14 @@ def dying(death: Death, marker: Path) -> Callable[..., Any]:
     return call
 
 
+def deaths_at(marker: Path) -> int:
+    """Return how many processes have killed themselves."""
+    return len(marker.read_bytes()) if marker.exists() else 0
+
+
 def die(marker: Path) -> None:
-    marker.touch()
+    with marker.open("ab") as file:
+        file.write(b"x")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -149,7 +166,7 @@ class NodeProcess:
         self.data = data or folder / "data"
         self.delivered = self.data / "delivered"
         write_toy_model(folder / "model")
-        self.log = folder / "log"
+        self.log, self.marker = folder / "log", folder / "killed"
         self.peer = StorePeer("node", "HEPAR", "127.0.0.1", port)
         self.settings = {
             "node": {"data": self.data, "port": port},

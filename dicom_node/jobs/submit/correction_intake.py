@@ -72,6 +72,22 @@ class CorrectionIntake:
         reason = "its file was removed before it was compared; send it again"
         CorrectionRegister(self.data.corrections).end_wait(path.stem, reason)
 
+    def is_given_up(self, path: Path, stamp: str) -> bool:
+        """Return whether a SEG was given up, and its file has the same stamp still.
+
+        Raises:
+            OSError, StoreUnusable: the register cannot be read.
+        """
+        return CorrectionRegister(self.data.corrections).is_given_up(path.stem, stamp)
+
+    def give_up(self, path: Path, stamp: str, reason: str) -> None:
+        """Register why a SEG is not compared, now and after a restart, until it is sent again.
+
+        Raises:
+            OSError, StoreUnusable: the register cannot be written.
+        """
+        _log(CorrectionRegister(self.data.corrections).give_up(path.stem, stamp, reason))
+
     def take(self, paths: Sequence[Path]) -> None:
         """Register SEGs; once this returns, no crash loses them, and their files may go.
 

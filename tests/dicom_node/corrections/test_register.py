@@ -69,3 +69,15 @@ def test_those_that_do_not_count_leave_in_time_and_by_number(tmp_path, monkeypat
         keep(f"unknown {month}", month, job="", reason="no job", dice={})
     register.trim(datetime(2026, 1, 1, tzinfo=UTC))
     assert [each.uid for each in register.all()][2:] == ["unknown 10", "unknown 11", "unknown 12"]
+
+
+def test_processes_of_an_older_version_can_read_what_was_not_given_up(tmp_path):
+    register = CorrectionRegister(tmp_path / "corrections.sqlite")
+    register.keep(correction(uid="1.1"))
+    register.keep(correction(uid="1.2"))
+    register.give_up("1.2", "stamp", "it failed")
+    with register._file.transaction() as store:
+        rows = dict(store.execute("SELECT uid, content FROM corrections").fetchall())
+    assert "given_up" not in rows["1.1"]
+    assert "given_up" in rows["1.2"]
+    assert [each.given_up for each in register.all()] == ["", "stamp"]

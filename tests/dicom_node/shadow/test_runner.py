@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dicom_node.corrections import shadow_comparison
 from dicom_node.corrections.kept_labels import Drawing, write_drawing
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
@@ -12,7 +13,7 @@ from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.workflows import SUPERSEDED_BY
 from dicom_node.shadow.runner import Jobs, ShadowRunner
-from dicom_node.shadow.work_register import DEATHS, ShadowState, WorkRegister
+from dicom_node.shadow.work_register import DEATHS, OPENING, ShadowState, WorkRegister
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
 from engine.volume import Label
@@ -164,3 +165,20 @@ def test_a_shadow_is_not_compared_on_a_patient_whom_it_learnt_from(desk, learnt)
     (compared,) = register.all()[0].shadows
     assert bool(compared.dice) is not learnt
     assert compared.reason == ("the model has learnt from this patient" if learnt else "")
+
+
+def test_a_comparison_is_noted_as_the_opening_is_so_that_a_death_of_it_counts(desk, monkeypatch):
+    (path, kept) = desk.made[0]
+    write_drawing(desk.data.drawing(path.name, "1.9"), Drawing(kept.label_map, frozenset(Label)))
+    CorrectionRegister(desk.data.corrections).keep(correction(uid="1.9", job=JOB, stack=path.name))
+    states, dice_of = [], shadow_comparison.dice_of
+
+    def compared(*given):
+        states.extend(each.state for each in desk.register.of(OPENING))
+        return dice_of(*given)
+
+    monkeypatch.setattr(shadow_comparison, "dice_of", compared)
+    ended(desk, ShadowModel(desk.made))
+    wait_until(lambda: states)
+    wait_until(lambda: [each.state for each in desk.register.of(OPENING)] == [ShadowState.WAITING])
+    assert states == [ShadowState.COMPUTING]

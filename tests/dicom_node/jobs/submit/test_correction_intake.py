@@ -13,6 +13,7 @@ from dicom_node.corrections.kept_labels import write_kept_labels
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import ResultPending
+from dicom_node.jobs.content_digest import file_stamp
 from dicom_node.jobs.submit import correction_intake
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
 from dicom_node.jobs.workflows import SUPERSEDED_BY
@@ -279,3 +280,34 @@ def test_a_decoder_that_panics_is_a_reason_and_anything_else_ends_the_process(de
     assert decode(PanicException("Doe^Jane")).reason.startswith("it cannot be read: PanicException")
     with pytest.raises(KeyboardInterrupt):
         decode(KeyboardInterrupt())
+
+
+def test_one_that_is_given_up_keeps_its_job_and_does_not_count(desk, caplog):
+    desk.keep_result()
+    path = waiting(desk, desk.drawn.seg(changed(desk)))
+    stamp = file_stamp([path])
+    assert not desk.intake.is_given_up(path, stamp)
+    desk.intake.give_up(path, stamp, "the node died of it")
+    (found,) = known(desk)
+    assert (found.uid, found.job, found.reason) == (path.stem, "job", "the node died of it")
+    assert desk.intake.is_given_up(path, stamp)
+    assert not desk.intake.is_given_up(path, "another stamp")
+    assert caplog.messages == [f"SEG {path.stem} is not compared: the node died of it"]
+    desk.intake.acknowledge([path])  # as after a restart
+    assert known(desk) == [found]
+    desk.intake.take([path])  # as when it is sent again
+    (found,) = known(desk)
+    assert (found.reason, found.given_up) == ("", "")
+
+
+def test_one_that_nobody_announced_is_given_up_too_and_one_that_was_compared_no_longer_counts(desk):
+    unknown = desk.spool.put(SeriesKey("1.1", "1.2"), "1.3", b"no SEG")
+    desk.intake.give_up(unknown, "stamp", "it failed")
+    desk.keep_result()
+    path = waiting(desk, desk.drawn.seg(changed(desk)))
+    desk.intake.take([path])
+    desk.intake.give_up(path, "stamp", "it failed")
+    assert {each.uid: (each.reason, each.dice) for each in known(desk)} == {
+        "1.3": ("it failed", {}),
+        path.stem: ("it failed", {}),
+    }

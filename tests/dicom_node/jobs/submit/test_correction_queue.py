@@ -1,12 +1,15 @@
 """Corrections wait for one another in a thread of their own."""
 
+import logging
 import threading
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from dicom_node.errors import ResultPending, TooManyCorrections
+from dicom_node.errors import DiedOfIt, ResultPending, TooManyCorrections
 from dicom_node.jobs.submit import correction_queue
-from dicom_node.jobs.submit.correction_queue import CorrectionQueue
+from dicom_node.jobs.submit.correction_queue import DEATHS, FAILURES, CorrectionQueue
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.incoming_series import LONGEST_PAUSE_S, TRY_AGAIN_S
 from dicom_node.receive.spool import Spool
@@ -20,6 +23,7 @@ class Intake:
 
     def __init__(self):
         self.noted, self.taken, self.dropped, self.refusals = [], [], [], {}
+        self.given_up, self.reasons = {}, []
 
     def acknowledge(self, paths):
         self.noted += paths
@@ -33,13 +37,34 @@ class Intake:
     def drop(self, path):
         self.dropped.append(path)
 
+    def is_given_up(self, path, stamp):
+        return self.given_up.get(path) == stamp
+
+    def give_up(self, path, stamp, reason):
+        self.given_up[path] = stamp
+        self.reasons.append(reason)
+
 
 class Desk:
     """A queue whose clock stands still until it is moved."""
 
     def __init__(self, folder):
         self.now, self.intake, self.spool = 0.0, Intake(), Spool(folder / "spool")
-        self.queue = CorrectionQueue(self.intake, self.spool, lambda: self.now)
+        self.restart()
+
+    def restart(self):
+        self.queue = CorrectionQueue(self.intake, self.spool, lambda: self.now, self.at_work)
+        self.queue.put(self.spool.paths(KEY))
+
+    @contextmanager
+    def at_work(self, name):
+        """Nothing dies here, unless a test says so."""
+        yield
+
+    def work(self):
+        """Compare whatever waits, however long it takes."""
+        while (pause_s := self.queue.compare_next()) is not None:
+            self.now += pause_s
 
     def receive(self, number):
         return self.spool.put(KEY, f"1.3.{number}", b"SEG")
@@ -72,7 +97,12 @@ def test_one_that_is_offered_twice_is_compared_once(desk):
 
 
 @pytest.mark.parametrize(
-    "error", [ResultPending("job 1 has no result yet"), OSError(5, "x"), KeyError("Doe^Jane")]
+    "error",
+    [
+        ResultPending("job 1 has no result yet"),
+        OSError(5, "x"),
+        OperationalError("SELECT", {}, Exception("the store is away")),
+    ],
 )
 def test_one_that_cannot_be_taken_comes_again_after_doubling_pauses_and_holds_up_no_other(
     desk, error, caplog
@@ -157,3 +187,92 @@ def test_it_ends_when_that_comes_just_before_it_looks(desk):
     desk.queue.start()
     desk.queue._thread.join(GENEROUS_S)
     assert not desk.queue._thread.is_alive()
+
+
+def test_one_that_fails_again_and_again_is_given_up_and_its_file_stays(desk, caplog):
+    fails, takes = desk.receive(1), desk.receive(2)
+    desk.intake.refusals[fails] = [KeyError("Doe^Jane")] * 100
+    desk.queue.put([fails, takes])
+    desk.work()
+    assert len(desk.intake.refusals[fails]) == 100 - FAILURES
+    assert desk.now == 5 + 10 + 20 + 40
+    (reason,) = desk.intake.reasons
+    assert reason.startswith("it failed 5 times: unforeseen KeyError at ")
+    assert "its file is kept in the spool" in reason
+    assert "Doe" not in reason + caplog.text
+    assert desk.intake.taken == [takes]
+    assert desk.spool.paths(KEY) == (fails,)
+    desk.restart()
+    desk.work()
+    assert len(desk.intake.refusals[fails]) == 100 - FAILURES
+    assert len(desk.intake.reasons) == 1
+
+
+def test_one_that_was_given_up_is_tried_once_it_is_sent_again(desk):
+    path = desk.receive(1)
+    desk.intake.refusals[path] = [KeyError("x")] * (FAILURES + 2)
+    desk.queue.put([path])
+    desk.work()
+    path.write_bytes(b"another SEG")
+    desk.queue.put([path])
+    desk.work()
+    assert desk.intake.taken == [path]
+    assert desk.spool.paths(KEY) == ()
+
+
+def test_failures_of_a_decoder_count_and_those_of_the_system_do_not(desk):
+    path = desk.receive(1)
+    system, decoder = [OSError(5, "Input/output error")] * 20, [OSError("image is truncated")]
+    desk.intake.refusals[path] = decoder * FAILURES + system
+    desk.queue.put([path])
+    desk.work()
+    assert len(desk.intake.reasons) == 1
+    assert desk.now > 20 * 60
+
+
+def test_one_of_which_the_node_dies_is_given_up_also_where_the_register_is_full_at_first(desk):
+    deadly, other = desk.receive(1), desk.receive(2)
+    full = [OSError(28, "No space left on device")]
+
+    @contextmanager
+    def at_work(name):
+        if name == f"correction-{deadly.stem}" and not desk.queue._over:
+            raise DiedOfIt
+        yield
+
+    def give_up(path, stamp, reason):
+        if full:
+            raise full.pop()
+        Intake.give_up(desk.intake, path, stamp, reason)
+
+    desk.at_work, desk.intake.give_up = at_work, give_up
+    desk.restart()
+    desk.work()
+    assert desk.intake.taken == [other]
+    (reason,) = desk.intake.reasons
+    assert reason.startswith(f"the node died {DEATHS} times while it was compared; its file is")
+    assert desk.spool.paths(KEY) == (deadly,)
+
+
+def test_what_the_node_works_on_is_noted(desk):
+    path, noted = desk.receive(1), []
+
+    @contextmanager
+    def at_work(name):
+        noted.append((name, list(desk.intake.noted), list(desk.intake.taken)))
+        yield
+
+    desk.at_work = at_work
+    desk.restart()
+    desk.work()
+    assert noted == [("corrections", [], []), (f"correction-{path.stem}", [path], [])]
+
+
+def test_giving_up_is_one_line_of_the_log(desk, caplog):
+    path = desk.receive(1)
+    desk.intake.refusals[path] = [KeyError("x")] * FAILURES
+    desk.queue.put([path])
+    caplog.set_level(logging.INFO)
+    desk.work()
+    tried = [line for line in caplog.messages if "will be tried again" in line]
+    assert len(tried) == len(caplog.messages) == FAILURES - 1  # `CorrectionIntake` has the last
