@@ -101,7 +101,7 @@ def test_a_correction_that_kills_the_node_each_time_is_given_up_and_its_file_sta
         node.process.join(60)
         assert node.process.exitcode == -9
         assert register.of(node.jobs()[0].id)[0].reason == "it waits for its turn"
-        node.start()
+        node.begin()  # not `start`: it may die before it answers
     wait_until(lambda: register.all()[0].given_up, what="the end of the tries")
     node.stop()
     node.start()
