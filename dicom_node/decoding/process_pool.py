@@ -99,8 +99,8 @@ class DecodingPool:
         process = self._take()
         try:
             answer = process.call(request, self._answer_s)
-        # Any error, also an interrupt of the caller: half an answer may be under way, which the
-        # next request would take for its own. It is raised all the same.
+        # Any error, also an interrupt of the caller: nobody waits for the answer any more, and a
+        # decoder that hangs would go on. It is raised all the same.
         except BaseException:
             process.stop()
             raise

@@ -34,7 +34,7 @@ def test_a_slope_that_is_no_number_is_refused_by_name():
         rescale_of(rescale("1,5"))
 
 
-@pytest.mark.parametrize("intercept", ["1e300", "inf", "nan"])
+@pytest.mark.parametrize("intercept", ["1e300", "inf", "-inf", "nan"])
 def test_an_intercept_that_no_ct_has_is_refused_by_name(intercept):
     with pytest.raises(BrokenStream, match="RescaleIntercept is"):
         rescale_of(rescale("1", intercept))

@@ -14,6 +14,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.decoding.decode import decode_frame
+from dicom_node.decoding.jpeg import jpeg_header
 from dicom_node.decoding.stream import BrokenStream
 from tests.dicom_node.decoding.streams import SYNTAXES, compressed_slice, plain_slice
 
@@ -65,6 +66,20 @@ def test_a_stream_cut_at_any_byte_is_refused(compressed, syntax):
         put(instance, stream[:end])
         with pytest.raises(BrokenStream):
             decode(instance)
+
+
+def lossless_jpeg(data_bytes, rows=100, columns=80):
+    """Return a lossless JPEG stream (SOF3) that is whole by its markers, with so much data."""
+    frame = struct.pack(">HBHHBBBB", 11, 16, rows, columns, 1, 1, 0x11, 0)
+    scan = struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 0, 0)
+    data = b"\x55" * data_bytes
+    return b"\xff\xd8\xff\xc3" + frame + b"\xff\xda" + scan + data + b"\xff\xd9"
+
+
+def test_a_lossless_jpeg_with_fewer_bits_than_pixels_is_refused():
+    assert jpeg_header(lossless_jpeg(1000)).rows == 100
+    with pytest.raises(BrokenStream, match="999 bytes of lossless JPEG cannot hold 100 x 80"):
+        jpeg_header(lossless_jpeg(999))
 
 
 def test_a_cut_tile_that_states_no_length_is_refused(compressed):

@@ -101,6 +101,29 @@ def test_a_process_that_hangs_is_replaced():
     pool.close()
 
 
+@dataclass(frozen=True)
+class Interrupted(Call):
+    """A call whose caller is interrupted while it waits."""
+
+    def receive(self, connection):
+        raise KeyboardInterrupt
+
+
+def test_a_process_whose_caller_is_interrupted_ends(pool, monkeypatch):
+    taken, take = [], pool._take
+
+    def taking():
+        taken.append(take())
+        return taken[-1]
+
+    monkeypatch.setattr(pool, "_take", taking)
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(Interrupted(does="answer"))
+    (process,) = taken
+    assert not process.runs
+    assert pool.run(Call(does="answer")) != process.pid
+
+
 def test_processor_time_is_limited_and_no_other_work_on_the_machine_uses_it_up(pool):
     pool.run(Call(does="shorten_the_processor_time"))
     with pytest.raises(BrokenStream, match="more than 30 s of processor time"):

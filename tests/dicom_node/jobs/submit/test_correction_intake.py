@@ -91,6 +91,15 @@ def test_what_a_person_changed_is_compared_with_the_result(desk):
     assert found.dice == {"liver": pytest.approx(2 / 3), "tumour": 0.0}
 
 
+def test_a_shadow_that_has_computed_before_is_compared_at_once(desk):
+    desk.keep_result()
+    desk.intake = replace(desk.intake, shadow="cd" * 32)
+    shadow = desk.intake.data.shadow_labels("job.labels.npz", "cd" * 32)
+    write_kept_labels(shadow, replace(desk.drawn.kept, model="shadow 2"))
+    found = desk.bring(desk.drawn.seg(changed(desk)))
+    assert [(each.model, each.dice) for each in found.shadows] == [("shadow 2", found.dice)]
+
+
 def test_what_a_machine_drew_is_no_correction(desk):
     desk.keep_result()
     assert desk.bring(desk.drawn.seg(changed(desk), by="AUTOMATIC")) is None
