@@ -9,10 +9,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export TCP_NODELAY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack cluster test suite versions mutate lint docs validation sbom lock screenshot bench gpu soak clean debian
+.PHONY: help demo stack cluster test suite versions mutate lint docs validation sbom lock lock-images screenshot bench gpu soak clean debian
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/.node  ## Segment a phantom, or SERIES=folder, with a running node; the results are left in demo/
 	@$(BIN)/hepar demo $(if $(SERIES),"$(SERIES)")
@@ -59,6 +59,9 @@ lock: $(BIN)/python  ## Write the hashes of what the container installs to deplo
 	@$(BIN)/uv pip compile --quiet pyproject.toml --constraint constraints.txt --python-platform linux --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --output-file $(LOCK).new >/dev/null
 	@(grep '^#' $(LOCK); cat $(LOCK).new) > $(LOCK).part && mv $(LOCK).part $(LOCK) && rm $(LOCK).new
+
+lock-images: $(VENV)/.node  ## Pin the containers' base images to the digests that their tags have today
+	@$(BIN)/python -m deploy.images
 
 screenshot: $(VENV)/.test debian  ## Save a picture of the viewer as artefacts/ohif.png
 	$(BIN)/python -m pytest -q tests/system/test_stack.py -k scrolling

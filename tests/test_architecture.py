@@ -235,6 +235,7 @@ MAY_IMPORT: dict[str, str] = {
     # deploy: configuration, next to no logic
     "deploy/stack": "",
     "deploy/cluster": "deploy/stack",
+    "deploy/images": "",
     "deploy/orthanc": "deploy/orthanc/hepar_plugin",
     "deploy/orthanc/hepar_plugin": "",
 }

@@ -1,0 +1,1 @@
+"""Base images of the containers, and the digests that pin them."""
