@@ -47,6 +47,68 @@ ITEM = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
 NESTED = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff"
 
 
+def _in_place(name: str, offset: int, new: bytes) -> Mutation:
+    """Overwrite bytes of an element, so that all lengths around it stay right."""
+
+    def change(data: bytearray) -> None:
+        _overwrite(data, data.index(TAGS[name]) + offset, new)
+
+    return change
+
+
+def _text_in_place(name: str, text: bytes) -> Mutation:
+    def change(data: bytearray) -> None:
+        at = data.index(TAGS[name])
+        length = int.from_bytes(data[at + 6 : at + 8], "little")
+        _overwrite(data, at + 8, text[:length].ljust(length))
+
+    return change
+
+
+IN_PLACE = {
+    "a UID of unknown VR": _in_place("SOP Class UID", 4, b"ZZ"),
+    "a UID as a sequence": _in_place("Series Instance UID", 4, b"SQ"),
+    "a UID as a number": _in_place("Series Instance UID", 4, b"FD"),
+    "a UID that leads out of a folder": _text_in_place("Series Instance UID", b"../../../x"),
+    "a UID longer than the data set": _in_place("Series Instance UID", 6, b"\xff\xff"),
+    "rows of three bytes": _in_place("Rows", 6, b"\x03\0"),
+    "a spacing that is no number": _text_in_place("Pixel Spacing", b"1,5\\a"),
+    "an orientation that is none": _text_in_place("Image Orientation", b"\\\\\\"),
+    "an intercept that is no number": _text_in_place("Rescale Intercept", b"1,5"),
+    "a name as a sequence": _in_place("Patient's Name", 4, b"SQ"),
+}
+"""Damage of each kind that once ended a reader with an error that it did not expect."""
+
+META_CLASS = b"\x02\x00\x02\x00UI"
+"""Media Storage SOP Class UID (0002,0002), as it begins."""
+
+
+def _sequence_that_breaks_off(data: bytearray) -> None:
+    """Let an item begin in front of the UIDs, and end there."""
+    at = data.index(TAGS["SOP Class UID"])
+    data[at:] = NESTED + ITEM + TAGS["Rows"]
+
+
+KNOWN = IN_PLACE | {
+    "no prefix": lambda data: _overwrite(data, data.index(b"DICM"), b"NONE"),
+    "file meta information of unknown VR": lambda data: _overwrite(
+        data, data.index(META_CLASS), META_CLASS[:4] + b"ZZ"
+    ),
+    "file meta information as a number": lambda data: _overwrite(
+        data, data.index(META_CLASS), META_CLASS[:4] + b"FD"
+    ),
+    "a sequence that breaks off": _sequence_that_breaks_off,
+    "sequences 5,000 deep": lambda data: _insert(data, data.index(TAGS["Rows"]), _deep(5000)),
+    "sequences 5,000 deep before the UIDs": lambda data: _insert(
+        data, data.index(TAGS["SOP Class UID"]), _deep(5000)
+    ),
+    "cut within the header": lambda data: data.__delitem__(
+        slice(data.index(TAGS["Rows"]) + 5, None)
+    ),
+    "cut within the pixels": lambda data: data.__delitem__(slice(len(data) // 2, None)),
+}
+
+
 def mutations() -> st.SearchStrategy[list[Mutation]]:
     """One to four changes, of the kinds below."""
     kinds = st.one_of(

@@ -1,12 +1,14 @@
 """Damaged associations and uploads at a running node: answered or ended, and the node goes on.
 
-40 of each in the suite; `HEPAR_MUTANTS=10000` tries more, as `make soak` does.
+One of each known kind and 40 others in the suite; `HEPAR_MUTANTS=10000` tries more, as `make soak`
+does.
 """
 
 import os
+import re
 import socket
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -21,7 +23,7 @@ from pynetdicom import AE
 
 from tests.conftest import make_ct_series
 from tests.dicom_node.node_process import NodeProcess
-from tests.mutations import mutated, mutations
+from tests.mutations import IN_PLACE, KNOWN, mutated, mutations
 from tests.waiting import GENEROUS_S, wait_until
 
 EXAMPLES = int(os.environ.get("HEPAR_MUTANTS", "40"))
@@ -33,6 +35,8 @@ FEW = examples(
     database=None,
 )
 TOKEN = "a-long-password"
+UNFORESEEN = re.compile("unforeseen|Traceback|Exception ")
+"""Words of the log about an error that nobody expected."""
 (SENT,) = make_ct_series(1)
 SENDER = AE("CT")
 SENDER.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
@@ -122,10 +126,29 @@ def test_a_damaged_association_ends(node, association, is_request, changes):
     _require_service(node)
 
 
+@pytest.mark.parametrize("damage", IN_PLACE)
+def test_an_association_with_damage_of_a_known_kind_ends(node, association, damage):
+    request, rest = association
+    with nothing_unforeseen(node):
+        _answer(node, (request, mutated(rest, [IN_PLACE[damage]])))
+    _require_service(node)
+
+
 @given(mutations())
 @FEW
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_upload_is_answered(node, changes):
+    _upload(node, changes)
+
+
+@pytest.mark.parametrize("damage", KNOWN)
+def test_an_upload_with_damage_of_a_known_kind_is_answered(node, damage):
+    with nothing_unforeseen(node):
+        _upload(node, [KNOWN[damage]])
+
+
+def _upload(node, changes):
+    """Send an upload, and fail if it is not answered."""
     file = BytesIO()
     dcmwrite(file, SENT, enforce_file_format=True)
     part = b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n"
@@ -138,6 +161,16 @@ def test_a_damaged_upload_is_answered(node, changes):
         timeout=GENEROUS_S,
     )
     assert answer.status_code in (200, 202, 400, 409, 413)
+
+
+@contextmanager
+def nothing_unforeseen(node):
+    """Fail if the node logs an error meanwhile that nobody expected."""
+    log = node.process.log
+    begun = log.stat().st_size
+    yield
+    added = log.read_bytes()[begun:].decode(errors="replace")
+    assert [line for line in added.splitlines() if UNFORESEEN.search(line)] == []
 
 
 def _require_service(node):

@@ -1,6 +1,7 @@
 """Damaged instances at every reader: refused by name, or read; never another end.
 
-100 of them in the suite; `HEPAR_MUTANTS=10000` tries more, as `make soak` does.
+One of each known kind and 100 others in the suite; `HEPAR_MUTANTS=10000` tries more, as `make soak`
+does.
 """
 
 import os
@@ -29,7 +30,7 @@ from dicom_node.selection.rules import PriorityRules, Rules
 from engine.errors import EngineError
 from engine.phantom import make_phantom
 from tests.dicom_node.node_process import Thresholds
-from tests.mutations import mutated, mutations
+from tests.mutations import KNOWN, mutated, mutations
 
 EXAMPLES = int(os.environ.get("HEPAR_MUTANTS", "100"))
 URGENT = PriorityRules(include={"SeriesDescription": "stroke"})
@@ -68,6 +69,16 @@ def folder(tmp_path_factory):
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_instance_is_refused_by_name_or_read(folder, which, changes):
+    read_damaged(folder, which, changes)
+
+
+@pytest.mark.parametrize("damage", KNOWN)
+@pytest.mark.filterwarnings("ignore")
+def test_damage_of_a_known_kind_is_refused_by_name_or_read(folder, damage):
+    read_damaged(folder, 5, [KNOWN[damage]])
+
+
+def read_damaged(folder, which, changes):
     files = list(_slices())
     files[which] = mutated(files[which], changes)
     paths = [folder / f"{index}.dcm" for index in range(len(files))]
