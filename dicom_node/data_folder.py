@@ -29,6 +29,9 @@ from pathlib import Path
 from dicom_node.errors import AlreadyRunning, BadConfiguration
 from engine.durable_files import make_folder_durably, sync_folder
 
+EPOCH = ".epoch-"
+"""Between job and number in the name of a run's folder."""
+
 
 @dataclass(frozen=True)
 class DataFolder:
@@ -105,16 +108,38 @@ class DataFolder:
         """Return where the SEG of a job lies."""
         return self.results / f"{job}.dcm"
 
-    def results_of(self, job: str) -> list[Path]:
-        """Return the files of a job's results that are there: the SEG, and those beside it."""
-        seg = self.result(job)
-        beside = (*self.results.glob(f"{job}.*.dcm"), *self.results.glob(f"{job}.*.html"))
-        return [*filter(Path.exists, [seg]), *sorted(beside), *self.pictures_of(job)]
+    def run(self, job: str, epoch: int) -> Path:
+        """Return the folder for the results of one run of a job, where several processes work."""
+        return self.results / f"{job}{EPOCH}{epoch}"
 
-    def kept_labels_of(self, job: str) -> list[Path]:
+    def runs(self) -> list[tuple[str, Path]]:
+        """Return the folders of runs that are there, each with the name of its job."""
+        return [(each.name.rpartition(EPOCH)[0], each) for each in self.results.glob(f"*{EPOCH}*")]
+
+    def runs_of(self, job: str) -> list[Path]:
+        """Return the folders of a job's runs that are there."""
+        return sorted(self.results.glob(f"{job}{EPOCH}*"))
+
+    def results_of(self, job: str, folder: Path | None = None) -> list[Path]:
+        """Return the files of a job's results that are there: the SEG, and those beside it.
+
+        Args:
+            job: its name.
+            folder: `Outcome.folder` of the run that counts; those of all runs when absent.
+        """
+        folders = [folder] if folder else [self.results, *self.runs_of(job)]
+        return [file for each in folders for file in self._results_in(each, job)]
+
+    def _results_in(self, folder: Path, job: str) -> list[Path]:
+        seg = folder / self.result(job).name
+        beside = (*folder.glob(f"{job}.*.dcm"), *folder.glob(f"{job}.*.html"))
+        return [*filter(Path.exists, [seg]), *sorted(beside), *self.pictures_of(job, folder)]
+
+    def kept_labels_of(self, job: str, folder: Path | None = None) -> list[Path]:
         """Return the labels that are kept of a job, one file for each stack."""
-        kept = (*self.results.glob(f"{job}.labels.npz"), *self.results.glob(f"{job}.*.labels.npz"))
-        return sorted(kept)
+        folders = [folder] if folder else [self.results, *self.runs_of(job)]
+        names = f"{job}.labels.npz", f"{job}.*.labels.npz"
+        return sorted(file for each in folders for name in names for file in each.glob(name))
 
     def shadow_files_of(self, job: str) -> list[Path]:
         """Return what a shadow model and its comparison keep of a job."""
@@ -132,9 +157,10 @@ class DataFolder:
         name = hashlib.sha256(uid.encode()).hexdigest()[:16]
         return self.results / f"{_without_suffix(stack)}.drawn-{name}.npz"
 
-    def pictures_of(self, job: str) -> list[Path]:
-        """Return the pictures of a job's contours that are there, one for each stack."""
-        return sorted((*self.results.glob(f"{job}.png"), *self.results.glob(f"{job}.*.png")))
+    def pictures_of(self, job: str, folder: Path | None = None) -> list[Path]:
+        """Return the pictures of a job's contours in a folder of results, one for each stack."""
+        there = folder or self.results
+        return sorted((*there.glob(f"{job}.png"), *there.glob(f"{job}.*.png")))
 
     @property
     def name(self) -> str:

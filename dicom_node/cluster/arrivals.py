@@ -156,6 +156,11 @@ class Studies:
         with self.engine.connect() as connection:
             return 0.0 if connection.scalar(select(coming)) else float("inf")
 
+    def now_s(self) -> float:
+        """Return the time of the server, by which jobs are queued, in seconds since 1970."""
+        with self.engine.connect() as connection:
+            return float(connection.scalar(select(func.extract("epoch", func.now()))) or 0.0)
+
     def arriving(self) -> list[tuple[SeriesKey, int | None]]:
         """Return the series that come in, each with the announced number of its instances."""
         both = and_(

@@ -1,7 +1,7 @@
 """A worker that leaves its work alone once the store has given it to another process.
 
 That happens to a process that was cut off or stopped for longer than its heartbeat may be missing,
-and then goes on.
+and then goes on. It saves work; what makes late files harmless is `cluster.epochs`.
 """
 
 import logging

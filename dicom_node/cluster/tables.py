@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
     Engine,
     Integer,
     MetaData,
+    Sequence,
     Table,
     Text,
     create_engine,
@@ -20,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateSchema
 
-from dicom_node.jobs.store import faults_named
+from dicom_node.jobs.store import connectable, faults_named
 
 _schema = MetaData(schema="hepar")
 
@@ -69,8 +71,18 @@ expectations = Table(
 )
 """Announced numbers of instances."""
 
-CONNECT_S = 5
-"""Wait for a server that does not answer."""
+epoch_numbers = Sequence("epoch_numbers", metadata=_schema)
+"""Each run of a job takes the next number, so that no two have the same."""
+
+epochs = Table(
+    "epochs",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("committed", BigInteger),
+)
+"""Runs of jobs: the one that began last, and the last one whose files were made the result."""
 
 MAKING = 4_718_211
 """Key of the advisory lock under which the tables are made: CREATE IF NOT EXISTS has a race."""
@@ -84,9 +96,7 @@ def shared_tables(database_url: str) -> Iterator[Engine]:
         StoreUnusable: the server is away; the message names the remedy.
     """
     # A connection that the server closed when it restarted is replaced, not met as an error.
-    engine = create_engine(
-        database_url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S}
-    )
+    engine = create_engine(connectable(database_url), pool_pre_ping=True)
     try:
         with faults_named(database_url), engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MAKING})

@@ -149,6 +149,13 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
     )
 
 
+def result_folder(segment: WorkflowStatus) -> Path | None:
+    """Return the folder of a job's result (in a cluster, of the run that counts), or None."""
+    if not segment.output:
+        return None
+    return SegmentResult.from_json(segment.output).outcome.folder
+
+
 def superseded_by(segment: WorkflowStatus) -> str:
     """Return the job that took the place of this one; empty if none did."""
     return str((segment.attributes or {}).get(SUPERSEDED_BY, ""))

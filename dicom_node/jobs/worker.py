@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dicom_node.audit.audit_event import AuditEvent, Study, deleted, sent
@@ -63,6 +64,11 @@ AtWork = Callable[[str], AbstractContextManager[object]]
 """Notes that a job is at work while a block lasts."""
 
 
+Place = Callable[[str], AbstractContextManager[Path]]
+"""Yields the file for the SEG of a job. What was written to it and beside it is the result once the
+block has ended."""
+
+
 def ignore_result(job: str, task: SeriesTask, outcome: Outcome) -> None:
     """No-op callback."""
 
@@ -86,6 +92,8 @@ class SeriesWorker:
     """`CrashRecord.at_work` of the node."""
     on_result: OnResult = ignore_result
     """Takes up results for a shadow model."""
+    place: Place | None = None
+    """Where several processes may run one job: `Epochs.place`. `DataFolder.result` when absent."""
 
     @property
     def numbers(self) -> StoredNumbers:
@@ -112,31 +120,48 @@ class SeriesWorker:
             SourceChanged: instances came again while they were read.
             DiedOfIt: the node has died of this series too often.
         """
+        with self._placed(job, "segment", task) as seg:
+            outcome = with_room(
+                lambda: self._segment(job, task, seg, urgent, superseded),
+                action="segment",
+                series=task.series_uid,
+            )
+            if outcome.verdict is not Verdict.SEGMENTED:
+                extra = {"action": "skip", "series": task.series_uid}
+                logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
+            deliveries = self._deliveries(task, outcome, seg, superseded)
+        # Last: nothing of the result waits for it.
+        self.on_result(job, task, outcome)
+        return SegmentResult(outcome, deliveries)
+
+    @contextmanager
+    def _placed(self, job: str, action: str, task: SeriesTask) -> Iterator[Path]:
+        """Yield the file for the SEG of a job, once the disk has room for its folder."""
+        place = self.place or (lambda name: nullcontext(self.data.result(name)))
+        with ExitStack() as stack:
+            yield with_room(
+                lambda: stack.enter_context(place(job)), action=action, series=task.series_uid
+            )
+
+    def _deliveries(
+        self, task: SeriesTask, outcome: Outcome, seg: Path, superseded: Sequence[Outcome]
+    ) -> tuple[DeliveryTask, ...]:
+        """Write the notices of a series; return the deliveries of these and of its results."""
         series = task.series_uid
-        outcome = with_room(
-            lambda: self._segment(job, task, urgent, superseded), action="segment", series=series
-        )
-        if outcome.verdict is not Verdict.SEGMENTED:
-            extra = {"action": "skip", "series": series}
-            logger.info("%s: %s", outcome.verdict, outcome.reason, extra=extra)
         deliveries = delivery_tasks(series, outcome, self.profiles)
-        seg = self.data.result(job)
         deliveries += with_room(
             lambda: withdrawals(deliveries, superseded, seg, self.profiles, self.numbers),
             action="withdraw",
             series=series,
         )
-        deliveries += with_room(
+        return deliveries + with_room(
             lambda: outcome_receipts(task, outcome, seg, self.profiles, self.numbers),
             action="receipt",
             series=series,
         )
-        # Last: nothing of the result waits for it.
-        self.on_result(job, task, outcome)
-        return SegmentResult(outcome, deliveries)
 
     def _segment(
-        self, job: str, task: SeriesTask, urgent: bool, superseded: Sequence[Outcome]
+        self, job: str, task: SeriesTask, seg: Path, urgent: bool, superseded: Sequence[Outcome]
     ) -> Outcome:
         series = task.series_uid
         origin = Origin(task.digest, predecessors(superseded), self.numbers)
@@ -150,7 +175,7 @@ class SeriesWorker:
                 outcome = self.segmenter.run(
                     lambda setup: process(
                         task.paths,
-                        self.data.result(job),
+                        seg,
                         replace(setup, device=self.device_queue.on(setup.device, urgent=urgent)),
                         series=series,
                         progress=lambda done, of: self.progress(job, done, of),
@@ -169,12 +194,12 @@ class SeriesWorker:
             require_unchanged(task)
         except SourceChanged:
             return ()
-        seg = self.data.result(job)
-        return with_room(
-            lambda: failure_receipts(task, reason, seg, self.profiles, self.numbers),
-            action="receipt",
-            series=task.series_uid,
-        )
+        with self._placed(job, "receipt", task) as seg:
+            return with_room(
+                lambda: failure_receipts(task, reason, seg, self.profiles, self.numbers),
+                action="receipt",
+                series=task.series_uid,
+            )
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once.

@@ -15,6 +15,7 @@ from dbos import DBOS
 from dicom_node.audit.trail import auditing
 from dicom_node.cluster.arrivals import Arrivals, Studies
 from dicom_node.cluster.draining import DRAINABLE, Drains, drainable, require_drainable
+from dicom_node.cluster.epochs import Epochs, forgetting
 from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck
 from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.shared_assembler import SharedAssembler
@@ -120,7 +121,14 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             open_device,
             joined.claim.cache,
         )
-        series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
+        member = joined.member
+        epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
+        series_worker = replace(
+            series_worker,
+            at_work=crashes.at_work,
+            on_result=shadow.on_result,
+            place=epochs.place,
+        )
         fenced = FencedWorker(series_worker)
         dequeuing = stack.enter_context(
             run_jobs(
@@ -134,6 +142,7 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         )
         intake = WorkerIntake(dequeuing, fenced.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
+        stack.enter_context(forgetting(epochs))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.enter_context(in_turn(shadow, joined.data))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
@@ -189,7 +198,7 @@ def _upkeep(
     phase = partial(measure, segmenter, series_worker.device_queue)
     with (
         taking_over(joined.membership),
-        choosing(settings.select, studies.quiet_s, phase, polling.speed_up),
+        choosing(settings.select, studies.quiet_s, phase, polling.speed_up, studies.now_s),
         cleaning_up(settings.database_url, _spool(joined), joined.data, to_retention(settings)),
     ):
         yield

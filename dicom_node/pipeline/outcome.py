@@ -71,6 +71,11 @@ class Outcome:
         """The outcomes of the single stacks: `stacks`, or this one."""
         return self.stacks or (self,)
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the result's files; None without a result."""
+        return next((each.seg.parent for each in self.each if each.seg is not None), None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON's own types, as the workflow store keeps it."""
         stored: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")

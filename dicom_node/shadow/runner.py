@@ -17,7 +17,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError, SourceChanged, lacks_room
 from dicom_node.jobs.records import SeriesTask
-from dicom_node.jobs.state import superseded_by
+from dicom_node.jobs.state import result_folder, superseded_by
 from dicom_node.jobs.worker import require_unchanged
 from dicom_node.jobs.workflows import SEGMENT, here, segment_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome
@@ -215,7 +215,8 @@ class ShadowRunner:
         written: list[Path] = []
         try:
             assert work.task is not None
-            written = self._labels(work.task, job)
+            folder = (status and result_folder(status)) or self._data.results
+            written = self._labels(work.task, folder / self._data.result(job).name)
             reason = ""
         except TurnAbandoned:
             self._register.put_back(job, digest)
@@ -239,8 +240,8 @@ class ShadowRunner:
         logger.info("computed", extra={"action": "shadow", "job": job})
         compare_shadow(self._data, digest, job, self._noted)
 
-    def _labels(self, task: SeriesTask, job: str) -> list[Path]:
-        """Write the shadow's labels of a series; return their files.
+    def _labels(self, task: SeriesTask, target: Path) -> list[Path]:
+        """Write the shadow's labels of a series whose SEG is `target`; return their files.
 
         Raises:
             SourceChanged: instances came again meanwhile.
@@ -248,7 +249,6 @@ class ShadowRunner:
 
         if not all(path.exists() for path in task.paths):
             raise SourceChanged("its received files were removed before (jobs.keep_hours)")
-        target = self._data.result(job)
         made = self._segmenter.run(
             lambda setup: list(
                 shadow_labels(

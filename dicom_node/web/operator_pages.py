@@ -249,12 +249,19 @@ class Pages:
 
     def _reports(self, job: Job) -> list[Path]:
         """Return the pages that were made with the PDFs of a job, one for each stack."""
-        return [each for each in self._node.data.results_of(job.id) if each.suffix == ".html"]
+        made = self._node.data.results_of(job.id, self._folder(job))
+        return [each for each in made if each.suffix == ".html"]
 
     def _pictures(self, job: Job) -> list[Path]:
         """Return the pictures of a job; those of older versions are in an object alone."""
-        made = ResultObject(ObjectKind.MONTAGE).file_beside(self._node.data.result(job.id))
-        return self._node.data.pictures_of(job.id) or [each for each in [made] if each.exists()]
+        folder = self._folder(job)
+        made = ResultObject(ObjectKind.MONTAGE).file_beside(folder / f"{job.id}.dcm")
+        found = self._node.data.pictures_of(job.id, folder)
+        return found or [each for each in [made] if each.exists()]
+
+    def _folder(self, job: Job) -> Path:
+        """Return where the results of a job lie: in a cluster, those of the run that counts."""
+        return (job.outcome and job.outcome.folder) or self._node.results
 
 
 def _reached(peer: Peer) -> Finding:

@@ -4,7 +4,9 @@ import json
 import multiprocessing
 import os
 import signal
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,11 @@ from dicom_node.node import joining
 from dicom_node.node.joining import joined
 from dicom_node.node.node import run_until_signal
 from dicom_node.node.roles import gateway, page, worker
+from dicom_node.pipeline import process as pipeline
+from dicom_node.pipeline.result_files import keep_or_write
 from tests.dicom_node.node_process import Thresholds
 from tests.engine.toy_model import write_toy_model
+from tests.system.hosts import Host
 from tests.system.servers import free_port
 from tests.waiting import GENEROUS_S, wait_until
 
@@ -43,6 +48,29 @@ class SlowThresholds(Thresholds):
         return super().run(hu, spacing_mm)
 
 
+class StoppedBeforeWrite(Thresholds):
+    """A device of other labels, in a worker that is stopped between its last look and its write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, hu, spacing_mm):
+        if pipeline.keep_or_write is keep_or_write:
+            pipeline.keep_or_write = self._stop_and_write
+        answer = super().run(hu, spacing_mm)
+        answer.labels[:, : answer.labels.shape[1] // 2] = 0
+        return answer
+
+    def _stop_and_write(self, path: Path, made: bytes) -> bool:
+        pipeline.keep_or_write = keep_or_write
+        (self.folder / "in the middle").touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            return keep_or_write(path, made)
+        finally:
+            (self.folder / "written late").touch()
+
+
 def roles(device: Thresholds) -> dict[str, Role]:
     return {
         "receive": gateway,
@@ -58,8 +86,11 @@ def run(
     device: Thresholds,
     dead_s: float,
     release: str,
+    host: Host | None,
 ) -> None:
     """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
+    if host is not None:
+        host.enter()
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -71,6 +102,25 @@ def run(
     with joined(chosen, name) as me:
         run_until_signal(roles(device)[name](me))
     os._exit(0)
+
+
+@contextmanager
+def clock_ahead(seconds: int, folder: Path) -> Iterator[None]:
+    """Let programs that are started in the block have a clock that is ahead, or behind."""
+    if not seconds:
+        yield
+        return
+    library = folder / "clock_ahead.so"
+    if not library.exists():
+        source = Path(__file__).with_name("clock_ahead.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    fake = {"LD_PRELOAD": str(library), "CLOCK_AHEAD_S": str(seconds)}
+    os.environ.update(fake)
+    try:
+        yield
+    finally:
+        for name in fake:
+            del os.environ[name]
 
 
 def answers(peer: StorePeer) -> bool:
@@ -87,6 +137,7 @@ class Cluster:
 
     def __init__(self, folder: Path, database: str, **sections: Any) -> None:
         folder.mkdir()
+        (folder / "log").touch()
         write_toy_model(folder / "model")
         self.folder, self.url = folder, database
         self.dead_s = membership.DEAD_S
@@ -113,26 +164,38 @@ class Cluster:
                 process.join()
 
     def start(
-        self, name: str, *, device: Thresholds | None = None, release: str = "", **sections: Any
+        self,
+        name: str,
+        *,
+        device: Thresholds | None = None,
+        release: str = "",
+        host: Host | None = None,
+        ahead_s: int = 0,
+        **sections: Any,
     ) -> Any:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.system.cluster"])
+        """Start a role on a host, whose clock may be ahead of this one's."""
+        context: Any = multiprocessing.get_context("spawn" if ahead_s else "forkserver")
+        if not ahead_s:
+            context.set_forkserver_preload(["tests.system.cluster"])
         settings = {**self.settings}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
         device = device or Thresholds()
-        arguments = name, settings, self.folder, device, self.dead_s, release
+        arguments = name, settings, self.folder, device, self.dead_s, release, host
         process = context.Process(target=run, args=arguments)
-        process.start()
+        with clock_ahead(ahead_s, self.folder):
+            process.start()
         self.processes.append(process)
         return process
 
-    def gateway(self, release: str = "") -> StorePeer:
+    def gateway(self, release: str = "", host: Host | None = None) -> StorePeer:
         """Start a gateway; return the peer that it is, once it answers."""
         port = free_port()
+        address = host.sender_address if host else "127.0.0.1"
         # Not by the gateway's own title, with which it checks itself.
-        peer = StorePeer("gateway", "HEPAR", "127.0.0.1", port, calling_ae_title="CT-1")
-        process = self.start("receive", release=release, node={"port": port})
+        peer = StorePeer("gateway", "HEPAR", address, port, calling_ae_title="CT-1")
+        node = {"port": port, "host": address, "open": host is not None}
+        process = self.start("receive", release=release, host=host, node=node)
 
         def started() -> bool:
             assert process.is_alive(), self.log()

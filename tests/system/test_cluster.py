@@ -18,14 +18,18 @@ from sqlalchemy import create_engine, text
 
 from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
+from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
+from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
+from dicom_node.jobs.worker import delivery_tasks
+from dicom_node.results.objects import ObjectKind, Profile
 from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.model import load_model
 from tests.dicom_node.corrections.drawn import correct
 from tests.engine.toy_model import write_manifest, write_toy_model
-from tests.system.cluster import Cluster, SlowThresholds, answers
+from tests.system.cluster import Cluster, SlowThresholds, StoppedBeforeWrite, answers
 from tests.system.postgres import needs_postgres
 from tests.system.small_series import series
 from tests.waiting import wait_until
@@ -44,11 +48,16 @@ def cluster(postgres, tmp_path):
 @pytest.fixture
 def slow(cluster):
     """A worker in the middle of a volume, and one that has nothing to do yet."""
+    return at_work_beside_another(cluster, SlowThresholds(cluster.folder))
+
+
+def at_work_beside_another(cluster, device):
+    """Start a worker, wait until its device is in the middle, and start another one; return it."""
     cluster.dead_s = 15.0  # so that a test need not wait for longer
     gateway = cluster.gateway()
-    process = cluster.start("work", device=SlowThresholds(cluster.folder))
+    process = cluster.start("work", device=device)
     gateway.send_many(series(cluster.folder / "ct"))
-    wait_until(lambda: list(cluster.folder.glob("in the middle *")), what="the device")
+    wait_until(lambda: list(cluster.folder.glob("in the middle*")), what="the device")
     cluster.start("work")
     # Before that it could have the name of the first one, once that is dead, and with it its jobs.
     wait_until(lambda: cluster.lines("works with model") == 2, what="the other worker")
@@ -143,6 +152,43 @@ def test_a_worker_that_was_cut_off_and_comes_back_writes_nothing(cluster, slow):
     wait_until(lambda: cluster.lines("left alone: it is not") >= 1, what="the fence")
     assert cluster.states() == [State.DONE]
     assert cluster.files() == files
+    cluster.stop()
+
+
+def test_what_a_worker_writes_after_its_last_look_is_no_result_and_is_not_delivered(cluster):
+    late = at_work_beside_another(cluster, StoppedBeforeWrite(cluster.folder))
+    wait_until(lambda: cluster.states() == [State.DONE], what="the other worker")
+    (job,) = cluster.jobs()
+    made = {path: path.read_bytes() for path in (job.outcome.seg, *job.outcome.files.values())}
+    files = cluster.files()
+    os.kill(late.pid, signal.SIGCONT)
+    wait_until((cluster.folder / "written late").exists, what="the write that was stopped")
+    wait_until(lambda: cluster.lines("left alone: it is not") >= 1, what="the fence")
+    # Sent again: whatever is on the disk under the names of the job's results.
+    profile = Profile((ObjectKind.SEG, ObjectKind.REPORT))
+    with open_ledger(cluster.url) as ledger:
+        ledger.send(job, delivery_tasks(job.series_uid, job.outcome, {"folder": profile}))
+    wait_until(lambda: cluster.states() == [State.DONE], what="the second delivery")
+    assert {path: path.read_bytes() for path in made} == made
+    sent = {read_reference(path).instance_uid for path in cluster.delivered.iterdir()}
+    assert sent == {read_reference(path).instance_uid for path in made}
+    assert {path for path in files if path.is_file()} <= cluster.files().keys()
+    cluster.stop()
+
+
+def test_a_job_that_is_done_again_leaves_the_objects_that_it_made_before(cluster, tmp_path):
+    gateway = cluster.gateway()
+    cluster.start("work")
+    gateway.send_many(series(tmp_path / "ct"))
+    wait_until(lambda: cluster.states() == [State.DONE])
+    (first,) = cluster.jobs()
+    before = {path.name: path.read_bytes() for path in cluster.delivered.iterdir()}
+    with open_ledger(cluster.url) as ledger:
+        assert ledger.redo(first)
+    wait_until(lambda: cluster.states() == [State.DONE])
+    (second,) = cluster.jobs()
+    assert second.outcome.folder != first.outcome.folder
+    assert {path.name: path.read_bytes() for path in cluster.delivered.iterdir()} == before
     cluster.stop()
 
 

@@ -32,7 +32,7 @@ from dicom_node.corrections.shadow_comparison import compare_shadow
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import error_location, is_panic
 from dicom_node.errors import ResultPending, UnsupportedSeries
-from dicom_node.jobs.state import superseded_by
+from dicom_node.jobs.state import result_folder, superseded_by
 from dicom_node.jobs.submit.submission import jobs_of
 from dicom_node.jobs.workflows import ACTIVE
 from dicom_node.receive.scp import CORRECTIONS
@@ -139,7 +139,7 @@ class CorrectionIntake:
         if later := superseded_by(job):
             words = f"its result was superseded by job {later}; correct the result of that one"
             return replace(found, reason=words)
-        files = self.data.kept_labels_of(job.workflow_id)
+        files = self.data.kept_labels_of(job.workflow_id, result_folder(job))
         if not files and job.status in ACTIVE:
             raise ResultPending(f"job {job.workflow_id} has no result yet to be corrected")
         if not files:

@@ -196,13 +196,24 @@ def _is_segmented(status: WorkflowStatus) -> bool:
 
 @contextmanager
 def choosing(
-    rules: Rules, quiet_s: Quiet, measure: Measure, on_release: Callable[[], None]
+    rules: Rules,
+    quiet_s: Quiet,
+    measure: Measure,
+    on_release: Callable[[], None],
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[None]:
     """Choose among the series of each study while the block lasts.
 
     Where that is no longer configured, what was held before is let go.
+
+    Args:
+        rules: of the configuration.
+        quiet_s: seconds since a series of a study came in.
+        measure: measures the phase of a series.
+        on_release: called when a job was let go.
+        clock: of the store, which notes when jobs were queued; seconds since 1970.
     """
-    choice = StudyChoice(rules, quiet_s, measure, on_release)
+    choice = StudyChoice(rules, quiet_s, measure, on_release, clock)
 
     def run() -> bool:
         try:

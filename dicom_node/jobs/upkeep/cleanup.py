@@ -1,9 +1,10 @@
 """Remove the files of jobs that ended long ago, at intervals while the node runs."""
 
 import logging
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 # Things are kept for hours and days, so it need not be shorter.
 INTERVAL_S = 600.0
 
+OTHER_RUNS = timedelta(hours=1)
+"""Age at which the files of a run that does not count are removed."""
+
 
 def sweep(
     ledger: Ledger, spool: Spool, data: DataFolder, retention: Retention, now: datetime
@@ -42,6 +46,7 @@ def sweep(
             swept += 1
             forgotten.add(job.id)
     _remove_jobless(jobs, spool, now - retention.failed)
+    _remove_other_runs(jobs, data, now - OTHER_RUNS)
     for result in data.delivered.glob("*.dcm"):
         if older(result, now - retention.delivered):
             result.unlink(missing_ok=True)
@@ -91,6 +96,8 @@ def _drop_labels(job: Job, data: DataFolder) -> None:
         _log_failure(error)  # a damaged register holds up nothing else
     for kept in (*data.kept_labels_of(job.id), *data.shadow_files_of(job.id)):
         kept.unlink(missing_ok=True)
+    for run in data.runs_of(job.id):
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None:
@@ -103,6 +110,19 @@ def _remove_jobless(jobs: Sequence[Job], spool: Spool, before: datetime) -> None
         if jobless:
             _record_removal(series.study_uid, jobless)
         spool.remove(jobless)
+
+
+def _remove_other_runs(jobs: Sequence[Job], data: DataFolder, before: datetime) -> None:
+    """Remove what runs in a cluster have left whose files are not the result of their job.
+
+    While a job has no result it is unknown which of its runs will count.
+    """
+    kept = {job.outcome.folder for job in jobs if job.outcome}
+    undecided = {job.id for job in jobs if job.outcome is None}
+    for job, folder in data.runs():
+        if folder not in kept and job not in undecided and older(folder, before):
+            shutil.rmtree(folder, ignore_errors=True)  # what is left is tried again
+            logger.info("another run removed", extra={"action": "sweep", "job": job})
 
 
 def _record_removal(study_uid: str, paths: Sequence[Path]) -> None:

@@ -1,5 +1,6 @@
 """Instances of a series dealt over two gateways, in any order, with aborts."""
 
+import time
 from itertools import count
 from types import SimpleNamespace
 
@@ -269,3 +270,9 @@ def test_instances_are_kept_while_the_store_is_away(site, monkeypatch):
 
 def _refuse(*arguments):
     raise ConnectionError("the store is away")
+
+
+def test_the_time_by_which_jobs_are_queued_is_the_servers(engine, monkeypatch):
+    began = time.time()
+    monkeypatch.setattr(time, "time", lambda: began + 300.0)
+    assert Studies(engine, "folder").now_s() == pytest.approx(began, abs=60)

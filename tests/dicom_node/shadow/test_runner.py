@@ -58,7 +58,7 @@ def desk(ct_series, tmp_path):
 
 def ended(desk, model, **attributes):
     """Let the shadow work until its series is dealt with; return its row, if there is one left."""
-    status = SimpleNamespace(status="SUCCESS", attributes=attributes)
+    status = SimpleNamespace(status="SUCCESS", attributes=attributes, output=None)
     jobs = Jobs(status=lambda job: status, busy=lambda: False)
     runner = ShadowRunner(model, desk.data, DeviceQueue(), jobs)
     open_states = ShadowState.WAITING, ShadowState.COMPUTING

@@ -31,6 +31,7 @@ class Workflow:
     created: datetime = datetime(2026, 11, 1)
     superseded_by: str = ""
     status: str = "SUCCESS"
+    output: None = None
 
     @property
     def created_at(self) -> float:

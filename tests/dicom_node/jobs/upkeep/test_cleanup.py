@@ -14,6 +14,7 @@ from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.upkeep import cleanup
 from dicom_node.jobs.upkeep.cleanup import cleaning_up, discard, sweep
 from dicom_node.jobs.upkeep.retention import Retention
+from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
 from tests.waiting import GENEROUS_S
@@ -123,3 +124,37 @@ def test_what_a_person_removes_is_recorded_as_what_the_clean_up_does(spool, tmp_
     (event,) = recorded
     assert (event.action, event.objects) == (Action.DELETE, (Study("1.1", {"CT": 1}),))
     assert not job.paths[0].exists()
+
+
+def test_what_other_runs_of_a_job_left_goes_once_it_has_a_result(spool, tmp_path):
+    data = DataFolder(tmp_path)
+    folders = {name: data.run(*name) for name in [("a", 1), ("a", 2), ("b", 3), ("gone", 4)]}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        (folder / "seg.dcm").write_bytes(b"seg")
+        os.utime(folder, (LONG_AGO.timestamp(),) * 2)
+    data.run("a", 5).mkdir()  # new: its run may be about to end
+    made = Outcome(Verdict.SEGMENTED, seg=folders["a", 2] / "seg.dcm")
+    jobs = [
+        replace(ended(received(spool, "1.2"), State.DONE), id=name, outcome=outcome)
+        for name, outcome in {"a": made, "b": None}.items()
+    ]
+    sweep(Jobs(*jobs), spool, data, KEPT, LONG_AGO + timedelta(hours=2))
+    left = {path.name for path in data.results.iterdir()}
+    assert left == {"a.epoch-2", "a.epoch-5", "b.epoch-3"}
+
+
+def test_the_results_of_every_run_go_with_the_job(spool, tmp_path):
+    data = DataFolder(tmp_path)
+    job = replace(ended(received(spool, "1.2"), State.DONE), id="a")
+    for epoch in (1, 2):
+        data.run("a", epoch).mkdir(parents=True)
+        (data.run("a", epoch) / "a.dcm").write_bytes(b"seg")
+        (data.run("a", epoch) / "a.labels.npz").write_bytes(b"labels")
+    ledger = Jobs(job)
+    sweep(ledger, spool, data, KEPT, LONG_AGO + 2 * DAY)
+    assert data.results_of("a") == []
+    assert len(data.kept_labels_of("a")) == 2
+    sweep(ledger, spool, data, KEPT, LONG_AGO + 30 * DAY)
+    assert list(data.results.iterdir()) == []
+    assert ledger.listed == []
