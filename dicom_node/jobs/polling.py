@@ -6,12 +6,18 @@ on two queues. So `speed_up` is called some seconds before work comes: DBOS shor
 its interval by a tenth at each poll, and needs four seconds from long to short.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dbos import DBOS, Queue
 from dbos._queue import queue_thread
+
+from dicom_node.error_location import unforeseen
+
+logger = logging.getLogger(__name__)
 
 FAST_S, SLOW_S = 0.1, 0.5
 """Between two polls of a queue."""
@@ -19,6 +25,10 @@ FAST_S, SLOW_S = 0.1, 0.5
 LINGER_S = 5.0
 """Polling stays fast for this long after `speed_up`: longer than one batch of slices takes on the
 device, or the way from the last batch to the delivery."""
+
+
+AGAIN_S = 1.0
+"""Seconds until a store that is away is asked again."""
 
 
 class PollingRate:
@@ -53,13 +63,28 @@ class PollingRate:
     def _run(self, queues: Sequence[Queue]) -> None:
         # `_ended` is looked at after each `clear`, which may have taken away its signal.
         while not self._ended and self._work_near.wait() and not self._ended:
-            _set_interval(queues, FAST_S)
+            self._set_interval(queues, FAST_S)
             while self._work_near.is_set() and not self._ended:
                 # A `speed_up` ends the wait, and the next round begins it anew.
                 self._work_near.clear()
                 if not self._ended:
                     self._work_near.wait(self.linger_s)
-            _set_interval(queues, SLOW_S)
+            self._set_interval(queues, SLOW_S)
+
+    def _set_interval(self, queues: Sequence[Queue], seconds: float) -> None:
+        """Set the interval, once the store can be reached."""
+        away = False
+        while not self._ended:
+            try:
+                _set_interval(queues, seconds)
+                return
+            # The edge of a thread, which must not end: the store may be away, and DBOS passes on
+            # whatever its driver raises.
+            except Exception as error:
+                if not away:
+                    logger.warning("not set: %s", unforeseen(error), extra={"action": "poll"})
+                away = True
+            time.sleep(AGAIN_S)
 
 
 def _set_interval(queues: Sequence[Queue], seconds: float) -> None:

@@ -4,9 +4,11 @@ import threading
 import time
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
+from dicom_node.jobs import polling as module
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import FAST_S, SLOW_S, PollingRate
 from dicom_node.jobs.state import State
@@ -55,6 +57,24 @@ def test_each_call_prolongs_fast_polling(queues):
             polling.speed_up()
         wait_until(lambda: len(queues[0].every_s) > 1)
         assert queues[0].every_s == [SLOW_S, FAST_S]
+
+
+def test_a_store_that_is_away_does_not_end_the_changes_of_rate(queues, monkeypatch):
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+    asked, note = [], queues[0].set_polling_interval_sec
+
+    def away(seconds):
+        asked.append(seconds)
+        if len(asked) in (1, 2, 4):
+            raise OperationalError("UPDATE", {}, ConnectionError("the store is away"))
+        note(seconds)
+
+    polling = PollingRate(linger_s=0.01)
+    with polling.applied_to(queues):
+        queues[0].set_polling_interval_sec = away
+        polling.speed_up()
+        wait_until(lambda: queues[0].every_s == [SLOW_S, FAST_S, SLOW_S])
+        wait_until(lambda: queues[1].every_s[-1] == SLOW_S)
 
 
 def test_it_ends_without_lingering(queues):
