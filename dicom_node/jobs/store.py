@@ -31,6 +31,26 @@ OLDEST_SQLITE = (3, 42, 0)
 BUNDLED = "pysqlite3"
 """Package with an SQLite of its own."""
 
+PATIENCE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "15000",
+}
+"""What libpq is given for a PostgreSQL, unless its address has it: seconds, and the last one
+milliseconds. By default a connection to a machine that vanished is waited for 15 minutes by those
+who have sent, and two hours by those who listen; a heartbeat may be late for 30 seconds."""
+
+SERVER_PATIENCE = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "15000",
+}
+"""What a PostgreSQL is given for its end of a connection. By default it keeps those of clients that
+it was cut off from for two hours; they come back on new ones, until it has "too many clients"."""
+
 BUSY_S = 10.0
 """Wait for another program that has locked the store."""
 
@@ -59,16 +79,31 @@ def _commit_durably(connection: Any, record: object) -> None:
         connection.execute("PRAGMA synchronous=EXTRA")
 
 
+@event.listens_for(Engine, "connect")
+def _end_with_client(connection: Any, record: object) -> None:
+    """Have PostgreSQL end a connection soon after its client has vanished."""
+    if type(connection).__module__.partition(".")[0] == "psycopg":
+        # Not by libpq's `options`, which a pooler between refuses.
+        settings = ", ".join(f"set_config('{n}', '{v}', false)" for n, v in SERVER_PATIENCE.items())
+        connection.execute(f"SELECT {settings}")
+        connection.commit()  # or a rollback of the first transaction would take it back
+
+
 registry.register("sqlite.bundled", __name__, BundledSqlite.__name__)
 
 
 def connectable(database_url: str) -> str:
-    """Return the address under which the store is opened, with an SQLite library that works.
+    """Return the address under which the store is opened.
+
+    It is opened with an SQLite library that works, or with a PostgreSQL that may vanish.
 
     Raises:
         StoreUnusable: this Python has no such library.
     """
     url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        patient = url.update_query_dict({**PATIENCE, **url.query})
+        return patient.render_as_string(hide_password=False)
     if url.get_backend_name() != "sqlite" or _sqlite() is sqlite3:
         return database_url
     bundled: str = url.set(drivername="sqlite+bundled").render_as_string(hide_password=False)

@@ -7,8 +7,9 @@ import sys
 from contextlib import closing
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
+from dicom_node.cluster.membership import DEAD_S
 from dicom_node.errors import AlreadyRunning, StoreUnusable
 from dicom_node.jobs import store
 from dicom_node.jobs.dbos_runtime import run_jobs
@@ -131,10 +132,24 @@ def test_python_with_an_old_sqlite_and_no_bundled_one_is_told_what_to_do(file, m
         store.connectable(f"sqlite:///{file}")
 
 
-@pytest.mark.parametrize("url", ["sqlite:////a/b.sqlite", "postgresql://h/hepar"])
-def test_other_addresses_stay_as_they_are(url, monkeypatch):
+def test_the_address_of_a_file_stays_as_it_is(monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 46, 0))
-    assert store.connectable(url) == url
+    assert store.connectable("sqlite:////a/b.sqlite") == "sqlite:////a/b.sqlite"
+
+
+def test_a_server_that_vanishes_is_noticed_before_its_clients_count_as_dead():
+    url = make_url(store.connectable("postgresql://hepar:secret@/hepar?host=a:1&host=b:2"))
+    limits = {name: int(url.query[name]) for name in store.PATIENCE}
+    assert limits["tcp_user_timeout"] / 1000 < DEAD_S
+    probes = limits["keepalives_interval"] * limits["keepalives_count"]
+    assert limits["keepalives_idle"] + probes < DEAD_S
+    assert (url.password, url.query["host"]) == ("secret", ("a:1", "b:2"))
+
+
+def test_what_the_address_of_a_server_states_stays():
+    url = "postgresql://h/hepar?tcp_user_timeout=60000&sslmode=verify-full"
+    query = make_url(store.connectable(url)).query
+    assert (query["tcp_user_timeout"], query["sslmode"]) == ("60000", "verify-full")
 
 
 def test_serve_ends_with_one_line_on_a_damaged_store(tmp_path):
