@@ -30,6 +30,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 SLOW = (
     "system/test_stack.py",
+    "system/test_partitions.py",
     "trainer/recipe/test_recipe.py",
     "system/test_archive.py",
     "test_newcomer.py",

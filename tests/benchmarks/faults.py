@@ -1,8 +1,11 @@
 """Kill a node, or processes of a cluster, at random moments, while series are sent.
 
 `python -m tests.benchmarks.faults node --faults 500 --seed 1`, likewise `cluster`, of which the
-PostgreSQL is restarted, too. Like a scanner, the sender repeats a series whose association broke.
-In the end each series has exactly one SEG and one report.
+PostgreSQL is restarted, too. As root, with a fault between hosts in place of these: `worker`,
+`gateway` or `postgres` is cut off, PostgreSQL is `away` for a minute, or fails over to its standby
+(`failover`), the shared folder is `full` or `slow`, or `clocks` are apart while processes are
+killed. Like a scanner, the sender repeats a series whose association broke. In the end each series
+has exactly one SEG and one report.
 """
 
 import argparse
@@ -12,7 +15,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +27,7 @@ from rich.progress import track
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import NodeError
 from dicom_node.jobs.state import Job, State
+from tests.benchmarks.partitions import KINDS, StruckHosts
 from tests.dicom_node.node_process import NodeProcess, SleepingThresholds
 from tests.system.cluster import Cluster
 from tests.system.postgres import Postgres
@@ -56,8 +60,8 @@ PATIENCE_S = 600.0
 class Struck(Protocol):
     """What is struck."""
 
-    ports: list[int]
-    """Receivers, on 127.0.0.1."""
+    receivers: list[tuple[str, int]]
+    """Addresses and ports of receivers."""
     delivered: Path
     done: Counter[str]
     """Faults so far."""
@@ -83,7 +87,8 @@ class StruckNode:
         folder.mkdir()
         self._node = NodeProcess(folder, device=SleepingThresholds(SLICE_S), receive=RECEIVE)
         self._node.begin()
-        self.ports, self.delivered = [self._node.peer.port], self._node.delivered
+        self.receivers = [("127.0.0.1", self._node.peer.port)]
+        self.delivered = self._node.delivered
 
     def strike(self) -> None:
         """Kill it and start it again."""
@@ -117,8 +122,9 @@ class StruckCluster:
 
     def __init__(self, cluster: Cluster, server: Postgres, chance: random.Random) -> None:
         self._cluster, self._server, self._chance = cluster, server, chance
-        self.ports, self.delivered = [free_port(), free_port()], cluster.delivered
-        parts = [("receive", {"node": {"port": port}}) for port in self.ports]
+        self.receivers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
+        self.delivered = cluster.delivered
+        parts = [("receive", {"node": {"port": port}}) for _, port in self.receivers]
         parts += [("work", {"device": SleepingThresholds(SLICE_S)})] * 3
         self._parts: list[tuple[str, dict[str, Any], Any]] = [
             (name, how, cluster.start(name, **how)) for name, how in parts
@@ -163,7 +169,7 @@ class StruckCluster:
 class Sender:
     """Sends one new series after the other until it is stopped."""
 
-    ports: list[int]
+    receivers: list[tuple[str, int]]
     folder: Path
     chance: random.Random
     sent: int = 0
@@ -179,8 +185,8 @@ class Sender:
             self.stopped.wait(self.chance.uniform(0, 4))
 
     def _taken(self, files: list[Path]) -> bool:
-        port = self.chance.choice(self.ports)
-        gateway = StorePeer("gateway", "HEPAR", "127.0.0.1", port, calling_ae_title="CT-1")
+        address, port = self.chance.choice(self.receivers)
+        gateway = StorePeer("gateway", "HEPAR", address, port, calling_ae_title="CT-1")
         with suppress(NodeError):
             gateway.send_many(files)
             return True
@@ -190,15 +196,16 @@ class Sender:
 def main() -> None:
     """Strike; fail if a series is lost or done twice."""
     options = argparse.ArgumentParser(description="Kill a node, or processes of a cluster.")
-    options.add_argument("what", choices=["node", "cluster"])
+    options.add_argument("what", choices=["node", "cluster", *KINDS])
     options.add_argument("--faults", type=int, default=20)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--away", type=float, default=60, help="seconds without PostgreSQL")
     asked = options.parse_args()
     chance = random.Random(asked.seed)
     with tempfile.TemporaryDirectory(prefix="hepar-faults-") as name:
         folder = Path(name)
-        with running(asked.what, folder, chance) as struck:
-            sender = Sender(struck.ports, folder, random.Random(asked.seed))
+        with running(asked.what, folder, chance, asked.away) as struck:
+            sender = Sender(struck.receivers, folder, random.Random(asked.seed))
             again = _struck(struck, sender, asked.faults, chance)
             faults = ", ".join(f"{name} {count}" for name, count in sorted(struck.done.items()))
     Console().print(
@@ -208,7 +215,7 @@ def main() -> None:
 
 
 @contextmanager
-def running(what: str, folder: Path, chance: random.Random) -> Iterator[Struck]:
+def running(what: str, folder: Path, chance: random.Random, away_s: float = 60) -> Iterator[Struck]:
     """Run a node or a cluster while the block lasts."""
     if what == "node":
         node = StruckNode(folder / "node")
@@ -216,6 +223,11 @@ def running(what: str, folder: Path, chance: random.Random) -> Iterator[Struck]:
             yield node
         finally:
             node.end()
+        return
+    if what in KINDS:
+        limits = {"slice_s": SLICE_S, "dead_s": DEAD_S, "away_s": away_s, "receive": GATEWAYS}
+        with ExitStack() as running:
+            yield StruckHosts(what, folder / "cluster", running, chance, **limits)
         return
     with (
         Postgres() as server,

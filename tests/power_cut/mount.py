@@ -8,6 +8,7 @@ Each line on standard input is JSON, and answered by a line on standard output:
                                 for from then on fails with EIO. Answered once it is cut.
     {"cut": {…}, "after": 0}    cuts it now, also where a later cut was waited for.
     {"restore": true}           serves what was left.
+    {"slow": 0.5}               lets each sync take so many seconds; not answered.
 """
 
 import errno
@@ -43,6 +44,7 @@ class PowerCutDisk(mfusepy.Operations):
         self._numbers = count(1)
         self._planned: tuple[Cut, int] | None = None
         self.when_cut: Callable[[], None] = lambda: None
+        self.sync_s = 0.0
 
     def cut(self, cut: Cut, after: int) -> None:
         """Leave what a power cut leaves at a change from now on, or now; then fail with EIO."""
@@ -144,11 +146,13 @@ class PowerCutDisk(mfusepy.Operations):
         return 0
 
     def fsync(self, path: str | None, datasync: int, fh: int) -> int:
+        time.sleep(self.sync_s)
         with self._change():
             self._file(path, fh).sync()
         return 0
 
     def fsyncdir(self, path: str | None, datasync: int, fh: int) -> int:
+        time.sleep(self.sync_s)
         with self._change() as disk:
             disk.sync(self._folder(path, fh))
         return 0
@@ -240,6 +244,8 @@ def obey(disk: PowerCutDisk) -> None:
         wanted = json.loads(line)
         if "cut" in wanted:
             disk.cut(Cut(**wanted["cut"]), wanted["after"])
+        elif "slow" in wanted:
+            disk.sync_s = wanted["slow"]
         else:
             disk.restore()
             print("restored", flush=True)

@@ -45,6 +45,10 @@ class Powered:
         self._write({"restore": True})
         assert self._read() == "restored"
 
+    def slow_down(self, sync_s: float) -> None:
+        """Let each sync take so many seconds."""
+        self._write({"slow": sync_s})
+
     def __enter__(self) -> Self:
         wait_until(lambda: self._process.poll() is not None or self.folder.is_mount())
         assert self._process.poll() is None, "the disk could not be mounted"
