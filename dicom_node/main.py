@@ -1,19 +1,12 @@
 """The `hepar` command: the commands of every package of Hepar."""
 
-import gc
-import os
-import sys
 from importlib.metadata import EntryPoint, entry_points
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from dicom_node.error_location import unforeseen
-from dicom_node.errors import NodeError
-from dicom_node.lazy_commands import LazyGroup
-from engine.errors import EngineError
+from dicom_node.command_line import LazyGroup, run_program
 
 GROUP = "hepar.commands"
 """Entry points `package.commands:register`; each adds its commands to the app."""
@@ -21,30 +14,10 @@ GROUP = "hepar.commands"
 REQUIRED = ("dicom_node", "engine")
 """Packages that must be installed."""
 
-TRACEBACK = "HEPAR_TRACEBACK"
-"""Environment variable that lets an unforeseen error end in a traceback, for whoever mends it."""
-
-GARBAGE = 100_000, 20, 100
-"""Thresholds of the garbage collector. A series is a hundred thousand objects, none of them
-garbage: with Python's own 700, collecting takes half of the time of reading a series."""
-
 
 def main() -> None:
     """Run the command line and end with its exit status."""
-    gc.set_threshold(*GARBAGE)
-    try:
-        build()()
-    except (NodeError, EngineError) as error:
-        print_error(error)
-        sys.exit(error.exit_code)
-    # The edge of the program: an unforeseen error's own words may name a patient.
-    except Exception as error:
-        # The edge of the command: Python would print the error's words, which may quote a file of a
-        # patient. Its kind and place are named, and the exit status says that it failed.
-        if os.environ.get(TRACEBACK):
-            raise
-        print_error(f"{unforeseen(error)}, or set {TRACEBACK}=1 to see all of it")
-        sys.exit(1)
+    run_program(lambda: build()())
 
 
 def build() -> typer.Typer:
@@ -80,12 +53,6 @@ def options(
     ] = False,
 ) -> None:
     """Mark the liver and its tumours in CT series: a DICOM node and its tools."""
-
-
-def print_error(error: Exception | str) -> None:
-    """Print an error as one line."""
-    message = f"error: {error}"  # not wrapped: a path or a UID in it may be copied
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _register(entry_point: EntryPoint, app: typer.Typer) -> None:

@@ -140,7 +140,7 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/commands/roles": (
         "dicom_node dicom_node/cluster dicom_node/commands/arguments dicom_node/config"
-        " dicom_node/node engine"
+        " dicom_node/jobs dicom_node/node engine"
     ),
     "dicom_node/commands/synthetic": (
         "dicom_node dicom_node/results dicom_node/results/attributes dicom_node/results/notices"

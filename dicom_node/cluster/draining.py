@@ -103,16 +103,25 @@ def follow(drains: Drains, name: str, intake: Intake) -> None:
         logger.info("%s", Duty.DRAINED if empty else Duty.DRAINING, extra={"action": "drain"})
 
 
-def require_drainable(found: list[SeenMember], name: str) -> SeenMember:
-    """Return the live process of this name.
+def require_drainable(found: list[SeenMember], name: str) -> list[str]:
+    """Return the live process of this name, or all that have it but for their numbers.
+
+    `receive-host` is `receive-host-1`, `receive-host-2` and so on: all of a role on a host, as
+    those of one `hepar receive`.
 
     Raises:
         BadConfiguration: there is none, or it takes no work.
     """
-    living = {each.member.name: each for each in found if each.alive}
-    if name not in living:
+    living = {each.member.name: each.member for each in found if each.alive}
+    named = [name] if name in living else [each for each in living if _stem(each) == name]
+    if not named:
         known = ", ".join(living) or "none"
         raise BadConfiguration(f"no live process {name!r} in this cluster; known: {known}")
-    if living[name].member.role not in DRAINABLE:
+    if living[named[0]].role not in DRAINABLE:
         raise BadConfiguration(f"{name} takes no work; stop it at any time")
-    return living[name]
+    return named
+
+
+def _stem(name: str) -> str:
+    """Return the name of a process without its number."""
+    return name.rpartition("-")[0]

@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.lazy_commands import LazyGroup, add_lazy
+from dicom_node.command_line import LazyGroup, add_lazy
 from engine.admin.command_groups import MODEL, command_group
 
 NODE, TOOLS = "The node", "Without a node"

@@ -42,7 +42,10 @@ class ReceiveSection(Section):
     keep_free_mb: int = Field(default=2000, ge=0)
     """Refuse instances (0xA700) when the disk would have less than this left."""
     max_associations: int = Field(default=32, ge=1)
-    """Associations open at the same time; one more is rejected as transient."""
+    """Associations open at the same time in one process; one more is rejected as transient."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes of `hepar receive` that share its port, on Linux alone; the HTTP ports of the
+    second and further ones follow `http.port`. `hepar serve` is one process."""
 
 
 class TlsSection(Section):

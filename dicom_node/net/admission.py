@@ -262,3 +262,13 @@ class AdmissionServer(ThreadedAssociationServer):
         if self.room is not None:
             with contextlib.suppress(OSError):  # closed before
                 self.room.close()
+
+
+class PortSharingServer(AdmissionServer):
+    """A server that shares its port with others of its kind, among which Linux spreads callers."""
+
+    def server_bind(self) -> None:
+        """Bind the socket, with the option (socket(7)) that has to be set before."""
+        assert self.socket is not None
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()

@@ -152,6 +152,7 @@ def _listening(
         callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
         itself=own_caller(settings),
         closed=closed,
+        share_port=settings.receive.processes > 1,
     )
     tls = ServerTls(settings.tls.files) if settings.tls.files else None
     try:

@@ -240,9 +240,9 @@ def _drain(joined: Joined, name: str, undo: bool) -> None:
     Raises:
         BadConfiguration: there is no such process, or it takes no work.
     """
-    require_drainable(joined.membership.all(), name)
     drains = Drains(joined.engine, joined.member.folder)
-    (drains.undo if undo else drains.ask)(name)
+    for each in require_drainable(joined.membership.all(), name):
+        (drains.undo if undo else drains.ask)(each)
 
 
 def _spool(joined: Joined) -> Spool:

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
+from dicom_node.errors import BadConfiguration
 from dicom_node.shadow.promotion import served_folder
 from engine.device import Device
 from engine.model import Model, load_model
@@ -46,9 +47,15 @@ def starting(settings: Settings, open_device: OpenDevice | None = None) -> Itera
     """Claim the data folder while the block lasts, read the model, and begin to open a device.
 
     Raises:
-        BadConfiguration, AlreadyRunning: the data folder cannot be written, or is another node's.
+        BadConfiguration: the data folder cannot be written, or the node is to be several processes.
+        AlreadyRunning: the data folder is another node's.
         ModelNotFound, BrokenModel: the model folder is incomplete or damaged.
     """
+    if (count := settings.receive.processes) > 1:
+        raise BadConfiguration(
+            f"receive.processes is {count}, and `hepar serve` is one process, which also computes;"
+            " set it to 1, or run the roles of a cluster, of which `hepar receive` has it"
+        )
     begun, data = perf_counter(), DataFolder(settings.node.data)
     # Claimed first: a second node on the folder must not even open a device.
     with data.claimed() as name, ThreadPoolExecutor(1, "starting") as pool:

@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.audit.audit_event import refused
 from dicom_node.audit.trail import record
-from dicom_node.net.admission import AdmissionServer
+from dicom_node.net.admission import AdmissionServer, PortSharingServer
 from dicom_node.net.callers import Caller, CallerIdentity, Service, certificate_names, find_caller
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
@@ -85,6 +85,9 @@ class Limits:
     """For the answer to a message that the receiver sends."""
     network_s: float = 60.0
     """Silence on an open association, also in the middle of a PDU, after which it is aborted."""
+    share_port: bool = False
+    """Whether other processes may listen on the same port, too; Linux alone spreads callers among
+    them."""
 
 
 def listen(
@@ -111,7 +114,7 @@ def listen(
     large = LargeDataSets(spool.folder, spool.keep_free_bytes)
     server = receiver(ae_title, limits).make_server(
         address,
-        server_class=AdmissionServer,
+        server_class=PortSharingServer if limits.share_port else AdmissionServer,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes, large]),
             (evt.EVT_REQUESTED, on_requested, [limits, paces]),

@@ -104,7 +104,7 @@ def test_a_pod_is_drained_before_it_ends_and_has_the_time_for_it(role):
     *_, line = container(role)["lifecycle"]["preStop"]["exec"]["command"]
     program, command, name, flag, seconds, *config = line.split()
     assert (program, command, flag) == ("/opt/hepar/bin/hepar", "drain", "--wait")
-    assert name == f'"{role}-$(hostname)-1"'
+    assert name == f'"{role}-$(hostname)"'
     assert config == container(role)["args"][1:]
     assert float(seconds) < pod(role)["spec"]["terminationGracePeriodSeconds"]
 

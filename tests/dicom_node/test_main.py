@@ -9,6 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from dicom_node import main
+from dicom_node.command_line import TRACEBACK
 from tests.engine.toy_model import write_manifest, write_toy_model
 
 WITHOUT_TORCH = """
@@ -120,7 +121,7 @@ def test_an_unforeseen_error_is_one_line_without_its_words(monkeypatch, capsys, 
         raise ValueError("Doe^Jane")
 
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setenv(main.TRACEBACK, traceback)
+    monkeypatch.setenv(TRACEBACK, traceback)
     monkeypatch.setattr(main, "build", lambda: fail)
     if traceback:
         with pytest.raises(ValueError, match="Doe"):

@@ -24,7 +24,10 @@ LOOK_S = 0.5
 def drain(
     node: Annotated[
         str | None,
-        typer.Argument(metavar="[NODE]", help="Name of a process; without it, all are listed."),
+        typer.Argument(
+            metavar="[NODE]",
+            help="Name of a process, or ROLE-HOST for all of them; without it, all are listed.",
+        ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let the process take work again.")] = False,
     wait: Annotated[
@@ -36,9 +39,9 @@ def drain(
     """Let a gateway or a worker finish what it has, and take nothing new.
 
     A gateway rejects new associations, and its readiness check fails; a worker ends its series and
-    hands back the deliveries that pause. Then it is drained, and can be stopped without loss. The
-    exit status is 1 if it was not drained within `--wait`, or ended before; 2 if there is no such
-    process.
+    hands back the deliveries that pause. Then it is drained, and can be stopped without loss.
+    ROLE-HOST (`receive-host`) names all processes of a role on a host. The exit status is 1 if one
+    was not drained within `--wait`, or ended before; 2 if there is no such process.
     """
     chosen = settings(config)
     folder = _folder(chosen)
@@ -47,23 +50,21 @@ def drain(
         if node is None:
             _print(membership.all(), as_json)
             return
-        require_drainable(membership.all(), node)
+        named = require_drainable(membership.all(), node)
         drains = Drains(engine, folder)
-        if undo:
-            drains.undo(node)
-        else:
-            drains.ask(node)
-        found = _waited(membership, node, 0.0 if undo else wait)
+        for each in named:
+            (drains.undo if undo else drains.ask)(each)
+        found = _waited(membership, named, 0.0 if undo else wait)
     _print(found, as_json)
-    if wait and not undo and [each.duty for each in found] != [Duty.DRAINED]:
+    if wait and not undo and [each.duty for each in found] != [Duty.DRAINED] * len(named):
         raise typer.Exit(1)
 
 
-def _waited(membership: Membership, node: str, wait_s: float) -> list[SeenMember]:
-    """Return a process as it is once it is drained, or has ended, or the time is over."""
+def _waited(membership: Membership, named: list[str], wait_s: float) -> list[SeenMember]:
+    """Return processes as they are once they are drained, or have ended, or the time is over."""
     deadline = time.monotonic() + wait_s
     while True:
-        found = [each for each in membership.all() if each.member.name == node]
+        found = [each for each in membership.all() if each.member.name in named]
         # One that ended before is not there, and what it had waits for a process of its name.
         done = all(each.duty is Duty.DRAINED for each in found)
         if done or time.monotonic() >= deadline:

@@ -21,15 +21,21 @@ def receive(
     """Run a gateway: receive series by C-STORE and STOW-RS, and queue them for the workers.
 
     Several share one data folder (`node.data`) and one PostgreSQL (`jobs.database`) with the
-    workers (`hepar work`) and the page (`hepar web`). SIGINT or SIGTERM ends it.
+    workers (`hepar work`) and the page (`hepar web`). With `receive.processes` it runs so many of
+    them on one port, and starts again one that dies. SIGINT or SIGTERM ends all.
     """
-    # Imported here: pynetdicom and the store take a second, and `--help` needs neither.
-    from dicom_node.commands.roles.running import run_role
-    from dicom_node.node.roles import gateway
-
     sections = {}
     if port is not None:
         sections["node"] = {"port": port}
     if http_port is not None:
         sections["http"] = {"port": http_port}
-    run_role("receive", settings(config, model, **sections), gateway)
+    chosen = settings(config, model, **sections)
+    # Imported here: pynetdicom and the store take a second, and `--help` needs neither.
+    if chosen.receive.processes > 1:
+        from dicom_node.commands.roles.processes import run_processes
+
+        raise typer.Exit(run_processes(chosen))
+    from dicom_node.commands.roles.running import run_role
+    from dicom_node.node.roles import gateway
+
+    run_role("receive", chosen, gateway)

@@ -127,9 +127,20 @@ def test_what_cannot_be_drained_is_named(drains, membership):
         mine = members.c.folder == dead.folder, members.c.name == dead.name
         connection.execute(update(members).where(*mine).values(last))
     found = membership.all()
-    assert require_drainable(found, "work-1").member.name == "work-1"
+    assert require_drainable(found, "work-1") == ["work-1"]
     for name in ("work-2", "work-3"):
         with pytest.raises(BadConfiguration, match=f"no live process '{name}' .*: web-1, work-1$"):
             require_drainable(found, name)
     with pytest.raises(BadConfiguration, match="web-1 takes no work; stop it at any time"):
         require_drainable(found, "web-1")
+
+
+def test_a_name_without_its_number_is_all_processes_of_a_role_on_a_host(membership):
+    # The last is the first of a host whose own name ends with a number.
+    for name in ("receive-a-1", "receive-a-2", "receive-b-1", "receive-a-1-1"):
+        join(membership, name, "receive")
+    join(membership, "work-a-1")
+    found = membership.all()
+    assert require_drainable(found, "receive-a") == ["receive-a-1", "receive-a-2"]
+    assert require_drainable(found, "receive-a-1") == ["receive-a-1"]
+    assert require_drainable(found, "receive-a-1-1") == ["receive-a-1-1"]
