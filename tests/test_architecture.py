@@ -81,7 +81,8 @@ MAY_IMPORT: dict[str, str] = {
     ),
     "dicom_node/jobs/submit": (
         "dicom_node dicom_node/annotations dicom_node/choice dicom_node/corrections"
-        " dicom_node/jobs dicom_node/pipeline dicom_node/receive dicom_node/selection"
+        " dicom_node/jobs dicom_node/net dicom_node/pipeline dicom_node/receive"
+        " dicom_node/selection"
         " dicom_node/series engine"
     ),
     "dicom_node/cluster": (

@@ -7,7 +7,7 @@ from pydantic import Field, IPvAnyNetwork, model_validator
 
 from dicom_node.config.section import Section
 from dicom_node.config.value_types import AeTitle, PeerName, UserPath
-from dicom_node.net.callers import Service
+from dicom_node.net.callers import MOST_WEIGHT, Service
 from dicom_node.net.tls.server_tls import ServerTlsFiles
 
 
@@ -94,3 +94,6 @@ class CallerSection(Section):
     rate: float | None = Field(default=None, ge=0.1, le=10_000)
     """Instances a second that it may send by C-STORE, and as many by STOW-RS; faster ones are
     answered later. No limit when absent."""
+    weight: int = Field(default=1, ge=1, le=MOST_WEIGHT)
+    """Its share of the work where series of several callers wait: of two with the weights 3 and 1,
+    three series of the first are segmented for one of the second. Urgent ones are not counted."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from dbos import error as dbos_error
 
 from dicom_node.errors import AlreadyRunning
@@ -164,20 +164,30 @@ def _launch_failure_not_logged() -> Iterator[None]:
         logger.removeFilter(keep)
 
 
-def submit(job: str, task: SeriesTask, *, urgent: bool = False, held: bool = False) -> None:
+def submit(
+    job: str,
+    task: SeriesTask,
+    *,
+    urgent: bool = False,
+    held: bool = False,
+    caller: str = "",
+    tag: int = 0,
+) -> None:
     """Queue the work on a series; once this returns, a crash does not lose it.
 
     A job that the store has already, whatever became of it, is left as it is. One that is `held`
-    waits until `jobs.submit.study_choice` moves it on.
+    waits until `jobs.submit.study_choice` moves it on. `caller` and `tag` are those of a
+    `jobs.submit.fair_share.Turn`: the lowest tag of a queue goes first.
     """
     queue = held_queue if held else urgent_queue if urgent else segment_queue
-    DBOS.enqueue_workflow_with_options(
-        {
-            "workflow_name": SEGMENT,
-            "queue_name": queue(here()),
-            "workflow_id": job,
-            "app_version": str(DBOS.application_version),
-            "attributes": {URGENT: urgent},
-        },
-        task.to_json(),
-    )
+    options: EnqueueOptions = {
+        "workflow_name": SEGMENT,
+        "queue_name": queue(here()),
+        "workflow_id": job,
+        "app_version": str(DBOS.application_version),
+        "attributes": {URGENT: urgent},
+    }
+    if tag:
+        # Not an attribute: on SQLite DBOS finds no workflow by one.
+        options |= {"authenticated_user": caller, "priority": tag}
+    DBOS.enqueue_workflow_with_options(options, task.to_json())

@@ -8,6 +8,9 @@ from itertools import chain
 from ssl import SSLSocket
 from typing import Any
 
+MOST_WEIGHT = 100
+"""Of a caller."""
+
 
 class Service(StrEnum):
     """What a caller may do."""
@@ -31,6 +34,8 @@ class Caller:
     """What it may do: send instances, verify, report on storage commitment."""
     rate: float | None = None
     """Instances a second, on all its associations together; as many as it likes where None."""
+    weight: int = 1
+    """Its share where series of several callers wait."""
 
     def matches(self, shown: "CallerIdentity") -> bool:
         """Return whether it is this caller who shows that."""

@@ -17,6 +17,7 @@ from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
 from dicom_node.jobs.submit.correction_queue import CorrectionQueue
+from dicom_node.jobs.submit.fair_share import Shares
 from dicom_node.jobs.submit.submission import SeriesSubmitter
 from dicom_node.net.admission import AdmissionServer
 from dicom_node.net.callers import Caller
@@ -72,6 +73,7 @@ def receiving(
         settings.urgent,
         settings.database_url,
         settings.select.best_of_study,
+        Shares.of(_callers(settings)),
     )
     intake = CorrectionIntake(DataFolder(settings.node.data), shadow_digest)
     corrections = CorrectionQueue(intake, spool, at_work=at_work)
@@ -149,7 +151,7 @@ def _listening(
         per_host=max(1, most * 3 // 4),
         known=frozenset(title for title in titles if title),
         stored=RECEIVED,
-        callers=tuple(Caller(**caller.model_dump()) for caller in settings.callers),
+        callers=_callers(settings),
         itself=own_caller(settings),
         closed=closed,
         share_port=settings.receive.processes > 1,
@@ -167,3 +169,7 @@ def _listening(
         yield server
     finally:
         server.ae.shutdown()
+
+
+def _callers(settings: Settings) -> tuple[Caller, ...]:
+    return tuple(Caller(**each.model_dump()) for each in settings.callers)

@@ -17,6 +17,7 @@ RESULTS = Path("bench") / "marks.json"
 
 MEASUREMENTS = (
     "receive",
+    "receivers",
     "load",
     "end_to_end",
     "viewer",
@@ -33,7 +34,7 @@ MEASUREMENTS = (
 )
 """Modules of this folder with a function `measure`. Each is imported only when it runs: it needs
 libraries that the others do not."""
-NEEDS_DEBIAN = {"receive", "load", "end_to_end", "start"}
+NEEDS_DEBIAN = {"receive", "receivers", "load", "end_to_end", "start"}
 
 
 def main() -> None:

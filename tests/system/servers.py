@@ -295,13 +295,13 @@ class Dcmqrscp(Server):
 class Storescp(Server):
     """DCMTK's receiver: it takes objects, and can be asked for nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder, "storescp")
-        self.dicom_port = free_port()
+        self.dicom_port, self.options = free_port(), options
 
     def command(self) -> list[str]:
         program = system_program("storescp") or "storescp"
-        return [program, "-od", str(self.folder), str(self.dicom_port)]
+        return [program, *self.options, "-od", str(self.folder), str(self.dicom_port)]
 
     def answers(self) -> bool:
         return echoes(self.dicom_port)
@@ -318,7 +318,12 @@ class Gateways(Server):
     """`hepar receive` in several processes on one port, for a cluster's folder and database."""
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], database: str, count: int
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        database: str,
+        count: int,
+        quiet_s: float = 2.0,
     ) -> None:
         super().__init__(folder, "gateways")
         self.port, self.http_port, self.count = free_port(), free_port(), count
@@ -327,7 +332,8 @@ class Gateways(Server):
         self.configuration.write_text(
             f"[node]\nport = {self.port}\ndata = {str(data)!r}\n"
             f"[engine]\nmodel = {str(model)!r}\n"
-            f"[receive]\nprocesses = {count}\nquiet_s = 2.0\nresend_s = 0\nkeep_free_mb = 0\n"
+            f"[receive]\nprocesses = {count}\nquiet_s = {quiet_s}\nresend_s = 0\n"
+            "keep_free_mb = 0\n"
         )
         self.environment = ENVIRONMENT | {"HEPAR_JOBS__DATABASE": database}
 
@@ -338,7 +344,9 @@ class Gateways(Server):
         ]
 
     def answers(self) -> bool:
-        return f"{self.count} processes receive" in self.log.read_text()
+        if self.count > 1:  # an echo is answered by the first of them
+            return f"{self.count} processes receive" in self.log.read_text()
+        return echoes(self.port)
 
     def processes(self) -> list[psutil.Process]:
         """Return the gateways that listen on the port."""

@@ -21,6 +21,7 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State, refused_copies, series_task, superseded_by
 from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
+from dicom_node.jobs.submit.fair_share import Shares
 from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
     ACTIVE,
@@ -57,6 +58,8 @@ class SeriesSubmitter:
     database_url: str
     best_of_study: bool = False
     """Hold each series until the best of its study is chosen."""
+    shares: Shares = field(default_factory=Shares)
+    """Of the callers, where series of several of them wait."""
     _failures: Counter[str] = field(default_factory=Counter)
 
     def submit(self, series: ReceivedSeries) -> None:
@@ -77,7 +80,7 @@ class SeriesSubmitter:
         replaced = _replaced(jobs, task, known)
         if known is None:
             task = replace(task, supersedes=tuple(each.workflow_id for each in replaced))
-            submit(job, task, urgent=urgent, held=self._is_held(task, urgent=urgent))
+            self._queue(job, task, urgent=urgent)
         # The new job first: after a crash in between, the series is offered again and this is done
         # then.
         self._close(replaced, known.workflow_id if known else job, task)
@@ -86,6 +89,14 @@ class SeriesSubmitter:
         _log(known.workflow_id if known else job, task, urgent=urgent, known=known)
         if known and is_asked_for(task.paths):
             self._redo(known.workflow_id, task)
+
+    def _queue(self, job: str, task: SeriesTask, *, urgent: bool) -> None:
+        if urgent:
+            submit(job, task, urgent=True)
+            return
+        turn = self.shares.turn(task)
+        held = self._is_held(task, urgent=urgent)
+        submit(job, task, held=held, caller=turn.caller, tag=turn.tag)
 
     def _task(self, series: ReceivedSeries) -> tuple[SeriesTask, bool]:
         study, uid, paths = series.study_uid, series.series_uid, series.paths
