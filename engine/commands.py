@@ -99,6 +99,8 @@ def describe(model: Model) -> Panel:
             "",
             _domain(model),
             "",
+            _calibration(model),
+            "",
             _files(model),
         ),
         title=Text(f"{model.name} {model.version}", "bold"),
@@ -161,6 +163,27 @@ def _domain(model: Model) -> Table | Text:
     table = _table(title, "Feature", "From", "To")
     for feature, learnt in domain.ranges.items():
         table.add_row(feature.replace("_", " "), f"{learnt.low:g}", f"{learnt.high:g}")
+    return table
+
+
+def _calibration(model: Model) -> Table | Text:
+    calibration = model.manifest.calibration
+    if calibration is None:
+        return Text("Results state no probabilities and no intervals")
+    lesions, volumes = calibration.lesions, (calibration.liver_volume, calibration.tumour_volume)
+    table = _table("How certain results are", "Statement", "By", "Patients")
+    if lesions:
+        marks = f"{lesions.true_marks} true and {lesions.false_marks} false marks"
+        features = ", ".join(each.replace("_", " ") for each in lesions.fit.coefficients)
+        table.add_row("Probability of each lesion", f"{features}; {marks}", f"{lesions.patients}")
+    for name, each in zip(("liver", "tumour"), volumes, strict=True):
+        if each:
+            width, coverage = 100 * each.relative_error, 100 * each.coverage
+            stated = f"± {width:.1f} % with {coverage:g} % coverage"
+            table.add_row(f"Interval of the {name} volume", stated, f"{each.patients}")
+    for name, reason in model.manifest.left_out.items():
+        if name.startswith("calibration."):
+            table.add_row(f"None: {name.partition('.')[2].replace('_', ' ')}", reason, "")
     return table
 
 

@@ -1,11 +1,12 @@
 """Schema of `model.json`; unknown keys are rejected."""
 
 import hashlib
+import math
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from engine.volume import Label
 
@@ -115,8 +116,8 @@ class Feature(StrEnum):
 class Range(_Part):
     """Values that are within what was learnt."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
 
     @model_validator(mode="after")
     def _require_order(self) -> "Range":
@@ -134,6 +135,94 @@ class Domain(_Part):
     """Hounsfield units that every feature is measured within."""
     ranges: dict[Feature, Range]
     """The middle 95 % of the patients, feature by feature."""
+
+
+class LesionFeature(StrEnum):
+    """Feature of a marked lesion that its probability is computed from."""
+
+    DIAMETER = "log2_longest_mm"
+    """Binary logarithm of the longest diameter in millimetres."""
+    AGREEMENT = "agreement"
+    """Agreement of the members on tumours, pooled over the lesion's slices."""
+
+
+class LogisticFit(_Part):
+    """Coefficients of a logistic regression."""
+
+    intercept: FiniteFloat
+    coefficients: dict[LesionFeature, FiniteFloat] = Field(min_length=1)
+
+
+class LesionCalibration(_Part):
+    """Probability that experts draw a tumour where a lesion is marked."""
+
+    fit: LogisticFit
+    """On all patients."""
+    without_one: tuple[LogisticFit, ...] = Field(min_length=2)
+    """The same without one patient at a time; their spread is the uncertainty (jackknife)."""
+    t_quantile: FiniteFloat = Field(gt=0)
+    """Half-width of the interval in standard errors: Student's t of one degree of freedom less than
+    there are patients."""
+    confidence: float = Field(gt=0, lt=1)
+    """Of that interval."""
+    ranges: dict[LesionFeature, Range]
+    """Lowest and highest value met; of a lesion outside of them no probability is stated."""
+    true_marks: int = Field(ge=1)
+    false_marks: int = Field(ge=1)
+
+    @property
+    def patients(self) -> int:
+        """Number of patients whose marks were fitted."""
+        return len(self.without_one)
+
+    @model_validator(mode="after")
+    def _require_same_features(self) -> "LesionCalibration":
+        wanted = set(self.fit.coefficients)
+        for found in (*(set(each.coefficients) for each in self.without_one), set(self.ranges)):
+            if found != wanted:
+                raise ValueError(
+                    f"features {sorted(found)} beside {sorted(wanted)}: every fit and the ranges"
+                    " must have the same"
+                )
+        return self
+
+
+def conformal_rank(patients: int, coverage: float) -> int:
+    """Return which error, from 1 for the smallest, is the half-width of a conformal interval.
+
+    No interval has the coverage where this is more than there are patients (Vovk et al. 2005;
+    Lei et al. 2018, arXiv:1604.04173).
+    """
+    # Rounded first: (9 + 1) * 0.9 must not become 10 by the last bit.
+    return math.ceil(round((patients + 1) * coverage, 9))
+
+
+class VolumeCalibration(_Part):
+    """Interval of a volume by split conformal prediction."""
+
+    relative_error: FiniteFloat = Field(ge=0)
+    """Half-width as a fraction of the measured volume."""
+    coverage: float = Field(gt=0, lt=1)
+    """Least fraction of exchangeable patients whose true volume lies in the interval."""
+    patients: int = Field(ge=1)
+    """Number of patients that the half-width rests on."""
+
+    @model_validator(mode="after")
+    def _require_enough_patients(self) -> "VolumeCalibration":
+        if (rank := conformal_rank(self.patients, self.coverage)) > self.patients:
+            raise ValueError(
+                f"coverage {self.coverage:g} takes error {rank} of {self.patients}: state a lower"
+                " coverage, or none"
+            )
+        return self
+
+
+class Calibration(_Part):
+    """How certain results are, by patients that no member learnt from."""
+
+    lesions: LesionCalibration | None = None
+    liver_volume: VolumeCalibration | None = None
+    tumour_volume: VolumeCalibration | None = None
 
 
 class Manifest(_Part):
@@ -154,6 +243,8 @@ class Manifest(_Part):
     """Evaluation results, and the names of the patients held out and learnt from."""
     domain: Domain | None = None
     """Results of scans outside of it are marked for review; None: scans are not compared."""
+    calibration: Calibration | None = None
+    """None: results state no probabilities and no intervals."""
     left_out: dict[str, str] = {}
     """Sections that could not be written, each with the reason; informative."""
     files: dict[FileName, Sha256]

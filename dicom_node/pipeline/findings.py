@@ -8,11 +8,12 @@ from PIL import Image
 
 from dicom_node.logs import note, step
 from engine.device import Device
+from engine.findings.certainty import Certainty, state_certainty
 from engine.findings.contours import draw_contours
 from engine.findings.domain import outside_of
 from engine.findings.measure import Measurements, measure
 from engine.findings.quality import Quality, check_quality
-from engine.manifest import Domain
+from engine.manifest import Calibration, Domain
 from engine.segmentation.segment import Segmentation, segment
 from engine.volume import Volume
 
@@ -31,6 +32,8 @@ class Findings:
     quality: Quality
     picture: Image.Image | None
     """Contours over a few slices, where they were asked for."""
+    certainty: Certainty | None = None
+    """None without liver, or where the model states nothing on that."""
 
 
 def find(
@@ -43,6 +46,7 @@ def find(
     pictured: bool,
     members: int = 2,
     domain: Domain | None = None,
+    calibration: Calibration | None = None,
 ) -> Findings:
     """Segment a volume and measure what was found; notes the seconds of each stage.
 
@@ -55,6 +59,7 @@ def find(
         pictured: whether contours are drawn.
         members: networks of the model.
         domain: what the scans were like that the model learnt from, if it states that.
+        calibration: how certain the model's results are, if it states that.
 
     Raises:
         DeviceFailed: the device failed.
@@ -67,5 +72,8 @@ def find(
         measured = measure(volume, made.label_map)
         outside = outside_of(domain, volume, made.label_map) if domain else None
         quality = check_quality(made, measured, outside)
+        certainty = None
+        if calibration and measured.liver_ml:
+            certainty = state_certainty(calibration, made, measured, quality)
     picture = draw_contours(volume, made.label_map) if pictured else None
-    return Findings(made, measured, quality, picture)
+    return Findings(made, measured, quality, picture, certainty)

@@ -179,6 +179,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         pictured=method.draws,
         members=method.members,
         domain=method.domain,
+        calibration=method.calibration,
     )
     target = stack_file(run.target, stack.key)
     write_scan_file(method.beside, target, volume, found_in.made.label_map)
@@ -198,6 +199,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
         source_digest=run.origin.digest,
         predecessors=run.origin.predecessors,
         numbers=run.origin.numbers,
+        certainty=found_in.certainty,
     )
     with step(logger, "write", series, seconds):
         try:
@@ -213,7 +215,7 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     write_side_files(method.beside, target, found_in, method.algorithm)
     write_kept(method.beside, target, method.kept(found.label_map, sources[0]))
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
-    summary = summarize(found.measured, found.label_map)
+    summary = summarize(found.measured, found.label_map, certainty=found_in.certainty)
     return replace(outcome, stack=stack.key, label=stack.label, notes=notes, summary=summary)
 
 

@@ -42,13 +42,14 @@ def process_nifti(
         pictured=SideFile.PREVIEW in method.beside,
         members=method.members,
         domain=method.domain,
+        calibration=method.calibration,
     )
     if not found.measured.liver_ml:
         reason = "no liver was found"
         return Outcome(Verdict.NOTHING_FOUND, reason, slices=len(scan.volume.hu), seconds=seconds)
     with step(logger, "write", NO_SERIES, seconds):
         _write(scan, found, target, method)
-    summary = summarize(found.measured, found.made.label_map)
+    summary = summarize(found.measured, found.made.label_map, certainty=found.certainty)
     return replace(figures_of(found.made, found.quality, seconds), seg=target, summary=summary)
 
 

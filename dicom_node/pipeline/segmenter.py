@@ -15,7 +15,7 @@ from dicom_node.results.objects import PICTURED, SEG, ResultObject
 from dicom_node.selection.rules import Rules
 from engine.device import Device
 from engine.errors import DeviceFailed
-from engine.manifest import Domain, hashed_patient
+from engine.manifest import Calibration, Domain, hashed_patient
 from engine.model import Model
 from engine.serving.fleet import Fleet
 from engine.volume import LabelMap
@@ -40,6 +40,8 @@ class SegmentationSetup:
     """Networks of the model; one alone has nobody to agree with."""
     domain: Domain | None = None
     """What the scans were like that the model learnt from; None where it does not state that."""
+    calibration: Calibration | None = None
+    """How certain its results are; None where it does not state that."""
     learnt_patients: frozenset[str] = frozenset()
     """Patients the model learnt from, as `hashed_patient` names those of an archive."""
 
@@ -109,5 +111,6 @@ def to_method(
         items,
         members=len(model.members),
         domain=model.manifest.domain,
+        calibration=model.manifest.calibration,
         learnt_patients=model.manifest.learnt_patients,
     )

@@ -49,7 +49,7 @@ def write_side_files(
     if SideFile.STATISTICS in kinds:
         text = json.dumps(_statistics(found, algorithm), indent=2)
         write_durably(beside(target, ".json"), f"{text}\n".encode())
-        write_durably(beside(target, ".csv"), to_csv(found.measured).encode())
+        write_durably(beside(target, ".csv"), to_csv(found.measured, found.certainty).encode())
 
 
 def write_scan_file(
@@ -87,6 +87,6 @@ def _statistics(found: Findings, algorithm: Algorithm) -> Mapping[str, Any]:
         "agreement": {
             label.name.lower(): round(part, 4) for label, part in found.made.agreement.items()
         },
-        **to_values(found.measured, found.quality),
+        **to_values(found.measured, found.quality, found.certainty),
         "note": "For research only, not for diagnosis; not reviewed.",
     }

@@ -23,6 +23,7 @@ from dicom_node.verify.pdf import verify_pdf
 from dicom_node.verify.report import verify_report
 from dicom_node.verify.rtstruct import verify_rtstruct
 from dicom_node.verify.seg import verify_seg
+from engine.findings.certainty import Certainty
 from engine.findings.contours import with_note
 from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
@@ -54,6 +55,8 @@ class SeriesResult:
     """The slices that the label map shows, where the sources hold other stacks too."""
     numbers: NumberRegister = field(default_factory=NumbersOfRun)
     """Series Numbers that are in use; part of no UID."""
+    certainty: Certainty | None = None
+    """Probabilities and intervals; None where the model states nothing on that."""
 
     @property
     def run(self) -> ModelRun:
@@ -148,6 +151,7 @@ def _page(findings: SeriesResult) -> Page:
         findings.sources,
         run=findings.run,
         remarks=findings.remarks,
+        certainty=findings.certainty,
     )
 
 

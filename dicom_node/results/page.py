@@ -12,13 +12,16 @@ from pydicom.valuerep import PersonName
 
 from dicom_node.attributes import unconverted_copy
 from dicom_node.results.attributes.model_run import ModelRun, local_time
+from engine.findings.certainty import Certainty, Probability, VolumeInterval
 from engine.findings.measure import Measurements
 from engine.findings.quality import Quality
-from engine.findings.summary import LesionSummary, summarize
+from engine.findings.summary import LesionSummary, Summary, summarize
 from engine.volume import Geometry, LabelMap
 
 RESEARCH_ONLY = "For research only, not for diagnosis. Generated automatically, not reviewed."
 HEADER = ("No.", "Position", "Volume ml", "Diameters mm", "Mean HU", "Slice")
+PROBABILITY = "Probability"
+"""Title of a further column, where any lesion has one."""
 SHOWN = (
     "PatientName",
     "PatientID",
@@ -44,13 +47,15 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     """Label and value of patient, study, source and findings."""
     lesions: tuple[tuple[str, ...], ...]
-    """Rows of the table under `HEADER`, the largest lesion first."""
+    """Rows of the table under `header`, the largest lesion first."""
     more: str
     """Sentence on lesions that are not in the table; empty where all are."""
     review: tuple[str, ...]
     """Sentences on the quality of the result and its sources."""
     made_by: str
     """Model, version, device."""
+    header: tuple[str, ...] = HEADER
+    """Titles of the columns."""
 
 
 def to_page(
@@ -61,17 +66,19 @@ def to_page(
     *,
     run: ModelRun,
     remarks: Sequence[str] = (),
+    certainty: Certainty | None = None,
 ) -> Page:
     """Return the page on a series; times are not part of it."""
     source, geometry = unconverted_copy(sources[0], SHOWN), label_map.geometry
-    found = summarize(measured, label_map, MOST_LESIONS)
+    found = summarize(measured, label_map, MOST_LESIONS, certainty)
     return Page(
         "Liver and liver tumours in CT",
-        (*_subject(source), *_source(source, geometry), *_sizes(measured)),
-        tuple(_row(lesion, found.slices) for lesion in found.lesions),
+        (*_subject(source), *_source(source, geometry), *_sizes(measured, certainty)),
+        tuple(_row(lesion, found) for lesion in found.lesions),
         f"{found.hidden} smaller lesions are listed in the report." if found.hidden else "",
-        (*_review(quality), *remarks),
+        (*_review(quality), *found.certainty_notes, *remarks),
         _made_by(run),
+        (*HEADER, PROBABILITY) if found.has_probabilities else HEADER,
     )
 
 
@@ -90,7 +97,7 @@ def to_html(page: Page, when: str, picture_png: str) -> str:
         picture_png: picture of the contours as base64.
     """
     facts = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in page.facts)
-    head = "".join(f"<th>{escape(each)}</th>" for each in HEADER)
+    head = "".join(f"<th>{escape(each)}</th>" for each in page.header)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in page.lesions
     )
@@ -158,15 +165,32 @@ def _source(source: Dataset, geometry: Geometry) -> list[tuple[str, str]]:
     return [("Source series", f"{named or 'without number'}: {size}")]
 
 
-def _sizes(measured: Measurements) -> list[tuple[str, str]]:
+def _sizes(measured: Measurements, certainty: Certainty | None) -> list[tuple[str, str]]:
+    liver, tumour = (certainty.liver, certainty.tumour) if certainty else (None, None)
+    burden = f"{measured.burden_percent:.1f} % of the liver"
     return [
-        ("Liver with tumours", f"{measured.liver_ml:.1f} ml"),
-        ("Tumours", f"{measured.tumour_ml:.1f} ml, {measured.burden_percent:.1f} % of the liver"),
+        ("Liver with tumours", f"{measured.liver_ml:.1f} ml{_range(liver)}"),
+        ("Tumours", f"{measured.tumour_ml:.1f} ml{_range(tumour)}, {burden}"),
         ("Lesions", str(len(measured.lesions))),
     ]
 
 
-def _row(lesion: LesionSummary, slices: int) -> tuple[str, ...]:
+def _range(interval: VolumeInterval | None) -> str:
+    return f" ({interval.low_ml:.1f} to {interval.high_ml:.1f})" if interval else ""
+
+
+def _row(lesion: LesionSummary, found: Summary) -> tuple[str, ...]:
+    cells = _figures(lesion, found.slices)
+    return (*cells, _chance(lesion.probability)) if found.has_probabilities else cells
+
+
+def _chance(found: Probability | None) -> str:
+    if found is None:
+        return "not stated"
+    return f"{100 * found.value:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
+
+
+def _figures(lesion: LesionSummary, slices: int) -> tuple[str, ...]:
     return (
         str(lesion.number),
         lesion.position,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MARGIN_MM = 15.0
 COLUMN_WIDTHS = (8, 38, 18, 26, 16, 34)
+WITH_PROBABILITY = (8, 34, 18, 25, 16, 34, 30)
 FONT = "helvetica"
 """One of the fonts that every PDF reader has; it has the letters of Western Europe."""
 
@@ -120,10 +121,11 @@ def _lesions(pdf: "FPDF", page: Page) -> None:
         return
     pdf.set_font(FONT, "", 9)
     layout = TableBordersLayout.HORIZONTAL_LINES
+    widths = COLUMN_WIDTHS if page.header == HEADER else WITH_PROBABILITY
     with pdf.table(
-        borders_layout=layout, col_widths=COLUMN_WIDTHS, line_height=4.6, text_align="LEFT"
+        borders_layout=layout, col_widths=widths, line_height=4.6, text_align="LEFT"
     ) as table:
-        for cells in (HEADER, *page.lesions):
+        for cells in (page.header, *page.lesions):
             row = table.row()
             for cell in cells:
                 row.cell(printable(cell))

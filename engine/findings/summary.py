@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.findings.certainty import Certainty, Probability, VolumeInterval
 from engine.findings.measure import Lesion, Measurements
 from engine.segmentation.cleaning import box_of
 from engine.volume import Geometry, LabelMap
@@ -31,6 +32,8 @@ class LesionSummary:
     """Slice of the diameters, from 1 at the foot."""
     z_mm: float
     """Where that slice is cut by the longest diameter, along z of the patient."""
+    probability: Probability | None = None
+    """That an expert draws a tumour there; None where that is not stated."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,32 @@ class Summary:
     """The largest of them."""
     hidden: int = 0
     """Number of smaller lesions that are not in the table."""
+    liver_interval: VolumeInterval | None = None
+    tumour_interval: VolumeInterval | None = None
+    certainty_notes: tuple[str, ...] = ()
+    """What probabilities and intervals rest on, or why there are none; empty where the model states
+    nothing on that."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether any lesion in the table has one."""
+        return any(each.probability for each in self.lesions)
 
 
-def summarize(measured: Measurements, label_map: LabelMap, most: int = MOST_LESIONS) -> Summary:
-    """Return the figures of a volume that contains liver, and of its `most` largest lesions."""
+def summarize(
+    measured: Measurements,
+    label_map: LabelMap,
+    most: int = MOST_LESIONS,
+    certainty: Certainty | None = None,
+) -> Summary:
+    """Return the figures of a volume that contains liver, and of its `most` largest lesions.
+
+    Args:
+        measured: of the label map.
+        label_map: the result.
+        most: lesions in the table.
+        certainty: of the result; None if the model states nothing on that.
+    """
     grid, extent, shown = label_map.geometry, _extent(label_map), measured.lesions[:most]
     return Summary(
         *grid.shape,
@@ -62,12 +87,17 @@ def summarize(measured: Measurements, label_map: LabelMap, most: int = MOST_LESI
         liver_ml=measured.liver_ml,
         tumour_ml=measured.tumour_ml,
         burden_percent=measured.burden_percent,
-        lesions=tuple(_lesion(lesion, grid, extent) for lesion in shown),
+        lesions=tuple(_lesion(lesion, grid, extent, certainty) for lesion in shown),
         hidden=len(measured.lesions) - len(shown),
+        liver_interval=certainty.liver if certainty else None,
+        tumour_interval=certainty.tumour if certainty else None,
+        certainty_notes=certainty.notes if certainty else (),
     )
 
 
-def _lesion(lesion: Lesion, grid: Geometry, extent: "_Extent") -> LesionSummary:
+def _lesion(
+    lesion: Lesion, grid: Geometry, extent: "_Extent", certainty: Certainty | None
+) -> LesionSummary:
     place = lesion.axes[0][0]
     return LesionSummary(
         lesion.number,
@@ -78,6 +108,7 @@ def _lesion(lesion: Lesion, grid: Geometry, extent: "_Extent") -> LesionSummary:
         lesion.region.mean_hu,
         _slice_number(place, grid),
         place[2],
+        certainty.lesions.get(lesion.number) if certainty else None,
     )
 
 

@@ -46,6 +46,8 @@ class Segmentation:
     """Level of the liver as it was scanned; None where the search saw too little of it."""
     shift_hu: int = 0
     """Added to every voxel, so that the liver has the level that the model learnt from."""
+    agreement_counts: NDArray[np.float32] | None = None
+    """(slices, 2, 2), as in `Answer.agreement`; 0 where a slice was not computed."""
 
 
 def segment(
@@ -84,6 +86,7 @@ def segment(
         found.dropped * voxel_ml,
         builder.level.hu,
         builder.shift_hu,
+        builder.agreement,
     )
 
 

@@ -11,6 +11,7 @@ from dicom_node.results.make import SeriesResult, make_html, make_others, make_s
 from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.page import MOST_LESIONS, RESEARCH_ONLY, UNCHECKED
 from dicom_node.verify.pdf import verify_pdf
+from engine.findings.certainty import Certainty, Probability, VolumeInterval
 from engine.findings.contours import draw_contours
 from engine.findings.domain import Outside
 from engine.findings.quality import Concern, Quality
@@ -79,6 +80,30 @@ def test_a_scan_unlike_those_that_were_learnt_from_is_named_with_its_value(findi
 def test_a_page_states_that_a_scan_was_not_compared(findings, concerns):
     unchecked = replace(findings, quality=Quality(concerns, domain_checked=False))
     assert UNCHECKED in make_html(unchecked).decode()
+
+
+@pytest.fixture
+def certain(findings):
+    """Findings of a model that states how certain they are: of one lesion, and of the liver."""
+    certainty = Certainty(
+        {1: Probability(0.82, 0.6, 0.93)},
+        VolumeInterval(1372.5, 1627.5),
+        None,
+        ("It rests on 6 patients.",),
+    )
+    return replace(findings, certainty=certainty)
+
+
+def test_a_page_has_probabilities_and_intervals_where_the_model_states_them(findings, certain):
+    page, plain = make_html(certain).decode(), make_html(findings).decode()
+    for text in ("<th>Probability</th>", "<td>82 % (60 to 93)</td>", "(1372.5 to 1627.5)"):
+        assert text in page
+        assert text not in plain
+    assert page.count("<td>not stated</td>") == len(findings.measured.lesions) - 1
+    assert "<li>It rests on 6 patients.</li>" in page
+    document = dcmread(BytesIO(made(certain))).EncapsulatedDocument
+    assert rb"82 % \(60 to 93\)" in document
+    assert b"It rests on 6 patients." in document
 
 
 def test_the_pdf_has_the_same_texts(findings):
