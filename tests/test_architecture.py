@@ -213,15 +213,20 @@ MAY_IMPORT: dict[str, str] = {
         " engine engine/acceptance engine/devices engine/findings engine/segmentation"
         " engine/serving"
     ),
+    "trainer/calibration": (
+        "trainer trainer/datasets/cases trainer/datasets/layouts trainer/ensemble"
+        " trainer/evaluation/metrics trainer/evaluation/run trainer/recipe trainer/training"
+        " engine engine/findings engine/segmentation engine/serving"
+    ),
     "trainer/explain": (
         "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
         " trainer/evaluation/report trainer/evaluation/run trainer/pages"
         " engine engine/findings engine/segmentation engine/serving"
     ),
     "trainer/train_command.py": (
-        "trainer trainer/datasets/cases trainer/ensemble trainer/evaluation/metrics"
-        " trainer/evaluation/run trainer/export trainer/recipe trainer/training"
-        " trainer/training/by_clock trainer/training/resume engine"
+        "trainer trainer/calibration trainer/datasets/cases trainer/ensemble"
+        " trainer/evaluation/metrics trainer/evaluation/run trainer/export trainer/recipe"
+        " trainer/training trainer/training/by_clock trainer/training/resume engine"
     ),
     "trainer/runs": (
         "trainer trainer/datasets/cases trainer/datasets/checks trainer/ensemble"
@@ -229,7 +234,7 @@ MAY_IMPORT: dict[str, str] = {
         " trainer/train_command.py trainer/training trainer/training/resume engine"
     ),
     "trainer/commands.py": (
-        "trainer trainer/train_command.py trainer/datasets trainer/evaluation"
+        "trainer trainer/train_command.py trainer/calibration trainer/datasets trainer/evaluation"
         " trainer/evaluation/run trainer/explain trainer/export trainer/recipe trainer/runs"
         " trainer/training trainer/training/by_clock engine engine/admin"
     ),
@@ -257,6 +262,7 @@ HOMES = {
         "engine/devices/torch_program.py",
     },
     "monai": {"trainer"},
+    "sklearn": {"trainer"},
     "onnxruntime": {
         "trainer",
         "engine/devices/onnxruntime_cpu.py",

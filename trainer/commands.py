@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
         app.add_typer(_train_group(), name="train", rich_help_panel="Models")
         app.command(rich_help_panel="Models")(evaluate)
         app.command(rich_help_panel="Models")(explain)
-        _model_group(app).command("export")(export)
+        group = _model_group(app)
+        group.command("export")(export)
+        group.command("calibrate")(calibrate)
         app.add_typer(dataset, name="dataset", rich_help_panel="Models")
 
 
@@ -192,6 +194,30 @@ def export(
         from trainer.export.variants import export_variant
 
         export_variant(run, output, precision.value, data)
+
+
+def calibrate(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Model folder, or the name of a shipped model.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option("--data", exists=True, help="Labelled data; its held-out patients are used."),
+    ],
+    check: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="Labelled data of another source, which only judges."),
+    ] = None,
+) -> None:
+    """State in MODEL how certain its results are, by patients that it did not learn from.
+
+    Writes model.json anew: probabilities of lesions and intervals of volumes, as far as the
+    patients support them, and otherwise the reason. The weights stay as they are.
+    """
+    with errors_said():
+        from trainer.calibration.calibrate_command import calibrate_command
+
+        calibrate_command(model_folder(model), data, check)
 
 
 def _model_group(app: typer.Typer) -> typer.Typer:

@@ -9,7 +9,7 @@ TrainerError
 ├── BadModel          a model folder cannot be turned back into what was trained
 ├── ParityError       the exported graph does not answer as torch does
 ├── OtherRun          the folder holds a run that was begun otherwise
-├── NotWritten        the disk is full; what was saved before is whole
+├── NotWritten        a file cannot be written; what was saved before is whole
 └── Interrupted       Ctrl-C ended a training; its last epoch is saved
 """
 

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from engine.manifest import Domain
+from engine.manifest import LEARNT_PATIENTS, Domain
 from engine.model import load_model
+from trainer.calibration.calibrate import calibrate
+from trainer.calibration.observations import observe, on_graph
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import EnsembleGraph, open_graph
 from trainer.errors import BadData
@@ -202,14 +204,25 @@ def export_run(learnt: Learnt, cases: Cases, run: Run) -> None:
     learnt_from = learnt_domain(cases.train, cases.split.train, recipe.working.clip_hu)
     models = [load_model(folder) for folder in (run.start, run.teacher) if folder]
     evaluation = to_evaluation(figures, cases, recipe.fusion.kind, models)
+    unseen = frozenset(cases.split.held_out).difference(evaluation[LEARNT_PATIENTS])
+    with working("measuring how certain results are …"):
+        graph = EnsembleGraph(learnt.members, recipe).eval()
+        seen_by_none = cases.held_out.of(unseen)
+        unknown_mm, neighbours = recipe.augmentation.unknown_pixel_mm, recipe.working.neighbours
+        observed = observe(on_graph(graph), neighbours, seen_by_none, unknown_mm)
+        calibrated = calibrate(observed, len(recipe.members), unseen)
     description = Description(
         recipe=recipe.model_dump(mode="json"),
         data=data,
-        evaluation={**evaluation, **learnt.evaluation},
+        evaluation={**evaluation, **learnt.evaluation, **calibrated.evaluation},
         card=to_card(recipe, figures, learnt.validated, cases, data),
         licence=licence_of(data),
         domain=learnt_from if isinstance(learnt_from, Domain) else None,
-        left_out={"domain": learnt_from} if isinstance(learnt_from, str) else {},
+        calibration=calibrated.calibration,
+        left_out={
+            **({"domain": learnt_from} if isinstance(learnt_from, str) else {}),
+            **calibrated.left_out,
+        },
     )
     with working("writing the model folder, and asking every device whether it agrees …"):
         export_model(learnt.members, recipe, description, run.model)

@@ -149,6 +149,7 @@ WITHOUT_JSON = {
     "train plan": "writes a recipe",
     "explain": "writes pictures",
     "model export": "writes a model folder with model.json",
+    "model calibrate": "writes its figures into model.json",
     "dataset pull": "writes a manifest",
 }
 """Commands that print no JSON, and why."""

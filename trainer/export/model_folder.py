@@ -19,7 +19,7 @@ from engine.acceptance.reference import check_reference, compare, faults_of
 from engine.device import Answer
 from engine.devices.onnxruntime_cpu import open_onnxruntime
 from engine.errors import DeviceFailed
-from engine.manifest import Data, Domain, Graph, Manifest, Tolerances
+from engine.manifest import Calibration, Data, Domain, Graph, Manifest, Tolerances
 from engine.manifest import Working as WorkingGrid
 from engine.model import GRAPH, MANIFEST, PROGRAM, REFERENCE, load_model
 from engine.quiet_logging import warnings_silenced
@@ -51,6 +51,8 @@ class Description:
     """Tolerances of a device against torch."""
     domain: Domain | None = None
     """What the scans were like that the members learnt from."""
+    calibration: Calibration | None = None
+    """How certain results are."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Sections of the manifest that could not be written, each with the reason."""
 
@@ -202,6 +204,7 @@ def write_words(
         data=description.data,
         evaluation=description.evaluation,
         domain=description.domain,
+        calibration=description.calibration,
         left_out=dict(description.left_out),
         # Before the manifest is written, which cannot hold its own digest.
         files={path.name: _sha256(path) for path in sorted(folder.iterdir())},

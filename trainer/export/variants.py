@@ -218,5 +218,6 @@ def _words(
         licence=(model.folder / LICENCE).read_text(),
         tolerances=tolerances or said.tolerances,
         domain=said.domain,
+        calibration=said.calibration,
         left_out=said.left_out,
     )

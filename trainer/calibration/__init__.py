@@ -1,0 +1,1 @@
+"""How certain a model's results are, measured on patients that no member learnt from."""
