@@ -25,6 +25,7 @@ def test_a_model_is_shown_with_all_that_it_says_of_itself(hepar, toy):
         assert said in shown.output
     assert "patients unseen" in shown.output
     assert "not compared with those that it learnt from" in " ".join(shown.output.split())
+    assert "no probabilities and no intervals" in " ".join(shown.output.split())
 
 
 def test_a_folder_without_a_model_is_an_error_for_the_command_line(hepar, tmp_path):
@@ -45,6 +46,8 @@ def test_a_shipped_model_is_shown_by_its_name(hepar):
     assert shown.exit_code == 0
     assert str(default_model_folder()) in shown.output.replace("\n", "")
     assert "Scans that it learnt from (76 patients)" in shown.output
+    assert "168 true and 16 false marks" in " ".join(shown.output.split())
+    assert "± 8.5 % with 90 % coverage" in " ".join(shown.output.split())
 
 
 def test_every_shipped_model_is_listed_with_its_figures(hepar):

@@ -10,6 +10,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.corrections.kept_labels import SUFFIX, read_kept_labels
 from dicom_node.errors import UnsupportedSeries
+from dicom_node.pipeline import findings
 from dicom_node.pipeline.outcome import Verdict
 from dicom_node.pipeline.process import process
 from dicom_node.pipeline.segmenter import SegmentationSetup, to_method
@@ -19,7 +20,16 @@ from dicom_node.results.objects import ObjectKind, ResultObject
 from dicom_node.results.phantom import derived_uid, to_instances
 from dicom_node.selection.rules import Rules
 from dicom_node.series import to_volume, volume_frames
-from engine.manifest import Domain, Feature, Range, hashed_patient
+from engine.findings.certainty import REVIEWED
+from engine.findings.quality import Quality
+from engine.manifest import (
+    Calibration,
+    Domain,
+    Feature,
+    Range,
+    VolumeCalibration,
+    hashed_patient,
+)
 from engine.model import default_model_folder, load_model
 from engine.phantom import make_phantom
 from tests.conftest import make_enhanced_ct
@@ -129,6 +139,20 @@ def test_the_model_states_what_its_results_are_compared_with():
     method = to_method(model, Thresholds(), Rules(), frozenset())
     assert method.domain == model.manifest.domain
     assert method.domain is not None
+    assert method.calibration == model.manifest.calibration
+    assert method.calibration is not None
+
+
+def test_a_model_that_states_how_certain_it_is_does_so_in_each_result(run, slices, monkeypatch):
+    width = VolumeCalibration(relative_error=0.1, coverage=0.9, patients=18)
+    setup = replace(SETUP, calibration=Calibration(liver_volume=width))
+    assert run(slices, setup).summary.certainty_notes == (REVIEWED,)
+    monkeypatch.setattr(findings, "check_quality", lambda *given: Quality())
+    found = run(slices, setup).summary
+    assert found.liver_interval.high_ml == pytest.approx(1.1 * found.liver_ml)
+    assert "like the 18" in found.certainty_notes[-1]
+    plain = run(slices).summary
+    assert (plain.liver_interval, plain.certainty_notes) == (None, ())
 
 
 def test_the_same_work_again_leaves_the_object_that_may_be_in_an_archive(run, slices, tmp_path):
