@@ -49,5 +49,5 @@ def test_the_error_states_its_interval_and_what_chance_makes_of_it():
     assert error.low <= error.value <= error.high
     assert error.by_chance > 0.05
     assert calibration_error(few) == error
-    many = calibration_error(sampled(400, off=0.2))
+    many = calibration_error(sampled(150, off=0.2))
     assert many.low > many.by_chance
