@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, str] = {
     # dicom_node: the archive's side
     "dicom_node": "engine",
     "dicom_node/net/tls": "dicom_node engine",
+    "dicom_node/net/http": "dicom_node",
     "dicom_node/audit": "dicom_node dicom_node/net/tls",
     "dicom_node/net": "dicom_node dicom_node/audit dicom_node/net/tls engine",
     "dicom_node/decoding": "dicom_node engine",
@@ -89,6 +90,11 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/deliver dicom_node/jobs dicom_node/pipeline dicom_node/receive"
         " engine"
     ),
+    "dicom_node/fetched": (
+        "dicom_node dicom_node/cluster dicom_node/config dicom_node/deliver dicom_node/jobs"
+        " dicom_node/net/http dicom_node/pipeline dicom_node/receive"
+        " dicom_node/results/attributes engine"
+    ),
     "dicom_node/tryout": (
         "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
         " engine/findings engine/serving"
@@ -115,11 +121,13 @@ MAY_IMPORT: dict[str, str] = {
         " engine engine/plans"
     ),
     "dicom_node/web/tries": "dicom_node dicom_node/pipeline dicom_node/tryout dicom_node/web",
-    "dicom_node/web/server.py": ("dicom_node dicom_node/jobs dicom_node/web dicom_node/web/tries"),
+    "dicom_node/web/server.py": (
+        "dicom_node dicom_node/jobs dicom_node/net/http dicom_node/web dicom_node/web/tries"
+    ),
     "dicom_node/node": (
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/cluster"
         " dicom_node/config"
-        " dicom_node/deliver"
+        " dicom_node/deliver dicom_node/fetched"
         " dicom_node/jobs"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
         " dicom_node/pipeline dicom_node/receive dicom_node/results"

@@ -16,15 +16,11 @@ GET  /readyz                 200 while it would receive and finish a series, 503
 GET  /metrics                for Prometheus
 """
 
-import asyncio
-import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -33,8 +29,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dicom_node.errors import AlreadyRunning, UnknownJob
+from dicom_node.errors import UnknownJob
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.net.http.serving import serving
 from dicom_node.web.access import Access
 from dicom_node.web.health import Health
 from dicom_node.web.job_view import to_public
@@ -45,13 +42,7 @@ from dicom_node.web.stow import StowDoor
 from dicom_node.web.tries.try_pages import TryPages
 from dicom_node.web.view import NodeView
 
-CONNECTIONS = 64
-"""Connections at the same time; one more is answered 503."""
-
 STOW_PATHS = "/dicom-web/studies", "/dicom-web/studies/{study}"
-
-IDLE_S = 5
-"""Seconds after which an idle connection is closed."""
 
 
 @contextmanager
@@ -64,34 +55,9 @@ def serve_web(node: NodeView) -> Iterator[tuple[str, int]]:
     http = node.settings.http
     with (
         open_ledger(node.settings.database_url) as ledger,
-        _bound(http.host, http.port or 0) as listener,
+        serving(application(node, ledger), (http.host, http.port or 0), "http") as address,
     ):
-        config = uvicorn.Config(
-            application(node, ledger),
-            # The node's own logging stays as it is; uvicorn would set up handlers of its own.
-            log_config=None,
-            access_log=False,  # health checks come every second
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=IDLE_S,
-            # A page or an upload under way holds up the end no longer; senders repeat what has no
-            # answer.
-            timeout_graceful_shutdown=1,
-            lifespan="off",
-            ws="none",
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(
-            target=lambda: asyncio.run(server.serve([listener])), name="web", daemon=True
-        )
-        thread.start()
-        try:
-            host, port = listener.getsockname()[:2]
-            yield str(host), int(port)
-        finally:
-            # uvicorn looks at it ten times a second.
-            server.should_exit = True
-            thread.join()
+        yield address
 
 
 def application(node: NodeView, ledger: Ledger) -> Starlette:
@@ -181,17 +147,3 @@ def _store_failed(request: Request, error: Exception) -> Response:
 def _unknown_path(request: Request, error: Exception) -> Response:
     known = {"error": f"unknown path {request.url.path}; the page is at /"}
     return JSONResponse(known, HTTPStatus.NOT_FOUND)
-
-
-@contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        # Bound here, not by uvicorn, which would end the whole process over a port that is taken.
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise AlreadyRunning(
-            f"cannot serve HTTP on {host}:{port}: {error.strerror}; set http.port to a free one"
-        ) from error
-    with listener:
-        yield listener

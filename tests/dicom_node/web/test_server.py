@@ -17,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 from pydicom import dcmread
 from pydicom.uid import generate_uid
+from starlette.applications import Starlette
 
 from dicom_node.config.settings import Settings
 from dicom_node.corrections.register import CorrectionRegister
@@ -26,11 +27,12 @@ from dicom_node.errors import AlreadyRunning, BadConfiguration, PeerUnavailable
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.viewer_link import viewer_link
+from dicom_node.net.http.serving import serving
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict, combine
 from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.results.phantom import write_series
-from dicom_node.web.server import _bound, application
+from dicom_node.web.server import application
 from dicom_node.web.view import Arriving, NodeView, RunningProcess
 from engine.phantom import make_phantom
 from engine.volume import Label
@@ -590,7 +592,7 @@ def test_a_port_that_is_taken_is_named(node, settings, tmp_path):
     )
     with (
         pytest.raises(AlreadyRunning, match=r"set http\.port"),
-        _bound(taken.http.host, taken.http.port),
+        serving(Starlette(), (taken.http.host, taken.http.port), "http"),
     ):
         pass
 
