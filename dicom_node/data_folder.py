@@ -7,6 +7,8 @@ cache/           graphs as the device compiled them
 plans/           TensorRT plans, and which of them serve
 tries/           uploads at the page, and what was made of them
 crashes/         which jobs are at work, and during which the node died
+fetched/         copies of what gateways hold, in a cluster without a shared folder
+attempts/        results that a worker of such a cluster is making
 members/         processes that share the folder, one file each; locked while they run
 jobs.sqlite      the workflow store, unless Postgres is
 numbers.sqlite   Series Numbers in use, study by study
@@ -75,6 +77,16 @@ class DataFolder:
         return self.folder / "members"
 
     @property
+    def fetched(self) -> Path:
+        """Copies of what gateways hold."""
+        return self.folder / "fetched"
+
+    @property
+    def attempts(self) -> Path:
+        """Results that are being made, to be brought to a gateway."""
+        return self.folder / "attempts"
+
+    @property
     def numbers(self) -> Path:
         """Register of Series Numbers."""
         return self.folder / "numbers.sqlite"
@@ -103,6 +115,10 @@ class DataFolder:
     def tries(self) -> Path:
         """Uploads at the page, and their results."""
         return self.folder / "tries"
+
+    def located(self, path: Path) -> Path:
+        """Return where a stored path leads: one that is not absolute, into this folder."""
+        return self.folder / path
 
     def result(self, job: str) -> Path:
         """Return where the SEG of a job lies."""

@@ -9,8 +9,10 @@ NodeError
 ├── SegMismatch          the SEG read back differs from its label map or its source
 ├── ResultMismatch       another result read back differs from what it was made of
 ├── PeerUnavailable      transient: a peer does not answer now
+│   ├── GatewayAway      transient: the gateway that holds files of a cluster does not answer now
 │   ├── PeerSilent       transient: a peer accepted the association, then aborted or stayed silent
 │   └── BadCredentials   transient, a few times: a peer refuses the user, password or token
+├── NotHeld              a gateway of a cluster does not hold a file any more
 ├── NotKept              transient: a peer reports that it does not have what it was sent
 │   └── NotFoundYet      transient: a search does not show what the peer was sent
 ├── PeerRefused          a peer answered, and refuses the object
@@ -111,6 +113,14 @@ class PeerSilent(PeerUnavailable):
 
 class BadCredentials(PeerUnavailable):
     """A peer refuses the user, password or token; a token may be renewed meanwhile."""
+
+
+class GatewayAway(PeerUnavailable):
+    """The gateway that holds files cannot be reached, or sends other bytes than it announced."""
+
+
+class NotHeld(NodeError):
+    """A gateway does not hold a file any more."""
 
 
 class NotKept(NodeError):

@@ -36,7 +36,7 @@ class Arrivals:
             series: the series, of which this gateway expects nothing more.
             here: number of its instances in the spool; at the announced number nobody waits.
         """
-        mine, others = self._parts(series, mine=True), self._parts(series, mine=False)
+        mine, others = self._parts(series, mine=True), self._waited_for(series)
         with self.engine.begin() as connection:
             # One gateway at a time: of two that end together, one has to be the last.
             self._lock(connection, series)
@@ -130,6 +130,10 @@ class Arrivals:
             parts.c.series_uid == series.series_uid,
             own if mine else ~own,
         )
+
+    def _waited_for(self, series: SeriesKey) -> ColumnElement[bool]:
+        """Return the condition of parts that others have, and that are to end before this one."""
+        return self._parts(series, mine=False)
 
     def _is_of_the_living(self) -> ColumnElement[bool]:
         same = members.c.folder == parts.c.folder, members.c.name == parts.c.gateway

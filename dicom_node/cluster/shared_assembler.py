@@ -25,6 +25,10 @@ ROUND_S = 1.0
 """Seconds between two looks at what the other gateways do; a new series is noted at once."""
 
 
+def gather_nothing(series: SeriesKey) -> None:
+    """No-op: all gateways have one spool."""
+
+
 class SharedAssembler(SeriesAssembler):
     """Hands over a series of a shared spool, unless another gateway still receives some of it."""
 
@@ -33,14 +37,25 @@ class SharedAssembler(SeriesAssembler):
         spool: Spool,
         on_complete: Callable[[ReceivedSeries], None],
         arrivals: Arrivals,
+        gather: Callable[[SeriesKey], None] = gather_nothing,
         **options: float | Callable[[], object],
     ) -> None:
-        """Watch `spool`; the options are those of `SeriesAssembler`."""
+        """Watch `spool`.
+
+        Args:
+            spool: what this gateway receives, or all gateways together.
+            on_complete: takes a series.
+            arrivals: the series that come in at all gateways.
+            gather: brings what other gateways hold of a series into the spool, where each has its
+                own; if it raises, the series is offered again later.
+            options: those of `SeriesAssembler`.
+        """
         super().__init__(spool, self._hand_over_if_last, **options)  # type: ignore[arg-type]
         self.adopts = True
         """Whether the parts of gateways that died are taken over."""
         self._taker = on_complete
         self._arrivals = arrivals
+        self._gather = gather
         self._noted: set[SeriesKey] = set()
         """Series in which the others see a part of this gateway."""
         self._in_hand: SeriesKey | None = None
@@ -105,6 +120,7 @@ class SharedAssembler(SeriesAssembler):
                 extra = {"action": "receive", "series": series.series_uid}
                 logger.info("another gateway receives more of it", extra=extra)
                 return
+            self._gather(key)
             # Read once more: what others left to this gateway came before `is_last`.
             self._taker(replace(series, paths=self.spool.paths(key)))
             if not self._arrivals.close(key):

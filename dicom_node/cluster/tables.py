@@ -84,6 +84,37 @@ epochs = Table(
 )
 """Runs of jobs: the one that began last, and the last one whose files were made the result."""
 
+addresses = Table(
+    "addresses",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+)
+"""Where each gateway lends its files, in a cluster without a shared folder. There `folder` is the
+name of the cluster, here and above."""
+
+holdings = Table(
+    "holdings",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+    Column("series_uid", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("noted", DateTime(timezone=True), server_default=func.now(), nullable=False),
+)
+"""Gateways that hold instances of a series, in such a cluster."""
+
+series_numbers = Table(
+    "series_numbers",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+    Column("series_uid", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+"""Series Numbers in use, in such a cluster."""
+
 MAKING = 4_718_211
 """Key of the advisory lock under which the tables are made: CREATE IF NOT EXISTS has a race."""
 

@@ -54,9 +54,9 @@ class TakeOver:
     def _take_over(self) -> None:
         """Queue again what dead processes had under way; one process does this at a time."""
         name = f"take over in {self.membership.folder}"
-        with _alone(self.membership.engine, name) as alone:
+        with alone(self.membership.engine, name) as is_alone:
             # Read once more: the one that held the lock before may have done it.
-            found = self.membership.all() if alone else []
+            found = self.membership.all() if is_alone else []
             for dead in (each.member for each in found if not each.alive):
                 under_way = DBOS.list_workflows(
                     name=[SEGMENT, DELIVER], status="PENDING", executor_id=dead.executor
@@ -68,7 +68,7 @@ class TakeOver:
 
 
 @contextmanager
-def _alone(engine: Engine, name: str) -> Iterator[bool]:
+def alone(engine: Engine, name: str) -> Iterator[bool]:
     """Hold a lock of this name while the block lasts; yields False where another process does."""
     with engine.begin() as connection:
         locked = func.pg_try_advisory_xact_lock(func.hashtextextended(name, 0))

@@ -6,7 +6,7 @@ are not compressed; a corrected patient, study, slice or pixel is told apart alt
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
@@ -58,8 +58,21 @@ def file_stamp(paths: Sequence[Path]) -> str:
     Raises:
         OSError: a file is no longer there.
     """
-    found = ((path.name, path.stat()) for path in paths)
-    stamps = [f"{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for name, stat in found]
+    return joined_stamp(map(stamp_of, paths))
+
+
+def stamp_of(path: Path) -> str:
+    """Return name, size and times of one file.
+
+    Raises:
+        OSError: it is no longer there.
+    """
+    stat = path.stat()
+    return f"{path.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
+def joined_stamp(stamps: Iterable[str]) -> str:
+    """Return the `file_stamp` of files with these stamps."""
     return hashlib.sha256("\n".join(sorted(stamps)).encode()).hexdigest()
 
 

@@ -66,6 +66,9 @@ class SeriesTask(Record):
     """Of the first file, such as "CT"; empty where it has none, and in jobs of 0.3 and before."""
     not_chosen: str = ""
     """Why another series of the study has a result in its place; empty where none has."""
+    holder: str = ""
+    """Gateway that holds the files, whose paths are relative to its data folder; empty where they
+    are absolute."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:
@@ -90,6 +93,8 @@ class DeliveryTask(Record):
     """None: a receipt."""
     after: str = ""
     """Item, and for a delivery that is queued its workflow, that the peer must have first."""
+    holder: str = ""
+    """Gateway that holds the file, as `SeriesTask.holder`."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[Any]) -> Self:
@@ -108,6 +113,8 @@ class SegmentResult(Record):
 
     outcome: Outcome
     deliveries: tuple[DeliveryTask, ...] = ()
+    holder: str = ""
+    """Gateway that holds the results, as `SeriesTask.holder` holds the received files."""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -12,6 +12,8 @@ from dicom_node.deliver.attempts import Delivered
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.workflows import (
     GIVEN_UP,
+    POSTPONED,
+    RECEIVED_BY,
     REFUSED_COPIES,
     SUPERSEDED_BY,
     WHY_PREFERRED,
@@ -103,6 +105,8 @@ class Job:
     """Of the series, such as "CT"; empty where it is not known."""
     refused_copies: tuple[str, ...] = ()
     """What other callers sent of the series while it came, and was refused."""
+    holder: str = ""
+    """Gateway that holds its results, or before them its files; empty where paths are absolute."""
 
     @property
     def node(self) -> str:
@@ -146,6 +150,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         deliveries=sent,
         modality=task.modality,
         refused_copies=refused_copies(segment),
+        holder=holder_of(segment),
     )
 
 
@@ -164,6 +169,15 @@ def superseded_by(segment: WorkflowStatus) -> str:
 def refused_copies(segment: WorkflowStatus) -> tuple[str, ...]:
     """Return what other callers sent of the series of a job, and was refused."""
     return tuple((segment.attributes or {}).get(REFUSED_COPIES, ()))
+
+
+def holder_of(segment: WorkflowStatus) -> str:
+    """Return the gateway that holds the results of a job, or before them the files of its series.
+
+    Empty where the processes share a folder.
+    """
+    result = SegmentResult.from_json(segment.output).holder if segment.output else ""
+    return result or attribute(segment, RECEIVED_BY) or series_task(segment).holder
 
 
 def is_held(segment: WorkflowStatus) -> bool:
@@ -240,6 +254,8 @@ def _reason(
     if is_held(segment):
         why = attribute(segment, WHY_PREFERRED)
         return f"until that has a result: {why}" if why else "until its study is complete"
+    if segment.status == "ENQUEUED" and (why := attribute(segment, POSTPONED)):
+        return why
     own = outcome.reason if outcome else _why(segment)
     refused = [f"{each.to}: {each.reason}" for each in deliveries if each.reason]
     return "; ".join([own, *refused] if own else refused)

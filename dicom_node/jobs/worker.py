@@ -44,7 +44,7 @@ from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.results.attributes.model_run import Predecessor
-from dicom_node.results.attributes.number_register import StoredNumbers
+from dicom_node.results.attributes.number_register import NumberRegister, StoredNumbers
 from dicom_node.results.objects import ObjectKind, Profile, ResultObject, Superseded
 from engine.errors import EngineError
 from engine.serving.turns import DeviceQueue
@@ -94,11 +94,13 @@ class SeriesWorker:
     """Takes up results for a shadow model."""
     place: Place | None = None
     """Where several processes may run one job: `Epochs.place`. `DataFolder.result` when absent."""
+    shared_numbers: NumberRegister | None = None
+    """Series Numbers, where several data folders share them."""
 
     @property
-    def numbers(self) -> StoredNumbers:
+    def numbers(self) -> NumberRegister:
         """Series Numbers in use in the studies of this node."""
-        return StoredNumbers(self.data.numbers)
+        return self.shared_numbers or StoredNumbers(self.data.numbers)
 
     def segment(
         self,
@@ -303,9 +305,16 @@ def stacked(item: str, stack: str) -> str:
 
 
 def delivery_tasks(
-    series_uid: str, outcome: Outcome, profiles: Mapping[str, Profile]
+    series_uid: str, outcome: Outcome, profiles: Mapping[str, Profile], holder: str = ""
 ) -> tuple[DeliveryTask, ...]:
-    """Return what is to be sent of a series, to each of the peers with these profiles."""
+    """Return what is to be sent of a series, to each of the peers with these profiles.
+
+    Args:
+        series_uid: the series.
+        outcome: of the work on it.
+        profiles: what each peer receives.
+        holder: `SeriesTask.holder`.
+    """
     return tuple(
         DeliveryTask(
             series_uid,
@@ -313,6 +322,7 @@ def delivery_tasks(
             stacked(item.name, each.stack),
             item.file_beside(each.seg),
             item.kind,
+            holder=holder,
             after=_sent_before(item, profile, each.stack),
         )
         for each in outcome.each

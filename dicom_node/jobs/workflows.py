@@ -60,6 +60,16 @@ NOT_CHOSEN = "not chosen"
 REFUSED_COPIES = "refused copies"
 """Attribute of a workflow: what other callers sent of its series while it came, and was refused."""
 
+POSTPONED = "postponed"
+"""Attribute of a workflow that waits for a gateway: why; empty once it goes on."""
+
+AGAIN_S, TIMES = "again", "postponed times"
+"""Attributes of such a workflow: when it is tried again, in seconds since 1970, and how often it
+was tried."""
+
+RECEIVED_BY = "received by"
+"""Attribute of a workflow: the gateway to which its series came again, unchanged."""
+
 QUEUE = "queue"
 """Attribute of a cancelled workflow: its queue, which DBOS forgets when it cancels."""
 
@@ -177,6 +187,11 @@ def urgent_queue(node: str) -> str:
 def held_queue(node: str) -> str:
     """Return the queue on which series wait for others of their study; nothing takes from it."""
     return f"held on {node}"
+
+
+def postponed_queue(node: str) -> str:
+    """Return the queue of series that wait for a gateway; `fetched.postponed` takes from it."""
+    return f"postponed on {node}"
 
 
 def delivery_queue(peer: str, node: str) -> str:

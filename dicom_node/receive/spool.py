@@ -108,20 +108,26 @@ class Spool:
             RejectedInstance: a UID is none, the disk refused the bytes or is too full for them, or
                 another caller sent the instance with other content and still sends the series.
         """
-        # This is the last gate before a path, also for callers that read no header: a UID with
-        # "../" in it would leave the folder.
-        require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
-        require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
-        require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
-        path = self._folder(series) / f"{instance_uid}.dcm"
+        path = self._path(series, instance_uid)
         if isinstance(part10, Part10) and path.exists() and self.is_unfinished(series):
             require_own(path, part10)
         try:
-            self._require_room(len(part10))
+            self.require_room(len(part10))
             self._write(path, part10)
         except OSError as error:
             raise not_kept(instance_uid, error) from error
         self.tally.add(len(part10))
+        return path
+
+    def place(self, series: SeriesKey, instance_uid: str) -> Path:
+        """Return where an instance is to lie that another gateway sends; its folder is made.
+
+        Raises:
+            RejectedInstance: a UID is none.
+            OSError: the folder cannot be made.
+        """
+        path = self._path(series, instance_uid)
+        self._make_folder(path.parent)
         return path
 
     def series(self) -> list[SeriesKey]:
@@ -158,13 +164,12 @@ class Spool:
                     part.unlink(missing_ok=True)
             self._drop_if_empty(folder)
 
-    def _folder(self, series: SeriesKey) -> Path:
-        return self.folder / series.study_uid / series.series_uid
+    def require_room(self, size: int) -> None:
+        """Return if the disk has room for so many bytes.
 
-    def _series_folders(self) -> list[Path]:
-        return [path for path in self.folder.glob("*/*") if path.is_dir() and is_uid(path.name)]
-
-    def _require_room(self, size: int) -> None:
+        Raises:
+            RejectedInstance: it would be too full.
+        """
         free = shutil.disk_usage(self.folder).free
         if free - size < self.keep_free_bytes:
             raise RejectedInstance(
@@ -172,6 +177,20 @@ class Spool:
                 " left; free space, or lower the minimum",
                 StoreStatus.OUT_OF_RESOURCES,
             )
+
+    def _path(self, series: SeriesKey, instance_uid: str) -> Path:
+        # This is the last gate before a path, also for callers that read no header: a UID with
+        # "../" in it would leave the folder.
+        require_uid("SOP Instance UID", instance_uid, StoreStatus.INVALID_OBJECT_INSTANCE)
+        require_uid("Study Instance UID", series.study_uid, StoreStatus.CANNOT_UNDERSTAND)
+        require_uid("Series Instance UID", series.series_uid, StoreStatus.CANNOT_UNDERSTAND)
+        return self._folder(series) / f"{instance_uid}.dcm"
+
+    def _folder(self, series: SeriesKey) -> Path:
+        return self.folder / series.study_uid / series.series_uid
+
+    def _series_folders(self) -> list[Path]:
+        return [path for path in self.folder.glob("*/*") if path.is_dir() and is_uid(path.name)]
 
     def _write(self, path: Path, part10: bytes | Part10) -> None:
         while True:

@@ -26,6 +26,7 @@ from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
     ACTIVE,
     DELIVER,
+    RECEIVED_BY,
     REFUSED_COPIES,
     SEGMENT,
     SUPERSEDED_BY,
@@ -60,6 +61,8 @@ class SeriesSubmitter:
     """Hold each series until the best of its study is chosen."""
     shares: Shares = field(default_factory=Shares)
     """Of the callers, where series of several of them wait."""
+    holder: str = ""
+    """`SeriesTask.holder`: this gateway, where its files are fetched."""
     _failures: Counter[str] = field(default_factory=Counter)
 
     def submit(self, series: ReceivedSeries) -> None:
@@ -81,6 +84,10 @@ class SeriesSubmitter:
         if known is None:
             task = replace(task, supersedes=tuple(each.workflow_id for each in replaced))
             self._queue(job, task, urgent=urgent)
+        elif self.holder:
+            DBOS.update_workflow_attributes(
+                known.workflow_id, {RECEIVED_BY: self.holder}, merge=True
+            )
         # The new job first: after a crash in between, the series is offered again and this is done
         # then.
         self._close(replaced, known.workflow_id if known else job, task)
@@ -92,11 +99,11 @@ class SeriesSubmitter:
 
     def _queue(self, job: str, task: SeriesTask, *, urgent: bool) -> None:
         if urgent:
-            submit(job, task, urgent=True)
+            submit(job, self._stored(task), urgent=True)
             return
         turn = self.shares.turn(task)
         held = self._is_held(task, urgent=urgent)
-        submit(job, task, held=held, caller=turn.caller, tag=turn.tag)
+        submit(job, self._stored(task), held=held, caller=turn.caller, tag=turn.tag)
 
     def _task(self, series: ReceivedSeries) -> tuple[SeriesTask, bool]:
         study, uid, paths = series.study_uid, series.series_uid, series.paths
@@ -113,6 +120,14 @@ class SeriesSubmitter:
             return SeriesTask(study, uid, paths, digest=stamp, stamp=stamp, refusal=reason), False
         kind = modality_of(paths[0])
         return SeriesTask(study, uid, paths, digest=digest, stamp=stamp, modality=kind), urgent
+
+    def _stored(self, task: SeriesTask) -> SeriesTask:
+        """Return a task as the store is to have it."""
+        if not self.holder:
+            return task
+        # Relative to the data folder: other processes have theirs elsewhere.
+        paths = tuple(path.relative_to(self.spool.folder.parent) for path in task.paths)
+        return replace(task, paths=paths, holder=self.holder)
 
     def _name_refused(self, known: WorkflowStatus | None, job: str, task: SeriesTask) -> None:
         """Let a job name what other callers sent of its series while it came."""
@@ -147,7 +162,8 @@ class SeriesSubmitter:
             for workflow in (each, *children):
                 if workflow.status in ACTIVE:
                     cancel(workflow, {})
-            self.spool.remove(set(series_task(each).paths) - set(task.paths))
+            theirs = {self.spool.folder.parent / path for path in series_task(each).paths}
+            self.spool.remove(theirs - set(task.paths))
 
 
 def job_name(task: SeriesTask, model_digest: str, place: str = "") -> str:

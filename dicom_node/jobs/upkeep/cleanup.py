@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job
 from dicom_node.jobs.upkeep.retention import Retention, expired, older
 from dicom_node.receive.spool import Spool
-from dicom_node.results.attributes.number_register import StoredNumbers
+from dicom_node.results.attributes.number_register import LastingNumbers, StoredNumbers
 from dicom_node.rounds import repeated
 from dicom_node.shadow.work_register import WorkRegister
 
@@ -33,25 +34,44 @@ OTHER_RUNS = timedelta(hours=1)
 """Age at which the files of a run that does not count are removed."""
 
 
+@dataclass(frozen=True)
+class Holding:
+    """What one process of several cleans up, where each has a folder of its own."""
+
+    gateway: str
+    """Its name: the rows of the jobs whose results it holds are its to forget."""
+    numbers: LastingNumbers
+
+
 def sweep(
-    ledger: Ledger, spool: Spool, data: DataFolder, retention: Retention, now: datetime
+    ledger: Ledger,
+    spool: Spool,
+    data: DataFolder,
+    retention: Retention,
+    now: datetime,
+    holding: Holding | None = None,
 ) -> int:
     """Remove what has been kept long enough; return how many jobs lost files or their row."""
-    jobs, swept, forgotten = ledger.jobs(), 0, set[str]()
+    jobs, swept, forgotten = [located(job, data) for job in ledger.jobs()], 0, set[str]()
     for job in expired(jobs, retention, now):
         # Files in one round, the row in a later one: without its row nobody would find the files.
         if _remove_files(job, spool, data):
             swept += 1
+        elif holding and job.holder != holding.gateway:
+            continue
         elif _forget(job, ledger, data, now - retention.rows):
             swept += 1
             forgotten.add(job.id)
     _remove_jobless(jobs, spool, now - retention.failed)
     _remove_other_runs(jobs, data, now - OTHER_RUNS)
+    if holding:  # a job may be removed by a process that has none of its files
+        _remove_jobless_results(jobs, data, now - retention.failed)
     for result in data.delivered.glob("*.dcm"):
         if older(result, now - retention.delivered):
             result.unlink(missing_ok=True)
     # Last: a register that is damaged holds up nothing else.
-    _forget_numbers(forgotten, jobs, data)
+    numbers = holding.numbers if holding else StoredNumbers(data.numbers)
+    _forget_numbers(forgotten, jobs, numbers)
     CorrectionRegister(data.corrections).trim(now - retention.rows)
     return swept
 
@@ -79,11 +99,13 @@ def _forget(job: Job, ledger: Ledger, data: DataFolder, before: datetime) -> boo
     return True
 
 
-def _forget_numbers(forgotten: Collection[str], jobs: Sequence[Job], data: DataFolder) -> None:
+def _forget_numbers(
+    forgotten: Collection[str], jobs: Sequence[Job], numbers: LastingNumbers
+) -> None:
     """Forget the Series Numbers of studies of which no job is left."""
     left = {job.study_uid for job in jobs if job.id not in forgotten}
     if studies := {job.study_uid for job in jobs if job.id in forgotten} - left:
-        StoredNumbers(data.numbers).forget(studies)
+        numbers.forget(studies)
 
 
 def _drop_labels(job: Job, data: DataFolder) -> None:
@@ -125,6 +147,18 @@ def _remove_other_runs(jobs: Sequence[Job], data: DataFolder, before: datetime) 
             logger.info("another run removed", extra={"action": "sweep", "job": job})
 
 
+def _remove_jobless_results(jobs: Sequence[Job], data: DataFolder, before: datetime) -> None:
+    known = {job.id for job in jobs}
+    for path in data.results.iterdir():
+        if path.name.partition(".")[0] not in known and older(path, before):
+            path.unlink(missing_ok=True)
+
+
+def located(job: Job, data: DataFolder) -> Job:
+    """Return a job with the paths that its received files have in this folder."""
+    return replace(job, paths=tuple(data.located(path) for path in job.paths))
+
+
 def _record_removal(study_uid: str, paths: Sequence[Path]) -> None:
     record(lambda: deleted(study_of(study_uid, paths)))
 
@@ -138,7 +172,7 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
         if each.id != job.id and each.series_uid == job.series_uid
         for path in each.paths
     }
-    received = [path for path in job.paths if path not in shared]
+    received = [data.located(path) for path in job.paths if path not in shared]
     results = data.results_of(job.id)
     # While the files are there, as above.
     if received or results:
@@ -148,19 +182,23 @@ def discard(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> None:
         result.unlink(missing_ok=True)
     _drop_labels(job, data)
     ledger.forget(job)
-    _forget_numbers({job.id}, jobs, data)
+    _forget_numbers({job.id}, jobs, StoredNumbers(data.numbers))
 
 
 @contextmanager
 def cleaning_up(
-    database_url: str, spool: Spool, data: DataFolder, retention: Retention
+    database_url: str,
+    spool: Spool,
+    data: DataFolder,
+    retention: Retention,
+    holding: Holding | None = None,
 ) -> Iterator[None]:
     """Sweep every ten minutes while the block lasts."""
 
     def run() -> None:
         try:
             with open_ledger(database_url) as ledger:
-                sweep(ledger, spool, data, retention, datetime.now(UTC))
+                sweep(ledger, spool, data, retention, datetime.now(UTC), holding)
         except (OSError, SQLAlchemyError, NodeError) as error:
             _log_failure(error)
         # The edge of this thread: what was not removed stays, and the next round tries again.

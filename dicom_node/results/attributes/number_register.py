@@ -36,6 +36,13 @@ class NumberRegister(Protocol):
         """
 
 
+class LastingNumbers(NumberRegister, Protocol):
+    """Numbers that outlive a run."""
+
+    def forget(self, study_uids: Iterable[str]) -> None:
+        """Forget the numbers of these studies."""
+
+
 class NumbersOfRun:
     """Register of one run, in memory."""
 
@@ -50,7 +57,7 @@ class NumbersOfRun:
             # it.
             numbers = self._studies[study_uid]
             if series_uid not in numbers:
-                numbers[series_uid] = _first_free(wanted, {*numbers.values()})
+                numbers[series_uid] = first_free(wanted, {*numbers.values()})
             return numbers[series_uid]
 
 
@@ -72,7 +79,7 @@ class StoredNumbers:
             if row := store.execute(there, (study_uid, series_uid)).fetchone():
                 return int(row[0])
             rows = store.execute("SELECT number FROM series_numbers WHERE study = ?", (study_uid,))
-            number = _first_free(wanted, {row[0] for row in rows})
+            number = first_free(wanted, {row[0] for row in rows})
             taken = study_uid, series_uid, number
             store.execute("INSERT INTO series_numbers VALUES (?, ?, ?)", taken)
             return number
@@ -89,7 +96,8 @@ class StoredNumbers:
             store.executemany("DELETE FROM series_numbers WHERE study = ?", studies)
 
 
-def _first_free(wanted: Iterable[int], taken: set[int]) -> int:
+def first_free(wanted: Iterable[int], taken: set[int]) -> int:
+    """Return the first wanted number that is not taken; where all are, the first of them."""
     numbers = iter(wanted)
     first = next(numbers)
     return next((each for each in chain([first], numbers) if each not in taken), first)

@@ -7,7 +7,7 @@ import pytest
 
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.jobs.state import State, to_job
-from dicom_node.jobs.workflows import GIVEN_UP, QUEUE, SUPERSEDED_BY
+from dicom_node.jobs.workflows import GIVEN_UP, POSTPONED, QUEUE, RECEIVED_BY, SUPERSEDED_BY
 from dicom_node.pipeline.outcome import Outcome, Verdict
 
 SEGMENTED = Outcome(Verdict.SEGMENTED, seg="/seg.dcm")
@@ -72,3 +72,21 @@ def test_a_cancelled_job_keeps_its_queue():
 def test_a_delivery_states_when_it_ended():
     job = to_job(segment(), [delivery(), delivery("PENDING", completed_at=None)])
     assert [each.finished for each in job.deliveries] == [datetime.fromtimestamp(1, UTC), None]
+
+
+def test_a_job_that_waits_for_a_gateway_states_why_until_it_goes_on():
+    waiting = to_job(segment(status="ENQUEUED", **{POSTPONED: "g is away"}), [])
+    assert (waiting.state, waiting.reason) == (State.WAITING, "g is away")
+    assert to_job(segment(status="PENDING", **{POSTPONED: "g is away"}), []).reason == ""
+
+
+def test_the_holder_of_a_job_is_the_gateway_that_has_its_results_or_else_its_files():
+    task = SeriesTask("1.1", "1.2", (), holder="first").to_json()
+    made = segment(status="PENDING")
+    assert to_job(made, []).holder == ""
+    made.input = {"args": [task]}
+    assert to_job(made, []).holder == "first"
+    made.attributes = {RECEIVED_BY: "second"}
+    assert to_job(made, []).holder == "second"
+    made.output = SegmentResult(SEGMENTED, holder="third").to_json()
+    assert to_job(made, []).holder == "third"

@@ -279,3 +279,22 @@ def test_a_series_that_cannot_be_read_is_refused_at_the_third_try(bench, monkeyp
 
 def test_a_job_has_a_name_of_sixteen_letters(bench):
     assert len(bench.send().id) == 16
+
+
+def test_a_gateway_with_files_of_its_own_stores_where_they_lie_and_who_received_them_last(bench):
+    def restart(holder):
+        rules = PriorityRules()
+        bench.submitter = SeriesSubmitter(bench.spool, "model", rules, bench.url, holder=holder)
+
+    restart("receive-1")
+    job = bench.send()
+    (_, task, _), *_ = bench.worker.tasks
+    assert task.holder == job.holder == "receive-1"
+    assert {path.parts[0] for path in task.paths} == {"spool"}
+    assert all((bench.spool.folder.parent / path).exists() for path in task.paths)
+    restart("receive-2")
+    assert bench.send().holder == "receive-2"
+    assert len(bench.worker.tasks) == 1
+    changed = bench.send(PatientName="Other")
+    assert bench.states == [State.SUPERSEDED, State.NOTHING_FOUND]
+    assert all((bench.spool.folder.parent / path).exists() for path in changed.paths)

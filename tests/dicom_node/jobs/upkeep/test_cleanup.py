@@ -12,7 +12,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.upkeep import cleanup
-from dicom_node.jobs.upkeep.cleanup import cleaning_up, discard, sweep
+from dicom_node.jobs.upkeep.cleanup import Holding, cleaning_up, discard, sweep
 from dicom_node.jobs.upkeep.retention import Retention
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.receive.header import SeriesKey
@@ -59,7 +59,7 @@ class Jobs:
         return list(self.listed)
 
     def forget(self, job):
-        self.listed.remove(job)
+        self.listed = [each for each in self.listed if each.id != job.id]
 
 
 @pytest.fixture
@@ -158,3 +158,50 @@ def test_the_results_of_every_run_go_with_the_job(spool, tmp_path):
     sweep(ledger, spool, data, KEPT, LONG_AGO + 30 * DAY)
     assert list(data.results.iterdir()) == []
     assert ledger.listed == []
+
+
+class Numbers:
+    """Series Numbers of several gateways; notes what is forgotten."""
+
+    def __init__(self):
+        self.forgotten = set()
+
+    def forget(self, studies):
+        self.forgotten |= studies
+
+
+def test_a_gateway_removes_its_copies_of_all_jobs_and_forgets_its_own_alone(spool, tmp_path):
+    data, numbers = DataFolder(tmp_path), Numbers()
+    data.results.mkdir()
+    mine, others = (received(spool, series) for series in ("1.2", "1.3"))
+    jobs = [
+        # As the store has them: relative to the folder of whichever gateway.
+        replace(ended(path, State.DONE), paths=(path.relative_to(tmp_path),), holder=holder)
+        for path, holder in ((mine, "me"), (others, "another"))
+    ]
+    ledger = Jobs(*jobs)
+    for days in (1.1, 10.1):
+        sweep(ledger, spool, data, KEPT, LONG_AGO + days * DAY, Holding("me", numbers))
+        assert spool.series() == []
+    assert [job.holder for job in ledger.listed] == ["another"]
+    assert numbers.forgotten == set()  # the other job is of the same study
+    ledger.listed[0] = replace(ledger.listed[0], holder="me")
+    sweep(ledger, spool, data, KEPT, LONG_AGO + 10.1 * DAY, Holding("me", numbers))
+    assert numbers.forgotten == {"1.1"}
+
+
+def test_results_of_a_job_that_was_removed_elsewhere_leave_in_the_end(spool, tmp_path):
+    data = DataFolder(tmp_path)
+    data.results.mkdir()
+    known = replace(ended(received(spool, "1.2"), State.DELIVERING), id="known")
+    names = "known.dcm", "gone.dcm", "gone.report.dcm"
+    for name in names:
+        (data.results / name).touch()
+        os.utime(data.results / name, (LONG_AGO.timestamp(),) * 2)
+
+    def after(days):
+        sweep(Jobs(known), spool, data, KEPT, LONG_AGO + days * DAY, Holding("me", Numbers()))
+        return sorted(path.name for path in data.results.iterdir())
+
+    assert after(2.9) == sorted(names)
+    assert after(3.1) == ["known.dcm"]
