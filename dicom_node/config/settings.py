@@ -17,6 +17,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from dicom_node.config.cluster_section import ClusterSection, Files
 from dicom_node.config.error_messages import misplaced_secrets, validation_messages
 from dicom_node.config.job_sections import EngineSection, JobsSection
 from dicom_node.config.page_sections import AlertsSection, AuditSection, HttpSection, ViewerSection
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     select: Rules = Rules()
     engine: EngineSection = EngineSection()
     jobs: JobsSection = JobsSection()
+    cluster: ClusterSection = ClusterSection()
     urgent: PriorityRules = PriorityRules()
     tls: TlsSection = TlsSection()
     callers: tuple[CallerSection, ...] = ()
@@ -92,6 +94,28 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"callers {', '.join(named)} are known by their certificates, and no caller has to"
                 " show one; set tls.cert_file and tls.ca_file"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fetched(self) -> Self:
+        """Refuse what needs a folder that the machines share, where files are fetched."""
+        if self.cluster.files is not Files.FETCHED:
+            return self
+        if not self.peers:
+            raise ValueError(
+                "files are fetched (cluster.files), so there is no shared folder `delivered` for"
+                " results; name a destination in [peers]"
+            )
+        if self.receive.processes > 1:
+            raise ValueError(
+                "files are fetched (cluster.files), so each gateway needs a data folder of its own,"
+                " and receive.processes would share one; leave it at 1"
+            )
+        if self.engine.shadow is not None or self.select.best_of_study:
+            raise ValueError(
+                "engine.shadow and select.best_of_study need a folder that the machines share;"
+                ' leave both out, or set cluster.files = "shared"'
             )
         return self
 

@@ -58,7 +58,7 @@ def send(job: Job, profiles: Mapping[str, Profile], ledger: Ledger, data: DataFo
         return f"not sent: {job.reason}"
     if job.outcome is None or not job.outcome.seg_uid:
         return f"nothing to send, it is {job.state}"
-    tasks = delivery_tasks(job.series_uid, job.outcome, profiles)
+    tasks = delivery_tasks(job.series_uid, job.outcome, profiles, job.holder)
     elsewhere = job.node != data.name
     # A peer may want objects that were not made then, or whose files the clean-up has removed.
     there = [task for task in tasks if elsewhere or task.file.exists()]
@@ -83,6 +83,8 @@ def remove(job: Job, ledger: Ledger, spool: Spool, data: DataFolder) -> str:
     if job.state.active:
         return f"not removed, it is {job.state}"
     discard(job, ledger, spool, data)
+    if job.holder:
+        return f"removed; gateway {job.holder} keeps its files for jobs.keep_failed_days at most"
     return "removed"
 
 

@@ -23,6 +23,11 @@ def write_bundle(job: Job, target: Path, *, pixels: bool) -> int:
     Raises:
         BadConfiguration: the received files were removed.
     """
+    if job.holder:
+        raise BadConfiguration(
+            f"the received files of {job.id} lie at gateway {job.holder}, and are bundled nowhere"
+            ' else; with cluster.files = "shared" any machine can'
+        )
     paths = [path for path in job.paths if path.exists()]
     if not paths:
         raise BadConfiguration(

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from sqlalchemy import Engine, make_url
 
 from dicom_node.cluster.membership import Member, Membership, beating
+from dicom_node.cluster.own_folder import own_place, require_own_name
 from dicom_node.cluster.shared_folder import (
     Claim,
     claimed_place,
@@ -15,6 +16,7 @@ from dicom_node.cluster.shared_folder import (
     require_shareable,
 )
 from dicom_node.cluster.tables import shared_tables
+from dicom_node.config.cluster_section import Files
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
@@ -31,8 +33,13 @@ class Joined:
     """Connections to the tables that the cluster shares."""
 
     @property
+    def is_apart(self) -> bool:
+        """Whether the data folder is this process's own, and files are fetched."""
+        return self.settings.cluster.files is Files.FETCHED
+
+    @property
     def data(self) -> DataFolder:
-        """The folder that the cluster shares."""
+        """The folder that the cluster shares, or that is this process's own."""
         return self.claim.data
 
     @property
@@ -52,15 +59,17 @@ def joined(settings: Settings, role: str) -> Iterator[Joined]:
     """
     require_postgres(settings, role)
     data = DataFolder(settings.node.data)
-    with (
-        claimed_place(data, role) as claim,
-        shared_tables(settings.database_url) as engine,
-    ):
-        require_shareable(data.members)
+    apart = settings.cluster.files is Files.FETCHED
+    place = own_place(data, role, settings.cluster.name) if apart else claimed_place(data, role)
+    with place as claim, shared_tables(settings.database_url) as engine:
         member = Member(claim.folder, claim.name, role, version("hepar"), claim.token)
         membership = Membership(engine, claim.folder)
         # Before the first heartbeat: a process on another folder must not be believed.
-        require_same_folder(data, membership, member)
+        if apart:
+            require_own_name(membership, member)
+        else:
+            require_shareable(data.members)
+            require_same_folder(data, membership, member)
         with beating(membership, member):
             yield Joined(settings, claim, member, engine)
 

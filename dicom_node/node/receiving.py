@@ -9,12 +9,13 @@ from dicom_node.audit.audit_event import queried, received
 from dicom_node.audit.instances import series_query, study_of
 from dicom_node.audit.trail import record
 from dicom_node.cluster.arrivals import Arrivals
-from dicom_node.cluster.shared_assembler import SharedAssembler
+from dicom_node.cluster.shared_assembler import SharedAssembler, gather_nothing
 from dicom_node.config.own_receiver import own_caller
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import AlreadyRunning
+from dicom_node.fetched.gathering import OwnFiles
 from dicom_node.jobs.submit.correction_intake import CorrectionIntake, corrections_among
 from dicom_node.jobs.submit.correction_queue import CorrectionQueue
 from dicom_node.jobs.submit.fair_share import Shares
@@ -55,6 +56,7 @@ def receiving(
     shadow_digest: str = "",
     closed: Callable[[], bool] = lambda: False,
     at_work: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    own: OwnFiles | None = None,
 ) -> Iterator[Reception]:
     """Receive series while the block lasts; queue each as a job, and register corrections.
 
@@ -62,7 +64,7 @@ def receiving(
     when a series may soon be complete; `asked` is the archive that is asked for counts; `arrivals`
     are the series of all gateways, where there are several; corrections are compared with the
     shadow model of `shadow_digest` too, each noted `at_work` (`CorrectionQueue`); associations are
-    rejected while it is `closed`.
+    rejected while it is `closed`; `own` are the files of a gateway that shares no folder.
 
     Raises:
         AlreadyRunning: the address is taken, or is none of this machine's.
@@ -74,10 +76,14 @@ def receiving(
         settings.database_url,
         settings.select.best_of_study,
         Shares.of(_callers(settings)),
+        own.holder if own else "",
     )
-    intake = CorrectionIntake(DataFolder(settings.node.data), shadow_digest)
+    data = own.data if own else DataFolder(settings.node.data)
+    intake = CorrectionIntake(data, shadow_digest)
     corrections = CorrectionQueue(intake, spool, at_work=at_work)
-    kind = SeriesAssembler if arrivals is None else partial(SharedAssembler, arrivals=arrivals)
+    gather = own.gather if own else gather_nothing
+    shared = partial(SharedAssembler, arrivals=arrivals, gather=gather) if arrivals else None
+    kind = shared or SeriesAssembler
     assembler = kind(
         spool,
         partial(_submit, submitter, corrections),

@@ -13,7 +13,7 @@ from functools import partial
 from dbos import DBOS
 
 from dicom_node.audit.trail import auditing
-from dicom_node.cluster.arrivals import Arrivals, Studies
+from dicom_node.cluster.arrivals import Studies
 from dicom_node.cluster.draining import DRAINABLE, Drains, drainable, require_drainable
 from dicom_node.cluster.epochs import Epochs, forgetting
 from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck
@@ -30,6 +30,13 @@ from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.jobs.workflows import SEGMENT
 from dicom_node.net.commitments import Commitments
+from dicom_node.node.apart import (
+    fetching,
+    own_files,
+    queueing_postponed,
+    shown_results,
+    to_arrivals,
+)
 from dicom_node.node.joining import Joined
 from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
@@ -65,13 +72,14 @@ def gateway(joined: Joined) -> Iterator[Reception]:
         asked = None
         if name := settings.receive.ask:
             asked = to_peer(name, settings.peers[name], settings.node.ae_title)
-        arrivals = Arrivals(joined.engine, joined.member.folder, joined.member.name)
+        arrivals, spool = to_arrivals(joined), _spool(joined)
         intake, crashes = GatewayIntake(arrivals), CrashRecord(joined.claim.crashes)
         # Before it listens: a gateway that crashed while it was drained stays closed.
         stack.enter_context(drainable(joined.engine, joined.member, intake))
+        own = stack.enter_context(own_files(joined, spool, to_retention(settings)))
         reception = stack.enter_context(
             receiving(
-                _spool(joined),
+                spool,
                 algorithm.digest,
                 settings,
                 asked=asked,
@@ -79,13 +87,18 @@ def gateway(joined: Joined) -> Iterator[Reception]:
                 closed=intake.closed,
                 shadow_digest=shadow.digest,
                 at_work=partial(crashes.at_work, most=DEATHS),
+                own=own,
             )
         )
         assert isinstance(reception.assembler, SharedAssembler)  # as there are `arrivals`
         intake.watch(reception.assembler, reception.associations)
         # The page of the cluster sends the alerts, each of them once.
         quiet = settings.model_copy(update={"alerts": AlertsSection()})
-        view = replace(reception_view(quiet, algorithm, reception), closed=intake.closed)
+        view = replace(
+            reception_view(quiet, algorithm, reception),
+            closed=intake.closed,
+            results_of=stack.enter_context(shown_results(joined)),
+        )
         stack.enter_context(serve_view(view))
         stack.callback(crashes.close)  # first of all, as of a worker
         _log_start(joined, f"listens on {reception.address[0]}:{reception.address[1]}")
@@ -121,15 +134,14 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             open_device,
             joined.claim.cache,
         )
-        member = joined.member
-        epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
-        series_worker = replace(
-            series_worker,
-            at_work=crashes.at_work,
-            on_result=shadow.on_result,
-            place=epochs.place,
-        )
-        fenced = FencedWorker(series_worker)
+        series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
+        epochs = None
+        if joined.is_apart:  # each attempt has a folder of its own there
+            fenced = FencedWorker(stack.enter_context(fetching(joined, series_worker)))
+        else:
+            member = joined.member
+            epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
+            fenced = FencedWorker(replace(series_worker, place=epochs.place))
         dequeuing = stack.enter_context(
             run_jobs(
                 fenced,
@@ -142,7 +154,8 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         )
         intake = WorkerIntake(dequeuing, fenced.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
-        stack.enter_context(forgetting(epochs))
+        if epochs is not None:
+            stack.enter_context(forgetting(epochs))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.enter_context(in_turn(shadow, joined.data))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
@@ -181,6 +194,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             processes=partial(_processes, joined),
             drain=partial(_drain, joined),
             shadow=partial(status_of_cluster, named_shadow(settings, model), joined.data),
+            results_of=stack.enter_context(shown_results(joined)),
         )
         address = stack.enter_context(serve_view(view))
         assert address is not None  # `hepar web` sets a port
@@ -196,19 +210,23 @@ def _upkeep(
     settings = joined.settings
     studies = Studies(joined.engine, joined.member.folder)
     phase = partial(measure, segmenter, series_worker.device_queue)
-    with (
-        taking_over(joined.membership),
-        choosing(settings.select, studies.quiet_s, phase, polling.speed_up, studies.now_s),
-        cleaning_up(settings.database_url, _spool(joined), joined.data, to_retention(settings)),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(taking_over(joined.membership))
+        choice = settings.select, studies.quiet_s, phase, polling.speed_up, studies.now_s
+        stack.enter_context(choosing(*choice))
+        stack.enter_context(queueing_postponed(joined))
+        if not joined.is_apart:  # there each gateway cleans up what it holds
+            url, retention = settings.database_url, to_retention(settings)
+            stack.enter_context(cleaning_up(url, _spool(joined), joined.data, retention))
         yield
 
 
 def _arriving(joined: Joined, spool: Spool) -> list[Arriving]:
     """Return the series that come in at any gateway."""
+    arriving = Studies(joined.engine, joined.member.folder).arriving()
+    counts = {key: None if joined.is_apart else len(spool.paths(key)) for key, _ in arriving}
     return [
-        Arriving(key.study_uid, key.series_uid, len(spool.paths(key)), expected)
-        for key, expected in Studies(joined.engine, joined.member.folder).arriving()
+        Arriving(key.study_uid, key.series_uid, counts[key], expected) for key, expected in arriving
     ]
 
 
@@ -247,7 +265,7 @@ def _drain(joined: Joined, name: str, undo: bool) -> None:
 
 def _spool(joined: Joined) -> Spool:
     keep_free = joined.settings.receive.keep_free_mb << 20
-    return Spool(joined.data.spool, keep_free, shared=True)
+    return Spool(joined.data.spool, keep_free, shared=not joined.is_apart)
 
 
 def _model(joined: Joined) -> Model:

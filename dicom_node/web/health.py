@@ -15,6 +15,7 @@ from dicom_node.errors import NodeError
 from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.store import connectable
+from dicom_node.jobs.workflows import postponed_queue
 from dicom_node.web.probe import Finding, Probe, findings
 from dicom_node.web.view import NodeView
 from engine.errors import EngineError
@@ -168,6 +169,9 @@ class Health:
 def _queue_moves(
     jobs: Sequence[Job], now: datetime, limit: timedelta, silent: timedelta = timedelta()
 ) -> Finding:
+    late = [job for job in jobs if job.state is State.WAITING and now - job.created > limit]
+    if postponed := [job for job in late if job.queue.startswith(postponed_queue(""))]:
+        return Finding("workers", False, f"job {postponed[0].id} waits: {postponed[0].reason}")
     waiting = [job.created for job in jobs if job.state is State.WAITING]
     computing = any(job.state is State.SEGMENTING for job in jobs)
     if waiting and not computing and now - min(waiting) > limit:

@@ -18,6 +18,7 @@ from starlette.templating import Jinja2Templates
 from dicom_node.corrections.agreement import agreement, falls
 from dicom_node.corrections.correction import newest_of_each_result
 from dicom_node.corrections.side_by_side import side_by_side
+from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import BadConfiguration, NodeError, UnknownJob
 from dicom_node.jobs.ledger import Ledger
@@ -249,19 +250,21 @@ class Pages:
 
     def _reports(self, job: Job) -> list[Path]:
         """Return the pages that were made with the PDFs of a job, one for each stack."""
-        made = self._node.data.results_of(job.id, self._folder(job))
-        return [each for each in made if each.suffix == ".html"]
+        data, folder = self._kept(job)
+        return [each for each in data.results_of(job.id, folder) if each.suffix == ".html"]
 
     def _pictures(self, job: Job) -> list[Path]:
         """Return the pictures of a job; those of older versions are in an object alone."""
-        folder = self._folder(job)
+        data, folder = self._kept(job)
         made = ResultObject(ObjectKind.MONTAGE).file_beside(folder / f"{job.id}.dcm")
-        found = self._node.data.pictures_of(job.id, folder)
+        found = data.pictures_of(job.id, folder)
         return found or [each for each in [made] if each.exists()]
 
-    def _folder(self, job: Job) -> Path:
+    def _kept(self, job: Job) -> tuple[DataFolder, Path]:
         """Return where the results of a job lie: in a cluster, those of the run that counts."""
-        return (job.outcome and job.outcome.folder) or self._node.results
+        data = self._node.kept_of(job)
+        folder = job.outcome.folder if job.outcome else None
+        return data, data.located(folder) if folder else data.results
 
 
 def _reached(peer: Peer) -> Finding:

@@ -15,6 +15,7 @@ from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import StoreUnusable
+from dicom_node.jobs.state import Job
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
 from dicom_node.results.attributes.segment_description import Algorithm
@@ -35,8 +36,8 @@ class Arriving:
 
     study_uid: str
     series_uid: str
-    instances: int
-    """Instances in the spool."""
+    instances: int | None
+    """Instances in the spool; None where they lie at gateways with a spool each."""
     expected: int | None = None
     """Instances that there will be; None where nobody announced them."""
 
@@ -179,6 +180,12 @@ class NodeView:
     """Returns whether this process takes nothing new."""
     shadow: Callable[[], ShadowStatus | None] = lambda: None
     """Returns the state of the shadow model; None where none is configured."""
+    results_of: Callable[[Job], DataFolder] | None = None
+    """Returns the folder that has what a page shows of a job; None: the node's data folder."""
+
+    def kept_of(self, job: Job) -> DataFolder:
+        """Return the folder that has the pictures and reports of a job."""
+        return self.results_of(job) if self.results_of else self.data
 
     @property
     def data(self) -> DataFolder:

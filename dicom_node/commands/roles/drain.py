@@ -12,6 +12,7 @@ from dicom_node.cluster.draining import Drains, require_drainable
 from dicom_node.cluster.membership import Duty, Membership, SeenMember
 from dicom_node.cluster.tables import shared_tables
 from dicom_node.commands.arguments.options import Config, settings
+from dicom_node.config.cluster_section import Files
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
@@ -73,7 +74,7 @@ def _waited(membership: Membership, named: list[str], wait_s: float) -> list[See
 
 
 def _folder(chosen: Settings) -> str:
-    """Return the name of the folder that a cluster shares.
+    """Return the name of the folder that a cluster shares, or its own where it shares none.
 
     Raises:
         BadConfiguration: there is no cluster.
@@ -83,6 +84,8 @@ def _folder(chosen: Settings) -> str:
             "there is no cluster to drain a process of, because the job store is an SQLite file;"
             " set HEPAR_JOBS__DATABASE to a postgresql:// address, or stop `hepar serve`"
         )
+    if chosen.cluster.files is Files.FETCHED:
+        return chosen.cluster.name
     if not (name := DataFolder(chosen.node.data).name):
         raise BadConfiguration(
             f"no cluster has started in {chosen.node.data}; set node.data to the folder that its"

@@ -21,8 +21,9 @@ def receive(
     """Run a gateway: receive series by C-STORE and STOW-RS, and queue them for the workers.
 
     Several share one data folder (`node.data`) and one PostgreSQL (`jobs.database`) with the
-    workers (`hepar work`) and the page (`hepar web`). With `receive.processes` it runs so many of
-    them on one port, and starts again one that dies. SIGINT or SIGTERM ends all.
+    workers (`hepar work`) and the page (`hepar web`); with `cluster.files = "fetched"` the
+    PostgreSQL alone. With `receive.processes` it runs so many of them on one port, and starts
+    again one that dies. SIGINT or SIGTERM ends all.
     """
     sections = {}
     if port is not None:

@@ -18,7 +18,8 @@ def web(config: Config = None, model: Model = None, port: Port = None) -> None:
     """Serve the page, the metrics, the health checks and the alerts of a cluster.
 
     It shares one data folder (`node.data`) and one PostgreSQL (`jobs.database`) with the gateways
-    (`hepar receive`) and the workers (`hepar work`). SIGINT or SIGTERM ends it.
+    (`hepar receive`) and the workers (`hepar work`); with `cluster.files = "fetched"` the
+    PostgreSQL alone. SIGINT or SIGTERM ends it.
     """
     # Imported here: the store and the web server take a second, and `--help` needs neither.
     from dicom_node.commands.roles.running import run_role

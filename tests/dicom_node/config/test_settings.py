@@ -1,3 +1,6 @@
+import socket
+from pathlib import Path
+
 import pytest
 
 from dicom_node.config.settings import Settings, load_settings
@@ -178,3 +181,36 @@ def test_secrets_come_from_the_environment_and_are_never_shown(write, monkeypatc
     assert settings.peers["web"].token.get_secret_value() == "sesame"
     assert settings.database_url == "postgresql://hepar:sesame@db/hepar"
     assert "sesame" not in repr(settings)
+
+
+FETCHED = {"cluster": {"files": "fetched", "token": "sesame"}}
+SHELF = {"peers": {"shelf": {"kind": "folder", "folder": "/srv"}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({**SHELF, "cluster": {"files": "fetched"}}, "set HEPAR_CLUSTER__TOKEN"),
+        ({**SHELF, "cluster": {"files": "fetched", "token": ""}}, "set HEPAR_CLUSTER__TOKEN"),
+        (FETCHED, r"name a destination in \[peers\]"),
+        ({**FETCHED, **SHELF, "engine": {"shadow": "base"}}, "engine.shadow"),
+        ({**FETCHED, **SHELF, "select": {"best_of_study": True}}, "select.best_of_study"),
+        ({**FETCHED, **SHELF, "receive": {"processes": 2}}, "receive.processes"),
+        ({"cluster": {"name": "a/b"}}, "cannot name a cluster"),
+    ],
+)
+def test_what_fetched_files_cannot_do_is_refused_with_the_remedy(changes, complaint):
+    with pytest.raises(BadConfiguration, match=complaint):
+        load_settings(**changes)
+
+
+def test_a_gateway_is_reached_by_the_name_of_its_machine_unless_an_address_is_given():
+    section = load_settings(**FETCHED, **SHELF).cluster
+    assert "sesame" not in repr(section)
+    assert section.reached_at(1) == "http://127.0.0.1:1"
+    section = section.model_copy(update={"host": "0.0.0.0", "cert_file": Path("/own.pem")})
+    assert section.reached_at(1) == f"https://{socket.gethostname()}:1"
+    named = load_settings(
+        **SHELF, cluster={**FETCHED["cluster"], "address": "https://gw1.example:8443"}
+    )
+    assert named.cluster.reached_at(1) == "https://gw1.example:8443"

@@ -107,3 +107,14 @@ def test_a_job_of_another_node_is_worked_on_there(job, ledger, data):
     assert said == "send to archive by node b"
     assert actions.redo(other, ledger, data) == "segment again"
     assert (ledger.sent, ledger.redone) == ([("archive", "seg")], ["job"])
+
+
+def test_the_files_of_a_job_at_a_gateway_are_sent_and_removed_there(job, ledger, data, monkeypatch):
+    relative = replace(job.outcome, seg=Path("results") / "job.dcm")
+    job = replace(job, holder="receive-1", queue="segment on the cluster", outcome=relative)
+    sent = []
+    monkeypatch.setattr(ledger, "send", lambda job, tasks: sent.extend(tasks) or ["archive"])
+    assert actions.send(job, PROFILES, ledger, data) == "send to archive by node the cluster"
+    assert {each.holder for each in sent} == {"receive-1"}
+    monkeypatch.setattr(actions, "discard", lambda *arguments: None)
+    assert "gateway receive-1 keeps its files" in actions.remove(job, ledger, None, data)

@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,6 +188,12 @@ def test_a_job_without_files_says_what_to_do(job_on, ct_series, tmp_path):
     for path in job.paths:
         Path(path).unlink()
     with pytest.raises(BadConfiguration, match="were removed; send the series again"):
+        write_bundle(job, tmp_path / "job.zip", pixels=False)
+
+
+def test_a_job_whose_files_lie_at_a_gateway_says_where(job_on, ct_series, tmp_path):
+    job = replace(job_on(ct_series(slices=4)), holder="receive-1")
+    with pytest.raises(BadConfiguration, match="lie at gateway receive-1"):
         write_bundle(job, tmp_path / "job.zip", pixels=False)
 
 

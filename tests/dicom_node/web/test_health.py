@@ -148,12 +148,24 @@ def test_a_peer_that_fails_for_too_long_is_named(view):
         assert "peers" not in failed(view, fine)
 
 
+def waits(state, created, queue="segment on it", reason=""):
+    return SimpleNamespace(id="job", state=state, created=created, queue=queue, reason=reason)
+
+
+def test_a_job_that_waits_for_a_gateway_is_named_though_others_are_computed():
+    away = waits(State.WAITING, NOW - timedelta(hours=1), "postponed on it", "g is away")
+    busy = waits(State.SEGMENTING, NOW)
+    found = _queue_moves([away, busy], NOW, timedelta(minutes=15))
+    assert (found.ok, found.detail) == (False, "job job waits: g is away")
+    assert _queue_moves([away, busy], NOW, timedelta(hours=2)).ok
+
+
 @pytest.mark.parametrize(
     ("minutes", "state", "ok"),
     [(16, State.WAITING, False), (14, State.WAITING, True), (16, State.DONE, True)],
 )
 def test_a_queue_that_stands_still_is_noticed(minutes, state, ok):
-    jobs = [SimpleNamespace(state=state, created=NOW - timedelta(minutes=minutes))]
+    jobs = [waits(state, NOW - timedelta(minutes=minutes))]
     assert _queue_moves(jobs, NOW, timedelta(minutes=15)).ok is ok
 
 
@@ -181,8 +193,8 @@ def test_a_job_that_makes_no_progress_is_noticed():
 def test_a_queue_behind_a_long_job_moves():
     old = NOW - timedelta(hours=1)
     jobs = [
-        SimpleNamespace(state=State.WAITING, created=old),
-        SimpleNamespace(state=State.SEGMENTING, created=old),
+        waits(State.WAITING, old),
+        waits(State.SEGMENTING, old),
     ]
     assert _queue_moves(jobs, NOW, timedelta(minutes=15)).ok
 
