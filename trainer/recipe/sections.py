@@ -98,8 +98,8 @@ class Schedule(Section):
     """Epochs without gain after which `plateau` lowers the rate."""
     plateau_factor: float = Field(default=0.3, gt=0, lt=1)
     """Factor of each reduction."""
-    stop_patience: int | None = Field(default=None, ge=1)
-    """Epochs without gain after which a member is done, the best epoch's weights kept; never."""
+    stop_patience: int | None = Field(default=None, ge=0)
+    """Epochs without gain after which a member is done, the best epoch's weights kept; 0: never."""
     stop_gain: float = Field(default=0.001, ge=0)
     """Smallest gain of the validation patients' mean Dice that counts."""
 

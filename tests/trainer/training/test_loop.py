@@ -155,6 +155,24 @@ def test_a_run_without_gain_stops_and_keeps_the_best_epoch(
     assert any(not torch.equal(each, last[f"network.{name}"]) for name, each in kept.items())
 
 
+def test_a_run_that_never_stops_early_keeps_the_last_epoch(
+    tiny_recipe, cases, tmp_path, monkeypatch
+):
+    def worse_and_worse(self):
+        self.log(WATCHED, -float(self.current_epoch))
+
+    monkeypatch.setattr(Learner, "on_validation_epoch_end", worse_and_worse)
+    # As `--set schedule.stop_patience=0` of a recipe that stops early.
+    schedule = type(tiny_recipe.schedule).model_validate(
+        tiny_recipe.schedule.model_dump() | {"stop_patience": 0, "epoch_steps": 1}
+    )
+    recipe = tiny_recipe.model_copy(update={"schedule": schedule})
+    kept = learn(recipe, cases, tmp_path, steps=3).state_dict()
+    last = torch.load(tmp_path / f"{LAST}.ckpt", weights_only=False)["state_dict"]
+    assert json.loads((tmp_path / "pace.json").read_text())["steps"] == 3
+    assert all(torch.equal(each, last[f"network.{name}"]) for name, each in kept.items())
+
+
 def test_what_an_epoch_leaves_to_chance_does_not_depend_on_what_was_before(tiny_recipe):
     learner = Learner(tiny_recipe, tiny_recipe.members[1], 0)
     drawn = []
