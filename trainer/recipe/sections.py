@@ -149,6 +149,6 @@ class Measured(Section):
     parameters_m: float
     """Millions, all members together."""
     epoch_s: float | None = None
-    """Seconds once through 1,035 slices on a shared processor; None: not measured."""
+    """Seconds once through 1,628 slices on a shared processor; None: not measured."""
     how: str
     """What the Dice is of, and how long the members learnt."""
