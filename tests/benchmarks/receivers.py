@@ -18,8 +18,9 @@ from statistics import median
 from tests.benchmarks.marks import Mark, at_least
 from tests.benchmarks.phantoms import phantom_files
 from tests.system.cluster import Cluster
+from tests.system.gateways import Gateways
 from tests.system.postgres import Postgres, postgres_program
-from tests.system.servers import Gateways, Storescp, storescu
+from tests.system.servers import Storescp, storescu
 
 SLICES = 300
 """Of each series; 512x512 pixels."""

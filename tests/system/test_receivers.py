@@ -15,8 +15,8 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import PeerUnavailable
 from dicom_node.jobs.state import State
 from tests.system.cluster import Cluster, answers
+from tests.system.gateways import Gateways
 from tests.system.postgres import needs_postgres
-from tests.system.servers import Gateways
 from tests.system.small_series import series
 from tests.waiting import GENEROUS_S, wait_until
 

@@ -6,12 +6,12 @@ support. The uncertainty is the jackknife's over patients.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t
-from sklearn.linear_model import LogisticRegression
 
 from engine.findings.certainty import probability
 from engine.manifest import LesionCalibration, LesionFeature, LogisticFit, Range
@@ -40,6 +40,9 @@ def fit_lesions(marks: Sequence[Mark], members: int) -> LesionCalibration | str:
     """
     if reason := _too_few(marks):
         return reason
+    # A bare machine with a GPU need not have it, and its absence must not cost a training.
+    if find_spec("sklearn") is None:
+        return "scikit-learn is not installed here; `hepar model calibrate` adds it where it is"
     features = (LesionFeature.DIAMETER, LesionFeature.AGREEMENT)[: min(members, 2)]
     names = sorted({mark.patient for mark in marks})
     values = _values(marks, features)
@@ -105,6 +108,8 @@ def _values(marks: Sequence[Mark], features: Sequence[LesionFeature]) -> Values:
 
 
 def _fit(marks: Sequence[Mark], features: Sequence[LesionFeature]) -> LogisticFit:
+    from sklearn.linear_model import LogisticRegression
+
     values, weights = _values(marks, features), equal_patients([mark.patient for mark in marks])
     centre = np.average(values, axis=0, weights=weights)
     spread = np.sqrt(np.average((values - centre) ** 2, axis=0, weights=weights))

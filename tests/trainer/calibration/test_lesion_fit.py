@@ -1,6 +1,7 @@
 """Fits on marks whose probabilities are known."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -81,3 +82,9 @@ def test_too_few_patients_or_marks_have_no_probabilities_and_it_says_why(kept, r
     said = fit_lesions([mark for mark in drawn(patients=6)[0] if kept(mark)], members=3)
     assert isinstance(said, str)
     assert re.search(reason, said), said
+
+
+def test_a_machine_without_scikit_learn_trains_all_the_same_and_says_what_is_missing(monkeypatch):
+    marks, _ = drawn()
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert "scikit-learn is not installed" in fit_lesions(marks, members=3)
