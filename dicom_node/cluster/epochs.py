@@ -12,23 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    Engine,
-    Text,
-    and_,
-    column,
-    delete,
-    exists,
-    select,
-    table,
-    update,
-)
+from sqlalchemy import ColumnElement, Engine, and_, delete, exists, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from dicom_node.cluster.fenced_worker import TakenOver
+from dicom_node.cluster.ownership import keep_owned, taken_over, workflows
 from dicom_node.cluster.tables import epoch_numbers, epochs
 from dicom_node.data_folder import DataFolder
 from dicom_node.rounds import repeated
@@ -41,15 +29,6 @@ AGAIN_S = 1.0
 
 FORGET_S = 600.0
 """Seconds between two looks for jobs that were removed."""
-
-workflows = table(
-    "workflow_status",
-    column("workflow_uuid", Text),
-    column("status", Text),
-    column("executor_id", Text),
-    schema="dbos",
-)
-"""DBOS's table of workflows, as far as it is needed here."""
 
 Answer = TypeVar("Answer")
 
@@ -100,25 +79,17 @@ class Epochs:
             constraint=epochs.primary_key, set_={"epoch": begun.excluded.epoch}
         )
         with self.engine.begin() as connection:
-            self._require_owned(connection, job)
+            keep_owned(connection, job, self.executor)
             found = connection.execute(begun.returning(epochs.c.epoch, epochs.c.committed)).one()
         return found.epoch, found.committed or 0
 
     def _commit(self, job: str, epoch: int) -> None:
         """Make a run the one that counts."""
         with self.engine.begin() as connection:
-            self._require_owned(connection, job)
+            keep_owned(connection, job, self.executor)
             mine = and_(self._is(job), epochs.c.epoch == epoch)
             if not connection.execute(update(epochs).where(mine).values(committed=epoch)).rowcount:
-                raise _taken_over(job, "another run of it has begun")
-
-    def _require_owned(self, connection: Connection, job: str) -> None:
-        """Return if DBOS has this process at work on a job, and keep it so until the commit."""
-        mine = workflows.c.status == "PENDING", workflows.c.executor_id == self.executor
-        # As DBOS locks it: who takes the job over changes this row.
-        owned = select(workflows.c.workflow_uuid).where(workflows.c.workflow_uuid == job, *mine)
-        if connection.scalar(owned.with_for_update(key_share=True)) is None:
-            raise _taken_over(job, "it is not this process's any more")
+                raise taken_over(job, "another run of it has begun")
 
     def _is(self, job: str) -> ColumnElement[bool]:
         return and_(epochs.c.folder == self.folder, epochs.c.job == job)
@@ -137,11 +108,6 @@ def forgetting(epochs: Epochs) -> Iterator[None]:
 
     with repeated(run, FORGET_S, "epochs", first_s=FORGET_S):
         yield
-
-
-def _taken_over(job: str, reason: str) -> TakenOver:
-    logger.warning("left alone: %s", reason, extra={"action": "take_over", "job": job})
-    return TakenOver(job)
 
 
 def _once_there(work: Callable[[], Answer]) -> Answer:

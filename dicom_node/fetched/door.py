@@ -4,7 +4,8 @@ GET /series/STUDY/SERIES            the instances of a series as JSON
 GET /series/STUDY/SERIES/NAME       one of them
 GET /results/JOB                    the files of a job's result as JSON
 GET /results/JOB/NAME               one of them
-PUT /results/JOB/NAME               take one, whose digest is in Content-Digest
+PUT /results/JOB/NAME?executor=…    take one, whose digest is in Content-Digest, from the process
+                                    that works on the job
 
 Each path asks for the cluster's token. A file has its SHA-256 as ETag and in Repr-Digest (RFC
 9530), and may be asked for in part (Range, If-Range: RFC 9110 14).
@@ -16,11 +17,13 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -29,6 +32,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dicom_node.cluster.fenced_worker import TakenOver
+from dicom_node.cluster.ownership import Owned
 from dicom_node.config.cluster_section import ClusterSection
 from dicom_node.fetched.digest import digest_of, from_header, to_header
 from dicom_node.fetched.held_files import MODIFIED, HeldFiles
@@ -65,19 +70,26 @@ class TokenRequired:
 
 
 @contextmanager
-def lending(section: ClusterSection, held: HeldFiles) -> Iterator[tuple[str, int]]:
+def lending(section: ClusterSection, held: HeldFiles, owned: Owned) -> Iterator[tuple[str, int]]:
     """Serve what a gateway holds while the block lasts; yields host and port.
+
+    Args:
+        section: where, and who may ask.
+        held: what it holds.
+        owned: keeps a job with the process that brings a result of it.
 
     Raises:
         AlreadyRunning: the port is taken.
     """
     address = section.host, section.port
     certificate = section.cert_file, section.key_file
-    with serving(to_app(held, section.secret), address, "cluster", *certificate) as listening:
+    with serving(
+        to_app(held, section.secret, owned), address, "cluster", *certificate
+    ) as listening:
         yield listening
 
 
-def to_app(held: HeldFiles, token: str) -> ASGIApp:
+def to_app(held: HeldFiles, token: str, owned: Owned) -> ASGIApp:
     """Return the application that lends these files to callers with this token."""
     # The first three run in threads: they read whole files for their digests.
 
@@ -97,7 +109,9 @@ def to_app(held: HeldFiles, token: str) -> ASGIApp:
 
     async def take(request: Request) -> Response:
         names = request.path_params
-        return await _taken(held.place_of_result(names["job"], names["name"]), request)
+        job, executor = names["job"], request.query_params.get("executor", "")
+        mine = partial(owned, job, executor)
+        return await _taken(held.place_of_result(job, names["name"]), request, mine)
 
     return TokenRequired(
         Starlette(
@@ -140,8 +154,17 @@ def _lent(path: Path | None, request: Request) -> Response:
     return LentFile(path, headers=headers, media_type=media, stat_result=stat)
 
 
-async def _taken(path: Path | None, request: Request) -> Response:
-    """Keep the file in the body of a request; once it is answered, the file outlives a crash."""
+async def _taken(
+    path: Path | None, request: Request, mine: Callable[[], AbstractContextManager[None]]
+) -> Response:
+    """Keep the file in the body of a request; once it is answered, the file outlives a crash.
+
+    Args:
+        path: where it is to lie; None: it has no place.
+        request: with the file.
+        mine: keeps the job with the caller while a block lasts. Only then the file takes its place:
+            a worker may have been stopped since its own look, for however long.
+    """
     if path is None:
         return _error(HTTPStatus.NOT_FOUND, "a result has no file of this name")
     wanted = from_header(request.headers.get("content-digest", ""))
@@ -159,7 +182,12 @@ async def _taken(path: Path | None, request: Request) -> Response:
                 return _error(HTTPStatus.BAD_REQUEST, "the bytes are not those of the digest")
             file.flush()
             await run_in_threadpool(os.fsync, file.fileno())
-        await run_in_threadpool(_put_in_place, part, path)
+        await run_in_threadpool(_put_in_place, part, path, mine)
+    except TakenOver:
+        return _error(HTTPStatus.CONFLICT, "the job is not this process's any more")
+    except SQLAlchemyError as error:
+        logger.warning("result not kept: %s", type(error).__name__, extra={"action": "lend"})
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the job store is away")
     except ClientDisconnect:
         return Response(status_code=HTTPStatus.BAD_REQUEST)
     except OSError as error:
@@ -172,9 +200,10 @@ async def _taken(path: Path | None, request: Request) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _put_in_place(part: Path, path: Path) -> None:
-    part.replace(path)
-    sync_folder(path.parent)
+def _put_in_place(part: Path, path: Path, mine: Callable[[], AbstractContextManager[None]]) -> None:
+    with mine():
+        part.replace(path)
+        sync_folder(path.parent)
 
 
 def _error(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

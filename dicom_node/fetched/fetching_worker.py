@@ -46,6 +46,8 @@ class Places:
     """Called with a job whose results are at its gateway."""
     check: Callable[[str], None]
     """Raises where a job is no longer this process's."""
+    executor: str
+    """`Member.executor` of this process, by which a gateway knows whose a job is."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class FetchingWorker:
         for file in sorted(attempt.results.iterdir()):
             if file.name not in held or not held[file.name].is_copied_to(file):
                 self.places.check(job)
-                self._briefly(partial(home.put_result, job, file))
+                self._briefly(partial(home.put_result, job, file, self.places.executor))
 
     def _briefly(self, call: Callable[[], None]) -> None:
         """Call a gateway, again after short pauses while it is away."""

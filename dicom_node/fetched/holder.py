@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import requests
 
+from dicom_node.cluster.ownership import taken_over
 from dicom_node.deliver.web_session import WebSession, status_phrase
 from dicom_node.errors import GatewayAway, NotHeld, PeerRefused, PeerUnavailable
 from dicom_node.fetched.digest import digest_of, to_header
@@ -47,12 +48,29 @@ class Holder:
         """Fetch files of a job's result, by their names, to where they are to lie."""
         self._fetch(_path("results", job), files, durably=False)
 
-    def put_result(self, job: str, file: Path) -> None:
-        """Let the gateway keep a file of a job's result."""
+    def put_result(self, job: str, file: Path, executor: str) -> None:
+        """Let the gateway keep a file of a job's result.
+
+        Args:
+            job: its name.
+            file: of the result.
+            executor: `Member.executor` of this process, which works on the job.
+
+        Raises:
+            TakenOver: another process has the job; the gateway has kept nothing.
+        """
         url = f"{self.web.root}{_path('results', job, file.name)}"
         headers = {"Content-Digest": to_header(digest_of(file))}
         with self._called() as session, file.open("rb") as body:
-            answer = session.put(url, data=body, headers=headers, timeout=self.web.timeout)
+            answer = session.put(
+                url,
+                data=body,
+                params={"executor": executor},
+                headers=headers,
+                timeout=self.web.timeout,
+            )
+        if answer.status_code == HTTPStatus.CONFLICT:
+            raise taken_over(job, "its gateway has it as another process's")
         self._require_ok(answer)
 
     def _list(self, path: str) -> list[HeldFile]:

@@ -11,6 +11,7 @@ from dbos import DBOS
 
 from dicom_node.cluster.arrivals import Arrivals
 from dicom_node.cluster.fenced_worker import require_owned
+from dicom_node.cluster.ownership import owned_in
 from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.fetched.borrowing import Borrowing, BorrowingFolder
@@ -103,7 +104,9 @@ def own_files(joined: Joined, spool: Spool, retention: Retention) -> Iterator[Ow
     data = BorrowingFolder(joined.data.folder, borrowing, holder_of_results)
     holding = Holding(apart.name, apart.numbers)
     with ExitStack() as stack:
-        _, port = stack.enter_context(lending(section, HeldFiles(joined.data)))
+        _, port = stack.enter_context(
+            lending(section, HeldFiles(joined.data), owned_in(joined.engine))
+        )
         apart.whereabouts.announce(apart.name, section.reached_at(port))
         url = joined.settings.database_url
         stack.enter_context(cleaning_up(url, spool, joined.data, retention, holding))
@@ -127,6 +130,7 @@ def fetching(joined: Joined, worker: SeriesWorker) -> Iterator[FetchingWorker]:
         postpone=Postponement(worker.backoff).postpone,
         done=forget_postponement,
         check=require_owned,
+        executor=joined.member.executor,
     )
     worker = replace(worker, shared_numbers=apart.numbers)
     with _trimming(cache):

@@ -9,8 +9,9 @@ from sqlalchemy.exc import OperationalError
 
 from dicom_node.cluster import epochs as module
 from dicom_node.cluster import tables
-from dicom_node.cluster.epochs import Epochs, workflows
+from dicom_node.cluster.epochs import Epochs
 from dicom_node.cluster.fenced_worker import TakenOver
+from dicom_node.cluster.ownership import owned_in, workflows
 from dicom_node.data_folder import DataFolder
 
 
@@ -113,16 +114,16 @@ def test_a_run_has_what_the_last_whole_one_made_and_nothing_of_a_broken_one(stor
 def test_a_store_that_is_away_is_waited_for(store, runs_of, monkeypatch):
     runs, asked = runs_of("one"), []
     give(store, "job", "one")
-    require_owned = Epochs._require_owned
+    keep_owned = module.keep_owned
 
-    def away(self, connection, job):
+    def away(connection, job, executor):
         asked.append(job)
         if len(asked) in (1, 3):
             raise OperationalError("SELECT", {}, ConnectionError("the store is away"))
-        require_owned(self, connection, job)
+        keep_owned(connection, job, executor)
 
     monkeypatch.setattr(module, "AGAIN_S", 0.01)
-    monkeypatch.setattr(Epochs, "_require_owned", away)
+    monkeypatch.setattr(module, "keep_owned", away)
     with runs.place("job") as seg:
         seg.write_bytes(b"seg")
     assert len(asked) == 4
@@ -144,3 +145,16 @@ def test_epochs_go_with_the_jobs_and_no_number_comes_twice(store, runs_of):
     give(store, "job", "one")
     with runs.place("job") as again:
         assert int(again.parent.name.rpartition("-")[2]) > int(first.parent.name.rpartition("-")[2])
+
+
+def test_a_job_is_kept_with_its_process_until_a_file_lies_in_its_place(store):
+    owned = owned_in(store)
+    give(store, "job", "one")
+    other = update(workflows).where(workflows.c.workflow_uuid == "job").values(executor_id="other")
+    with owned("job", "one"), store.connect() as another:
+        another.exec_driver_sql("SET lock_timeout = '100ms'")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            another.execute(other)
+    give(store, "job", "other")
+    with pytest.raises(TakenOver), owned("job", "one"):
+        pytest.fail("kept with a process that does not have it")

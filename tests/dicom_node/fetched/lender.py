@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicom_node.cluster.fenced_worker import TakenOver
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.web_session import WebSession
 from dicom_node.fetched.door import to_app
@@ -83,12 +84,23 @@ class Lender:
         return self.data.spool / SERIES.study_uid / SERIES.series_uid / name
 
 
+EXECUTOR = "work-1"
+"""The process that works on every job."""
+
+
+@contextmanager
+def owned(job: str, executor: str) -> Iterator[None]:
+    if executor != EXECUTOR:
+        raise TakenOver(job)
+    yield
+
+
 @contextmanager
 def lender(folder: Path, name: str = "receive-1") -> Iterator[Lender]:
     data = DataFolder(folder)
     for each in (data.spool, data.results):
         each.mkdir(parents=True)
-    door = Disturbed(to_app(HeldFiles(data), TOKEN))
+    door = Disturbed(to_app(HeldFiles(data), TOKEN, owned))
     with serving(door, ("127.0.0.1", 0), "cluster") as (host, port):
         yield Lender(data, door, holder(name, port, host))
 

@@ -17,7 +17,7 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
 from dicom_node.pipeline.outcome import Outcome, Verdict
-from tests.dicom_node.fetched.lender import JOB, SERIES, holder, lender
+from tests.dicom_node.fetched.lender import EXECUTOR, JOB, SERIES, holder, lender
 from tests.system.servers import free_port
 
 OLDER = "fedcba9876543210"
@@ -101,6 +101,7 @@ def site(gateway, tmp_path):
         postpone=postpone,
         done=lambda job: events.append(("done", job)),
         check=lambda job: events.append(("check", job)),
+        executor=EXECUTOR,
     )
     computing = Computing(DataFolder(Path("/nowhere")))
     cache = Cache(tmp_path / "worker" / "fetched", 1 << 30, timedelta(hours=1))

@@ -10,6 +10,7 @@ import pytest
 import requests
 import trustme
 
+from dicom_node.cluster.fenced_worker import TakenOver
 from dicom_node.config.cluster_section import ClusterSection
 from dicom_node.deliver.web_session import WebSession
 from dicom_node.errors import GatewayAway, NotHeld
@@ -18,7 +19,7 @@ from dicom_node.fetched.door import lending
 from dicom_node.fetched.held_files import HeldFiles
 from dicom_node.fetched.holder import Holder
 from dicom_node.net.tls.client_tls import TlsFiles
-from tests.dicom_node.fetched.lender import JOB, SERIES, TOKEN, holder
+from tests.dicom_node.fetched.lender import EXECUTOR, JOB, SERIES, TOKEN, holder, owned
 from tests.system.servers import free_port
 
 CONTENT = os.urandom(3_000_000)
@@ -181,7 +182,7 @@ def test_a_gateway_that_does_not_run_is_away(tmp_path):
     for call in (
         lambda: away.instances(SERIES),
         lambda: away.fetch_results(JOB, {f"{JOB}.dcm": tmp_path / "x"}),
-        lambda: away.put_result(JOB, write(tmp_path / f"{JOB}.dcm", b"")),
+        lambda: away.put_result(JOB, write(tmp_path / f"{JOB}.dcm", b""), EXECUTOR),
     ):
         with pytest.raises(GatewayAway, match="cannot be reached"):
             call()
@@ -247,11 +248,21 @@ def test_no_name_of_another_file_is_taken(gateway, name):
 
 def test_a_result_is_brought_and_fetched(gateway, tmp_path):
     file = write(tmp_path / f"{JOB}.report.dcm", CONTENT)
-    gateway.holder.put_result(JOB, file)
+    gateway.holder.put_result(JOB, file, EXECUTOR)
     (listed,) = gateway.holder.results(JOB)
     assert (listed.name, listed.size) == (file.name, len(CONTENT))
     gateway.holder.fetch_results(JOB, {file.name: tmp_path / "copy"})
     assert (tmp_path / "copy").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("executor", ["work-2", ""])
+def test_a_result_of_a_process_that_lost_the_job_is_not_taken(gateway, tmp_path, executor):
+    ours = write(tmp_path / f"{JOB}.dcm", CONTENT)
+    gateway.holder.put_result(JOB, ours, EXECUTOR)
+    late = write(tmp_path / f"{JOB}.dcm", b"late")
+    with pytest.raises(TakenOver):
+        gateway.holder.put_result(JOB, late, executor)
+    assert [each.read_bytes() for each in gateway.data.results.iterdir()] == [CONTENT]
 
 
 @pytest.mark.parametrize("digest", ["", "md5=:AAAA:", to_header("00" * 32), "sha-256=:?:"])
@@ -273,7 +284,7 @@ def test_files_are_fetched_by_tls_from_a_gateway_with_a_certificate(gateway, tmp
     own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
     section = ClusterSection(files="fetched", token=TOKEN, port=0, cert_file=tmp_path / "own.pem")
     name = gateway.instance(CONTENT)
-    with lending(section, HeldFiles(gateway.data)) as (_, port):
+    with lending(section, HeldFiles(gateway.data), owned) as (_, port):
         assert section.reached_at(port) == f"https://127.0.0.1:{port}"
         web = WebSession(
             "g", section.reached_at(port), token=TOKEN, tls=TlsFiles(tmp_path / "ca.pem")
