@@ -4,9 +4,10 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,10 @@ PAUSE_S = 0.2
 
 WRONG = 3
 """Whole transfers that do not have the announced digest, after which the server counts as away."""
+
+
+Ask = Callable[..., requests.Response]
+"""Asks for the file, with `headers`."""
 
 
 @dataclass
@@ -87,13 +92,14 @@ def download(
         GatewayAway: what came does not have the digest that was announced.
         OSError: the file cannot be written.
     """
+    ask = partial(session.get, url, stream=True, timeout=timeout)
     wrong = 0
     known = {}
     with suppress(FileNotFoundError):
         known = {"If-None-Match": f'"{digest_of(target)}"'}
     with _part_of(target) as (part, name):
         while True:
-            answer = _received(session, url, part, timeout, known)
+            answer = _received(ask, part, known)
             if answer.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 return answer
             if part.wanted and part.digest.hexdigest() == part.wanted:
@@ -115,19 +121,13 @@ def _part_of(target: Path) -> Iterator[tuple[_Part, Path]]:
         Path(name).unlink(missing_ok=True)
 
 
-def _received(
-    session: requests.Session,
-    url: str,
-    part: _Part,
-    timeout: tuple[float, float],
-    known: dict[str, str],
-) -> requests.Response:
+def _received(ask: Ask, part: _Part, known: dict[str, str]) -> requests.Response:
     """Return the answer that brought the last byte of a file, or that is an error."""
     barren = 0
     while True:
         before = part.size
         try:
-            answer = _once(session, url, part, timeout, known)
+            answer = _once(ask, part, known)
         except (requests.ConnectionError, requests.Timeout):
             barren = 1 if part.size > before else barren + 1
             if barren == TRIES:
@@ -139,13 +139,7 @@ def _received(
         part.etag = ""  # the file is another one by now, and shorter
 
 
-def _once(
-    session: requests.Session,
-    url: str,
-    part: _Part,
-    timeout: tuple[float, float],
-    known: dict[str, str],
-) -> requests.Response:
+def _once(ask: Ask, part: _Part, known: dict[str, str]) -> requests.Response:
     """Ask for a file, or the rest of it, and add what comes."""
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
     if part.etag and part.size:
@@ -153,7 +147,7 @@ def _once(
         headers |= {"Range": f"bytes={part.size}-", "If-Range": part.etag}
     else:
         headers |= known
-    with session.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+    with ask(headers=headers) as answer:
         if answer.status_code == HTTPStatus.OK:
             part.begin(answer)
         elif answer.status_code != HTTPStatus.PARTIAL_CONTENT:
