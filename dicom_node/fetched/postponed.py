@@ -57,7 +57,7 @@ class Postponement:
         status = DBOS.get_workflow_status(job)
         before = status.attributes if status else None
         times = int((before or {}).get(TIMES) or 0) + 1
-        pause_s = min(self.backoff.first_s * 2.0 ** min(times - 1, 20), self.backoff.longest_s)
+        pause_s = self.backoff.after(times)
         noted = {POSTPONED: str(error), AGAIN_S: self.clock() + pause_s, TIMES: times}
         DBOS.update_workflow_attributes(job, noted, merge=True)
         DBOS.resume_workflow(job, queue_name=postponed_queue(here()))

@@ -1,5 +1,6 @@
 """Pauses between attempts, and the time after which they end."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,8 +15,14 @@ class Backoff:
 
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each failure, until all together reach `give_up_s`."""
-        pause, waited = self.first_s, 0.0
-        while waited < self.give_up_s:
-            yield pause
-            waited += pause
-            pause = min(2 * pause, self.longest_s)
+        waited = 0.0
+        for failures in itertools.count(1):
+            if waited >= self.give_up_s:
+                return
+            yield (pause_s := self.after(failures))
+            waited += pause_s
+
+    def after(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures, however long it has been."""
+        # A float has no power of two beyond 1023, and no pause is as long as 2 to the 64 seconds.
+        return min(self.first_s * 2.0 ** min(failures - 1, 64), self.longest_s)
