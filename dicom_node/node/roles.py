@@ -135,13 +135,13 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             joined.claim.cache,
         )
         series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
-        epochs = None
         if joined.is_apart:  # each attempt has a folder of its own there
             fenced = FencedWorker(stack.enter_context(fetching(joined, series_worker)))
         else:
             member = joined.member
             epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
             fenced = FencedWorker(replace(series_worker, place=epochs.place))
+            stack.enter_context(forgetting(epochs))
         dequeuing = stack.enter_context(
             run_jobs(
                 fenced,
@@ -154,8 +154,6 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         )
         intake = WorkerIntake(dequeuing, fenced.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
-        if epochs is not None:
-            stack.enter_context(forgetting(epochs))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.enter_context(in_turn(shadow, joined.data))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
