@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydicom import dcmread
 from rich.console import Console
@@ -28,6 +28,7 @@ from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import NodeError
 from dicom_node.jobs.state import Job, State
 from tests.benchmarks.partitions import KINDS, StruckHosts
+from tests.benchmarks.struck_parts import StruckParts
 from tests.dicom_node.node_process import NodeProcess, SleepingThresholds
 from tests.system.cluster import Cluster
 from tests.system.postgres import Postgres
@@ -117,19 +118,17 @@ class StruckNode:
         return str(self._node.log.read_text()[-4000:])
 
 
-class StruckCluster:
+class StruckCluster(StruckParts):
     """Two gateways, three workers and a PostgreSQL."""
 
     def __init__(self, cluster: Cluster, server: Postgres, chance: random.Random) -> None:
-        self._cluster, self._server, self._chance = cluster, server, chance
+        super().__init__(cluster, chance)
+        self._server = server
         self.receivers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
-        self.delivered = cluster.delivered
-        parts = [("receive", {"node": {"port": port}}) for _, port in self.receivers]
-        parts += [("work", {"device": SleepingThresholds(SLICE_S)})] * 3
-        self._parts: list[tuple[str, dict[str, Any], Any]] = [
-            (name, how, cluster.start(name, **how)) for name, how in parts
-        ]
-        self.done: Counter[str] = Counter()
+        for _, port in self.receivers:
+            self.start("receive", node={"port": port})
+        for _ in range(3):
+            self.start("work", device=SleepingThresholds(SLICE_S))
 
     def strike(self) -> None:
         """Kill one process and start it again, or restart PostgreSQL."""
@@ -139,30 +138,8 @@ class StruckCluster:
             self._server.start()
             self.done["PostgreSQL"] += 1
             return
-        number = self._chance.randrange(len(self._parts))
-        name, how, process = self._parts[number]
-        process.kill()
-        process.join()
         # Now and then the others have to do without it for longer than the limit.
-        time.sleep(self._chance.choice([0.0, 0.0, 2.0, DEAD_S + 5]))
-        self._parts[number] = name, how, self._cluster.start(name, **how)
-        self.done[name] += 1
-
-    def revive(self) -> None:
-        """Start what has ended by itself."""
-        for number, (name, how, process) in enumerate(self._parts):
-            if not process.is_alive():
-                self.done[f"{name} ended by itself"] += 1
-                self._parts[number] = name, how, self._cluster.start(name, **how)
-
-    def jobs(self) -> list[Job]:
-        """Return all jobs."""
-        found: list[Job] = self._cluster.jobs()
-        return found
-
-    def tail(self) -> str:
-        """Return the end of the log."""
-        return self._cluster.log()
+        self.done[self.kill_one([0.0, 0.0, 2.0, DEAD_S + 5])] += 1
 
 
 @dataclass

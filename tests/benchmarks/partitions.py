@@ -3,13 +3,12 @@
 import random
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dicom_node.jobs.state import Job
+from tests.benchmarks.struck_parts import StruckParts
 from tests.dicom_node.node_process import SleepingThresholds
 from tests.power_cut.powered import Powered
 from tests.system.cluster import Cluster
@@ -28,7 +27,7 @@ APART_S = 300
 """Between the clocks of two hosts, at most twice this."""
 
 
-class StruckHosts:
+class StruckHosts(StruckParts):
     """Two gateways, three workers and a PostgreSQL with its standby, each on a host of its own."""
 
     def __init__(
@@ -43,7 +42,7 @@ class StruckHosts:
         **sections: Any,
     ) -> None:
         """Start all of it; `running` ends it."""
-        self._kind, self._chance, self._dead_s, self._away_s = kind, chance, dead_s, away_s
+        self._kind, self._dead_s, self._away_s = kind, dead_s, away_s
         self._switch = running.enter_context(Switch())
         self._running = running
         self._hosts = [self._switch.host(), self._switch.host()]
@@ -51,13 +50,9 @@ class StruckHosts:
         self._standby = self._copy(self._hosts[1])
         places = "&".join(f"host={e.address}:{e.port}" for e in (self._primary, self._standby))
         url = f"postgresql://hepar@/hepar?{places}&target_session_attrs=read-write"
-        self._cluster = running.enter_context(Cluster(folder, url, **sections))
+        super().__init__(running.enter_context(Cluster(folder, url, **sections)), chance)
         self._cluster.dead_s, self._cluster.url = dead_s, self._primary.local_url
-        self.delivered = self._cluster.delivered
         self._disk = running.enter_context(_disk(kind, self._cluster.data))
-        self.done: Counter[str] = Counter()
-        self.receivers: list[tuple[str, int]] = []
-        self._parts: list[tuple[str, dict[str, Any], Any]] = []
         for name in ("receive", "receive", "work", "work", "work"):
             how: dict[str, Any] = {"host": self._switch.host()}
             if kind == "clocks":
@@ -68,7 +63,7 @@ class StruckHosts:
                 self.receivers.append((how["host"].sender_address, free_port()))
                 address, port = self.receivers[-1]
                 how["node"] = {"host": address, "port": port, "open": True}
-            self._parts.append((name, how, self._cluster.start(name, **how)))
+            self.start(name, **how)
         # One that is cut off while it starts ends with a sentence, and is no case of these.
         wait_until(lambda: self._started() == len(self._parts), 300.0, "the start of all")
 
@@ -89,22 +84,6 @@ class StruckHosts:
         }
         strikes[self._kind]()
         self.done[self._kind] += 1
-
-    def revive(self) -> None:
-        """Start what has ended by itself."""
-        for number, (name, how, process) in enumerate(self._parts):
-            if not process.is_alive():
-                self.done[f"{name} ended by itself"] += 1
-                self._parts[number] = name, how, self._cluster.start(name, **how)
-
-    def jobs(self) -> list[Job]:
-        """Return all jobs."""
-        found: list[Job] = self._cluster.jobs()
-        return found
-
-    def tail(self) -> str:
-        """Return the end of the log."""
-        return self._cluster.log()
 
     def _one_of(self, role: str) -> Host:
         found: Host = self._chance.choice(
@@ -156,12 +135,7 @@ class StruckHosts:
 
     def _kill(self) -> None:
         """Kill a process; another one takes over, whose clock is another."""
-        number = self._chance.randrange(len(self._parts))
-        name, how, process = self._parts[number]
-        process.kill()
-        process.join()
-        time.sleep(self._chance.choice([0.0, self._dead_s + 5]))
-        self._parts[number] = name, how, self._cluster.start(name, **how)
+        self.kill_one([0.0, self._dead_s + 5])
 
 
 KINDS = "worker", "gateway", "postgres", "away", "failover", "full", "slow", "clocks"
