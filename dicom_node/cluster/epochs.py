@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, exists, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from dicom_node.cluster.ownership import keep_owned, taken_over, workflows
+from dicom_node.cluster.fenced_worker import taken_over
+from dicom_node.cluster.ownership import keep_owned, workflows
 from dicom_node.cluster.tables import epoch_numbers, epochs
 from dicom_node.data_folder import DataFolder
 from dicom_node.rounds import repeated

@@ -27,6 +27,12 @@ class TakenOver(BaseException):
     """Another process has this work. No Exception: DBOS would record a failed workflow."""
 
 
+def taken_over(job: str, reason: str = "it is not this process's any more") -> TakenOver:
+    """Log that a job is left alone; return the error that says so."""
+    logger.warning("left alone: %s", reason, extra={"action": "take_over", "job": job})
+    return TakenOver(job)
+
+
 def require_owned(workflow: str) -> None:
     """Return if the store has this process at work on a workflow.
 
@@ -35,9 +41,7 @@ def require_owned(workflow: str) -> None:
     """
     status = DBOS.get_workflow_status(workflow)
     if status is None or (status.status, status.executor_id) != ("PENDING", DBOS.executor_id):
-        extra = {"action": "take_over", "job": workflow}
-        logger.warning("left alone: it is not this process's any more", extra=extra)
-        raise TakenOver(workflow)
+        raise taken_over(workflow)
 
 
 class OwnershipCheck:

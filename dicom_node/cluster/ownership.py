@@ -1,15 +1,12 @@
 """Which process works on a job, by DBOS's row of it."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Engine, Text, column, select, table
 from sqlalchemy.engine import Connection
 
-from dicom_node.cluster.fenced_worker import TakenOver
-
-logger = logging.getLogger(__name__)
+from dicom_node.cluster.fenced_worker import taken_over
 
 workflows = table(
     "workflow_status",
@@ -47,10 +44,4 @@ def keep_owned(connection: Connection, job: str, executor: str) -> None:
     # As DBOS locks it: who takes the job over changes this row.
     owned = select(workflows.c.workflow_uuid).where(workflows.c.workflow_uuid == job, *mine)
     if connection.scalar(owned.with_for_update(key_share=True)) is None:
-        raise taken_over(job, "it is another process's by now")
-
-
-def taken_over(job: str, reason: str) -> TakenOver:
-    """Log that a job is left alone; return the error that says so."""
-    logger.warning("left alone: %s", reason, extra={"action": "take_over", "job": job})
-    return TakenOver(job)
+        raise taken_over(job)

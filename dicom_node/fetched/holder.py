@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import requests
 
-from dicom_node.cluster.ownership import taken_over
+from dicom_node.cluster.fenced_worker import taken_over
 from dicom_node.deliver.web_session import WebSession, status_phrase
 from dicom_node.errors import GatewayAway, NotHeld, PeerRefused, PeerUnavailable
 from dicom_node.fetched.digest import digest_of, to_header
