@@ -18,7 +18,7 @@ from typing import Any, cast
 from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket
 
-from dicom_node.net.admission import take_early
+from dicom_node.net.admission.turn import take_early
 from dicom_node.net.data_set_file import LargeDataSets
 
 LOOK_UP_S = 0.1
@@ -70,6 +70,8 @@ def prepare_connection(
 def _give_up(plain: AssociationSocket) -> None:
     connection = plain.socket
     plain.close()
+    if turn := take_early(connection).turn:
+        turn.end()
     if connection is not None:
         connection.close()  # pynetdicom leaves it open if its shutdown fails (issue 979)
 
@@ -117,7 +119,8 @@ class WakingSocket(AssociationSocket):
         self._longest = longest
         self._timeout_s = timeout_s
         self._large = large
-        self._early = bytearray(take_early(plain.socket))
+        early = take_early(plain.socket)
+        self._early, self._turn = bytearray(early.received), early.turn
         self._message = Allowance(timeout_s)
         # Not `select.select`: it fails for descriptors above 1023, which pynetdicom takes for a
         # closed connection. Not epoll: it would take one more descriptor per association.
@@ -205,6 +208,13 @@ class WakingSocket(AssociationSocket):
         if len(content) < nr_bytes:
             content += read(self._open, nr_bytes - len(content), self._timeout_s)
         return content
+
+    def send(self, bytestream: bytes) -> None:
+        """Send bytes; the first ones answer the association request."""
+        super().send(bytestream)
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
 
     def _shutdown_socket(self) -> None:
         """Close everything; pynetdicom leaves a socket open if its peer was faster (issue 979)."""

@@ -20,7 +20,7 @@ from dicom_node.jobs.submit.correction_intake import CorrectionIntake, correctio
 from dicom_node.jobs.submit.correction_queue import CorrectionQueue
 from dicom_node.jobs.submit.fair_share import Shares
 from dicom_node.jobs.submit.submission import SeriesSubmitter
-from dicom_node.net.admission import AdmissionServer
+from dicom_node.net.admission.server import AdmissionServer
 from dicom_node.net.callers import Caller
 from dicom_node.net.commitments import Commitments
 from dicom_node.net.tls.server_tls import ServerTls

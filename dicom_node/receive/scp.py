@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.audit.audit_event import refused
 from dicom_node.audit.trail import record
-from dicom_node.net.admission import AdmissionServer, PortSharingServer
+from dicom_node.net.admission.server import AdmissionServer, PortSharingServer
 from dicom_node.net.callers import Caller, CallerIdentity, Service, certificate_names, find_caller
 from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection

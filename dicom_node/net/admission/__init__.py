@@ -1,0 +1,1 @@
+"""Admission of callers: what happens between a connection and its association."""
