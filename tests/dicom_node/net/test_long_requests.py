@@ -1,60 +1,24 @@
 """Long association requests are negotiated one after the other, and short ones go ahead of them."""
 
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.errors import PeerUnavailable
 from dicom_node.net.admission import turn
-from dicom_node.net.admission.association_request import HEADER_BYTES, LONG_BYTES, PDU_TYPE
+from dicom_node.net.admission.association_request import LONG_BYTES
 from dicom_node.net.admission.turn import take_early
-from dicom_node.net.admission.waiting_room import LONG_MOST, WaitingRoom
+from dicom_node.net.admission.waiting_room import LONG_MOST
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.connection import WakingQueue
 from dicom_node.sop_classes import VERIFICATION
+from tests.dicom_node.net.room import Room, request
 from tests.waiting import GENEROUS_S, wait_until
 
 SHORT, LONG = LONG_BYTES // 2, LONG_BYTES + 1
 CONTEXTS = [(VERIFICATION, ExplicitVRLittleEndian)] * 120
-
-
-def request(size, content=b"\0"):
-    """Return an association request of so many bytes, which cannot be negotiated."""
-    header = bytes([PDU_TYPE, 0]) + (size - HEADER_BYTES).to_bytes(4, "big")
-    return header + content * (size - HEADER_BYTES)
-
-
-class Room:
-    """A waiting room that admits connections to a list."""
-
-    def __init__(self):
-        self.admitted = []
-        self._room = WaitingRoom(lambda wire, address: self.admitted.append(wire), GENEROUS_S)
-        self._open = ExitStack()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._room.close()
-        self._open.close()
-
-    def ask(self, size):
-        """Let a caller send a request of so many bytes."""
-        theirs, ours = (self._open.enter_context(end) for end in socket.socketpair())
-        self._room.enter(ours, ("192.0.2.1", 1))
-        theirs.sendall(request(size))
-        return ours
-
-    def wait_for(self, *connections):
-        """Wait until these connections, and no others, have been admitted."""
-        wait_until(lambda: len(self.admitted) >= len(connections))
-        assert self.admitted == list(connections)
-
-    def wait_until_queued(self, number):
-        wait_until(lambda: len(self._room._long) == number)
 
 
 @pytest.fixture
