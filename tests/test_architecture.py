@@ -34,7 +34,10 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/net/tls": "dicom_node engine",
     "dicom_node/net/http": "dicom_node",
     "dicom_node/audit": "dicom_node dicom_node/net/tls",
-    "dicom_node/net": "dicom_node dicom_node/audit dicom_node/net/tls engine",
+    "dicom_node/net/admission": "dicom_node dicom_node/audit",
+    "dicom_node/net": (
+        "dicom_node dicom_node/audit dicom_node/net/admission dicom_node/net/tls engine"
+    ),
     "dicom_node/decoding": "dicom_node engine",
     "dicom_node/series": "dicom_node dicom_node/decoding engine",
     "dicom_node/annotations": "dicom_node engine",
@@ -49,7 +52,9 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/decoding dicom_node/selection dicom_node/series engine"
         " engine/segmentation"
     ),
-    "dicom_node/receive": "dicom_node dicom_node/audit dicom_node/net engine",
+    "dicom_node/receive": (
+        "dicom_node dicom_node/audit dicom_node/net dicom_node/net/admission engine"
+    ),
     "dicom_node/deliver": ("dicom_node dicom_node/net dicom_node/net/tls engine"),
     "dicom_node/retrieve": "dicom_node dicom_node/net dicom_node/receive dicom_node/deliver engine",
     "dicom_node/verify": "dicom_node dicom_node/series engine engine/findings",
@@ -129,8 +134,8 @@ MAY_IMPORT: dict[str, str] = {
         " dicom_node/config"
         " dicom_node/deliver dicom_node/fetched"
         " dicom_node/jobs"
-        " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/tls"
-        " dicom_node/pipeline dicom_node/receive dicom_node/results"
+        " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/admission"
+        " dicom_node/net/tls dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"
         " dicom_node/shadow dicom_node/tryout dicom_node/web dicom_node/web/server.py"
         " engine engine/serving"

@@ -1,6 +1,6 @@
 """Callers that send no request have a bounded number of places."""
 
-from tests.dicom_node.net.room import Room, request
+from tests.dicom_node.net.admission.room import Room, request
 from tests.waiting import GENEROUS_S, wait_until
 
 BUSY, OTHER, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"

@@ -14,7 +14,7 @@ from dicom_node.net.admission.waiting_room import LONG_MOST
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.net.connection import WakingQueue
 from dicom_node.sop_classes import VERIFICATION
-from tests.dicom_node.net.room import Room, request
+from tests.dicom_node.net.admission.room import Room, request
 from tests.waiting import GENEROUS_S, wait_until
 
 SHORT, LONG = LONG_BYTES // 2, LONG_BYTES + 1
