@@ -73,13 +73,18 @@ MAY_IMPORT: dict[str, str] = {
         " engine/segmentation engine/serving"
     ),
     "dicom_node/jobs": (
-        "dicom_node dicom_node/audit dicom_node/decoding dicom_node/deliver dicom_node/pipeline"
-        " dicom_node/receive dicom_node/results dicom_node/results/attributes"
-        " dicom_node/results/notices dicom_node/selection engine engine/serving"
+        "dicom_node dicom_node/decoding dicom_node/deliver dicom_node/pipeline"
+        " dicom_node/receive dicom_node/results dicom_node/selection engine"
+    ),
+    "dicom_node/jobs/steps": (
+        "dicom_node dicom_node/audit dicom_node/deliver dicom_node/jobs dicom_node/pipeline"
+        " dicom_node/results dicom_node/results/attributes dicom_node/results/notices engine"
+        " engine/serving"
     ),
     "dicom_node/shadow": (
-        "dicom_node dicom_node/corrections dicom_node/jobs dicom_node/pipeline"
-        " dicom_node/registers dicom_node/series engine engine/segmentation engine/serving"
+        "dicom_node dicom_node/corrections dicom_node/jobs dicom_node/jobs/steps"
+        " dicom_node/pipeline dicom_node/registers dicom_node/series engine engine/segmentation"
+        " engine/serving"
     ),
     "dicom_node/jobs/upkeep": (
         "dicom_node dicom_node/audit dicom_node/corrections dicom_node/jobs dicom_node/receive"
@@ -95,18 +100,22 @@ MAY_IMPORT: dict[str, str] = {
         "dicom_node dicom_node/deliver dicom_node/jobs dicom_node/pipeline dicom_node/receive"
         " engine"
     ),
-    "dicom_node/fetched": (
+    "dicom_node/fetched/transfer": (
         "dicom_node dicom_node/cluster dicom_node/config dicom_node/deliver dicom_node/jobs"
-        " dicom_node/net/http dicom_node/pipeline dicom_node/receive"
-        " dicom_node/results/attributes engine"
+        " dicom_node/net/http dicom_node/receive engine"
+    ),
+    "dicom_node/fetched": (
+        "dicom_node dicom_node/cluster dicom_node/config dicom_node/deliver"
+        " dicom_node/fetched/transfer dicom_node/jobs dicom_node/jobs/steps dicom_node/pipeline"
+        " dicom_node/receive dicom_node/results/attributes engine"
     ),
     "dicom_node/tryout": (
         "dicom_node dicom_node/pipeline dicom_node/results dicom_node/retrieve engine"
         " engine/findings engine/serving"
     ),
     "dicom_node/job_actions": (
-        "dicom_node dicom_node/jobs dicom_node/jobs/upkeep dicom_node/receive dicom_node/results"
-        " engine"
+        "dicom_node dicom_node/jobs dicom_node/jobs/steps dicom_node/jobs/upkeep"
+        " dicom_node/receive dicom_node/results engine"
     ),
     "dicom_node/config": (
         "dicom_node dicom_node/audit dicom_node/deliver dicom_node/net dicom_node/net/tls"
@@ -132,8 +141,8 @@ MAY_IMPORT: dict[str, str] = {
     "dicom_node/node": (
         "dicom_node dicom_node/alerts dicom_node/audit dicom_node/choice dicom_node/cluster"
         " dicom_node/config"
-        " dicom_node/deliver dicom_node/fetched"
-        " dicom_node/jobs"
+        " dicom_node/deliver dicom_node/fetched dicom_node/fetched/transfer"
+        " dicom_node/jobs dicom_node/jobs/steps"
         " dicom_node/jobs/submit dicom_node/jobs/upkeep dicom_node/net dicom_node/net/admission"
         " dicom_node/net/tls dicom_node/pipeline dicom_node/receive dicom_node/results"
         " dicom_node/results/attributes dicom_node/retrieve dicom_node/selection"

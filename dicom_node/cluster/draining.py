@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 ROUND_S = 1.0
 """Seconds between two looks at whether this process is to be drained."""
 
-DRAINABLE = "receive", "work"
+DRAINABLE = "receive", "work", "deliver"
 """Roles that take work."""
 
 

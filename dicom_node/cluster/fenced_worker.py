@@ -14,7 +14,7 @@ from dbos import DBOS
 
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.workflows import NotedWorkflows, Worker
+from dicom_node.jobs.workflows import DeliverySteps, NotedWorkflows, SeriesSteps
 from dicom_node.pipeline.outcome import Outcome
 
 logger = logging.getLogger(__name__)
@@ -66,13 +66,11 @@ class OwnershipCheck:
 
 
 @dataclass(frozen=True)
-class FencedWorker:
-    """Runs the steps of another worker as long as their work is this process's."""
+class FencedSeries:
+    """Runs the steps of series as long as they are this process's."""
 
-    worker: Worker
+    worker: SeriesSteps
     check: Callable[[str], None] = field(default=require_owned)
-    steps: NotedWorkflows = field(default_factory=NotedWorkflows)
-    """Deliveries of which a step runs now."""
 
     def segment(
         self, job: str, task: SeriesTask, *, urgent: bool, superseded: Sequence[Outcome]
@@ -89,18 +87,28 @@ class FencedWorker:
         self.check(job)
         return self.worker.failed(job, task, reason)
 
+
+@dataclass(frozen=True)
+class FencedDeliveries:
+    """Runs the steps of deliveries as long as they are this process's."""
+
+    deliverer: DeliverySteps
+    check: Callable[[str], None] = field(default=require_owned)
+    steps: NotedWorkflows = field(default_factory=NotedWorkflows)
+    """Deliveries of which a step runs now."""
+
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once."""
         with self.steps.noted(delivery := str(DBOS.workflow_id)):
             self.check(delivery)
-            return self.worker.deliver(task)
+            return self.deliverer.deliver(task)
 
     def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
         """Ask the peer once whether it keeps a result."""
         with self.steps.noted(delivery := str(DBOS.workflow_id)):
             self.check(delivery)
-            return self.worker.confirm(task)
+            return self.deliverer.confirm(task)
 
     def pauses(self) -> Iterator[float]:
         """Yield the seconds to wait after each failed attempt."""
-        return self.worker.pauses()
+        return self.deliverer.pauses()

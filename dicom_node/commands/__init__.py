@@ -20,6 +20,7 @@ PANELS = {
     "doctor": NODE,
     "receive": CLUSTER,
     "work": CLUSTER,
+    "deliver": CLUSTER,
     "web": CLUSTER,
     "drain": CLUSTER,
     "conformance": TOOLS,

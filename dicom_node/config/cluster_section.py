@@ -28,8 +28,11 @@ def _require_name(name: str) -> str:
 
 
 class ClusterSection(Section):
-    """`[cluster]`: files of several machines (`hepar receive`, `hepar work`, `hepar web`)."""
+    """`[cluster]`: several machines (`hepar receive`, `hepar work`, `hepar deliver`, `hepar
+    web`)."""
 
+    deliver_apart: bool = False
+    """Whether workers leave results to `hepar deliver`, as where they do not reach the archive."""
     files: Files = Files.SHARED
     """`shared`: all machines mount one folder as `node.data`. `fetched`: each has a folder of its
     own; a gateway keeps what it received, and the others fetch it from there by HTTP."""

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer
 from dicom_node.errors import GatewayAway, NotHeld, SourceChanged
 from dicom_node.fetched.cache import Cache
-from dicom_node.fetched.held_files import HeldFile
-from dicom_node.fetched.holder import Holder
+from dicom_node.fetched.transfer.held_files import HeldFile
+from dicom_node.fetched.transfer.holder import Holder
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp, joined_stamp
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
-from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.pipeline.outcome import Outcome
 from dicom_node.receive.header import SeriesKey
 
@@ -86,30 +85,6 @@ class FetchingWorker:
                     return _stored_deliveries(made, home)
             except (NotHeld, SourceChanged):
                 return ()
-
-    def deliver(self, task: DeliveryTask) -> SendAnswer:
-        """Send a result once."""
-        with self.cache.result(task.file.name) as file:
-            try:
-                self._fetch_result(task.holder, file)
-            except GatewayAway as error:
-                _log_wait("deliver", "delivered", task, error)
-                return SendAnswer(str(error))
-            return self.worker.deliver(replace(task, file=file))
-
-    def confirm(self, task: DeliveryTask) -> ConfirmAnswer:
-        """Ask the peer once whether it keeps a result."""
-        with self.cache.result(task.file.name) as file:
-            try:
-                self._fetch_result(task.holder, file)
-            except GatewayAway as error:
-                _log_wait("confirm", "confirmed", task, error)
-                return ConfirmAnswer(str(error))
-            return self.worker.confirm(replace(task, file=file))
-
-    def pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait after each failed attempt."""
-        return self.worker.pauses()
 
     @contextmanager
     def _away(self, job: str) -> Iterator[None]:
@@ -215,14 +190,6 @@ class FetchingWorker:
                     holder.fetch_results(job, {each.name: path})
         return [_copied_outcome(each, self.cache.data.results) for each in superseded]
 
-    def _fetch_result(self, holder: str, file: Path) -> None:
-        """Fetch a file of a result, if its gateway still has it; else there is none."""
-        job = file.name.partition(".")[0]
-        try:
-            self.places.holder(holder).fetch_results(job, {file.name: file})
-        except NotHeld:
-            file.unlink(missing_ok=True)
-
 
 def _all_of(task: SeriesTask, holder: Holder) -> Mapping[str, HeldFile]:
     """Return the instances of a job by name.
@@ -294,8 +261,3 @@ def _stored_deliveries(
         replace(each, file=Path("results") / each.file.name, holder=home.name)
         for each in deliveries
     )
-
-
-def _log_wait(action: str, done: str, task: DeliveryTask, error: GatewayAway) -> None:
-    extra = {"action": action, "series": task.series_uid, "peer": task.peer}
-    logger.warning("not %s yet: %s", done, error, extra=extra)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dicom_node.config.cluster_section import ClusterSection
 from dicom_node.deliver.web_session import WebSession
 from dicom_node.errors import GatewayAway
-from dicom_node.fetched.holder import Holder
+from dicom_node.fetched.transfer.holder import Holder
 from dicom_node.fetched.whereabouts import Whereabouts
 from dicom_node.receive.header import SeriesKey
 

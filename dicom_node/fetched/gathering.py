@@ -9,7 +9,7 @@ from dicom_node.cluster.arrivals import Arrivals
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import GatewayAway, NotHeld
 from dicom_node.fetched.gateways import Gateways
-from dicom_node.fetched.held_files import HeldFile
+from dicom_node.fetched.transfer.held_files import HeldFile
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
 

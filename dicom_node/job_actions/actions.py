@@ -52,7 +52,7 @@ def send(job: Job, profiles: Mapping[str, Profile], ledger: Ledger, data: DataFo
         ledger: of the node.
         data: of this node; the job may be another's that shares the store, and has the files.
     """
-    from dicom_node.jobs.worker import delivery_tasks  # half a second of imports
+    from dicom_node.jobs.steps.series_worker import delivery_tasks  # half a second of imports
 
     if job.state is State.SUPERSEDED:
         return f"not sent: {job.reason}"

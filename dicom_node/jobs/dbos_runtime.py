@@ -18,8 +18,9 @@ from dicom_node.jobs.workflows import (
     SEGMENT,
     STEPS_VERSION,
     URGENT,
+    DeliverySteps,
     RunningWorkflows,
-    Worker,
+    SeriesSteps,
     delivery_queue,
     folder_of,
     held_queue,
@@ -39,27 +40,33 @@ _in_this_process = threading.Lock()
 
 @contextmanager
 def run_jobs(
-    worker: Worker,
+    series: SeriesSteps | None,
+    deliveries: DeliverySteps,
     *,
     database_url: str,
     executor: str,
     peers: Sequence[str],
     polling: PollingRate,
     at_once: int = 1,
+    apart: bool = False,
 ) -> Iterator[Dequeuing]:
     """Run jobs, those left over from the last time first, while the block lasts.
 
     Yields what can stop this process from taking further ones.
 
     Args:
-        worker: runs the workflows' steps.
+        series: runs the steps of series; None where this process only delivers.
+        deliveries: runs the steps of deliveries.
         database_url: SQLite or Postgres.
         executor: names this node for as long as its data folder lives, or this role of several
             that share the folder ("<folder>/<member>"). DBOS gives the work of a dead process only
             to one of the same name, and two live ones must not share it.
-        peers: names of the destinations; each has a queue of its own.
+        peers: names of the destinations to which this process delivers; each has a queue of its
+            own.
         polling: how often the queues are polled.
         at_once: series worked on at the same time; an urgent one comes on top.
+        apart: whether other processes take from the queues that are not this one's. Otherwise also
+            deliveries to a peer that is no longer configured are taken, and fail with the remedy.
 
     Raises:
         StoreUnusable: the store is damaged, locked, away or full; the message names the remedy.
@@ -72,14 +79,17 @@ def run_jobs(
         make_private(database_url)
         require_usable(database_url)
         running = RunningWorkflows()
-        with (
-            _launched(database_url, executor, lambda: register(worker, running)) as dbos,
-            watching(running),
-        ):
-            # Few series at a time: they share one device, and each volume takes its memory.
-            node = folder_of(executor)
-            limits = {segment_queue(node): at_once, urgent_queue(node): 1}
-            limits |= {delivery_queue(peer, node): DELIVERIES_AT_ONCE for peer in peers}
+        # Few series at a time: they share one device, and each volume takes its memory.
+        node = folder_of(executor)
+        limits = {segment_queue(node): at_once, urgent_queue(node): 1} if series else {}
+        limits |= {delivery_queue(peer, node): DELIVERIES_AT_ONCE for peer in peers}
+
+        def prepare() -> None:
+            register(series, deliveries, running)
+            if apart:  # DBOS takes from all queues of the application, whoever registered them
+                DBOS.listen_queues(list(limits))
+
+        with _launched(database_url, executor, prepare) as dbos, watching(running):
             queues = [
                 DBOS.register_queue(name, worker_concurrency=limit, polling_interval_sec=SLOW_S)
                 for name, limit in limits.items()

@@ -140,8 +140,8 @@ class RunningWorkflows(NotedWorkflows):
         return listed
 
 
-class Worker(Protocol):
-    """Runs the steps of the workflows."""
+class SeriesSteps(Protocol):
+    """Runs the steps of series."""
 
     def segment(
         self, job: str, task: SeriesTask, *, urgent: bool, superseded: Sequence[Outcome]
@@ -150,6 +150,10 @@ class Worker(Protocol):
 
     def failed(self, job: str, task: SeriesTask, reason: str) -> Sequence[DeliveryTask]:
         """Make the receipts of a series whose work failed."""
+
+
+class DeliverySteps(Protocol):
+    """Runs the steps of deliveries."""
 
     def deliver(self, task: DeliveryTask) -> SendAnswer:
         """Send a result once."""
@@ -229,17 +233,24 @@ def is_urgent(segment: WorkflowStatus) -> bool:
     return bool(segment.attributes.get(URGENT))
 
 
-def register(worker: Worker, running: RunningWorkflows) -> None:
-    """Register the workflows with DBOS, which list themselves in `running`; before its launch."""
-    deliver = running.listing(_deliver_workflow(worker))
+def register(
+    series: SeriesSteps | None, deliveries: DeliverySteps, running: RunningWorkflows
+) -> None:
+    """Register the workflows with DBOS, which list themselves in `running`; before its launch.
+
+    Without the steps of series only deliveries.
+    """
+    deliver = running.listing(_deliver_workflow(deliveries))
     deliver = DBOS.workflow(name=DELIVER, max_recovery_attempts=None)(deliver)
-    segment = running.listing(_segment_workflow(worker, deliver))
+    if series is None:
+        return
+    segment = running.listing(_segment_workflow(series, deliver))
     # No limit of DBOS's: it would count a crash for whatever was under way. `CrashRecord` counts
     # it for the series that is to blame.
     DBOS.workflow(name=SEGMENT, max_recovery_attempts=None)(segment)
 
 
-def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:
+def _segment_workflow(steps: SeriesSteps, deliver: Workflow) -> Workflow:
     """Return the workflow that segments a series and queues its deliveries."""
 
     def segment(*arguments: Any) -> dict[str, Any]:
@@ -261,10 +272,10 @@ def _segment_workflow(worker: Worker, deliver: Workflow) -> Workflow:
         urgent = bool(status and is_urgent(status))
         superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
         task = replace(task, not_chosen=attribute(status, NOT_CHOSEN) if status else "")
-        return worker.segment(job, task, urgent=urgent, superseded=superseded).to_json()
+        return steps.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
     def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:
-        return [each.to_json() for each in worker.failed(job, task, reason)]
+        return [each.to_json() for each in steps.failed(job, task, reason)]
 
     return segment
 
@@ -282,7 +293,7 @@ def _queue_deliveries(
             DBOS.enqueue_workflow(queue, deliver, delivery.to_json())
 
 
-def _deliver_workflow(worker: Worker) -> Workflow:
+def _deliver_workflow(deliveries: DeliverySteps) -> Workflow:
     """Return the workflow that delivers one result to one peer."""
 
     def deliver(*arguments: Any) -> dict[str, Any]:
@@ -294,16 +305,16 @@ def _deliver_workflow(worker: Worker) -> Workflow:
             confirm=lambda: ConfirmAnswer.from_json(
                 DBOS.run_step({"name": CONFIRM}, confirm_step, task)
             ),
-            pauses=worker.pauses,
+            pauses=deliveries.pauses,
             sleep=DBOS.sleep if is_of_0_1(arguments) else _pause,  # as its stored steps did
         )
         return asdict(deliver_object(task.peer, steps))
 
     def send_step(task: DeliveryTask) -> dict[str, Any]:
-        return worker.deliver(task).to_json()
+        return deliveries.deliver(task).to_json()
 
     def confirm_step(task: DeliveryTask) -> dict[str, Any]:
-        return worker.confirm(task).to_json()
+        return deliveries.confirm(task).to_json()
 
     return deliver
 

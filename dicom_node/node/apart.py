@@ -16,18 +16,20 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.error_location import unforeseen
 from dicom_node.fetched.borrowing import Borrowing, BorrowingFolder
 from dicom_node.fetched.cache import Cache
-from dicom_node.fetched.door import lending
+from dicom_node.fetched.fetching_deliverer import FetchingDeliverer
 from dicom_node.fetched.fetching_worker import FetchingWorker, Places
 from dicom_node.fetched.gateways import Gateways
 from dicom_node.fetched.gathering import Gathering, OwnFiles
-from dicom_node.fetched.held_files import HeldFiles
 from dicom_node.fetched.number_table import NumberTable
 from dicom_node.fetched.postponed import Postponement, forget_postponement, queueing_again
+from dicom_node.fetched.transfer.door import lending
+from dicom_node.fetched.transfer.held_files import HeldFiles
 from dicom_node.fetched.whereabouts import KeptArrivals, Whereabouts
 from dicom_node.jobs.state import Job, holder_of
+from dicom_node.jobs.steps.deliverer import Deliverer
+from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.jobs.upkeep.cleanup import Holding, cleaning_up
 from dicom_node.jobs.upkeep.retention import Retention
-from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.jobs.workflows import RECEIVED_BY, attribute
 from dicom_node.node.joining import Joined
 from dicom_node.receive.spool import Spool
@@ -118,7 +120,9 @@ def own_files(joined: Joined, spool: Spool, retention: Retention) -> Iterator[Ow
 
 
 @contextmanager
-def fetching(joined: Joined, worker: SeriesWorker) -> Iterator[FetchingWorker]:
+def fetching(
+    joined: Joined, worker: SeriesWorker, deliverer: Deliverer
+) -> Iterator[tuple[FetchingWorker, FetchingDeliverer]]:
     """Give a worker copies of the files while the block lasts."""
     apart, cache = Apart(joined), Apart(joined).cache()
     # Nobody else writes here: what a worker that was killed had begun.
@@ -127,14 +131,25 @@ def fetching(joined: Joined, worker: SeriesWorker) -> Iterator[FetchingWorker]:
         holder=apart.gateways.named,
         received_by=_received_by,
         holder_of=holder_of_results,
-        postpone=Postponement(worker.backoff).postpone,
+        postpone=Postponement(deliverer.backoff).postpone,
         done=forget_postponement,
         check=require_owned,
         executor=joined.member.executor,
     )
     worker = replace(worker, shared_numbers=apart.numbers)
     with _trimming(cache):
-        yield FetchingWorker(worker, places, cache, joined.data.attempts)
+        yield (
+            FetchingWorker(worker, places, cache, joined.data.attempts),
+            FetchingDeliverer(deliverer, apart.gateways.named, cache),
+        )
+
+
+@contextmanager
+def fetching_results(joined: Joined, deliverer: Deliverer) -> Iterator[FetchingDeliverer]:
+    """Give a deliverer copies of the results while the block lasts."""
+    apart, cache = Apart(joined), Apart(joined).cache()
+    with _trimming(cache):
+        yield FetchingDeliverer(deliverer, apart.gateways.named, cache)
 
 
 @contextmanager

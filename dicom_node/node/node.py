@@ -3,35 +3,35 @@
 import faulthandler
 import gc
 import logging
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from time import perf_counter
-from types import FrameType
 
 from dicom_node.audit.trail import auditing
 from dicom_node.choice.contrast_phase import FoundPhase
 from dicom_node.choice.densities import measured_phase
+from dicom_node.config.peers import PeerSettings
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.steps.deliverer import Deliverer
+from dicom_node.jobs.steps.series_worker import JobProgress, SeriesWorker
 from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.upkeep.retention import Retention
-from dicom_node.jobs.worker import JobProgress, SeriesWorker
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import receiving
 from dicom_node.node.shadowing import to_shadow
 from dicom_node.node.startup import OpenDevice, StartingNode, starting
+from dicom_node.node.stop_signals import stop_signals
 from dicom_node.node.trying import trying
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import Seen, serve_page
@@ -84,20 +84,12 @@ def run_until_signal(running: AbstractContextManager[object]) -> None:
     If it has not ended after `STOP_S`, it writes the stacks of its threads to stderr and ends with
     1. What was under way goes on at the next start, as after a crash.
     """
-    # A SimpleQueue is reentrant; an Event's lock may be held by the very code a signal interrupts.
-    signals: SimpleQueue[int] = SimpleQueue()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signals.put(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    with running:
+    with stop_signals() as told, running:
         # What the start has made stays. Each full collection would walk through its 200,000
         # objects, which takes a third of a second while a series of 300 slices is worked on.
         gc.collect()
         gc.freeze()
-        signals.get()
+        told.recv(1)
         logger.info("stopping", extra={"action": "stop"})
         faulthandler.dump_traceback_later(STOP_S, exit=True, file=STDERR)
 
@@ -141,22 +133,24 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         shown = Progress()
         reported = _to_all(polling, progress, shown)
         crashes = CrashRecord(data.crashes)
-        worker = to_worker(segmenter, data, settings, reported, commitments)
+        worker = to_worker(segmenter, data, settings, reported)
+        deliverer = to_deliverer(settings, settings.destinations, commitments)
         shadow = to_shadow(opened, worker.device_queue)
         worker = replace(worker, at_work=shown.noting(crashes.at_work), on_result=shadow.on_result)
         stack.enter_context(
             run_jobs(
                 worker,
+                deliverer,
                 database_url=url,
                 executor=opened.name,
-                peers=sorted(worker.peers),
+                peers=sorted(deliverer.peers),
                 polling=polling,
                 at_once=settings.jobs.at_once or series_at_once(setup),
             )
         )
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = setup.algorithm.digest
-        asked = worker.peers[settings.receive.ask] if settings.receive.ask else None
+        asked = deliverer.peers[settings.receive.ask] if settings.receive.ask else None
         reception = stack.enter_context(
             receiving(
                 spool,
@@ -174,7 +168,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         stack.enter_context(choosing(settings.select, silence_s, phase, polling.speed_up))
         means = Means(segmenter, worker.device_queue, crashes.at_work)
         desk = stack.enter_context(trying(settings, means))
-        seen = Seen(setup, reception, opened.fleet, shown, desk, worker.peers, shadow.status)
+        seen = Seen(setup, reception, opened.fleet, shown, desk, deliverer.peers, shadow.status)
         http = stack.enter_context(serve_page(settings, seen))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         if shadow.runner is not None:  # after all that a series needs to be received and computed
@@ -183,7 +177,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         seconds = perf_counter() - opened.begun
         _log_start(settings.node.ae_title, reception.address, setup, seconds)
         warm_up_highdicom()
-        warn_of_unready_peers(worker.peers.values())
+        warn_of_unready_peers(deliverer.peers.values())
         yield Node(settings.node.ae_title, reception.address, reception.expect, http)
 
 
@@ -221,26 +215,28 @@ def series_at_once(setup: SegmentationSetup) -> int:
 
 
 def to_worker(
-    segmenter: Segmenter,
-    data: DataFolder,
-    settings: Settings,
-    progress: JobProgress,
-    commitments: Commitments,
+    segmenter: Segmenter, data: DataFolder, settings: Settings, progress: JobProgress
 ) -> SeriesWorker:
-    """Return the worker that segments series and delivers results as configured."""
-    peers = {
-        name: to_peer(name, each, settings.node.ae_title, commitments)
-        for name, each in settings.destinations.items()
-    }
+    """Return what segments series as configured."""
     profiles = {name: each.profile for name, each in settings.destinations.items()}
     items = frozenset(item for profile in profiles.values() for item in profile.items)
     # What all peers want together is made once.
     beside = {SideFile.KEPT} | ({SideFile.PREVIEW} if settings.http.port is not None else set())
     segmenter = replace(segmenter, items=items or segmenter.items, beside=frozenset(beside))
+    return SeriesWorker(segmenter, data, profiles, progress)
+
+
+def to_deliverer(
+    settings: Settings, destinations: Mapping[str, PeerSettings], commitments: Commitments
+) -> Deliverer:
+    """Return what delivers results to these destinations."""
+    peers, profiles = {}, {}
+    for name, each in destinations.items():
+        peers[name] = to_peer(name, each, settings.node.ae_title, commitments)
+        profiles[name] = each.profile
     jobs = settings.jobs
     backoff = Backoff(jobs.first_pause_s, jobs.longest_pause_s, jobs.give_up_days * 86400)
-    viewer = settings.viewer.url
-    return SeriesWorker(segmenter, data, peers, profiles, backoff, progress, viewer)
+    return Deliverer(peers, profiles, backoff, settings.viewer.url)
 
 
 def _log_start(

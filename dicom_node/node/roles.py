@@ -1,4 +1,6 @@
-"""Roles of a cluster: a gateway that receives, a worker that computes and delivers, a page.
+"""Roles of a cluster: a gateway receives, a worker computes and delivers, a page shows it all.
+
+A deliverer is apart from the workers where these do not reach the archive.
 
 `node.working` is all of them in one process.
 """
@@ -16,7 +18,7 @@ from dicom_node.audit.trail import auditing
 from dicom_node.cluster.arrivals import Studies
 from dicom_node.cluster.draining import DRAINABLE, Drains, drainable, require_drainable
 from dicom_node.cluster.epochs import Epochs, forgetting
-from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck
+from dicom_node.cluster.fenced_worker import FencedDeliveries, FencedSeries, OwnershipCheck
 from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.shared_assembler import SharedAssembler
 from dicom_node.cluster.takeover import taking_over
@@ -24,21 +26,28 @@ from dicom_node.cluster.worker_intake import WorkerIntake
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
-from dicom_node.jobs.worker import SeriesWorker
 from dicom_node.jobs.workflows import SEGMENT
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.apart import (
     fetching,
+    fetching_results,
     own_files,
     queueing_postponed,
     shown_results,
     to_arrivals,
 )
 from dicom_node.node.joining import Joined
-from dicom_node.node.node import measure, series_at_once, to_retention, to_worker
+from dicom_node.node.node import (
+    measure,
+    series_at_once,
+    to_deliverer,
+    to_retention,
+    to_worker,
+)
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import Reception, receiving
 from dicom_node.node.shadowing import in_turn, named_shadow, status_of_cluster, with_runner
@@ -107,7 +116,7 @@ def gateway(joined: Joined) -> Iterator[Reception]:
 
 @contextmanager
 def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[None]:
-    """Segment series and deliver results while the block lasts.
+    """Segment series while the block lasts, and deliver results unless `deliverer` does.
 
     Raises:
         NodeError, EngineError: it could not start; the message names the remedy.
@@ -125,7 +134,9 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             polling.speed_up()
             owned(job, done, of)
 
-        series_worker = to_worker(segmenter, joined.data, settings, progress, Commitments())
+        series_worker = to_worker(segmenter, joined.data, settings, progress)
+        destinations = {} if settings.cluster.deliver_apart else settings.destinations
+        sender = to_deliverer(settings, destinations, Commitments())
         shadow = with_runner(
             named_shadow(settings, model),
             settings,
@@ -136,30 +147,68 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
         )
         series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
         if joined.is_apart:  # each attempt has a folder of its own there
-            fenced = FencedWorker(stack.enter_context(fetching(joined, series_worker)))
+            parts = stack.enter_context(fetching(joined, series_worker, sender))
+            series, deliveries = FencedSeries(parts[0]), FencedDeliveries(parts[1])
         else:
             member = joined.member
             epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
-            fenced = FencedWorker(replace(series_worker, place=epochs.place))
+            series = FencedSeries(replace(series_worker, place=epochs.place))
+            deliveries = FencedDeliveries(sender)
             stack.enter_context(forgetting(epochs))
         dequeuing = stack.enter_context(
             run_jobs(
-                fenced,
+                series,
+                deliveries,
                 database_url=settings.database_url,
                 executor=joined.member.executor,
-                peers=sorted(series_worker.peers),
+                peers=sorted(sender.peers),
                 polling=polling,
                 at_once=settings.jobs.at_once or series_at_once(setup),
+                apart=settings.cluster.deliver_apart,
             )
         )
-        intake = WorkerIntake(dequeuing, fenced.steps)
+        intake = WorkerIntake(dequeuing, deliveries.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.enter_context(in_turn(shadow, joined.data))
         stack.callback(crashes.close)  # first of all: what follows may take longer than allowed
         _log_start(joined, f"works with model {setup.algorithm.name} on {setup.device.name}")
         warm_up_highdicom()
-        warn_of_unready_peers(series_worker.peers.values())
+        warn_of_unready_peers(sender.peers.values())
+        yield
+
+
+@contextmanager
+def deliverer(joined: Joined) -> Iterator[None]:
+    """Deliver results while the block lasts.
+
+    Raises:
+        NodeError: it could not start; the message names the remedy.
+    """
+    settings = joined.settings
+    with ExitStack() as stack:
+        stack.enter_context(auditing(settings.audit.destination, settings.node.ae_title))
+        sender = to_deliverer(settings, settings.destinations, Commitments())
+        polling = PollingRate()
+        deliveries = FencedDeliveries(
+            stack.enter_context(fetching_results(joined, sender)) if joined.is_apart else sender
+        )
+        dequeuing = stack.enter_context(
+            run_jobs(
+                None,
+                deliveries,
+                database_url=settings.database_url,
+                executor=joined.member.executor,
+                peers=sorted(sender.peers),
+                polling=polling,
+                apart=True,
+            )
+        )
+        intake = WorkerIntake(dequeuing, deliveries.steps)
+        stack.enter_context(drainable(joined.engine, joined.member, intake))
+        stack.enter_context(taking_over(joined.membership))
+        _log_start(joined, f"delivers to {', '.join(sorted(sender.peers)) or 'no peer'}")
+        warn_of_unready_peers(sender.peers.values())
         yield
 
 

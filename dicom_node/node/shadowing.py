@@ -10,7 +10,7 @@ from pathlib import Path
 from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder, locked
 from dicom_node.errors import NodeError
-from dicom_node.jobs.worker import OnResult, ignore_result
+from dicom_node.jobs.steps.series_worker import OnResult, ignore_result
 from dicom_node.node.startup import OpenDevice, StartingNode, fleet_of
 from dicom_node.pipeline.segmenter import Segmenter
 from dicom_node.rounds import repeated

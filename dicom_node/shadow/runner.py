@@ -18,7 +18,7 @@ from dicom_node.error_location import unforeseen
 from dicom_node.errors import NodeError, SourceChanged, lacks_room
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import result_folder, superseded_by
-from dicom_node.jobs.worker import require_unchanged
+from dicom_node.jobs.steps.series_worker import require_unchanged
 from dicom_node.jobs.workflows import SEGMENT, here, segment_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome
 from dicom_node.pipeline.segmenter import Segmenter

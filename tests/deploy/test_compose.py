@@ -238,7 +238,7 @@ def test_a_configuration_that_is_wrong_does_not_start_the_service_again_and_agai
     assert AlreadyRunning.exit_code == BadConfiguration.exit_code
 
 
-@pytest.mark.parametrize("role", ["receive", "work@", "web"])
+@pytest.mark.parametrize("role", ["receive", "work@", "deliver", "web"])
 def test_a_role_of_a_cluster_is_hardened_as_the_node_is(role):
     """But for the user and the folder: those of all machines are the same."""
     node, unit = (
@@ -268,7 +268,12 @@ def test_systemd_understands_the_units(tmp_path):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     node = "hepar.service", "hepar-health.timer", "hepar-health.service", "hepar-restart.service"
-    cluster = "hepar-receive.service", "hepar-work@1.service", "hepar-web.service"
+    cluster = (
+        "hepar-receive.service",
+        "hepar-work@1.service",
+        "hepar-deliver.service",
+        "hepar-web.service",
+    )
     units = [tmp_path / name for name in (*node, *cluster)]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True

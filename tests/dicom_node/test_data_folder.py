@@ -30,7 +30,9 @@ def test_spool_results_and_store_are_the_node_s_alone_whatever_the_umask(tmp_pat
         instance = spool.put(SeriesKey("1.1", "1.2"), "1.3", b"instance")
         store = tmp_path / "data" / "jobs.sqlite"
         url = f"sqlite:///{store}"
-        with run_jobs(None, database_url=url, executor="test", peers=[], polling=PollingRate()):
+        with run_jobs(
+            None, None, database_url=url, executor="test", peers=[], polling=PollingRate()
+        ):
             files = [instance, *tmp_path.glob("data/jobs.sqlite*")]
             assert {mode(path) for path in files} == {0o600}
         assert {mode(path) for path in (data.spool, data.results)} == {0o700}

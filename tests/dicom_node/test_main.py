@@ -139,6 +139,7 @@ WITHOUT_JSON = {
     "serve": "runs until it is stopped; the log has a form for machines",
     "receive": "as serve",
     "work": "as serve",
+    "deliver": "as serve",
     "web": "as serve",
     "conformance": "prints a document",
     "segment": "--statistics writes JSON beside each result",

@@ -24,7 +24,7 @@ from dicom_node.main import build
 from dicom_node.node import joining
 from dicom_node.node.joining import joined
 from dicom_node.node.node import run_until_signal
-from dicom_node.node.roles import gateway, page, worker
+from dicom_node.node.roles import deliverer, gateway, page, worker
 from dicom_node.pipeline import process as pipeline
 from dicom_node.pipeline.result_files import keep_or_write
 from tests.dicom_node.node_process import Thresholds
@@ -75,6 +75,7 @@ def roles(device: Thresholds) -> dict[str, Role]:
     return {
         "receive": gateway,
         "work": lambda me: worker(me, lambda model, settings: device),
+        "deliver": deliverer,
         "web": page,
     }
 

@@ -96,3 +96,16 @@ def test_a_job_is_ended_by_another_worker_once_its_own_is_killed_and_waits_for_i
     for process in (killed, lost):
         cluster.processes.remove(process)
     cluster.stop()
+
+
+def test_results_are_fetched_by_a_process_that_delivers(cluster, tmp_path):
+    cluster.settings["cluster"] = {**cluster.settings["cluster"], "deliver_apart": True}
+    gateway = cluster.gateway()
+    cluster.start("work")
+    gateway.send_many(series(tmp_path / "ct"))
+    wait_until(lambda: cluster.states() == [State.DELIVERING])
+    assert list(cluster.folder.glob("shelf/*")) == []
+    cluster.start("deliver")
+    wait_until(lambda: cluster.states() == [State.DONE])
+    assert [each.Modality for each in delivered(cluster)] == ["SEG", "SR"]
+    cluster.stop()

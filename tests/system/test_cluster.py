@@ -23,7 +23,8 @@ from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
-from dicom_node.jobs.worker import delivery_tasks
+from dicom_node.jobs.steps.series_worker import delivery_tasks
+from dicom_node.jobs.store import connectable
 from dicom_node.results.objects import ObjectKind, Profile
 from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.model import load_model
@@ -173,6 +174,55 @@ def test_what_a_worker_writes_after_its_last_look_is_no_result_and_is_not_delive
     sent = {read_reference(path).instance_uid for path in cluster.delivered.iterdir()}
     assert sent == {read_reference(path).instance_uid for path in made}
     assert {path for path in files if path.is_file()} <= cluster.files().keys()
+    cluster.stop()
+
+
+def test_deliveries_apart_wait_for_their_process_or_for_one_in_its_place(cluster, tmp_path):
+    cluster.dead_s = 15.0  # so that a test need not wait for longer
+    cluster.settings["cluster"] = {"deliver_apart": True}
+    gateway = cluster.gateway()
+    cluster.start("work")
+    gateway.send_many(series(tmp_path / "ct1"))
+    wait_until(lambda: cluster.states() == [State.DELIVERING])
+    wait_until(lambda: cluster.lines("works with model") == 1)
+    assert not cluster.delivered.exists()
+    first = cluster.start("deliver")
+    wait_until(lambda: cluster.states() == [State.DONE])
+    assert len(list(cluster.delivered.iterdir())) == 2
+    (job,) = cluster.jobs()
+    at_work = {_executor(cluster, each.id) for each in job.deliveries}
+    assert at_work == {f"deliver-{socket.gethostname()}-1"}
+    first.kill()
+    gateway.send_many(series(tmp_path / "ct2"))
+    cluster.start("deliver")
+    wait_until(lambda: cluster.states() == [State.DONE] * 2)
+    assert len(list(cluster.delivered.iterdir())) == 4
+    cluster.stop(but=first)
+
+
+def _executor(cluster, workflow):
+    """Return the process of the cluster that had a workflow last."""
+    asked = text("SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid = :workflow")
+    engine = create_engine(connectable(cluster.url))
+    with engine.connect() as connection:
+        found = connection.scalar(asked, {"workflow": workflow})
+    engine.dispose()
+    return found.partition("/")[2]
+
+
+def test_a_process_that_delivers_is_drained(cluster, tmp_path):
+    cluster.settings["cluster"] = {"deliver_apart": True}
+    gateway = cluster.gateway()
+    cluster.start("work")
+    cluster.start("deliver")
+    wait_until(lambda: cluster.lines("delivers to") == 1)
+    name = f"deliver-{socket.gethostname()}-1"
+    (shown,) = cluster.drain(name, "--wait", "120")
+    assert shown["state"] == "drained"
+    gateway.send_many(series(tmp_path / "ct"))
+    wait_until(lambda: cluster.states() == [State.DELIVERING])
+    cluster.drain(name, "--undo")
+    wait_until(lambda: cluster.states() == [State.DONE])
     cluster.stop()
 
 

@@ -17,12 +17,13 @@ from multiprocessing.connection import Connection
 
 from dicom_node.command_line import run_program
 from dicom_node.commands.roles.running import run_role
-from dicom_node.commands.roles.supervision import Place, Started, stop_signals, supervise
+from dicom_node.commands.roles.supervision import Place, Started, supervise
 from dicom_node.config.settings import Settings
 from dicom_node.errors import AlreadyRunning, BadConfiguration
 from dicom_node.logs import start_logging
 from dicom_node.node.joining import Joined, require_postgres
 from dicom_node.node.receiving import Reception
+from dicom_node.node.stop_signals import stop_signals
 
 LAST_PORT = 65535
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -19,24 +18,6 @@ PAUSES = Backoff(first_s=1.0, longest_s=60.0, give_up_s=float("inf"))
 
 WELL_S = 60.0
 """Seconds of a process's life after which the pauses begin anew."""
-
-
-@contextmanager
-def stop_signals() -> Iterator[socket.socket]:
-    """Yield a socket that can be read once SIGINT or SIGTERM has come."""
-    told, wakeup = socket.socketpair()
-    wakeup.setblocking(False)
-    numbers = signal.SIGINT, signal.SIGTERM
-    with told, wakeup:
-        # `wait` sees the bytes in it; the handlers only keep the signals from ending the process.
-        before = signal.set_wakeup_fd(wakeup.fileno())
-        handlers = [signal.signal(each, lambda number, frame: None) for each in numbers]
-        try:
-            yield told
-        finally:
-            for number, handler in zip(numbers, handlers, strict=True):
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before)
 
 
 @dataclass(frozen=True)

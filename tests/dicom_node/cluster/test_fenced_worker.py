@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from dicom_node.cluster import fenced_worker
-from dicom_node.cluster.fenced_worker import FencedWorker, OwnershipCheck, TakenOver, require_owned
+from dicom_node.cluster.fenced_worker import (
+    FencedDeliveries,
+    FencedSeries,
+    OwnershipCheck,
+    TakenOver,
+    require_owned,
+)
 
 OWN = SimpleNamespace(status="PENDING", executor_id="folder/me")
 OTHERS = [
@@ -50,7 +56,8 @@ def test_no_step_begins_on_the_work_of_another_process(step, store):
     worker = SimpleNamespace(**{step: lambda *_, **__: called.append(step)})
     arguments = {"segment": ("job", None), "failed": ("job", None, "")}.get(step, (None,))
     named = {"urgent": False, "superseded": ()} if step == "segment" else {}
-    run = getattr(FencedWorker(worker), step)
+    fenced = FencedSeries if step in ("segment", "failed") else FencedDeliveries
+    run = getattr(fenced(worker), step)
     run(*arguments, **named)
     store.status = OTHERS[0]
     with pytest.raises(TakenOver):
@@ -63,7 +70,7 @@ def test_a_segmentation_that_was_taken_over_meanwhile_has_no_result(store):
         store.status = OTHERS[0]
 
     with pytest.raises(TakenOver):
-        FencedWorker(SimpleNamespace(segment=segment)).segment(
+        FencedSeries(SimpleNamespace(segment=segment)).segment(
             "job", None, urgent=False, superseded=()
         )
 

@@ -20,7 +20,7 @@ from dicom_node.errors import (
 )
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.records import DeliveryTask
-from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.jobs.steps.deliverer import Deliverer
 from tests.dicom_node.deliver import scripted_archives as a
 
 WORD, FOUND, LISTED = "accepted, not verified", "C-FIND", "QIDO-RS"
@@ -28,17 +28,17 @@ PATIENCE = Backoff(first_s=5, longest_s=600, give_up_s=3600)
 
 
 class Delivery:
-    """One delivery to a peer, made by the node's worker; pauses pass at once."""
+    """One delivery to a peer, made by the node's deliverer; pauses pass at once."""
 
     def __init__(self, archive, peer, file: Path):
         self.slept = []
         archive.now = lambda: sum(self.slept)
-        worker = SeriesWorker(None, None, {"archive": peer}, {}, PATIENCE, None)
+        deliverer = Deliverer({"archive": peer}, {}, PATIENCE)
         task = DeliveryTask("1.2", "archive", "seg", file)
         self.steps = Steps(
-            send=lambda: SendAnswer.from_json(worker.deliver(task).to_json()),
-            confirm=lambda: ConfirmAnswer.from_json(worker.confirm(task).to_json()),
-            pauses=worker.pauses,
+            send=lambda: SendAnswer.from_json(deliverer.deliver(task).to_json()),
+            confirm=lambda: ConfirmAnswer.from_json(deliverer.confirm(task).to_json()),
+            pauses=deliverer.pauses,
             sleep=self.slept.append,
         )
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dicom_node.fetched import download
+from dicom_node.fetched.transfer import download
 from tests.dicom_node.cluster.conftest import engine, pytest_collection_modifyitems  # noqa: F401
 from tests.dicom_node.fetched.lender import lender
 

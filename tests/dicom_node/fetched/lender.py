@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dicom_node.cluster.fenced_worker import TakenOver
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.web_session import WebSession
-from dicom_node.fetched.door import to_app
-from dicom_node.fetched.held_files import HeldFiles
-from dicom_node.fetched.holder import Holder
+from dicom_node.fetched.transfer.door import to_app
+from dicom_node.fetched.transfer.held_files import HeldFiles
+from dicom_node.fetched.transfer.holder import Holder
 from dicom_node.net.http.serving import serving
 from dicom_node.receive.header import SeriesKey
 

@@ -12,6 +12,7 @@ from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer
 from dicom_node.errors import NotHeld, SourceChanged
 from dicom_node.fetched.cache import Cache
+from dicom_node.fetched.fetching_deliverer import FetchingDeliverer
 from dicom_node.fetched.fetching_worker import FetchingWorker, Places
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.content_digest import content_digest, file_stamp
@@ -65,6 +66,7 @@ class Site:
 
     gateway: Any
     worker: FetchingWorker
+    deliverer: FetchingDeliverer
     computing: Computing
     events: list[tuple[str, ...]]
     holders: dict[str, Any]
@@ -107,7 +109,8 @@ def site(gateway, tmp_path):
     cache = Cache(tmp_path / "worker" / "fetched", 1 << 30, timedelta(hours=1))
     briefly = Backoff(0.001, 0.001, 0.002)
     worker = FetchingWorker(computing, places, cache, tmp_path / "worker" / "attempts", briefly)
-    return Site(gateway, worker, computing, events, holders)
+    deliverer = FetchingDeliverer(computing, lambda name: holders[name], cache)
+    return Site(gateway, worker, deliverer, computing, events, holders)
 
 
 def test_results_lie_at_the_gateway_and_stored_paths_are_relative(site):
@@ -286,21 +289,21 @@ def test_receipts_of_a_failed_job_lie_at_its_gateway(site):
 def test_a_result_is_sent_as_the_gateway_has_it_now(site):
     (delivery,) = site.segment().deliveries
     seg = site.gateway.data.folder / delivery.file
-    assert site.worker.deliver(delivery) == SendAnswer()
+    assert site.deliverer.deliver(delivery) == SendAnswer()
     assert site.computing.seen["sent"] == seg.read_bytes()
     seg.write_bytes(b"made again")
-    site.worker.deliver(delivery)
-    site.worker.confirm(delivery)
+    site.deliverer.deliver(delivery)
+    site.deliverer.confirm(delivery)
     assert site.computing.seen["sent"] == site.computing.seen["confirmed"] == b"made again"
     seg.unlink()
-    site.worker.deliver(delivery)
+    site.deliverer.deliver(delivery)
     assert site.computing.seen["sent"] is None
 
 
 def test_a_delivery_waits_for_a_gateway_that_is_away(site):
     (delivery,) = site.segment().deliveries
     site.away()
-    for step in (site.worker.deliver, site.worker.confirm):
+    for step in (site.deliverer.deliver, site.deliverer.confirm):
         assert "cannot be reached" in step(delivery).refused
 
 

@@ -26,7 +26,9 @@ def file(tmp_path):
 
 def running(url, name="test"):
     worker = Scripted([SENT], [KEPT])
-    return run_jobs(worker, database_url=url, executor=name, peers=[], polling=PollingRate())
+    return run_jobs(
+        worker, worker, database_url=url, executor=name, peers=[], polling=PollingRate()
+    )
 
 
 def refusal(file):

@@ -48,7 +48,9 @@ def full_disk(monkeypatch):
 def running(tmp_path):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Counting()
     with (
-        run_jobs(worker, database_url=url, executor="test", peers=[], polling=PollingRate()),
+        run_jobs(
+            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
+        ),
         open_ledger(url) as ledger,
     ):
         yield worker, ledger

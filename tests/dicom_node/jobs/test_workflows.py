@@ -67,6 +67,7 @@ def delivered(tmp_path):
         with (
             run_jobs(
                 worker,
+                worker,
                 database_url=url,
                 executor="test",
                 peers=["archive"],
@@ -131,7 +132,12 @@ def both(tmp_path):
     def run(worker):
         with (
             run_jobs(
-                worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
+                worker,
+                worker,
+                database_url=url,
+                executor="test",
+                peers=["archive"],
+                polling=PollingRate(),
             ),
             open_ledger(url) as ledger,
         ):
@@ -173,7 +179,12 @@ def test_work_that_0_1_queued_is_done(tmp_path):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Scripted([SENT], [KEPT])
     with (
         run_jobs(
-            worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
+            worker,
+            worker,
+            database_url=url,
+            executor="test",
+            peers=["archive"],
+            polling=PollingRate(),
         ),
         open_ledger(url) as ledger,
     ):
@@ -204,7 +215,9 @@ def store(tmp_path):
         peers = ["archive", "other"]
         polling = PollingRate()
         with (
-            run_jobs(worker, database_url=url, executor="test", peers=peers, polling=polling),
+            run_jobs(
+                worker, worker, database_url=url, executor="test", peers=peers, polling=polling
+            ),
             open_ledger(url) as ledger,
         ):
             yield ledger
@@ -224,7 +237,12 @@ def test_a_process_that_dequeues_no_more_finishes_what_it_has_and_can_go_on(tmp_
     worker = Slow([SENT] * 2, [KEPT] * 2)
     with (
         run_jobs(
-            worker, database_url=url, executor="test", peers=["archive"], polling=PollingRate()
+            worker,
+            worker,
+            database_url=url,
+            executor="test",
+            peers=["archive"],
+            polling=PollingRate(),
         ) as dequeuing,
         open_ledger(url) as ledger,
     ):

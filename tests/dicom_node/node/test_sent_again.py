@@ -13,7 +13,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
-from dicom_node.jobs.worker import predecessors
+from dicom_node.jobs.steps.series_worker import predecessors
 from dicom_node.net.reactor import install_reactor_pause
 from dicom_node.node.node import running_node
 from dicom_node.results.phantom import write_series

@@ -23,7 +23,7 @@ class Parts:
     limits: dict
     clean_up: tuple
     jobs: dict
-    worker: object
+    deliverer: object
 
 
 def recorded(monkeypatch, module, name, seen):
@@ -67,7 +67,7 @@ def parts(tmp_path_factory):
         limits=seen["Limits"][1],
         clean_up=seen["cleaning_up"][0],
         jobs=seen["run_jobs"][1],
-        worker=seen["run_jobs"][0][0],
+        deliverer=seen["run_jobs"][0][1],
     )
 
 
@@ -93,6 +93,6 @@ def test_series_at_once_are_a_count(parts):
 
 
 def test_pauses_are_seconds_from_the_first_to_the_longest_and_end_after_days(parts):
-    pauses = list(parts.worker.pauses())
+    pauses = list(parts.deliverer.pauses())
     assert pauses[:3] == [11, 13, 13]
     assert 2 * 86400 <= sum(pauses) < 2 * 86400 + 13

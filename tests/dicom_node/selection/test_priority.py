@@ -11,13 +11,12 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs, submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
-from dicom_node.jobs.worker import SeriesWorker
+from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.node.node import running_node
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.segmenter import SegmentationSetup
@@ -104,7 +103,9 @@ def queues(tmp_path):
     """A worker that holds the first job, and the ledger of what waits behind it."""
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
     with (
-        run_jobs(worker, database_url=url, executor="test", peers=[], polling=PollingRate()),
+        run_jobs(
+            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
+        ),
         open_ledger(url) as ledger,
     ):
         submit("first", task("1.2.1"))
@@ -135,9 +136,9 @@ def test_an_urgent_series_is_next_on_the_device(tmp_path, monkeypatch):
 
     asked, method = [], SegmentationSetup(Thresholds(), Algorithm("toy", "1", "ab"), Rules())
     nothing = Outcome(Verdict.NOTHING_FOUND, "no liver")
-    monkeypatch.setattr("dicom_node.jobs.worker.process", lambda *_, **__: nothing)
+    monkeypatch.setattr("dicom_node.jobs.steps.series_worker.process", lambda *_, **__: nothing)
     worker = SeriesWorker(
-        Always(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, device_queue=Watched()
+        Always(), DataFolder(tmp_path), {}, lambda *_: None, device_queue=Watched()
     )
     for urgent in (True, False):
         worker.segment("job", task("1.2"), urgent=urgent)

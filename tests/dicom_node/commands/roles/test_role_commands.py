@@ -7,7 +7,7 @@ from dicom_node.errors import BadConfiguration
 from dicom_node.main import build
 
 
-@pytest.mark.parametrize("role", ["receive", "work", "web"])
+@pytest.mark.parametrize("role", ["receive", "work", "deliver", "web"])
 def test_a_role_with_an_sqlite_store_ends_with_a_remedy(role, tmp_path, monkeypatch):
     monkeypatch.setenv("HEPAR_NODE__DATA", str(tmp_path / "data"))
     asked = CliRunner().invoke(build(), [role])
@@ -18,7 +18,7 @@ def test_a_role_with_an_sqlite_store_ends_with_a_remedy(role, tmp_path, monkeypa
     assert not (tmp_path / "data").exists()  # nothing was begun
 
 
-@pytest.mark.parametrize("role", ["receive", "work", "web"])
+@pytest.mark.parametrize("role", ["receive", "work", "deliver", "web"])
 def test_a_role_states_what_it_shares(role, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     asked = CliRunner().invoke(build(), [role, "--help"])

@@ -1,7 +1,6 @@
 """Processes that are started again; those of the tests end when they are asked to."""
 
 import multiprocessing
-import os
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ from functools import partial
 import pytest
 
 from dicom_node.commands.roles import supervision
-from dicom_node.commands.roles.supervision import Place, Started, stop_signals, supervise
+from dicom_node.commands.roles.supervision import Place, Started, supervise
 from dicom_node.jobs.backoff import Backoff
 from tests.waiting import GENEROUS_S, wait_until
 
@@ -131,12 +130,3 @@ def test_pauses_begin_anew_after_a_long_life():
         dues.append(place.due_s - now_s)
         now_s = place.due_s
     assert dues == [1.0, 2.0, 4.0, 1.0, 2.0]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_can_be_read_and_the_handlers_are_put_back(number):
-    before = signal.getsignal(number)
-    with stop_signals() as told:
-        os.kill(os.getpid(), number)
-        assert told.recv(1) == bytes([number])
-    assert signal.getsignal(number) is before

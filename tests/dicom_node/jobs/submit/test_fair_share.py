@@ -203,7 +203,7 @@ def test_five_series_behind_two_hundred_of_another_caller_come_in_turn(
     if not works:  # the order outlives the process that queued
         with queueing_jobs(url, "test"):
             backlog()
-    with run_jobs(worker, database_url=url, executor="test", peers=[], polling=polling):
+    with run_jobs(worker, worker, database_url=url, executor="test", peers=[], polling=polling):
         if works:
             backlog()
         polling.speed_up()

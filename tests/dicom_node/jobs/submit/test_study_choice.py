@@ -78,7 +78,12 @@ class Bench:
     def start(self):
         self.polling = PollingRate()
         jobs = run_jobs(
-            self.worker, database_url=self.url, executor="test", peers=[], polling=self.polling
+            self.worker,
+            self.worker,
+            database_url=self.url,
+            executor="test",
+            peers=[],
+            polling=self.polling,
         )
         self.node.enter_context(jobs)
         self.ledger = self.node.enter_context(open_ledger(self.url))

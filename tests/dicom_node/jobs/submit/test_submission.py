@@ -76,7 +76,9 @@ class Bench:
 def bench(tmp_path, ct_series):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Recording()
     with (
-        run_jobs(worker, database_url=url, executor="test", peers=[], polling=PollingRate()),
+        run_jobs(
+            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
+        ),
         open_ledger(url) as ledger,
     ):
         yield Bench(tmp_path, ct_series, worker, ledger, url)

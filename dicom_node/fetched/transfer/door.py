@@ -35,8 +35,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dicom_node.cluster.fenced_worker import TakenOver
 from dicom_node.cluster.ownership import Owned
 from dicom_node.config.cluster_section import ClusterSection
-from dicom_node.fetched.digest import digest_of, from_header, to_header
-from dicom_node.fetched.held_files import MODIFIED, HeldFiles
+from dicom_node.fetched.transfer.digest import digest_of, from_header, to_header
+from dicom_node.fetched.transfer.held_files import MODIFIED, HeldFiles
 from dicom_node.net.http.serving import serving
 from dicom_node.receive.header import SeriesKey
 from engine.durable_files import PART, sync_folder

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 import pytest
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.deliver.folder import FolderPeer
-from dicom_node.errors import NodeError, SourceChanged, Unforeseen, UnsupportedSeries
-from dicom_node.jobs import worker as worker_module
-from dicom_node.jobs.backoff import Backoff
+from dicom_node.errors import SourceChanged, Unforeseen, UnsupportedSeries
 from dicom_node.jobs.content_digest import file_stamp
-from dicom_node.jobs.records import DeliveryTask, SeriesTask
-from dicom_node.jobs.worker import SeriesWorker, require_unchanged
+from dicom_node.jobs.records import SeriesTask
+from dicom_node.jobs.steps import series_worker as worker_module
+from dicom_node.jobs.steps.series_worker import SeriesWorker, require_unchanged
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from tests.dicom_node.node_process import Thresholds
@@ -32,7 +30,7 @@ class Failing:
 
 
 def segmented(error, tmp_path, **task):
-    worker = SeriesWorker(Failing(error), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None)
+    worker = SeriesWorker(Failing(error), DataFolder(tmp_path), {}, lambda *_: None)
     return worker.segment("job", SeriesTask("1.1", "1.2", (), **task))
 
 
@@ -68,9 +66,7 @@ def test_work_is_noted_while_it_lasts(tmp_path):
         noted.append("end")
 
     refused = Failing(UnsupportedSeries("slices are missing"))
-    worker = SeriesWorker(
-        refused, DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None, at_work=at_work
-    )
+    worker = SeriesWorker(refused, DataFolder(tmp_path), {}, lambda *_: None, at_work=at_work)
     worker.segment("job", SeriesTask("1.1", "1.2", ()))
     assert noted == ["job", "end"]
 
@@ -91,16 +87,9 @@ def test_the_jobs_of_a_node_share_the_register_of_series_numbers(tmp_path, monke
 
     monkeypatch.setattr(worker_module, "process", process)
     for job in ("one", "two"):
-        worker = SeriesWorker(Handing(), DataFolder(tmp_path), {}, {}, Backoff(), lambda *_: None)
+        worker = SeriesWorker(Handing(), DataFolder(tmp_path), {}, lambda *_: None)
         worker.segment(job, SeriesTask("1.1", job, ()))
     assert [each.take("1.1", str(each), [5, 6]) for each in registers] == [5, 6]
-
-
-def test_a_result_that_is_no_longer_kept_ends_its_delivery_with_the_way_out(tmp_path):
-    peer = FolderPeer("shelf", tmp_path / "shelf")
-    worker = SeriesWorker(None, DataFolder(tmp_path), {"shelf": peer}, {}, Backoff(), None)
-    with pytest.raises(NodeError, match=r"seg is no longer kept; `hepar jobs redo` makes it again"):
-        worker.deliver(DeliveryTask("1.2", "shelf", "seg", tmp_path / "absent.dcm"))
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import requests
 
 from dicom_node.errors import GatewayAway
-from dicom_node.fetched.digest import digest_of, from_header
-from dicom_node.fetched.held_files import MODIFIED
+from dicom_node.fetched.transfer.digest import digest_of, from_header
+from dicom_node.fetched.transfer.held_files import MODIFIED
 from engine.durable_files import PART, sync_folder
 
 PIECE_BYTES = 1 << 18

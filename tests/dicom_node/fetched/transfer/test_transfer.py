@@ -14,10 +14,10 @@ from dicom_node.cluster.fenced_worker import TakenOver
 from dicom_node.config.cluster_section import ClusterSection
 from dicom_node.deliver.web_session import WebSession
 from dicom_node.errors import GatewayAway, NotHeld
-from dicom_node.fetched.digest import digest_of, from_header, to_header
-from dicom_node.fetched.door import lending
-from dicom_node.fetched.held_files import HeldFiles
-from dicom_node.fetched.holder import Holder
+from dicom_node.fetched.transfer.digest import digest_of, from_header, to_header
+from dicom_node.fetched.transfer.door import lending
+from dicom_node.fetched.transfer.held_files import HeldFiles
+from dicom_node.fetched.transfer.holder import Holder
 from dicom_node.net.tls.client_tls import TlsFiles
 from tests.dicom_node.fetched.lender import EXECUTOR, JOB, SERIES, TOKEN, holder, owned
 from tests.system.servers import free_port

@@ -12,9 +12,9 @@ import requests
 from dicom_node.cluster.fenced_worker import taken_over
 from dicom_node.deliver.web_session import WebSession, status_phrase
 from dicom_node.errors import GatewayAway, NotHeld, PeerRefused, PeerUnavailable
-from dicom_node.fetched.digest import digest_of, to_header
-from dicom_node.fetched.download import download
-from dicom_node.fetched.held_files import HeldFile
+from dicom_node.fetched.transfer.digest import digest_of, to_header
+from dicom_node.fetched.transfer.download import download
+from dicom_node.fetched.transfer.held_files import HeldFile
 from dicom_node.receive.header import SeriesKey
 
 

@@ -6,12 +6,12 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node.config.settings import Settings
-from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.confirmation import Confirmation
 from dicom_node.deliver.folder import FolderPeer
 from dicom_node.jobs.backoff import Backoff
-from dicom_node.jobs.notice_delivery import withdrawals
-from dicom_node.jobs.worker import SeriesWorker, delivery_tasks
+from dicom_node.jobs.steps.deliverer import Deliverer
+from dicom_node.jobs.steps.notice_delivery import withdrawals
+from dicom_node.jobs.steps.series_worker import delivery_tasks
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.attributes.number_register import NumbersOfRun
 from dicom_node.results.objects import Profile, Superseded
@@ -37,17 +37,15 @@ def run(outcomes, tmp_path):
     def run(superseded, old=None):
         profiles = {"shelf": Profile(superseded=superseded)}
         peer = FolderPeer("shelf", tmp_path / "shelf")
-        worker = SeriesWorker(
-            None, DataFolder(tmp_path / "data"), {"shelf": peer}, profiles, Backoff(), None
-        )
+        deliverer = Deliverer({"shelf": peer}, profiles, Backoff())
         first, new = (delivery_tasks("1.2", each, profiles) for each in outcomes)
         notices = withdrawals(
             new, [old or outcomes[0]], tmp_path / "new.dcm", profiles, NumbersOfRun()
         )
         for task in (*first, *new, *notices):
-            worker.deliver(task)
+            deliverer.deliver(task)
         assert all(task.after == "seg" for task in notices)
-        confirmed = [worker.confirm(task).by for task in notices]
+        confirmed = [deliverer.confirm(task).by for task in notices]
         return {dcmread(file).Modality: file for file in peer.folder.iterdir()}, confirmed
 
     return run

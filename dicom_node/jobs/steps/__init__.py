@@ -1,0 +1,1 @@
+"""The steps of the workflows: segment a series, deliver a result."""
