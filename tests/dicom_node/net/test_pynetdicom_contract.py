@@ -27,9 +27,16 @@ from dicom_node.net.shutdown import AWAITING_CLOSE, AWAITING_REQUEST
 INSTANCE_ATTRIBUTES = [
     ("assoc", "_reactor_checkpoint", threading.Event, "ReactorPause takes its place"),
     ("assoc", "_is_paused", bool, "ReactorPause sets it"),
+    ("assoc", "_kill", bool, "ReactorWait ends with it"),
+    ("dimse", "msg_queue", queue.Queue, "install_reactor_wait exchanges it"),
     ("dul", "socket", type(None), "prepare_connection exchanges it"),
     ("dul", "to_provider_queue", queue.Queue, "prepare_connection exchanges it"),
-    ("dul", "to_user_queue", queue.Queue, "end_unrequested ends the wait for a request"),
+    (
+        "dul",
+        "to_user_queue",
+        queue.Queue,
+        "install_reactor_wait exchanges it; end_unrequested",
+    ),
     ("dul", "event_queue", queue.Queue, "WakingSocket reports a closed connection"),
     ("dul", "_run_loop_delay", float, "prepare_connection sets it to 0"),
 ]
@@ -53,6 +60,9 @@ SOURCES = [
     (DULServiceProvider._process_recv_primitive, "self.to_provider_queue.queue[0]"),
     (DULServiceProvider.run_reactor, "time.sleep(self._run_loop_delay)"),
     (Association._run_reactor, "self._reactor_checkpoint.wait()"),
+    (Association._run_reactor, "self.dimse.get_msg(block=False)"),
+    (Association._run_reactor, "self._serve_request(msg, cast(int, context_id))"),
+    (Association.run_reactor, "self._run_reactor()"),
     (Association.release, "while not self._is_paused"),
     (Association.send_c_store, "self._reactor_checkpoint.clear()"),
     (Association.send_c_store, "_config.STORE_SEND_CHUNKED_DATASET"),
@@ -71,7 +81,8 @@ def association():
 
 @pytest.mark.parametrize(("owner", "name", "kind", "why"), INSTANCE_ATTRIBUTES)
 def test_an_attribute_is_there(association, owner, name, kind, why):
-    holder = association if owner == "assoc" else association.dul
+    parts = {"assoc": association, "dul": association.dul, "dimse": association.dimse}
+    holder = parts[owner]
     assert hasattr(holder, name), f"pynetdicom has no {owner}.{name} any more: {why}"
     found = getattr(holder, name)
     assert isinstance(found, kind), f"{owner}.{name} is now a {type(found).__name__}: {why}"
