@@ -18,7 +18,11 @@ from dicom_node.audit.trail import auditing
 from dicom_node.cluster.arrivals import Studies
 from dicom_node.cluster.draining import DRAINABLE, Drains, drainable, require_drainable
 from dicom_node.cluster.epochs import Epochs, forgetting
-from dicom_node.cluster.fenced_worker import FencedDeliveries, FencedSeries, OwnershipCheck
+from dicom_node.cluster.fenced_worker import (
+    FencedDeliveries,
+    FencedSeries,
+    OwnershipCheck,
+)
 from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.shared_assembler import SharedAssembler
 from dicom_node.cluster.takeover import taking_over
@@ -30,7 +34,7 @@ from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
 from dicom_node.jobs.upkeep.cleanup import cleaning_up
-from dicom_node.jobs.workflows import SEGMENT
+from dicom_node.jobs.workflows import SEGMENT, DeliverySteps, SeriesSteps
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.apart import (
     fetching,
@@ -146,19 +150,20 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             joined.claim.cache,
         )
         series_worker = replace(series_worker, at_work=crashes.at_work, on_result=shadow.on_result)
+        steps: SeriesSteps
+        deliveries: DeliverySteps
         if joined.is_apart:  # each attempt has a folder of its own there
-            parts = stack.enter_context(fetching(joined, series_worker, sender))
-            series, deliveries = FencedSeries(parts[0]), FencedDeliveries(parts[1])
+            steps, deliveries = stack.enter_context(fetching(joined, series_worker, sender))
         else:
             member = joined.member
             epochs = Epochs(joined.engine, joined.data, member.folder, member.executor)
-            series = FencedSeries(replace(series_worker, place=epochs.place))
-            deliveries = FencedDeliveries(sender)
+            steps, deliveries = replace(series_worker, place=epochs.place), sender
             stack.enter_context(forgetting(epochs))
+        fenced = FencedDeliveries(deliveries)
         dequeuing = stack.enter_context(
             run_jobs(
-                series,
-                deliveries,
+                FencedSeries(steps),
+                fenced,
                 database_url=settings.database_url,
                 executor=joined.member.executor,
                 peers=sorted(sender.peers),
@@ -167,7 +172,7 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
                 apart=settings.cluster.deliver_apart,
             )
         )
-        intake = WorkerIntake(dequeuing, deliveries.steps)
+        intake = WorkerIntake(dequeuing, fenced.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
         stack.enter_context(_upkeep(joined, segmenter, series_worker, polling))
         stack.enter_context(in_turn(shadow, joined.data))

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from dbos import DBOS
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage
+from pynetdicom import AE, evt
 from sqlalchemy import create_engine, text
 
 from dicom_node.corrections.register import CorrectionRegister
@@ -32,6 +33,7 @@ from tests.dicom_node.corrections.drawn import correct
 from tests.engine.toy_model import write_manifest, write_toy_model
 from tests.system.cluster import Cluster, SlowThresholds, StoppedBeforeWrite, answers
 from tests.system.postgres import needs_postgres
+from tests.system.servers import free_port
 from tests.system.small_series import series
 from tests.waiting import wait_until
 
@@ -198,6 +200,32 @@ def test_deliveries_apart_wait_for_their_process_or_for_one_in_its_place(cluster
     wait_until(lambda: cluster.states() == [State.DONE] * 2)
     assert len(list(cluster.delivered.iterdir())) == 4
     cluster.stop(but=first)
+
+
+def test_deliveries_of_a_worker_go_to_their_process_once_that_is_apart(cluster, tmp_path):
+    archive = {"kind": "store", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": free_port()}
+    cluster.settings["peers"] = {"archive": archive}
+    cluster.settings["jobs"] |= {"first_pause_s": 0.5, "longest_pause_s": 0.5}
+    gateway = cluster.gateway()
+    worker = cluster.start("work")
+    gateway.send_many(series(tmp_path / "ct"))
+    wait_until(lambda: cluster.lines("not delivered yet") >= 1, what="an attempt")
+    worker.terminate()
+    worker.join()
+    cluster.settings["cluster"] = {"deliver_apart": True}
+    cluster.start("work")
+    wait_until(lambda: cluster.lines("works with model") == 2, what="the worker")
+    cluster.start("deliver")
+    entity = AE("ARCHIVE")
+    entity.add_supported_context(SegmentationStorage)
+    entity.start_server(
+        ("127.0.0.1", archive["port"]),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, lambda event: 0x0000)],
+    )
+    wait_until(lambda: cluster.states() == [State.DONE])
+    entity.shutdown()
+    cluster.stop(but=worker)
 
 
 def _executor(cluster, workflow):
