@@ -37,7 +37,7 @@ def drain(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Let a gateway or a worker finish what it has, and take nothing new.
+    """Let a gateway, a worker or a deliverer finish what it has, and take nothing new.
 
     A gateway rejects new associations, and its readiness check fails; a worker ends its series and
     hands back the deliveries that pause. Then it is drained, and can be stopped without loss.
