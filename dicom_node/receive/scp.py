@@ -25,8 +25,9 @@ from dicom_node.net.commitments import Commitments, on_n_event_report
 from dicom_node.net.connection import prepare_connection
 from dicom_node.net.data_set_file import LargeDataSets
 from dicom_node.net.pynetdicom_settings import configure_pynetdicom
-from dicom_node.net.reactor_wait import install_reactor_wait
+from dicom_node.net.reactor import install_reactor_wait
 from dicom_node.net.shutdown import ImmediateShutdownAE, end_unrequested
+from dicom_node.net.store_responses import install_store_responses
 from dicom_node.receive.c_store_handler import CStoreHandler
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.pace import Paces
@@ -119,6 +120,7 @@ def listen(
         evt_handlers=[
             (evt.EVT_CONN_OPEN, prepare_connection, [limits.network_s, limits.pdu_bytes, large]),
             (evt.EVT_CONN_OPEN, install_reactor_wait),
+            (evt.EVT_CONN_OPEN, install_store_responses),
             (evt.EVT_REQUESTED, on_requested, [limits, paces]),
             (evt.EVT_CONN_CLOSE, end_unrequested),
             *CStoreHandler(spool, listener, limits.associations, paces).handlers(),

@@ -13,8 +13,7 @@ import pytest
 import yaml
 from dbos import DBOS
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage
-from pynetdicom import AE, evt
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from sqlalchemy import create_engine, text
 
 from dicom_node.corrections.register import CorrectionRegister
@@ -25,7 +24,6 @@ from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
 from dicom_node.jobs.state import State
 from dicom_node.jobs.steps.series_worker import delivery_tasks
-from dicom_node.jobs.store import connectable
 from dicom_node.results.objects import ObjectKind, Profile
 from dicom_node.shadow.work_register import ShadowState, WorkRegister
 from engine.model import load_model
@@ -33,7 +31,6 @@ from tests.dicom_node.corrections.drawn import correct
 from tests.engine.toy_model import write_manifest, write_toy_model
 from tests.system.cluster import Cluster, SlowThresholds, StoppedBeforeWrite, answers
 from tests.system.postgres import needs_postgres
-from tests.system.servers import free_port
 from tests.system.small_series import series
 from tests.waiting import wait_until
 
@@ -176,81 +173,6 @@ def test_what_a_worker_writes_after_its_last_look_is_no_result_and_is_not_delive
     sent = {read_reference(path).instance_uid for path in cluster.delivered.iterdir()}
     assert sent == {read_reference(path).instance_uid for path in made}
     assert {path for path in files if path.is_file()} <= cluster.files().keys()
-    cluster.stop()
-
-
-def test_deliveries_apart_wait_for_their_process_or_for_one_in_its_place(cluster, tmp_path):
-    cluster.dead_s = 15.0  # so that a test need not wait for longer
-    cluster.settings["cluster"] = {"deliver_apart": True}
-    gateway = cluster.gateway()
-    cluster.start("work")
-    gateway.send_many(series(tmp_path / "ct1"))
-    wait_until(lambda: cluster.states() == [State.DELIVERING])
-    wait_until(lambda: cluster.lines("works with model") == 1)
-    assert not cluster.delivered.exists()
-    first = cluster.start("deliver")
-    wait_until(lambda: cluster.states() == [State.DONE])
-    assert len(list(cluster.delivered.iterdir())) == 2
-    (job,) = cluster.jobs()
-    at_work = {_executor(cluster, each.id) for each in job.deliveries}
-    assert at_work == {f"deliver-{socket.gethostname()}-1"}
-    first.kill()
-    gateway.send_many(series(tmp_path / "ct2"))
-    cluster.start("deliver")
-    wait_until(lambda: cluster.states() == [State.DONE] * 2)
-    assert len(list(cluster.delivered.iterdir())) == 4
-    cluster.stop(but=first)
-
-
-def test_deliveries_of_a_worker_go_to_their_process_once_that_is_apart(cluster, tmp_path):
-    archive = {"kind": "store", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": free_port()}
-    cluster.settings["peers"] = {"archive": archive}
-    cluster.settings["jobs"] |= {"first_pause_s": 0.5, "longest_pause_s": 0.5}
-    gateway = cluster.gateway()
-    worker = cluster.start("work")
-    gateway.send_many(series(tmp_path / "ct"))
-    wait_until(lambda: cluster.lines("not delivered yet") >= 1, what="an attempt")
-    worker.terminate()
-    worker.join()
-    cluster.settings["cluster"] = {"deliver_apart": True}
-    cluster.start("work")
-    wait_until(lambda: cluster.lines("works with model") == 2, what="the worker")
-    cluster.start("deliver")
-    entity = AE("ARCHIVE")
-    entity.add_supported_context(SegmentationStorage)
-    entity.start_server(
-        ("127.0.0.1", archive["port"]),
-        block=False,
-        evt_handlers=[(evt.EVT_C_STORE, lambda event: 0x0000)],
-    )
-    wait_until(lambda: cluster.states() == [State.DONE])
-    entity.shutdown()
-    cluster.stop(but=worker)
-
-
-def _executor(cluster, workflow):
-    """Return the process of the cluster that had a workflow last."""
-    asked = text("SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid = :workflow")
-    engine = create_engine(connectable(cluster.url))
-    with engine.connect() as connection:
-        found = connection.scalar(asked, {"workflow": workflow})
-    engine.dispose()
-    return found.partition("/")[2]
-
-
-def test_a_process_that_delivers_is_drained(cluster, tmp_path):
-    cluster.settings["cluster"] = {"deliver_apart": True}
-    gateway = cluster.gateway()
-    cluster.start("work")
-    cluster.start("deliver")
-    wait_until(lambda: cluster.lines("delivers to") == 1)
-    name = f"deliver-{socket.gethostname()}-1"
-    (shown,) = cluster.drain(name, "--wait", "120")
-    assert shown["state"] == "drained"
-    gateway.send_many(series(tmp_path / "ct"))
-    wait_until(lambda: cluster.states() == [State.DELIVERING])
-    cluster.drain(name, "--undo")
-    wait_until(lambda: cluster.states() == [State.DONE])
     cluster.stop()
 
 

@@ -50,7 +50,7 @@ METHODS = [
     (AssociationSocket, "close", "close_connection calls it"),
     (ACSE, "negotiate_release", "release calls it"),
     (AE, "shutdown", "ImmediateShutdownAE overrides it"),
-    (DIMSEServiceProvider, "send_msg", "refuse_unnamed calls it"),
+    (DIMSEServiceProvider, "send_msg", "refuse_unnamed calls it; store responses take its place"),
     (ThreadedAssociationServer, "process_request", "the receiver overrides it"),
     (AssociationServer, "get_request", "the receiver overrides it"),
 ]

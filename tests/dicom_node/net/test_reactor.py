@@ -1,4 +1,4 @@
-"""The reactor of an association that was received sleeps until there is something for it."""
+"""The reactor of a received association sleeps until there is something for it."""
 
 import socket
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 
-from dicom_node.net import reactor_wait
+from dicom_node.net import reactor
 from dicom_node.net.application_entity import ApplicationEntity
 from dicom_node.sop_classes import VERIFICATION
 from tests.waiting import wait_until
@@ -17,7 +17,7 @@ ECHO = [(VERIFICATION, ImplicitVRLittleEndian)]
 @pytest.fixture
 def look_up_never(monkeypatch):
     """Let the wait end for news alone."""
-    monkeypatch.setattr(reactor_wait, "LOOK_UP_S", 3600.0)
+    monkeypatch.setattr(reactor, "LOOK_UP_S", 3600.0)
 
 
 def associated(address):
@@ -38,7 +38,7 @@ def test_an_idle_association_looks_up_some_times_a_second(receiver, monkeypatch)
         monkeypatch.setattr(accepted.dul, "idle_timer_expired", counted)
         time.sleep(1.0)
         # At most: a busy machine looks less often. Once a millisecond it would be hundreds.
-        assert 1 <= len(looks) <= 1.0 / reactor_wait.LOOK_UP_S + 1
+        assert 1 <= len(looks) <= 1.0 / reactor.LOOK_UP_S + 1
 
 
 @pytest.mark.usefixtures("look_up_never")
