@@ -1,7 +1,7 @@
 """C-STORE handler: an instance is on the disk, or refused with a status.
 
-pynetdicom hands a message over up to a millisecond after its last byte has come. Writing begins
-before that, in a thread of its own, so that the disk works while pynetdicom sleeps.
+Writing begins as soon as a message has come whole, in a thread of its own, so that the disk works
+while pynetdicom makes a primitive of the message and hands it over.
 """
 
 import logging

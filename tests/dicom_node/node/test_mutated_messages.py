@@ -37,6 +37,10 @@ FEW = examples(
 TOKEN = "a-long-password"
 UNFORESEEN = re.compile("unforeseen|Traceback|Exception ")
 """Words of the log about an error that nobody expected."""
+OF_PATIENT = re.compile(rb"Doe|Jane|TEST-1|19500101")
+"""Name, ID and birth date of `make_ct_series`."""
+UNFIT = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+LONGEST_LINE = 2000
 (SENT,) = make_ct_series(1)
 SENDER = AE("CT")
 SENDER.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
@@ -61,7 +65,10 @@ class Served:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    """A running node; at the end it serves as before, and every series has come to an end."""
+    """A running node; at the end it serves as before, and every series has come to an end.
+
+    Its log has nothing of the patient, and no line that is too long or has control characters.
+    """
     http = ("127.0.0.1", free_port())
     process = NodeProcess(
         tmp_path_factory.mktemp("node"),
@@ -76,6 +83,10 @@ def node(tmp_path_factory):
     wait_until(lambda: not any(job.state.active for job in node.jobs()))
     assert [job.reason for job in node.jobs() if "unforeseen" in job.reason] == []
     process.stop()
+    lines = process.log.read_bytes().splitlines()
+    assert lines
+    assert [line for line in lines if OF_PATIENT.search(line) or UNFIT.search(line)] == []
+    assert max(map(len, lines)) <= LONGEST_LINE
 
 
 def _answers(address):
