@@ -3,6 +3,7 @@
 import faulthandler
 import gc
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -84,7 +85,8 @@ def run_until_signal(running: AbstractContextManager[object]) -> None:
     If it has not ended after `STOP_S`, it writes the stacks of its threads to stderr and ends with
     1. What was under way goes on at the next start, as after a crash.
     """
-    with stop_signals() as told, running:
+    # Another one while the process ends changes nothing.
+    with stop_signals(then=signal.SIG_IGN) as told, running:
         # What the start has made stays. Each full collection would walk through its 200,000
         # objects, which takes a third of a second while a series of 300 slices is worked on.
         gc.collect()

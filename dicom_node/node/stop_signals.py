@@ -7,11 +7,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stop_signals() -> Iterator[socket.socket]:
+def stop_signals(then: signal.Handlers | None = None) -> Iterator[socket.socket]:
     """Yield a socket that can be read once SIGINT or SIGTERM has come, whenever that was.
 
     The bytes in it are written as the signal comes. A handler in Python runs only once the main
     thread does: a signal that comes just before this blocks, as in `SimpleQueue.get`, is not seen.
+
+    Args:
+        then: what they do after the block; what they did before, when absent.
     """
     told, wakeup = socket.socketpair()
     wakeup.setblocking(False)
@@ -24,5 +27,5 @@ def stop_signals() -> Iterator[socket.socket]:
             yield told
         finally:
             for number, handler in zip(numbers, handlers, strict=True):
-                signal.signal(number, handler)
+                signal.signal(number, handler if then is None else then)
             signal.set_wakeup_fd(before)

@@ -23,6 +23,29 @@ node.STOP_S = 0.2
 node.run_until_signal(hanging())
 """
 
+TOLD_AGAIN = """
+import os, signal
+from contextlib import contextmanager
+from dicom_node.node import node
+
+@contextmanager
+def working():
+    os.kill(os.getpid(), signal.SIGTERM)
+    yield
+
+node.run_until_signal(working())
+for number in (signal.SIGTERM, signal.SIGINT):
+    os.kill(os.getpid(), number)
+print("ended")
+"""
+
+
+def test_a_process_that_is_told_again_while_it_ends_ends_as_it_would():
+    ended = subprocess.run(
+        [sys.executable, "-c", TOLD_AGAIN], capture_output=True, text=True, timeout=GENEROUS_S
+    )
+    assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr
+
 
 def test_a_process_that_cannot_stop_ends_and_shows_what_it_waits_for():
     with subprocess.Popen(
