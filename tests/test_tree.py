@@ -1,5 +1,6 @@
 """The shape of the tree: sizes, names, and tests that mirror the folders."""
 
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -77,3 +78,13 @@ def test_a_test_file_named_like_a_module_lies_beside_it(tree):
         name, place = path.stem.removeprefix("test_"), path.parent.relative_to(ROOT / "tests")
         if path.name.startswith("test_") and name in at:
             assert place.as_posix() in at[name], f"{path.relative_to(ROOT)}: {sorted(at[name])}"
+
+
+def test_what_each_python_is_to_run_is_there():
+    """It runs last, and would otherwise be the first to say so."""
+    script = (ROOT / ".ci" / "each-python").read_text()
+    listed = script[script.index("tests=(") : script.index("\n)\n") + 3]
+    command = ["bash", "-c", listed + 'printf "%s\\n" "${tests[@]}"']
+    paths = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert len(paths) > 10
+    assert [each for each in paths if not (ROOT / each).exists()] == []
