@@ -2,6 +2,7 @@
 
 import socket
 
+import httpx
 import pytest
 from pydicom.uid import SegmentationStorage
 from pynetdicom import AE, evt
@@ -47,7 +48,10 @@ def test_deliveries_apart_wait_for_their_process_or_for_one_in_its_place(cluster
     cluster.stop(but=first)
 
 
-def test_deliveries_of_a_worker_go_to_their_process_once_that_is_apart(cluster, tmp_path):
+def test_deliveries_of_a_worker_go_to_processes_apart_that_take_over_from_each_other(
+    cluster, tmp_path
+):
+    cluster.dead_s = 15.0  # so that a test need not wait for longer
     archive = {"kind": "store", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": free_port()}
     cluster.settings["peers"] = {"archive": archive}
     cluster.settings["jobs"] |= {"first_pause_s": 0.5, "longest_pause_s": 0.5}
@@ -57,10 +61,24 @@ def test_deliveries_of_a_worker_go_to_their_process_once_that_is_apart(cluster, 
     wait_until(lambda: cluster.lines("not delivered yet") >= 1, what="an attempt")
     worker.terminate()
     worker.join()
+    cluster.processes.remove(worker)
     cluster.settings["cluster"] = {"deliver_apart": True}
-    cluster.start("work")
+    worker = cluster.start("work")
     wait_until(lambda: cluster.lines("works with model") == 2, what="the worker")
-    cluster.start("deliver")
+    (job,) = cluster.jobs()
+    (delivery,) = (each.id for each in job.deliveries)
+    processes = {f"deliver-{socket.gethostname()}-{number}": None for number in (1, 2)}
+    for number, name in enumerate(processes, 1):
+        processes[name] = cluster.start("deliver")
+        wait_until(lambda number=number: cluster.lines("delivers to") == number)
+    wait_until(lambda: _executor(cluster, delivery).startswith("deliver"), what="an attempt")
+    # Without a worker nobody else looks after the dead.
+    worker.terminate()
+    worker.join()
+    cluster.processes.remove(worker)
+    lost = _executor(cluster, delivery)
+    processes[lost].kill()
+    cluster.processes.remove(processes[lost])
     entity = AE("ARCHIVE")
     entity.add_supported_context(SegmentationStorage)
     entity.start_server(
@@ -70,7 +88,8 @@ def test_deliveries_of_a_worker_go_to_their_process_once_that_is_apart(cluster, 
     )
     wait_until(lambda: cluster.states() == [State.DONE])
     entity.shutdown()
-    cluster.stop(but=worker)
+    assert _executor(cluster, delivery) != lost
+    cluster.stop()
 
 
 def _executor(cluster, workflow):
@@ -90,6 +109,7 @@ def test_a_process_that_delivers_is_drained(cluster, tmp_path):
     cluster.start("deliver")
     wait_until(lambda: cluster.lines("delivers to") == 1)
     name = f"deliver-{socket.gethostname()}-1"
+    assert name in httpx.get(cluster.page()).text
     (shown,) = cluster.drain(name, "--wait", "120")
     assert shown["state"] == "drained"
     gateway.send_many(series(tmp_path / "ct"))
