@@ -6,10 +6,9 @@ import stat
 import pytest
 
 from dicom_node.data_folder import DataFolder
-from dicom_node.jobs.dbos_runtime import run_jobs
-from dicom_node.jobs.polling import PollingRate
 from dicom_node.receive.header import SeriesKey
 from dicom_node.receive.spool import Spool
+from tests.dicom_node.jobs.running import run_worker
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -30,9 +29,7 @@ def test_spool_results_and_store_are_the_node_s_alone_whatever_the_umask(tmp_pat
         instance = spool.put(SeriesKey("1.1", "1.2"), "1.3", b"instance")
         store = tmp_path / "data" / "jobs.sqlite"
         url = f"sqlite:///{store}"
-        with run_jobs(
-            None, None, database_url=url, executor="test", peers=[], polling=PollingRate()
-        ):
+        with run_worker(None, url):
             files = [instance, *tmp_path.glob("data/jobs.sqlite*")]
             assert {mode(path) for path in files} == {0o600}
         assert {mode(path) for path in (data.spool, data.results)} == {0o700}

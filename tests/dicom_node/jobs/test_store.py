@@ -12,9 +12,8 @@ from sqlalchemy import create_engine, make_url, text
 from dicom_node.cluster.membership import DEAD_S
 from dicom_node.errors import AlreadyRunning, StoreUnusable
 from dicom_node.jobs import store
-from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import PollingRate
+from tests.dicom_node.jobs.running import run_worker
 from tests.dicom_node.jobs.test_workflows import KEPT, SENT, Scripted
 from tests.engine.toy_model import write_toy_model
 
@@ -26,9 +25,7 @@ def file(tmp_path):
 
 def running(url, name="test"):
     worker = Scripted([SENT], [KEPT])
-    return run_jobs(
-        worker, worker, database_url=url, executor=name, peers=[], polling=PollingRate()
-    )
+    return run_worker(worker, url, executor=name)
 
 
 def refusal(file):

@@ -5,13 +5,13 @@ from dbos._sys_db import SystemDatabase
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.jobs import watchdog
-from dicom_node.jobs.dbos_runtime import run_jobs, submit
+from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult
 from dicom_node.jobs.state import State
 from dicom_node.jobs.workflows import RunningWorkflows
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from tests.dicom_node.jobs.running import run_worker
 from tests.dicom_node.jobs.test_workflows import TASK
 from tests.dicom_node.node_process import wait_until
 
@@ -48,9 +48,7 @@ def full_disk(monkeypatch):
 def running(tmp_path):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Counting()
     with (
-        run_jobs(
-            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
-        ),
+        run_worker(worker, url),
         open_ledger(url) as ledger,
     ):
         yield worker, ledger

@@ -10,7 +10,7 @@ from dbos import DBOS
 
 from dicom_node.deliver.attempts import ConfirmAnswer, Missing, SendAnswer
 from dicom_node.errors import PeerRefused
-from dicom_node.jobs.dbos_runtime import STEPS_VERSION, run_jobs, submit
+from dicom_node.jobs.dbos_runtime import STEPS_VERSION, submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
@@ -18,6 +18,7 @@ from dicom_node.jobs.state import State
 from dicom_node.jobs.workflows import DELIVER, SEGMENT, delivery_queue, urgent_queue
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.results.objects import ObjectKind
+from tests.dicom_node.jobs.running import run_worker
 from tests.waiting import GENEROUS_S, wait_until
 
 KEPT = ConfirmAnswer(by="storage commitment")
@@ -65,14 +66,7 @@ def delivered(tmp_path):
 
     def run(worker):
         with (
-            run_jobs(
-                worker,
-                worker,
-                database_url=url,
-                executor="test",
-                peers=["archive"],
-                polling=PollingRate(),
-            ),
+            run_worker(worker, url, peers=["archive"]),
             open_ledger(url) as ledger,
         ):
             submit("job", TASK)
@@ -131,14 +125,7 @@ def both(tmp_path):
 
     def run(worker):
         with (
-            run_jobs(
-                worker,
-                worker,
-                database_url=url,
-                executor="test",
-                peers=["archive"],
-                polling=PollingRate(),
-            ),
+            run_worker(worker, url, peers=["archive"]),
             open_ledger(url) as ledger,
         ):
             submit("job", TASK)
@@ -178,14 +165,7 @@ def test_each_pause_is_waited_for_before_the_next_attempt(delivered, monkeypatch
 def test_work_that_0_1_queued_is_done(tmp_path):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Scripted([SENT], [KEPT])
     with (
-        run_jobs(
-            worker,
-            worker,
-            database_url=url,
-            executor="test",
-            peers=["archive"],
-            polling=PollingRate(),
-        ),
+        run_worker(worker, url, peers=["archive"]),
         open_ledger(url) as ledger,
     ):
         DBOS.enqueue_workflow_with_options(
@@ -215,9 +195,7 @@ def store(tmp_path):
         peers = ["archive", "other"]
         polling = PollingRate()
         with (
-            run_jobs(
-                worker, worker, database_url=url, executor="test", peers=peers, polling=polling
-            ),
+            run_worker(worker, url, peers=peers, polling=polling),
             open_ledger(url) as ledger,
         ):
             yield ledger
@@ -236,14 +214,7 @@ def test_a_process_that_dequeues_no_more_finishes_what_it_has_and_can_go_on(tmp_
 
     worker = Slow([SENT] * 2, [KEPT] * 2)
     with (
-        run_jobs(
-            worker,
-            worker,
-            database_url=url,
-            executor="test",
-            peers=["archive"],
-            polling=PollingRate(),
-        ) as dequeuing,
+        run_worker(worker, url, peers=["archive"]) as dequeuing,
         open_ledger(url) as ledger,
     ):
         submit("job-1", TASK)

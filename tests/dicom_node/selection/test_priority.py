@@ -11,9 +11,8 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.decoding.stream import BrokenStream
 from dicom_node.deliver.c_store_scu import StorePeer
-from dicom_node.jobs.dbos_runtime import run_jobs, submit
+from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
 from dicom_node.jobs.steps.series_worker import SeriesWorker
@@ -26,6 +25,7 @@ from dicom_node.selection.priority import is_urgent
 from dicom_node.selection.rules import PriorityRules, Rules
 from engine.phantom import make_phantom
 from engine.serving.turns import DeviceQueue
+from tests.dicom_node.jobs.running import run_worker
 from tests.dicom_node.jobs.test_workflows import Scripted
 from tests.dicom_node.node_process import Thresholds, wait_until
 from tests.engine.toy_model import write_toy_model
@@ -103,9 +103,7 @@ def queues(tmp_path):
     """A worker that holds the first job, and the ledger of what waits behind it."""
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Held()
     with (
-        run_jobs(
-            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
-        ),
+        run_worker(worker, url),
         open_ledger(url) as ledger,
     ):
         submit("first", task("1.2.1"))

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmwrite
 
-from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs, submit
+from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.submit.fair_share import (
@@ -23,6 +23,7 @@ from dicom_node.jobs.submit.fair_share import (
 )
 from dicom_node.net.callers import Caller
 from dicom_node.pipeline.outcome import Outcome, Verdict
+from tests.dicom_node.jobs.running import run_worker
 from tests.waiting import wait_until
 
 
@@ -203,7 +204,7 @@ def test_five_series_behind_two_hundred_of_another_caller_come_in_turn(
     if not works:  # the order outlives the process that queued
         with queueing_jobs(url, "test"):
             backlog()
-    with run_jobs(worker, worker, database_url=url, executor="test", peers=[], polling=polling):
+    with run_worker(worker, url, polling=polling):
         if works:
             backlog()
         polling.speed_up()

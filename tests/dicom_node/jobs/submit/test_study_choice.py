@@ -8,7 +8,6 @@ from pydicom import dcmwrite
 from pydicom.uid import generate_uid
 
 from dicom_node.choice.contrast_phase import UNKNOWN, FoundPhase, Phase
-from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult
@@ -22,6 +21,7 @@ from dicom_node.receive.series_assembler import ReceivedSeries
 from dicom_node.receive.spool import Spool
 from dicom_node.selection.rules import PriorityRules, Rules
 from tests.conftest import make_ct_series
+from tests.dicom_node.jobs.running import run_worker
 from tests.waiting import wait_until
 
 ROUTINE = PriorityRules()
@@ -77,14 +77,7 @@ class Bench:
 
     def start(self):
         self.polling = PollingRate()
-        jobs = run_jobs(
-            self.worker,
-            self.worker,
-            database_url=self.url,
-            executor="test",
-            peers=[],
-            polling=self.polling,
-        )
+        jobs = run_worker(self.worker, self.url, polling=self.polling)
         self.node.enter_context(jobs)
         self.ledger = self.node.enter_context(open_ledger(self.url))
 

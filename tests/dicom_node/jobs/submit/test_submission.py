@@ -4,9 +4,7 @@ import pytest
 from pydicom import dcmwrite
 
 from dicom_node.errors import RejectedInstance
-from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.ledger import open_ledger
-from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.records import SegmentResult, SeriesTask
 from dicom_node.jobs.state import State
 from dicom_node.jobs.submit import submission
@@ -18,6 +16,7 @@ from dicom_node.receive.part10_intake import to_instance
 from dicom_node.receive.series_assembler import ReceivedSeries
 from dicom_node.receive.spool import Spool
 from dicom_node.selection.rules import PriorityRules
+from tests.dicom_node.jobs.running import run_worker
 from tests.dicom_node.node_process import wait_until
 
 
@@ -76,9 +75,7 @@ class Bench:
 def bench(tmp_path, ct_series):
     url, worker = f"sqlite:///{tmp_path / 'jobs.sqlite'}", Recording()
     with (
-        run_jobs(
-            worker, worker, database_url=url, executor="test", peers=[], polling=PollingRate()
-        ),
+        run_worker(worker, url),
         open_ledger(url) as ledger,
     ):
         yield Bench(tmp_path, ct_series, worker, ledger, url)
