@@ -6,8 +6,8 @@ wakes late then takes the next answer for a request and drops it: the peer seems
 minute. It also trusts a flag that a report served meanwhile resets (pynetdicom issue 820).
 
 Of one that it has received: sleep until there is something for it. pynetdicom looks for messages
-once a millisecond, and sleeps that long before it serves one: a third of the time of a slice, and
-with forty open associations as many thousand wake-ups a second, which keep each other from working.
+once a millisecond, and sleeps that long twice for each slice; forty open associations wake up as
+many thousand times a second, and keep each other from working.
 
 See docs/upstream.md.
 """

@@ -1,7 +1,7 @@
 """C-STORE responses, encoded at once.
 
-pynetdicom makes a data set of each, which pydicom writes twice, once for its length: 0.75 ms of
-processor time, a quarter of what a slice takes to be received (see docs/upstream.md).
+pynetdicom makes a data set of each, which pydicom writes twice, once for its length: half a
+millisecond of processor time for each slice (see docs/upstream.md).
 """
 
 import struct

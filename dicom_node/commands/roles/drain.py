@@ -39,8 +39,9 @@ def drain(
 ) -> None:
     """Let a gateway, a worker or a deliverer finish what it has, and take nothing new.
 
-    A gateway rejects new associations, and its readiness check fails; a worker ends its series and
-    hands back the deliveries that pause. Then it is drained, and can be stopped without loss.
+    A gateway rejects new associations, and its readiness check fails; a worker ends its series;
+    a worker and a deliverer hand back the deliveries that pause. Then it is drained, and can be
+    stopped without loss.
     ROLE-HOST (`receive-host`) names all processes of a role on a host. The exit status is 1 if one
     was not drained within `--wait`, or ended before; 2 if there is no such process.
     """

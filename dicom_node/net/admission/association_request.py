@@ -10,8 +10,9 @@ MOST_BYTES = 1 << 18
 """Longest request: 128 presentation contexts with every transfer syntax take 200 kB."""
 
 LONG_BYTES = 2048
-"""A longer request, of 25 presentation contexts or so, takes long to negotiate: DCMTK's storescu
-proposes 128, for which pynetdicom needs 25 ms of processor time; C-ECHO alone takes 2."""
+"""A longer request, of 25 presentation contexts or so, takes long to negotiate: with 128, as
+DCMTK's storescu proposes, an association of one instance takes 32 ms of processor time, with one
+context 14."""
 
 Address = tuple[Any, ...]
 """Of a socket: host and port first."""

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 TURN_S = 1.0
 """Longest turn. One ends with the first bytes that are sent, of an answer or an abort, after some
-50 ms; this is for a connection that ends without any."""
+20 ms; this is for a connection that ends without any."""
 
 
 class Turn:
