@@ -25,6 +25,7 @@ from dicom_node.fetched.postponed import Postponement, forget_postponement, queu
 from dicom_node.fetched.transfer.door import lending
 from dicom_node.fetched.transfer.held_files import HeldFiles
 from dicom_node.fetched.whereabouts import KeptArrivals, Whereabouts
+from dicom_node.jobs.requests import ask_to_forget
 from dicom_node.jobs.state import Job, holder_of
 from dicom_node.jobs.steps.deliverer import Deliverer
 from dicom_node.jobs.steps.series_worker import SeriesWorker
@@ -104,7 +105,7 @@ def own_files(joined: Joined, spool: Spool, retention: Retention) -> Iterator[Ow
     cache = apart.cache()
     borrowing = Borrowing(apart.gateways, cache, joined.data, apart.name)
     data = BorrowingFolder(joined.data.folder, borrowing, holder_of_results)
-    holding = Holding(apart.name, apart.numbers)
+    holding = Holding(apart.name, ask_to_forget)
     with ExitStack() as stack:
         _, port = stack.enter_context(
             lending(section, HeldFiles(joined.data), owned_in(joined.engine))

@@ -77,6 +77,7 @@ def receiving(
         settings.select.best_of_study,
         Shares.of(_callers(settings)),
         own.holder if own else "",
+        has_workers=arrivals is not None,
     )
     data = own.data if own else DataFolder(settings.node.data)
     intake = CorrectionIntake(data, shadow_digest)

@@ -25,11 +25,12 @@ from dicom_node.cluster.fenced_worker import (
 )
 from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.shared_assembler import SharedAssembler
-from dicom_node.cluster.takeover import taking_over
+from dicom_node.cluster.takeover import alone, taking_over
 from dicom_node.cluster.worker_intake import WorkerIntake
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.requests import Requests, carrying_out
 from dicom_node.jobs.steps.series_worker import SeriesWorker
 from dicom_node.jobs.submit.correction_queue import DEATHS
 from dicom_node.jobs.submit.study_choice import choosing
@@ -37,6 +38,7 @@ from dicom_node.jobs.upkeep.cleanup import cleaning_up
 from dicom_node.jobs.workflows import SEGMENT, DeliverySteps, SeriesSteps
 from dicom_node.net.commitments import Commitments
 from dicom_node.node.apart import (
+    Apart,
     fetching,
     fetching_results,
     own_files,
@@ -267,8 +269,13 @@ def _upkeep(
         choice = settings.select, studies.quiet_s, phase, polling.speed_up, studies.now_s
         stack.enter_context(choosing(*choice))
         stack.enter_context(queueing_postponed(joined))
+        url, retention = settings.database_url, to_retention(settings)
+        requests = Requests(url, retention.rows)
+        if joined.is_apart:
+            requests = replace(requests, forget_numbers=Apart(joined).numbers.forget)
+        turn = partial(alone, joined.engine, f"requests in {joined.member.folder}")
+        stack.enter_context(carrying_out(requests, turn))
         if not joined.is_apart:  # there each gateway cleans up what it holds
-            url, retention = settings.database_url, to_retention(settings)
             stack.enter_context(cleaning_up(url, _spool(joined), joined.data, retention))
         yield
 

@@ -19,6 +19,7 @@ from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.dbos_runtime import submit
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.records import SeriesTask
+from dicom_node.jobs.requests import ask_for_redo
 from dicom_node.jobs.state import State, refused_copies, series_task, superseded_by
 from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.submit.fair_share import Shares
@@ -63,6 +64,8 @@ class SeriesSubmitter:
     """Of the callers, where series of several of them wait."""
     holder: str = ""
     """`SeriesTask.holder`: this gateway, where its files are fetched."""
+    has_workers: bool = False
+    """Whether other processes run the jobs, and do one again that is asked for."""
     _failures: Counter[str] = field(default_factory=Counter)
 
     def submit(self, series: ReceivedSeries) -> None:
@@ -149,9 +152,13 @@ class SeriesSubmitter:
         """Do a known job again, because a person asked for it after it had ended."""
         with open_ledger(self.database_url) as ledger:
             known = ledger.find(job)
-            asked = known.state is State.HELD or asked_after(known, task.paths)
-            if asked and ledger.redo(known):
-                extra = {"action": "queue", "job": job, "series": task.series_uid}
+            if known.state is not State.HELD and not asked_after(known, task.paths):
+                return
+            extra = {"action": "queue", "job": job, "series": task.series_uid}
+            if self.has_workers:
+                ask_for_redo(known)
+                logger.info("a person asked for it: workers are to do it again", extra=extra)
+            elif ledger.redo(known):
                 logger.info("a person asked for it: done again", extra=extra)
 
     def _close(self, replaced: Sequence[WorkflowStatus], job: str, task: SeriesTask) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,8 +39,9 @@ class Holding:
     """What one process of several cleans up, where each has a folder of its own."""
 
     gateway: str
-    """Its name: the rows of the jobs whose results it holds are its to forget."""
-    numbers: LastingNumbers
+    """Its name: the jobs whose results it holds are its to forget."""
+    forget: Callable[[Job], None]
+    """Takes a job off the list, soon."""
 
 
 def sweep(
@@ -53,13 +54,14 @@ def sweep(
 ) -> int:
     """Remove what has been kept long enough; return how many jobs lost files or their row."""
     jobs, swept, forgotten = [located(job, data) for job in ledger.jobs()], 0, set[str]()
+    forget = holding.forget if holding else ledger.forget
     for job in expired(jobs, retention, now):
         # Files in one round, the row in a later one: without its row nobody would find the files.
         if _remove_files(job, spool, data):
             swept += 1
         elif holding and job.holder != holding.gateway:
             continue
-        elif _forget(job, ledger, data, now - retention.rows):
+        elif _forget(job, forget, data, now - retention.rows):
             swept += 1
             forgotten.add(job.id)
     _remove_jobless(jobs, spool, now - retention.failed)
@@ -70,8 +72,8 @@ def sweep(
         if older(result, now - retention.delivered):
             result.unlink(missing_ok=True)
     # Last: a register that is damaged holds up nothing else.
-    numbers = holding.numbers if holding else StoredNumbers(data.numbers)
-    _forget_numbers(forgotten, jobs, numbers)
+    if not holding:  # there PostgreSQL has the numbers, and who forgets the jobs forgets them
+        _forget_numbers(forgotten, jobs, StoredNumbers(data.numbers))
     CorrectionRegister(data.corrections).trim(now - retention.rows)
     return swept
 
@@ -90,11 +92,11 @@ def _remove_files(job: Job, spool: Spool, data: DataFolder) -> bool:
     return True
 
 
-def _forget(job: Job, ledger: Ledger, data: DataFolder, before: datetime) -> bool:
+def _forget(job: Job, forget: Callable[[Job], None], data: DataFolder, before: datetime) -> bool:
     if job.finished is None or job.finished >= before:
         return False
     _drop_labels(job, data)
-    ledger.forget(job)
+    forget(job)
     logger.info("forgotten", extra={"action": "sweep", "job": job.id, "series": job.series_uid})
     return True
 
