@@ -18,6 +18,7 @@ from sqlalchemy import (
     false,
     func,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.schema import CreateSchema
@@ -124,7 +125,8 @@ def shared_tables(database_url: str) -> Iterator[Engine]:
     """Make the tables unless they are there; connect to them while the block lasts.
 
     Raises:
-        StoreUnusable: the server is away; the message names the remedy.
+        StoreUnusable: the server is away, or the role may neither make nor read the tables; the
+            message names the remedy.
     """
     # A connection that the server closed when it restarted is replaced, not met as an error.
     engine = create_engine(connectable(database_url), pool_pre_ping=True)
@@ -135,6 +137,8 @@ def shared_tables(database_url: str) -> Iterator[Engine]:
             if not inspect(connection).has_schema(str(_schema.schema)):
                 connection.execute(CreateSchema(str(_schema.schema)))
             _schema.create_all(connection)
+            # A role without any right here is refused now, and not at its first heartbeat.
+            connection.execute(select(members).limit(0))
         yield engine
     finally:
         engine.dispose()

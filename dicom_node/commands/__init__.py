@@ -23,6 +23,7 @@ PANELS = {
     "deliver": CLUSTER,
     "web": CLUSTER,
     "drain": CLUSTER,
+    "migrate": CLUSTER,
     "conformance": TOOLS,
     "demo": TOOLS,
     "segment": TOOLS,

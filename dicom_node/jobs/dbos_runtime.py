@@ -115,10 +115,30 @@ def queueing_jobs(database_url: str, executor: str) -> Iterator[None]:
         raise AlreadyRunning("this process runs a node already; start another process for a second")
     try:
         # No queue: this process takes nothing from those that others have registered.
-        with _launched(database_url, executor, lambda: DBOS.listen_queues([])):
+        with _launched(database_url, executor, lambda: DBOS.listen_queues([])) as dbos:
+            _leave_to_others(dbos)
             yield
     finally:
         _in_this_process.release()
+
+
+def make_tables(database_url: str) -> None:
+    """Make the tables of DBOS in a PostgreSQL, or bring them up to its release.
+
+    Raises:
+        StoreUnusable: the server is away, or the role may not; the message names the remedy.
+    """
+    with faults_named(database_url):
+        DBOS.migrate(connectable(database_url))
+
+
+def _leave_to_others(dbos: DBOS) -> None:
+    """End the threads of DBOS (3.4) that look after workflows which other processes run.
+
+    They lock and change rows every second, which the role of a page in PostgreSQL may not.
+    """
+    Dequeuing(dbos).stop()  # from DBOS's own queue, which is polled even where no other is
+    dbos._background_jobs_stop_event.set()
 
 
 @contextmanager

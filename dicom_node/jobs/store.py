@@ -51,6 +51,9 @@ SERVER_PATIENCE = {
 """What a PostgreSQL is given for its end of a connection. By default it keeps those of clients that
 it was cut off from for two hours; they come back on new ones, until it has "too many clients"."""
 
+INSUFFICIENT_PRIVILEGE = "42501"
+"""SQLSTATE of PostgreSQL: the role may not do this."""
+
 BUSY_S = 10.0
 """Wait for another program that has locked the store."""
 
@@ -168,7 +171,15 @@ def faults_named(database_url: str) -> Iterator[None]:
         # SQLAlchemy's further lines quote the statement and its values.
         reason = str(getattr(error, "orig", None) or error).split("\n")[0]
         name = _sqlite_message if url.get_backend_name() == "sqlite" else _server_message
+        if lacks_rights(error):
+            name = _rights_message
         raise StoreUnusable(name(url, reason)) from error
+
+
+def lacks_rights(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a statement to the role of this process."""
+    # Not by its words, which are in the server's language.
+    return getattr(getattr(error, "orig", None), "sqlstate", "") == INSUFFICIENT_PRIVILEGE
 
 
 def _sqlite() -> ModuleType:
@@ -209,4 +220,14 @@ def _server_message(url: URL, reason: str) -> str:
     return (
         f"the job store at {place} cannot be used: {reason}; start that server, or correct"
         " HEPAR_JOBS__DATABASE"
+    )
+
+
+def _rights_message(url: URL, reason: str) -> str:
+    place = url.render_as_string(hide_password=True)
+    return (
+        f"the job store at {place} refuses this to its role: {reason}; at a start,"
+        " tables or rights are missing, or older than this release: run `hepar migrate` and"
+        " deploy/postgres/roles.sql as the owner of the tables. Commands on jobs need the role of"
+        " the workers"
     )

@@ -31,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 
 from dicom_node.errors import UnknownJob
 from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.jobs.store import lacks_rights
 from dicom_node.net.http.serving import serving
 from dicom_node.web.access import Access
 from dicom_node.web.health import Health
@@ -136,8 +137,7 @@ def _unknown_job(request: Request, error: Exception) -> Response:
 
 
 def _store_failed(request: Request, error: Exception) -> Response:
-    # SQLSTATE of PostgreSQL: insufficient privilege.
-    if getattr(getattr(error, "orig", None), "sqlstate", "") == "42501":
+    if lacks_rights(error):
         words = "the page's role in PostgreSQL may not change jobs; use `hepar jobs` with another"
         return JSONResponse({"error": words}, HTTPStatus.FORBIDDEN)
     away = {"error": "the job store cannot be read; try again"}

@@ -23,3 +23,11 @@ def test_a_role_states_what_it_shares(role, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     asked = CliRunner().invoke(build(), [role, "--help"])
     assert "PostgreSQL (jobs.database)" in " ".join(asked.output.split())
+
+
+def test_an_sqlite_store_is_not_migrated_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEPAR_NODE__DATA", str(tmp_path / "data"))
+    asked = CliRunner().invoke(build(), ["migrate"])
+    assert isinstance(asked.exception, BadConfiguration)
+    assert "set HEPAR_JOBS__DATABASE to a postgresql:// address" in str(asked.exception)
+    assert not (tmp_path / "data").exists()
