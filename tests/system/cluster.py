@@ -152,6 +152,8 @@ class Cluster:
             "receive": {"quiet_s": 2.0, "resend_s": 0, "keep_free_mb": 0},
             **sections,
         }
+        self.databases: dict[str, str] = {}
+        """Addresses of the database for roles that have one of their own."""
         self.processes: list[multiprocessing.process.BaseProcess] = []
 
     def __enter__(self) -> "Cluster":
@@ -179,6 +181,7 @@ class Cluster:
         if not ahead_s:
             context.set_forkserver_preload(["tests.system.cluster"])
         settings = {**self.settings}
+        settings["jobs"] = {**settings["jobs"], "database": self.databases.get(name, self.url)}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
         device = device or Thresholds()
