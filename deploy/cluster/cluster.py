@@ -18,6 +18,9 @@ from deploy.stack.stack import Stack, nginx, path_of
 
 WORKERS = 3
 
+GATEWAY, WORKER, PAGE = "hepar_gateway", "hepar_worker", "hepar_page"
+"""Roles in PostgreSQL (`deploy/postgres/roles.sql`)."""
+
 AT = "http://127.0.0.1"
 
 MEMBER = re.compile(r"((?:receive|work|web)-\S+-\d+) (?:listens on|works with|serves) ")
@@ -67,7 +70,8 @@ class Cluster(Stack):
     configuration: Path
     """Of all of Hepar's processes."""
     database: str
-    """Address of the PostgreSQL, which is no part of the configuration: others have passwords."""
+    """Address of the PostgreSQL for commands on jobs and processes, which have the workers' role.
+    It is no part of the configuration: each role has its own, and others have passwords."""
 
     @property
     def worker_logs(self) -> list[Path]:
@@ -105,11 +109,11 @@ def running_cluster(
         running.callback(database.stop)
         database.wait_until_ready()
         database.make_database()
+        database.make_roles(path_of("hepar"))
         configuration = write_node(folder, ports, quiet_s, model)
         processes: list[Process] = [database]
         # All are begun before one is waited for; they end in the opposite order.
-        environment = {**ENVIRONMENT, "HEPAR_JOBS__DATABASE": database.address}
-        roles = _roles(folder, ports, configuration, workers, environment)
+        roles = _roles(folder, ports, configuration, workers, database)
         archive, proxies = _archive(folder, ports, stable_s), _proxies(folder, ports, ohif)
         # One at a time: each is to be stopped also where the next cannot be started.
         for process in chain(archive, roles, proxies):
@@ -118,7 +122,8 @@ def running_cluster(
         for process in processes:
             process.wait_until_ready()
         seconds = time.monotonic() - begun
-        yield Cluster(ports, tuple(processes), seconds, configuration, database.address)
+        address = database.address(WORKER)
+        yield Cluster(ports, tuple(processes), seconds, configuration, address)
 
 
 def _archive(folder: Path, ports: ClusterPorts, stable_s: int) -> Iterator[Process]:
@@ -132,23 +137,26 @@ def _roles(
     ports: ClusterPorts,
     configuration: Path,
     workers: int,
-    environment: Mapping[str, str],
+    database: Postgres,
 ) -> Iterator[Process]:
-    """Start workers, gateways and page."""
+    """Start workers, gateways and page, each with its role in PostgreSQL."""
 
     def hepar(*arguments: object) -> list[str]:
         return [path_of("hepar"), *map(str, arguments), "--config", str(configuration)]
 
-    def serving(name: str, command: list[str], port: int) -> Process:
+    def environment(role: str) -> Mapping[str, str]:
+        return {**ENVIRONMENT, "HEPAR_JOBS__DATABASE": database.address(role)}
+
+    def serving(name: str, command: list[str], port: int, role: str) -> Process:
         url = f"{AT}:{port}/healthz"
-        return Process(name, command, url, folder / f"{name}.log", environment)
+        return Process(name, command, url, folder / f"{name}.log", environment(role))
 
     for number in range(1, workers + 1):
-        yield Worker(f"work-{number}", hepar("work"), folder, environment)
+        yield Worker(f"work-{number}", hepar("work"), folder, environment(WORKER))
     for number, (port, http) in enumerate(ports.gateways.items(), 1):
         command = hepar("receive", "--port", port, "--http-port", http)
-        yield serving(f"receive-{number}", command, http)
-    yield serving("page", hepar("web", "--port", ports.node_http), ports.node_http)
+        yield serving(f"receive-{number}", command, http, GATEWAY)
+    yield serving("page", hepar("web", "--port", ports.node_http), ports.node_http, PAGE)
 
 
 def _proxies(folder: Path, ports: ClusterPorts, ohif: Path) -> Iterator[Process]:

@@ -7,10 +7,13 @@ import subprocess
 from pathlib import Path
 
 from deploy.stack.errors import DidNotStart, Missing
-from deploy.stack.process import Process
+from deploy.stack.process import ENVIRONMENT, Process
 
 PLACES = Path("/usr/lib/postgresql")
 """Where Debian has the programs of each version; only some of them are in PATH."""
+
+RIGHTS = Path(__file__).resolve().parents[1] / "postgres" / "roles.sql"
+"""Makes a role in PostgreSQL for each role of a cluster."""
 
 USER = "postgres"
 """Debian's user for the server, which refuses to run as root."""
@@ -37,10 +40,9 @@ class Postgres(Process):
         log = folder / "postgres.log"
         super().__init__("postgres", as_user(command), f"tcp://127.0.0.1:{port}", log)
 
-    @property
-    def address(self) -> str:
-        """Address of the database."""
-        return f"postgresql://hepar@127.0.0.1:{self._port}/hepar"
+    def address(self, role: str = "hepar") -> str:
+        """Return the address of the database for a role; by default the owner of the tables."""
+        return f"postgresql://{role}@127.0.0.1:{self._port}/hepar"
 
     def answers(self) -> bool:
         """Return whether the server takes queries; at first a connection is not enough."""
@@ -57,6 +59,19 @@ class Postgres(Process):
         made = subprocess.run([program("createdb"), *at, "hepar"], capture_output=True, text=True)
         if made.returncode and "already exists" not in made.stderr:
             raise DidNotStart(f"no database: {made.stderr.strip()}")
+
+    def make_roles(self, hepar: str) -> None:
+        """Make the tables by the program `hepar`, and the roles; both may be there already.
+
+        Raises:
+            DidNotStart: they cannot be made.
+        """
+        environment = {**ENVIRONMENT, "HEPAR_JOBS__DATABASE": self.address()}
+        psql = [program("psql"), "--quiet", "--file", str(RIGHTS), self.address()]
+        for command in ([hepar, "migrate"], psql):
+            made = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if made.returncode:
+                raise DidNotStart(f"no tables or roles: {made.stderr.strip()}")
 
     def _set_up(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
