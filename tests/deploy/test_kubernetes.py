@@ -96,7 +96,8 @@ def test_a_pod_may_do_little_and_has_limits(role):
     assert f"USER {pod(role)['spec']['securityContext']['runAsUser']}:" in dockerfile
     assert {"requests", "limits"} == set(container(role)["resources"])
     assert "memory" in container(role)["resources"]["limits"]
-    assert container(role)["envFrom"] == [{"secretRef": {"name": "hepar"}}]
+    names = [each["secretRef"]["name"] for each in container(role)["envFrom"]]
+    assert names == ["hepar", f"hepar-{role}"]  # the address of the database is the role's own
 
 
 @pytest.mark.parametrize("role", ["receive", "work"])
@@ -124,12 +125,12 @@ def test_services_and_disruption_budgets_choose_pods_that_there_are():
         assert WORKLOADS[name]["spec"]["serviceName"] in of("Service")
 
 
-def test_the_workers_are_scaled_by_a_secret_that_the_pods_have_too():
+def test_the_workers_are_scaled_by_the_secret_of_the_page_whose_role_only_reads():
     scaled = of("ScaledObject")["hepar-work"]["spec"]
     target = scaled["scaleTargetRef"]
     assert target["name"] in of(target["kind"])
     (trigger,) = scaled["triggers"]
     authentication = of("TriggerAuthentication")[trigger["authenticationRef"]["name"]]
     (secret,) = authentication["spec"]["secretTargetRef"]
-    assert secret["name"] == container("work")["envFrom"][0]["secretRef"]["name"]
+    assert secret["name"] == container("web")["envFrom"][1]["secretRef"]["name"]
     assert secret["key"] == "HEPAR_JOBS__DATABASE"
