@@ -56,10 +56,10 @@ GRANT INSERT (
   application_name
 ) ON dbos.workflow_status TO hepar_gateway;
 GRANT INSERT ON dbos.workflow_input TO hepar_gateway;
--- A job that came again, changed, supersedes the older one, which is cancelled.
+-- A job that came again, changed, supersedes the older one, which is cancelled; one is made urgent.
 GRANT UPDATE (
   creator_xid, attributes, updated_at, status, owner_xid, queue_name, deduplication_id,
-  started_at_epoch_ms, completed_at
+  started_at_epoch_ms, completed_at, recovery_attempts, workflow_deadline_epoch_ms
 ) ON dbos.workflow_status TO hepar_gateway;
 GRANT INSERT, UPDATE, DELETE ON hepar.parts, hepar.expectations, hepar.holdings TO hepar_gateway;
 GRANT INSERT, UPDATE ON hepar.addresses TO hepar_gateway;

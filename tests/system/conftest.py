@@ -9,6 +9,7 @@ from pydicom.uid import generate_uid
 
 from engine.model import Model, default_model_folder, load_model
 from tests.engine.toy_model import write_toy_model
+from tests.system.database_roles import make_roles
 from tests.system.postgres import Postgres
 from tests.system.servers import missing_programs
 
@@ -30,6 +31,12 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for the tests of a module."""
     with Postgres() as postgres:
         yield postgres
+
+
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres) -> dict[str, str]:
+    """Addresses of that PostgreSQL for the roles of a cluster, each with rights of its own."""
+    return make_roles(postgres)
 
 
 @pytest.fixture(scope="session")

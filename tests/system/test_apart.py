@@ -24,8 +24,9 @@ CONTEXT = CTImageStorage, ExplicitVRLittleEndian
 
 
 @pytest.fixture
-def cluster(postgres, tmp_path):
+def cluster(postgres, databases, tmp_path):
     with ApartCluster(tmp_path / "apart", postgres.url) as cluster:
+        cluster.databases = databases
         yield cluster
 
 

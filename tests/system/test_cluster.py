@@ -40,8 +40,9 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
 @pytest.fixture
-def cluster(postgres, tmp_path):
+def cluster(postgres, databases, tmp_path):
     with Cluster(tmp_path / "cluster", postgres.url) as cluster:
+        cluster.databases = databases
         yield cluster
 
 

@@ -20,8 +20,9 @@ pytestmark = needs_postgres
 
 
 @pytest.fixture
-def cluster(postgres, tmp_path):
+def cluster(postgres, databases, tmp_path):
     with Cluster(tmp_path / "cluster", postgres.url) as cluster:
+        cluster.databases = databases
         yield cluster
 
 

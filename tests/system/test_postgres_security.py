@@ -9,7 +9,6 @@ import trustme
 from pydicom import dcmread
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
-from typer.testing import CliRunner
 
 from dicom_node.cluster.tables import shared_tables
 from dicom_node.errors import StoreUnusable
@@ -17,23 +16,13 @@ from dicom_node.jobs.dbos_runtime import queueing_jobs
 from dicom_node.jobs.ledger import open_ledger
 from dicom_node.jobs.state import State
 from dicom_node.jobs.submit.asked_for import ASKED
-from dicom_node.main import build
 from tests.system.cluster import Cluster
+from tests.system.database_roles import RIGHTS, ROLES, as_role, make_roles, migrate
 from tests.system.postgres import Postgres, needs_postgres
 from tests.system.small_series import series
 from tests.waiting import wait_until
 
 pytestmark = needs_postgres
-
-RIGHTS = Path(__file__).resolve().parents[2] / "deploy" / "postgres" / "roles.sql"
-
-ROLES = {
-    "receive": "hepar_gateway",
-    "work": "hepar_worker",
-    "deliver": "hepar_deliverer",
-    "web": "hepar_page",
-}
-"""Role in PostgreSQL of each role of a cluster."""
 
 TOKEN = "a-long-secret"
 
@@ -49,23 +38,12 @@ def server():
         passwords.write_text("".join(lines))
         passwords.chmod(0o600)
         server.url += f"?sslmode=verify-full&sslrootcert={trusted}&passfile={passwords}"
-        migrate(server)
-        server.sql("-f", RIGHTS)
-        server.sql("-f", RIGHTS)  # once more, as after an upgrade
+        make_roles(server)
+        make_roles(server)  # once more, as after an upgrade
         for role in ROLES.values():
             server.sql("-c", f"ALTER ROLE {role} PASSWORD 'of {role}'")
         yield server
         passwords.unlink()
-
-
-def migrate(server):
-    environment = {"HEPAR_JOBS__DATABASE": server.url}
-    asked = CliRunner().invoke(build(), ["migrate"], env=environment)
-    assert asked.exit_code == 0, asked.output or asked.exception
-
-
-def as_role(url, role):
-    return url.replace("//hepar@", f"//{role}@")
 
 
 @pytest.fixture(scope="module")
@@ -308,8 +286,7 @@ def test_no_role_owns_anything_or_is_more_than_a_login(server):
 def older(server):
     """The server as an older release left it: a table is missing."""
     yield server
-    migrate(server)
-    server.sql("-f", RIGHTS)
+    make_roles(server)
 
 
 REMEDY = "run `hepar migrate` and deploy/postgres/roles.sql as the owner"
