@@ -164,8 +164,19 @@ def test_a_gateway_cancels_a_job_that_waits_once_its_series_comes_again_changed(
         slice_.save_as(path)
     gateway.send_many(sent)
     wait_until(lambda: cluster.states()[-2:] == [State.SUPERSEDED, State.WAITING])
+    wait_until(lambda: status_of(cluster, cluster.jobs()[-2]) == "CANCELLED", 20)
     cluster.drain(worker, "--undo")
     wait_until(lambda: cluster.states()[-2:] == [State.SUPERSEDED, State.DONE])
+
+
+def status_of(cluster, job):
+    """Return the state that DBOS has of a job."""
+    engine = connected(cluster.url)
+    query = text("SELECT status FROM dbos.workflow_status WHERE workflow_uuid = :job")
+    with engine.connect() as store:
+        found = store.scalar(query, {"job": job.id})
+    engine.dispose()
+    return found
 
 
 STATUS, INPUT = "dbos.workflow_status", "dbos.workflow_input"
