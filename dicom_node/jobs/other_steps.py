@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from dbos import DBOS, DBOSClient, WorkflowStatus
 from dbos import error as dbos_error
@@ -141,7 +142,7 @@ class QueuedWork:
 
         A crash in between leaves it to `finish`.
         """
-        sent = self._sent(workflow.workflow_id) if workflow.name == DELIVER else None
+        sent = self._sent(workflow) if workflow.name == DELIVER else None
         cancel(workflow, {MOVING: True, SENT: sent}, self.store)
         return self.finish(workflow.workflow_id, version)
 
@@ -191,14 +192,14 @@ class QueuedWork:
         done = bool(steps) and steps[0]["function_name"] == SEGMENT
         return int(steps[0]["function_id"]) + 1 if done else 1
 
-    def _sent(self, delivery: str) -> dict[str, object] | None:
+    def _sent(self, delivery: WorkflowStatus) -> dict[str, Any] | None:
         """Return the peer's answer to what a delivery has sent; None unless it was accepted."""
-        steps = self.store.list_workflow_steps(delivery)
+        steps = self.store.list_workflow_steps(delivery.workflow_id)
         answers = [each["output"] for each in steps if each["function_name"] == SEND]
-        if not answers or not answers[-1]:
-            return None
-        answer = SendAnswer.from_json(answers[-1])
-        return None if answer.refused else answer.to_json()
+        if not answers:  # it may have been moved before, and not begun since
+            return (delivery.attributes or {}).get(SENT) or None
+        accepted = answers[-1] and not SendAnswer.from_json(answers[-1]).refused
+        return answers[-1] if accepted else None
 
 
 def take_older(work: QueuedWork, version: str, served: Collection[int], kind: str) -> None:
@@ -229,6 +230,11 @@ def waiting_for_newer(work: QueuedWork, served: Served) -> str:
 def give_to_older(work: QueuedWork, served: Served) -> list[str]:
     """Move what waits for a newer worker to the newest that there is; return what was moved."""
     moved = []
+    for each in work.interrupted():  # of this command, too
+        if (numbers := served[each.name]) and work.finish(
+            each.workflow_id, work.version(max(numbers))
+        ):
+            moved.append(each.workflow_id)
     for kind, numbers in served.items():
         for each in work.waiting(kind, newer(numbers)):
             if work.move(each, work.version(max(numbers))):
@@ -257,7 +263,7 @@ def taking_older() -> Iterator[None]:
     def run() -> None:
         nonlocal begun
         try:
-            if not begun:  # later none is broken off without the end of this process
+            if not begun:  # what is broken off later is a command's, and ended by its repetition
                 finish_interrupted(work, version)
                 queue_left_over(version)
             for kind in KINDS:

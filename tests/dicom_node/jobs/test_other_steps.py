@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 from dbos import DBOS
+from typer.testing import CliRunner
 
 from dicom_node.jobs import dbos_runtime, other_steps, workflows
 from dicom_node.jobs.dbos_runtime import queueing_jobs, submit
@@ -17,13 +18,15 @@ from dicom_node.jobs.other_steps import (
     give_to_older,
     newer,
     older_unserved,
+    queue_left_over,
     steps_number,
     taking_older,
     waiting_for_newer,
 )
 from dicom_node.jobs.records import DeliveryTask
 from dicom_node.jobs.state import State
-from dicom_node.jobs.workflows import MOVING, SEGMENT, SUPERSEDED_BY, cancel
+from dicom_node.jobs.workflows import DELIVER, MOVING, SEGMENT, SUPERSEDED_BY, cancel
+from dicom_node.main import build
 from tests.dicom_node.jobs.running import run_worker
 from tests.dicom_node.jobs.test_workflows import AWAY, KEPT, LOST, SENT, SILENT, TASK, Scripted
 from tests.waiting import GENEROUS_S, wait_until
@@ -198,6 +201,43 @@ def test_an_object_that_was_accepted_is_not_sent_again_but_when_a_person_asks(re
         ledger.send(job, [task])
         wait_until(lambda: new.asked == ["confirm", "send", "confirm"])
         done(ledger)
+
+
+def test_an_object_that_was_accepted_is_not_sent_again_by_the_release_after_the_next(release):
+    release.dies("1", Counting([SENT], [SILENT], 600.0), ["job"], "job-archive-seg", 3)
+    with release("2"):
+        queue_left_over("2")
+        (delivery,) = QueuedWork(DBOS, "test").waiting(DELIVER, older_unserved("2", ()))
+        assert QueuedWork(DBOS, "test").move(delivery, "2")
+        # It has not begun: a run of a third release is the next one.
+    new = Counting([], [KEPT])
+    with release("3", new) as ledger:
+        done(ledger)
+    assert new.asked == ["confirm"]
+
+
+def test_a_command_moves_the_jobs_of_a_newer_release_after_a_way_back(
+    release, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HEPAR_NODE__DATA", str(tmp_path))
+    (tmp_path / "node").write_text("test\n")
+
+    def command(*words):
+        done = CliRunner().invoke(build(), ["jobs", *words])
+        assert done.exit_code == 0, done.output
+        return done
+
+    with release("3"):
+        submit("waits", TASK)
+        submit("broken-off", TASK)
+        cancel(DBOS.get_workflow_status("broken-off"), {MOVING: True})
+    assert "1 of jobs and deliveries wait for a worker of steps 3" in command("list").stderr
+    assert set(command("move").stdout.split("\n")) == {"waits: moved", "broken-off: moved", ""}
+    assert "wait" not in command("list").stderr
+    assert "nothing waits" in command("move").stderr
+    worker = Counting([SENT] * 2, [KEPT] * 2)
+    with release("2", worker) as ledger:
+        done(ledger, 2)
 
 
 def test_an_object_that_was_refused_is_sent_and_one_that_was_lost_is_sent_again(release):
