@@ -105,15 +105,21 @@ class Membership:
         with self.engine.begin() as connection:
             connection.execute(statement)
 
+    def forget_steps(self, member: Member) -> None:
+        """Forget what a process has noted of its steps."""
+        # Not in `leave`: the page may have no right to this table.
+        its = steps.c.folder == member.folder, steps.c.name == member.name
+        with self.engine.begin() as connection:
+            connection.execute(delete(steps).where(*its, steps.c.token == member.token))
+
     def leave(self, member: Member) -> None:
         """Forget a process that ends in order, and that it was to be drained."""
         mine = members.c.folder == member.folder, members.c.name == member.name
         gone = delete(members).where(*mine, members.c.token == member.token)
+        drained = drains.c.folder == member.folder, drains.c.name == member.name
         with self.engine.begin() as connection:
             if connection.execute(gone).rowcount:
-                for each in (drains, steps):
-                    its = each.c.folder == member.folder, each.c.name == member.name
-                    connection.execute(delete(each).where(*its))
+                connection.execute(delete(drains).where(*drained))
 
     def all(self) -> list[SeenMember]:
         """Return every process that has not ended in order, by name."""

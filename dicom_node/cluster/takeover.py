@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dbos import DBOS
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.cluster import membership as heartbeats
 from dicom_node.cluster.membership import Duty, Member, Membership, SeenMember
@@ -164,3 +165,8 @@ def taking_over(membership: Membership, me: Member, *, apart: bool) -> Iterator[
 
     with repeated(run, ROUND_S, "take-over", first_s=ROUND_S):
         yield
+    try:
+        membership.forget_steps(me)
+    except SQLAlchemyError as error:  # the row counts for no other process
+        reason = type(error).__name__
+        logger.warning("steps not forgotten: %s", reason, extra={"action": "move"})

@@ -128,6 +128,8 @@ def test_a_process_has_the_steps_that_it_notes_and_those_before_unless_it_does(m
     membership.note_steps(member, "3")
     membership.note_steps(member, "4")
     assert [each.steps for each in membership.all()] == ["4"]
+    membership.forget_steps(replace(member, token="second"))
+    assert [each.steps for each in membership.all()] == ["4"]
     # An older release in its place, which notes nothing.
     membership.beat(replace(member, token="second"))
     assert [each.steps for each in membership.all()] == ["2"]
