@@ -1,9 +1,10 @@
 """Work that waits for a worker of a newer release, beside workers of older ones alone."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import Engine, create_engine, inspect, make_url
 
 from dicom_node.cluster.membership import Membership
 from dicom_node.cluster.tables import steps
@@ -20,6 +21,9 @@ from dicom_node.jobs.other_steps import (
     waiting_for_newer,
 )
 from dicom_node.jobs.store import connectable, faults_named
+
+TRIES, TRY_S = 20, 0.5
+"""Looks at whether a worker moves work, and seconds between two of them."""
 
 
 def waiting(settings: Settings, ledger: Ledger) -> str:
@@ -63,9 +67,24 @@ def _served(settings: Settings, *, moving: bool = False) -> Iterator[Served]:
             found = Membership(engine, folder).all() if there else []
         living = [each for each in found if each.alive]
         taken = served(living, apart=settings.cluster.deliver_apart)
-        with alone(engine, moves_in(folder)) if moving else nullcontext(True) as is_alone:
-            if not is_alone:
-                raise AlreadyRunning("a worker moves jobs in this moment; repeat the command")
-            yield taken if found else OF_THIS_RELEASE
+        known = taken if found else OF_THIS_RELEASE
+        with _locked(engine, folder) if moving else nullcontext():
+            yield known
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _locked(engine: Engine, folder: str) -> Iterator[None]:
+    """Let no worker move work while the block lasts.
+
+    Raises:
+        AlreadyRunning: one does, and did not end in time.
+    """
+    for _ in range(TRIES):
+        with alone(engine, moves_in(folder)) as is_alone:
+            if is_alone:
+                yield
+                return
+        time.sleep(TRY_S)
+    raise AlreadyRunning("a worker moves jobs in this moment; repeat the command")

@@ -16,6 +16,7 @@ from typing import Any
 from dbos import DBOS, DBOSClient, WorkflowStatus
 from dbos import error as dbos_error
 
+from dicom_node.counted import counted
 from dicom_node.deliver.attempts import SendAnswer
 from dicom_node.error_location import unforeseen
 from dicom_node.jobs.dbos_runtime import APPLICATION
@@ -219,12 +220,17 @@ def waiting_for_newer(work: QueuedWork, served: Served) -> str:
     found = [
         each for kind in served for each in work.waiting(kind, newer(served[kind]), limit=MOST)
     ]
-    counts = Counter(f"steps {steps_number(each.app_version)}" for each in found)
+    counts = Counter((steps_number(each.app_version), each.name) for each in found)
     return "; ".join(
-        f"{count} of jobs and deliveries wait for a worker of {steps}: start one, or let those that"
-        " run take them by `hepar jobs move`"
-        for steps, count in sorted(counts.items())
+        f"{counted(counts[steps, SEGMENT], 'job')} and {_deliveries(counts[steps, DELIVER])}"
+        f" wait for a worker of steps {steps}: start one, or let those that run take them by"
+        " `hepar jobs move`"
+        for steps in sorted({steps for steps, _ in counts})
     )
+
+
+def _deliveries(count: int) -> str:
+    return f"{count} delivery" if count == 1 else f"{count} deliveries"
 
 
 def give_to_older(work: QueuedWork, served: Served) -> list[str]:

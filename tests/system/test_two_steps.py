@@ -98,7 +98,7 @@ def test_jobs_of_a_newer_release_wait_in_sight_and_a_person_can_give_them_to_old
     wait_until(lambda: cluster.lines("works with model") == 1)
     new = cluster.gateway(steps="2")
     new.send_many(series(tmp_path / "ct1"))
-    reason = "1 of jobs and deliveries wait for a worker of steps 2: start one"
+    reason = "1 job and 0 deliveries wait for a worker of steps 2: start one"
     wait_until(lambda: reason in httpx.get(f"{page}/readyz").text)
     assert httpx.get(f"{page}/readyz").status_code == 503
     assert reason in httpx.get(page).text

@@ -135,7 +135,7 @@ def test_what_a_newer_release_queued_waits_and_a_person_can_move_it(release):
     served = {SEGMENT: [2]}
     with release("2", worker) as ledger:
         text = waiting_for_newer(ledger.queued("test"), served)
-        assert text.startswith("1 of jobs and deliveries wait for a worker of steps 3: start one")
+        assert text.startswith("1 job and 0 deliveries wait for a worker of steps 3: start one")
         assert states(ledger) == [State.WAITING]
         assert give_to_older(ledger.queued("test"), served) == ["job"]
         done(ledger)
@@ -231,7 +231,7 @@ def test_a_command_moves_the_jobs_of_a_newer_release_after_a_way_back(
         submit("waits", TASK)
         submit("broken-off", TASK)
         cancel(DBOS.get_workflow_status("broken-off"), {MOVING: True})
-    assert "1 of jobs and deliveries wait for a worker of steps 3" in command("list").stderr
+    assert "1 job and 0 deliveries wait for a worker of steps 3" in command("list").stderr
     assert set(command("move").stdout.split("\n")) == {"waits: moved", "broken-off: moved", ""}
     assert "wait" not in command("list").stderr
     assert "nothing waits" in command("move").stderr
