@@ -114,8 +114,8 @@ MAY_IMPORT: dict[str, str] = {
         " engine/findings engine/serving"
     ),
     "dicom_node/job_actions": (
-        "dicom_node dicom_node/jobs dicom_node/jobs/steps dicom_node/jobs/upkeep"
-        " dicom_node/receive dicom_node/results engine"
+        "dicom_node dicom_node/cluster dicom_node/config dicom_node/jobs dicom_node/jobs/steps"
+        " dicom_node/jobs/upkeep dicom_node/receive dicom_node/results engine"
     ),
     "dicom_node/config": (
         "dicom_node dicom_node/audit dicom_node/deliver dicom_node/net dicom_node/net/tls"

@@ -45,6 +45,9 @@ GRANT INSERT, UPDATE, DELETE ON hepar.members, hepar.drains
 GRANT INSERT, UPDATE (application_name) ON dbos.application_versions
   TO hepar_gateway, hepar_worker, hepar_deliverer, hepar_page;
 
+-- Those that do jobs note the version of their steps.
+GRANT INSERT, UPDATE, DELETE ON hepar.steps TO hepar_worker, hepar_deliverer;
+
 -- Gateways. By columns, so that a job that is added has no result, and what it was started with, who
 -- works on it and what came of it stay as they are.
 GRANT INSERT (

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_node.cluster.tables import drains, members
+from dicom_node.cluster.tables import drains, members, steps
 from dicom_node.rounds import repeated
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,10 @@ class Member:
         return f"{self.folder}/{self.name}"
 
 
+STEPS_BEFORE = "2"
+"""Version of the steps of a process that does not note its own: its release is older than that."""
+
+
 class Duty(StrEnum):
     """Whether a process takes new work."""
 
@@ -63,6 +67,8 @@ class SeenMember:
     started: datetime
     alive: bool
     duty: Duty
+    steps: str = STEPS_BEFORE
+    """Version of the steps that it works with."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,21 @@ class Membership:
         with self.engine.begin() as connection:
             connection.execute(statement)
 
+    def note_steps(self, member: Member, version: str) -> None:
+        """Note the version of the steps that a process works with."""
+        values = {"token": member.token, "version": version}
+        statement = insert(steps).values(folder=member.folder, name=member.name, **values)
+        statement = statement.on_conflict_do_update(constraint=steps.primary_key, set_=values)
+        with self.engine.begin() as connection:
+            connection.execute(statement)
+
+    def forget_steps(self, member: Member) -> None:
+        """Forget what a process has noted of its steps."""
+        # Not in `leave`: the page may have no right to this table.
+        its = steps.c.folder == member.folder, steps.c.name == member.name
+        with self.engine.begin() as connection:
+            connection.execute(delete(steps).where(*its, steps.c.token == member.token))
+
     def leave(self, member: Member) -> None:
         """Forget a process that ends in order, and that it was to be drained."""
         mine = members.c.folder == member.folder, members.c.name == member.name
@@ -103,8 +124,15 @@ class Membership:
     def all(self) -> list[SeenMember]:
         """Return every process that has not ended in order, by name."""
         both = and_(drains.c.folder == members.c.folder, drains.c.name == members.c.name)
-        statement = select(members, is_alive().label("alive"), drains.c.drained)
-        statement = statement.select_from(members.outerjoin(drains, both))
+        noted = and_(
+            steps.c.folder == members.c.folder,
+            steps.c.name == members.c.name,
+            steps.c.token == members.c.token,  # not of one before it
+        )
+        statement = select(
+            members, is_alive().label("alive"), drains.c.drained, steps.c.version.label("steps")
+        )
+        statement = statement.select_from(members.outerjoin(drains, both).outerjoin(steps, noted))
         statement = statement.where(members.c.folder == self.folder)
         with self.engine.connect() as connection:
             rows = connection.execute(statement.order_by(members.c.name)).all()
@@ -114,6 +142,7 @@ class Membership:
                 each.started,
                 each.alive,
                 _duty(each.drained),
+                each.steps or STEPS_BEFORE,
             )
             for each in rows
         ]

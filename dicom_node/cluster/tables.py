@@ -51,6 +51,16 @@ drains = Table(
 """Processes that take nothing new. `drained`: they have nothing left, either. A table of its own:
 `members` may be there from an earlier version."""
 
+steps = Table(
+    "steps",
+    _schema,
+    Column("folder", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("version", Text, nullable=False),
+)
+"""Versions of the steps that processes work with, as long as `token` is that of `members`."""
+
 parts = Table(
     "parts",
     _schema,

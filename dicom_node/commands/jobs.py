@@ -18,7 +18,7 @@ from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.counted import counted
 from dicom_node.data_folder import DataFolder
 from dicom_node.errors import BadConfiguration
-from dicom_node.job_actions import actions
+from dicom_node.job_actions import actions, newer_steps
 from dicom_node.jobs.ledger import Ledger, open_ledger
 from dicom_node.jobs.state import Job, State
 from dicom_node.jobs.viewer_link import viewer_link
@@ -58,6 +58,7 @@ def list_(
     wanted = JobFilter(state, peer, day, review)
     with open_ledger(chosen.database_url) as ledger:
         newest = ledger.jobs(last)
+        waiting = newer_steps.waiting(chosen, ledger)
     jobs = [job for job in newest if wanted.matches(job)]
     if as_json:
         print_json([_public(job, chosen) for job in jobs])
@@ -65,6 +66,8 @@ def list_(
         print_jobs(jobs)
     else:
         typer.echo(_why_none(len(newest), chosen), err=True)
+    if waiting:
+        typer.echo(waiting, err=True)
 
 
 @app.command()
@@ -160,6 +163,24 @@ def urge(job: Names, config: Config = None, as_json: Json = False) -> None:
     """Let waiting jobs go before all others; a series that is being segmented is finished first."""
     with open_ledger(settings(config).database_url) as ledger:
         act_and_print(map(ledger.find, job), lambda each: actions.urge(each, ledger), as_json)
+
+
+@app.command()
+def move(config: Config = None, as_json: Json = False) -> None:
+    """Give jobs that wait for a worker of a newer release to those that run, as after a way back.
+
+    Jobs of older releases need no command: newer workers take them once no older one takes work.
+    """
+    chosen = settings(config)
+    with open_ledger(chosen.database_url) as ledger:
+        moved = newer_steps.move(chosen, ledger)
+    if as_json:
+        print_json(moved)
+        return
+    for name in moved:
+        typer.echo(f"{name}: moved")
+    if not moved:
+        typer.echo("nothing waits for a worker of a newer release", err=True)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dbos import DBOSClient, DBOSPortableJSONSerializer, WorkflowStatus
 from sqlalchemy import make_url
 
 from dicom_node.errors import UnknownJob
+from dicom_node.jobs.other_steps import QueuedWork
 from dicom_node.jobs.records import DeliveryTask
 from dicom_node.jobs.state import Delivery, Job, State, to_job
 from dicom_node.jobs.store import connectable, faults_named
@@ -22,6 +23,7 @@ from dicom_node.jobs.workflows import (
     PAUSE,
     SEGMENT,
     SEND,
+    SENT,
     STEPS_VERSION,
     URGENT,
     delivery_id,
@@ -108,7 +110,7 @@ class Ledger:
             if before and before.state.active:
                 continue
             if before:
-                self._client.rewind_workflow(before.id, queue_name=before.queue)
+                self._again(before)
             else:
                 self._enqueue(job, task, node)
             begun.append(before.to if before else f"{task.peer} ({task.item})")
@@ -151,8 +153,13 @@ class Ledger:
     def _retry(self, deliveries: Sequence[Delivery]) -> list[str]:
         failed = [each for each in deliveries if each.state is State.FAILED]
         for delivery in failed:
-            self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
+            self._again(delivery)
         return [f"deliver to {each.to}" for each in failed]
+
+    def _again(self, delivery: Delivery) -> None:
+        """Begin a delivery anew, and send what it has sent before once more."""
+        self._client.update_workflow_attributes(delivery.id, {SENT: None}, merge=True)
+        self._client.rewind_workflow(delivery.id, queue_name=delivery.queue)
 
     def urge(self, job: Job) -> bool:
         """Let a waiting job go before all others; return whether it was still waiting.
@@ -166,6 +173,10 @@ class Ledger:
         self._client.update_workflow_attributes(job.id, {URGENT: True}, merge=True)
         self._client.resume_workflow(job.id, queue_name=urgent_queue(node))
         return True
+
+    def queued(self, folder: str) -> QueuedWork:
+        """Return what waits on the queues of a data folder."""
+        return QueuedWork(self._client, folder)
 
     def forget(self, job: Job) -> None:
         """Forget a job that has ended; removing its files is left to the caller."""

@@ -19,6 +19,7 @@ from dicom_node.jobs.workflows import (
     WHY_PREFERRED,
     attribute,
     held_queue,
+    is_moving,
     is_urgent,
     queue_of,
 )
@@ -133,7 +134,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
     outcome = SegmentResult.from_json(segment.output).outcome if segment.output else None
     sent = tuple(to_delivery(each) for each in deliveries)
     state = _state(segment, outcome, sent)
-    ends = [each.completed_at for each in (segment, *deliveries)]
+    ends = [_end(each) for each in (segment, *deliveries)]
     return Job(
         id=segment.workflow_id,
         study_uid=task.study_uid,
@@ -143,7 +144,7 @@ def to_job(segment: WorkflowStatus, deliveries: Sequence[WorkflowStatus]) -> Job
         urgent=is_urgent(segment),
         created=_moment(segment.created_at or 0),
         # None in one of them: a workflow of the job still runs.
-        finished=None if None in ends else _moment(max(end or 0 for end in ends)),
+        finished=None if None in ends else max(filter(None, ends)),
         state=state,
         reason=_reason(segment, outcome, sent),
         outcome=outcome,
@@ -205,11 +206,13 @@ def to_delivery(status: WorkflowStatus) -> Delivery:
         attempts=result.attempts,
         seconds=result.seconds,
         confirmed=result.confirmed,
-        finished=_moment(status.completed_at) if status.completed_at else None,
+        finished=_end(status),
     )
 
 
 def _delivery_state(status: WorkflowStatus) -> State:
+    if is_moving(status):
+        return State.WAITING
     return State.FAILED if _given_up(status) else _DELIVERY_STATES.get(status.status, State.FAILED)
 
 
@@ -229,6 +232,8 @@ def _state(
         return State.SUPERSEDED
     if _given_up(segment):
         return State.FAILED
+    if is_moving(segment):
+        return State.WAITING
     if segment.status == "CANCELLED":  # 0.1 cancelled a part of a series when more of it came
         return State.SUPERSEDED
     if segment.status == "ENQUEUED":
@@ -267,7 +272,7 @@ def _why(status: WorkflowStatus) -> str:
         return reason
     if status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         return "the node died again and again while working on it"
-    if status.status == "CANCELLED":
+    if status.status == "CANCELLED" and not is_moving(status):
         return "given up: more instances of the series came"
     return str(status.error) if status.error else ""
 
@@ -276,6 +281,11 @@ def _given_up(status: WorkflowStatus) -> str:
     """Return why the watchdog cancelled a workflow; empty if it did not, or it runs again."""
     reason = str((status.attributes or {}).get(GIVEN_UP, ""))
     return reason if status.status == "CANCELLED" else ""
+
+
+def _end(status: WorkflowStatus) -> datetime | None:
+    """Return when a workflow ended; None while it has not."""
+    return _moment(status.completed_at) if status.completed_at and not is_moving(status) else None
 
 
 def _moment(epoch_ms: int) -> datetime:

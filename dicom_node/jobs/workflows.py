@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import count
 from typing import Any, Protocol
 
-from dbos import DBOS, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSClient, SetWorkflowID, WorkflowStatus
 
 from dicom_node.deliver.attempts import ConfirmAnswer, SendAnswer, Steps
 from dicom_node.deliver.attempts import deliver as deliver_object
@@ -30,8 +31,10 @@ RECEIPT = "receipt"
 """Name of the step that makes the receipts of a job that failed."""
 
 STEPS_VERSION = "2"
-"""Version of the workflows' steps. DBOS resumes only work of its own version, so it is pinned, and
-changes when work under way could no longer be replayed."""
+"""Version of the workflows' steps, a number. DBOS resumes only work of its own version, so it is
+pinned, and raised when work under way could no longer be replayed. `other_steps` takes what older
+versions have queued, and relies on two things in each version: the arguments of older ones are
+read, and the step `SEGMENT` comes first in its workflow, with a result that is read, too."""
 
 URGENT = "urgent"
 """Name of the urgent queue, and of the attribute of a workflow that says whether it is urgent."""
@@ -69,6 +72,13 @@ was tried."""
 
 RECEIVED_BY = "received by"
 """Attribute of a workflow: the gateway to which its series came again, unchanged."""
+
+MOVING = "moving"
+"""Attribute of a cancelled workflow: it goes on in a moment, under another version of the steps."""
+
+SENT = "sent"
+"""Attribute of a delivery that begins anew under another version: the peer's answer to what the
+version before has sent, so that it is not sent twice."""
 
 QUEUE = "queue"
 """Attribute of a cancelled workflow: its queue, which DBOS forgets when it cancels."""
@@ -218,12 +228,27 @@ def attribute(workflow: WorkflowStatus, name: str) -> str:
     return str((workflow.attributes or {}).get(name) or "")
 
 
-def cancel(workflow: WorkflowStatus, attributes: Mapping[str, Any]) -> None:
+def is_active(workflow: WorkflowStatus) -> bool:
+    """Return whether a workflow has not ended."""
+    return workflow.status in ACTIVE or is_moving(workflow)
+
+
+def is_moving(workflow: WorkflowStatus) -> bool:
+    """Return whether a workflow is cancelled for the moment in which its version changes."""
+    return workflow.status == "CANCELLED" and bool((workflow.attributes or {}).get(MOVING))
+
+
+def cancel(
+    workflow: WorkflowStatus,
+    attributes: Mapping[str, Any],
+    store: type[DBOS] | DBOSClient = DBOS,
+) -> None:
     """Cancel a workflow for a reason that its attributes state, so that it can be put back."""
-    stated = {**attributes, QUEUE: queue_of(workflow)}
+    # An earlier reason to put it back does not hold any more.
+    stated = {MOVING: False, **attributes, QUEUE: queue_of(workflow)}
     # Before it is cancelled: then DBOS has forgotten the queue.
-    DBOS.update_workflow_attributes(workflow.workflow_id, stated, merge=True)
-    DBOS.cancel_workflow(workflow.workflow_id)
+    store.update_workflow_attributes(workflow.workflow_id, stated, merge=True)
+    store.cancel_workflow(workflow.workflow_id)
 
 
 def is_urgent(segment: WorkflowStatus) -> bool:
@@ -300,8 +325,11 @@ def _deliver_workflow(deliveries: DeliverySteps) -> Workflow:
         task = DeliveryTask.from_arguments(arguments)
         if task.after:
             _wait_for(task.after)
+        sends = count()
         steps = Steps(
-            send=lambda: SendAnswer.from_json(DBOS.run_step({"name": SEND}, send_step, task)),
+            send=lambda: SendAnswer.from_json(
+                DBOS.run_step({"name": SEND}, send_step, task, next(sends))
+            ),
             confirm=lambda: ConfirmAnswer.from_json(
                 DBOS.run_step({"name": CONFIRM}, confirm_step, task)
             ),
@@ -310,8 +338,9 @@ def _deliver_workflow(deliveries: DeliverySteps) -> Workflow:
         )
         return asdict(deliver_object(task.peer, steps))
 
-    def send_step(task: DeliveryTask) -> dict[str, Any]:
-        return deliveries.deliver(task).to_json()
+    def send_step(task: DeliveryTask, number: int) -> dict[str, Any]:
+        # Only in place of the first: what the peer has lost by then is sent once more.
+        return (_sent_before() if number == 0 else None) or deliveries.deliver(task).to_json()
 
     def confirm_step(task: DeliveryTask) -> dict[str, Any]:
         return deliveries.confirm(task).to_json()
@@ -325,6 +354,12 @@ def _pause(seconds: float) -> None:
     It is durable: a restart waits for what is left.
     """
     DBOS.recv(NOW, timeout_seconds=seconds)
+
+
+def _sent_before() -> dict[str, Any] | None:
+    """Return the answer to what this delivery has sent under another version of the steps."""
+    status = DBOS.get_workflow_status(str(DBOS.workflow_id))
+    return (status.attributes or {}).get(SENT) or None if status else None
 
 
 def _outcome(job: str) -> Outcome | None:
@@ -353,4 +388,6 @@ def _wait_for(delivery: str) -> None:
 
 def _status(workflow: str) -> str:
     found = DBOS.get_workflow_status(workflow)
+    if found and is_moving(found):
+        return "ENQUEUED"
     return found.status if found else "absent"

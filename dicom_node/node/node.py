@@ -20,6 +20,7 @@ from dicom_node.config.settings import Settings
 from dicom_node.data_folder import DataFolder
 from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs
+from dicom_node.jobs.other_steps import taking_older
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.steps.deliverer import Deliverer
 from dicom_node.jobs.steps.series_worker import JobProgress, SeriesWorker
@@ -150,6 +151,7 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
                 at_once=settings.jobs.at_once or series_at_once(setup),
             )
         )
+        stack.enter_context(taking_older())
         spool = Spool(data.spool, settings.receive.keep_free_mb << 20)
         digest = setup.algorithm.digest
         asked = deliverer.peers[settings.receive.ask] if settings.receive.ask else None

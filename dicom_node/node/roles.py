@@ -8,7 +8,7 @@ A deliverer is apart from the workers where these do not reach the archive.
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -25,10 +25,12 @@ from dicom_node.cluster.fenced_worker import (
 )
 from dicom_node.cluster.gateway_intake import GatewayIntake
 from dicom_node.cluster.shared_assembler import SharedAssembler
-from dicom_node.cluster.takeover import alone, taking_over
+from dicom_node.cluster.takeover import alone, served, taking_over
 from dicom_node.cluster.worker_intake import WorkerIntake
 from dicom_node.config.page_sections import AlertsSection
 from dicom_node.jobs.dbos_runtime import queueing_jobs, run_jobs
+from dicom_node.jobs.ledger import Ledger
+from dicom_node.jobs.other_steps import waiting_for_newer
 from dicom_node.jobs.polling import PollingRate
 from dicom_node.jobs.requests import Requests, carrying_out
 from dicom_node.jobs.steps.series_worker import SeriesWorker
@@ -213,7 +215,7 @@ def deliverer(joined: Joined) -> Iterator[None]:
         )
         intake = WorkerIntake(dequeuing, deliveries.steps)
         stack.enter_context(drainable(joined.engine, joined.member, intake))
-        stack.enter_context(taking_over(joined.membership))
+        stack.enter_context(_taking_over(joined))
         _log_start(joined, f"delivers to {', '.join(sorted(sender.peers)) or 'no peer'}")
         warn_of_unready_peers(sender.peers.values())
         yield
@@ -249,6 +251,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             drain=partial(_drain, joined),
             shadow=partial(status_of_cluster, named_shadow(settings, model), joined.data),
             results_of=stack.enter_context(shown_results(joined)),
+            newer_waiting=partial(_newer_waiting, joined),
         )
         address = stack.enter_context(serve_view(view))
         assert address is not None  # `hepar web` sets a port
@@ -265,7 +268,7 @@ def _upkeep(
     studies = Studies(joined.engine, joined.member.folder)
     phase = partial(measure, segmenter, series_worker.device_queue)
     with ExitStack() as stack:
-        stack.enter_context(taking_over(joined.membership))
+        stack.enter_context(_taking_over(joined))
         choice = settings.select, studies.quiet_s, phase, polling.speed_up, studies.now_s
         stack.enter_context(choosing(*choice))
         stack.enter_context(queueing_postponed(joined))
@@ -278,6 +281,19 @@ def _upkeep(
         if not joined.is_apart:  # there each gateway cleans up what it holds
             stack.enter_context(cleaning_up(url, _spool(joined), joined.data, retention))
         yield
+
+
+def _taking_over(joined: Joined) -> AbstractContextManager[None]:
+    """Look after dead processes, and what waits for older ones, while the block lasts."""
+    apart = joined.settings.cluster.deliver_apart
+    return taking_over(joined.membership, joined.member, apart=apart)
+
+
+def _newer_waiting(joined: Joined, ledger: Ledger) -> str:
+    """Return that work waits for a worker newer than all there are; nothing where none does."""
+    living = [each for each in joined.membership.all() if each.alive]
+    taken = served(living, apart=joined.settings.cluster.deliver_apart)
+    return waiting_for_newer(ledger.queued(joined.member.folder), taken)
 
 
 def _arriving(joined: Joined, spool: Spool) -> list[Arriving]:

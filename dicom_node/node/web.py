@@ -9,8 +9,10 @@ from functools import partial
 from dicom_node.alerts.channels import Channel, channels
 from dicom_node.alerts.watch import Watch, watching
 from dicom_node.config.settings import Settings
+from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
-from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.ledger import Ledger, open_ledger
+from dicom_node.jobs.other_steps import OF_THIS_RELEASE, waiting_for_newer
 from dicom_node.node.receiving import Reception
 from dicom_node.pipeline.segmenter import SegmentationSetup
 from dicom_node.results.attributes.segment_description import Algorithm
@@ -73,7 +75,14 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         desk=seen.desk,
         peers=seen.peers,
         shadow=seen.shadow,
+        newer_waiting=_newer_waiting(settings),
     )
+
+
+def _newer_waiting(settings: Settings) -> Callable[[Ledger], str]:
+    """Return what looks for jobs that a newer release has queued in this node's folder."""
+    folder = DataFolder(settings.node.data).name
+    return lambda ledger: waiting_for_newer(ledger.queued(folder), OF_THIS_RELEASE)
 
 
 def reception_view(settings: Settings, algorithm: Algorithm, reception: Reception) -> NodeView:

@@ -47,6 +47,7 @@ class Health:
             Probe("job store", self._store),
             *([Probe("device", self._device)] if computes else []),
             *([Probe("peers", self._peers)] if delivers else []),
+            *([Probe("steps", self._steps)] if node.newer_waiting else []),
         ]
 
     def alive(self) -> list[Finding]:
@@ -164,6 +165,15 @@ class Health:
             names = ", ".join(failing)
             return Finding("peers", False, f"results wait for longer than {limit_s:g} s: {names}")
         return Finding("peers", True, f"no result waits for longer than {limit_s:g} s")
+
+    def _steps(self) -> Finding:
+        """Find jobs that no worker takes, because those that run are of an older release."""
+        assert self._node.newer_waiting is not None
+        try:
+            waiting = self._node.newer_waiting(self._ledger)
+        except SQLAlchemyError:
+            return Finding("steps", True, "unknown while the job store cannot be read")
+        return Finding("steps", not waiting, waiting or "no job waits for a newer worker")
 
 
 def _queue_moves(

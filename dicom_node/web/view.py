@@ -15,6 +15,7 @@ from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.data_folder import DataFolder
 from dicom_node.deliver.peer_interface import Peer
 from dicom_node.errors import StoreUnusable
+from dicom_node.jobs.ledger import Ledger
 from dicom_node.jobs.state import Job
 from dicom_node.receive.events import NullReceiveEvents, ReceiveEvents
 from dicom_node.receive.spool import Spool
@@ -180,6 +181,9 @@ class NodeView:
     """Returns whether this process takes nothing new."""
     shadow: Callable[[], ShadowStatus | None] = lambda: None
     """Returns the state of the shadow model; None where none is configured."""
+    newer_waiting: Callable[[Ledger], str] | None = None
+    """Returns that jobs wait for a worker of a newer release, and the remedy; nothing where none
+    does. None where this process does not look."""
     results_of: Callable[[Job], DataFolder] | None = None
     """Returns the folder that has what a page shows of a job; None: the node's data folder."""
 

@@ -30,7 +30,8 @@ FILES = [DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml"]
 SERVICES = yaml.safe_load(FILES[0].read_text())["services"]
 BUILT = [name for name, service in SERVICES.items() if "build" in service]
 CLUSTER = [name for name, service in SERVICES.items() if service.get("profiles") == ["cluster"]]
-ROLES = [name for name in CLUSTER if "command" in SERVICES[name]]
+PROFILED = [name for name, service in SERVICES.items() if "profiles" in service]
+ROLES = [name for name in PROFILED if "command" in SERVICES[name]]
 
 
 def compose() -> list[str]:
@@ -109,8 +110,8 @@ def test_an_image_that_is_not_built_here_is_pinned_by_its_digest():
 
 def test_without_its_profile_a_cluster_neither_starts_nor_asks_for_a_password():
     """Compose fills in the whole file, also what it does not start."""
-    assert set(SERVICES) - set(CLUSTER) == {"node", "archive", "web"}
-    for name in CLUSTER:
+    assert set(SERVICES) - set(PROFILED) == {"node", "archive", "web"}
+    for name in PROFILED:
         for value in SERVICES[name].get("environment", {}).values():
             assert "HEPAR_DATABASE_PASSWORD:?" not in value
 
@@ -119,7 +120,7 @@ def test_without_its_profile_a_cluster_neither_starts_nor_asks_for_a_password():
 def test_a_role_of_a_cluster_reads_the_nodes_configuration_and_shares_one_folder(name):
     service, node = SERVICES[name], SERVICES["node"]
     role, *options = service["command"]
-    assert role in {"receive", "work", "web"}
+    assert role in {"receive", "work", "deliver", "web"}
     assert CliRunner().invoke(build(), [role, "--help"]).exit_code == 0
     assert options == ["--config", "/etc/hepar/hepar.toml"]
     assert service["build"] == node["build"]
@@ -130,7 +131,19 @@ def test_a_role_of_a_cluster_reads_the_nodes_configuration_and_shares_one_folder
     assert urlsplit(database).hostname in SERVICES
     # A gateway that starts again continues what it had; the page answers under one name.
     assert role == "work" or service["hostname"] == name
-    assert service.get("healthcheck", {}).get("disable", False) is (role == "work")
+    # Which serve no HTTP.
+    assert service.get("healthcheck", {}).get("disable", False) is (role in {"work", "deliver"})
+
+
+def test_deliveries_are_apart_for_all_processes_or_none_and_by_a_profile_of_their_own(monkeypatch):
+    assert set(PROFILED) - set(CLUSTER) == {"deliver"}
+    assert SERVICES["deliver"]["profiles"] == ["deliver"]
+    (value,) = {SERVICES[name]["environment"]["HEPAR_CLUSTER__DELIVER_APART"] for name in ROLES}
+    assert value == "${HEPAR_DELIVER_APART:-false}"
+    for word in ("true", "false"):
+        monkeypatch.setenv("HEPAR_CLUSTER__DELIVER_APART", word)
+        cluster = load_settings(DEPLOY / "compose" / "hepar.toml").cluster
+        assert cluster.deliver_apart is (word == "true")
 
 
 def test_the_proxy_stands_in_for_the_node():

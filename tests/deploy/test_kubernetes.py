@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 import yaml
 
+from dicom_node.cluster.draining import DRAINABLE
 from dicom_node.commands import CLUSTER, PANELS
 from dicom_node.config.settings import load_settings
 from dicom_node.web.access import PUBLIC
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 FILES = sorted(FOLDER.glob("*.yaml"))
-OBJECTS = [each for file in FILES for each in yaml.safe_load_all(file.read_text())]
-ROLES = ("receive", "work", "web")
+COMPONENT = FOLDER / "deliver"
+OBJECTS = [
+    each
+    for file in [*FILES, COMPONENT / "deliver.yaml"]
+    for each in yaml.safe_load_all(file.read_text())
+]
+ROLES = ("receive", "work", "deliver", "web")
 
 
 def of(kind: str) -> dict[str, dict[str, Any]]:
@@ -33,11 +39,19 @@ def container(role: str) -> dict[str, Any]:
     return only
 
 
+def labels_of(each: dict[str, Any]) -> dict[str, str]:
+    return each.get("metadata", {}).get("labels", {})
+
+
 @pytest.fixture
-def settings(monkeypatch):
+def secrets(monkeypatch):
     monkeypatch.setenv("HEPAR_JOBS__DATABASE", "postgresql://hepar@db.example.org/hepar")
     monkeypatch.setenv("HEPAR_PEERS__ARCHIVE__PASSWORD", "secret")
     monkeypatch.setenv("HEPAR_HTTP__TOKEN", "a-long-password")
+
+
+@pytest.fixture
+def settings(secrets):
     return load_settings(FOLDER / "hepar.toml")
 
 
@@ -49,6 +63,27 @@ def test_every_file_is_listed_but_for_the_one_that_needs_keda():
     listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
     names = {file.name for file in FILES}
     assert names - {"kustomization.yaml", "scaling.yaml"} == set(listed)
+
+
+def test_deliveries_are_apart_by_a_component_that_is_off_by_default(secrets, monkeypatch):
+    text = (FOLDER / "kustomization.yaml").read_text()
+    assert "components" not in yaml.safe_load(text)
+    assert yaml.safe_load(text.replace("# components", "components"))["components"] == ["deliver"]
+    component = yaml.safe_load((COMPONENT / "kustomization.yaml").read_text())
+    assert component["kind"] == "Component"
+    named = {*component["resources"], "kustomization.yaml"}
+    assert named == {file.name for file in COMPONENT.iterdir()}
+    (patch,) = component["patches"]
+    # Nothing but the workloads has this label.
+    label, value = patch["target"]["labelSelector"].split("=")
+    chosen = {each["metadata"]["name"] for each in OBJECTS if labels_of(each).get(label) == value}
+    assert chosen == set(WORKLOADS)
+    (change,) = yaml.safe_load(patch["patch"])
+    assert (change["op"], change["path"]) == ("add", "/spec/template/spec/containers/0/env")
+    assert [each for each in WORKLOADS if "env" in container(each.removeprefix("hepar-"))] == []
+    (variable,) = change["value"]
+    monkeypatch.setenv(variable["name"], variable["value"])
+    assert load_settings(FOLDER / "hepar.toml").cluster.deliver_apart
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -79,7 +114,7 @@ def test_folder_and_ports_are_those_of_the_configuration(role, settings):
 @pytest.mark.parametrize("role", ROLES)
 def test_probes_ask_what_needs_no_login(role):
     probes = [each for name, each in container(role).items() if name.endswith("Probe")]
-    assert bool(probes) == (role != "work")  # a worker serves no HTTP
+    assert bool(probes) == (role not in {"work", "deliver"})  # which serve no HTTP
     for probe in probes:
         assert probe["httpGet"]["path"] in PUBLIC
         assert probe["httpGet"]["port"] == "http"
@@ -100,7 +135,7 @@ def test_a_pod_may_do_little_and_has_limits(role):
     assert names == ["hepar", f"hepar-{role}"]  # the address of the database is the role's own
 
 
-@pytest.mark.parametrize("role", ["receive", "work"])
+@pytest.mark.parametrize("role", DRAINABLE)
 def test_a_pod_is_drained_before_it_ends_and_has_the_time_for_it(role):
     *_, line = container(role)["lifecycle"]["preStop"]["exec"]["command"]
     program, command, name, flag, seconds, *config = line.split()
@@ -119,8 +154,11 @@ def test_services_and_disruption_budgets_choose_pods_that_there_are():
         ports = container(service["spec"]["selector"]["role"]).get("ports", ())
         targets = {port["targetPort"] for port in service["spec"].get("ports", ())}
         assert targets <= {port["name"] for port in ports}
-    budgets = of("PodDisruptionBudget").values()
-    assert [each["spec"]["selector"]["matchLabels"] in labels for each in budgets] == [True, True]
+    budgets = of("PodDisruptionBudget")
+    assert set(budgets) == set(of("StatefulSet"))
+    for name, budget in budgets.items():
+        chosen = budget["spec"]["selector"]["matchLabels"]
+        assert chosen == WORKLOADS[name]["spec"]["selector"]["matchLabels"]
     for name in of("StatefulSet"):
         assert WORKLOADS[name]["spec"]["serviceName"] in of("Service")
 

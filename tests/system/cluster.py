@@ -18,7 +18,9 @@ from dicom_node.commands.roles.running import Role
 from dicom_node.config.settings import Settings
 from dicom_node.deliver.c_store_scu import StorePeer
 from dicom_node.errors import PeerUnavailable
+from dicom_node.jobs import dbos_runtime
 from dicom_node.jobs.ledger import open_ledger
+from dicom_node.jobs.other_steps import QueuedWork
 from dicom_node.logs import start_logging
 from dicom_node.main import build
 from dicom_node.node import joining
@@ -71,6 +73,16 @@ class StoppedBeforeWrite(Thresholds):
             (self.folder / "written late").touch()
 
 
+DIES = " dies"
+"""End of a version of steps: its worker is killed in the middle of the first move of a job."""
+
+
+def die(*arguments: object) -> bool:
+    """Take the place of the second half of a move."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+
 def roles(device: Thresholds) -> dict[str, Role]:
     return {
         "receive": gateway,
@@ -88,6 +100,7 @@ def run(
     dead_s: float,
     release: str,
     host: Host | None,
+    steps: str,
 ) -> None:
     """Run a role until SIGTERM; whatever it logs is in `folder/log`."""
     if host is not None:
@@ -99,6 +112,10 @@ def run(
     membership.DEAD_S = dead_s
     if release:
         joining.version = lambda package: release
+    if steps:
+        dbos_runtime.STEPS_VERSION = steps.removesuffix(DIES)
+    if steps.endswith(DIES):
+        QueuedWork.finish = die
     chosen = Settings(**settings)
     with joined(chosen, name) as me:
         run_until_signal(roles(device)[name](me))
@@ -174,9 +191,13 @@ class Cluster:
         release: str = "",
         host: Host | None = None,
         ahead_s: int = 0,
+        steps: str = "",
         **sections: Any,
     ) -> Any:
-        """Start a role on a host, whose clock may be ahead of this one's."""
+        """Start a role on a host, whose clock may be ahead of this one's.
+
+        `steps` is the version of its workflows' steps, if it is to be another one.
+        """
         context: Any = multiprocessing.get_context("spawn" if ahead_s else "forkserver")
         if not ahead_s:
             context.set_forkserver_preload(["tests.system.cluster"])
@@ -185,21 +206,21 @@ class Cluster:
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
         device = device or Thresholds()
-        arguments = name, settings, self.folder, device, self.dead_s, release, host
+        arguments = name, settings, self.folder, device, self.dead_s, release, host, steps
         process = context.Process(target=run, args=arguments)
         with clock_ahead(ahead_s, self.folder):
             process.start()
         self.processes.append(process)
         return process
 
-    def gateway(self, release: str = "", host: Host | None = None) -> StorePeer:
+    def gateway(self, release: str = "", host: Host | None = None, steps: str = "") -> StorePeer:
         """Start a gateway; return the peer that it is, once it answers."""
         port = free_port()
         address = host.sender_address if host else "127.0.0.1"
         # Not by the gateway's own title, with which it checks itself.
         peer = StorePeer("gateway", "HEPAR", address, port, calling_ae_title="CT-1")
         node = {"port": port, "host": address, "open": host is not None}
-        process = self.start("receive", release=release, host=host, node=node)
+        process = self.start("receive", release=release, host=host, steps=steps, node=node)
 
         def started() -> bool:
             assert process.is_alive(), self.log()

@@ -34,7 +34,7 @@ from dicom_node.error_location import error_location, is_panic
 from dicom_node.errors import ResultPending, UnsupportedSeries
 from dicom_node.jobs.state import result_folder, superseded_by
 from dicom_node.jobs.submit.submission import jobs_of
-from dicom_node.jobs.workflows import ACTIVE
+from dicom_node.jobs.workflows import is_active
 from dicom_node.receive.scp import CORRECTIONS
 from dicom_node.series import read_series
 
@@ -140,7 +140,7 @@ class CorrectionIntake:
             words = f"its result was superseded by job {later}; correct the result of that one"
             return replace(found, reason=words)
         files = self.data.kept_labels_of(job.workflow_id, result_folder(job))
-        if not files and job.status in ACTIVE:
+        if not files and is_active(job):
             raise ResultPending(f"job {job.workflow_id} has no result yet to be corrected")
         if not files:
             return replace(found, reason="its job has no result, or the labels were removed")

@@ -23,7 +23,6 @@ from dicom_node.error_location import unforeseen
 from dicom_node.jobs.records import SegmentResult
 from dicom_node.jobs.state import is_held, series_task, superseded_by
 from dicom_node.jobs.workflows import (
-    ACTIVE,
     NOT_CHOSEN,
     PREFERRED,
     SEGMENT,
@@ -31,6 +30,7 @@ from dicom_node.jobs.workflows import (
     attribute,
     held_queue,
     here,
+    is_active,
     segment_queue,
 )
 from dicom_node.pipeline.outcome import Verdict
@@ -155,7 +155,7 @@ class StudyChoice:
                 continue
             status = DBOS.get_workflow_status(leader)
             # Under way; the others wait for how it ends.
-            if status is not None and status.status in ACTIVE:
+            if status is not None and is_active(status):
                 continue
             if status is not None and _is_segmented(status):
                 for job in behind:

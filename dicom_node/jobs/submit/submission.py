@@ -25,7 +25,6 @@ from dicom_node.jobs.submit.asked_for import asked_after, is_asked_for
 from dicom_node.jobs.submit.fair_share import Shares
 from dicom_node.jobs.submit.modality import modality_of
 from dicom_node.jobs.workflows import (
-    ACTIVE,
     DELIVER,
     RECEIVED_BY,
     REFUSED_COPIES,
@@ -33,6 +32,7 @@ from dicom_node.jobs.workflows import (
     SUPERSEDED_BY,
     cancel,
     here,
+    is_active,
 )
 from dicom_node.receive.foreign_copy import MOST_NOTES
 from dicom_node.receive.header import SeriesKey
@@ -167,7 +167,7 @@ class SeriesSubmitter:
             DBOS.update_workflow_attributes(each.workflow_id, {SUPERSEDED_BY: job}, merge=True)
             children = DBOS.list_workflows(name=DELIVER, parent_workflow_id=each.workflow_id)
             for workflow in (each, *children):
-                if workflow.status in ACTIVE:
+                if is_active(workflow):
                     cancel(workflow, {})
             theirs = {self.spool.folder.parent / path for path in series_task(each).paths}
             self.spool.remove(theirs - set(task.paths))

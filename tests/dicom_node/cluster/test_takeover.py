@@ -1,6 +1,7 @@
 """Whose work is taken over, and when."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +10,10 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import OperationalError
 
 from dicom_node.cluster import takeover
-from dicom_node.cluster.membership import DEAD_S, Member, Membership
+from dicom_node.cluster.draining import Drains
+from dicom_node.cluster.membership import DEAD_S, Duty, Member, Membership, SeenMember
 from dicom_node.cluster.tables import members
-from dicom_node.cluster.takeover import TakeOver
+from dicom_node.cluster.takeover import OlderWork, TakeOver, alone, moves_in, served
 
 
 class Store:
@@ -100,3 +102,91 @@ def test_after_an_outage_of_the_store_nobody_is_dead_before_its_next_heartbeat(
 
 def _refuse(self):
     raise OperationalError("SELECT", {}, ConnectionError("the store is away"))
+
+
+def seen(role, steps, duty=Duty.TAKING, alive=True):
+    member = Member("folder", f"{role}-{steps}", role, "1", "token")
+    return SeenMember(member, datetime.now(UTC), alive, duty, steps)
+
+
+def test_steps_are_served_by_those_that_take_work_of_a_kind():
+    found = [
+        seen("work", "2"),
+        seen("work", "3 on folder"),
+        seen("work", "4", Duty.DRAINING),
+        seen("deliver", "5"),
+        seen("receive", "6"),
+    ]
+    assert served(found, apart=False) == {"segment": {2, 3}, "deliver": {2, 3, 5}}
+    assert served(found, apart=True) == {"segment": {2, 3}, "deliver": {5}}
+
+
+def test_a_process_has_the_steps_that_it_notes_and_those_before_unless_it_does(membership):
+    member = Member(membership.folder, "work-1", "work", "1", "first")
+    membership.beat(member)
+    assert [each.steps for each in membership.all()] == ["2"]
+    membership.note_steps(member, "3")
+    membership.note_steps(member, "4")
+    assert [each.steps for each in membership.all()] == ["4"]
+    membership.forget_steps(replace(member, token="second"))
+    assert [each.steps for each in membership.all()] == ["4"]
+    # An older release in its place, which notes nothing.
+    membership.beat(replace(member, token="second"))
+    assert [each.steps for each in membership.all()] == ["2"]
+
+
+class Taken:
+    """Stands for what moves work: to which version, and what others are served."""
+
+    def __init__(self, monkeypatch):
+        self.taken, self.finished, self.left_over = [], 0, 0
+        monkeypatch.setattr(takeover, "take_older", self.take)
+        monkeypatch.setattr(takeover, "finish_interrupted", self.finish)
+        monkeypatch.setattr(takeover, "queue_left_over", self.queue)
+
+    def take(self, work, version, numbers, kind):
+        assert work.finds_attributes
+        self.taken.append((version, sorted(numbers), kind))
+
+    def finish(self, work, version):
+        self.finished += 1
+
+    def queue(self, version):
+        self.left_over += 1
+
+
+def test_older_work_is_taken_by_a_process_that_takes_work_and_only_with_the_lock(
+    membership, monkeypatch
+):
+    moves = Taken(monkeypatch)
+    old = Member(membership.folder, "work-1", "work", "1", "a")
+    new = Member(membership.folder, "work-2", "work", "2", "b")
+    membership.beat(old)  # notes no steps: of a release before that
+    membership.beat(new)
+    membership.note_steps(new, "3")
+    now = [0.0]
+    rounds = OlderWork(membership, "3", clock=lambda: now[0])
+    rounds.round()
+    assert moves.taken == [("3", [2, 3], "segment"), ("3", [2, 3], "deliver")]
+    silence(membership, old, DEAD_S + 1)
+    rounds.round()  # it may be the store that was away
+    assert moves.taken[2:] == moves.taken[:2]
+    now[0] = DEAD_S
+    rounds.round()
+    assert moves.taken[4:] == [("3", [3], "segment"), ("3", [3], "deliver")]
+    Drains(membership.engine, membership.folder).ask(new.name)
+    rounds.round()
+    assert len(moves.taken) == 6
+    with alone(membership.engine, moves_in(membership.folder)):
+        rounds.round()
+    assert (moves.finished, moves.left_over) == (4, 1)
+
+
+def test_an_error_ends_no_round_and_begins_the_wait_anew(membership, monkeypatch):
+    moves = Taken(monkeypatch)
+    monkeypatch.setattr(takeover, "finish_interrupted", lambda work, version: 1 / 0)
+    now = [0.0]
+    rounds = OlderWork(membership, "3", clock=lambda: now[0])
+    rounds.round()
+    assert rounds._seen_since_s is None
+    assert moves.taken == []
