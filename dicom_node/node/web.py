@@ -32,6 +32,8 @@ class Seen:
     desk: Desk | None
     peers: Mapping[str, Peer]
     shadow: Callable[[], ShadowStatus | None]
+    backlog_model: str = ""
+    """Name and version of the faster model for a backlog; empty without one."""
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         desk=seen.desk,
         peers=seen.peers,
         shadow=seen.shadow,
+        backlog_model=seen.backlog_model,
     )
 
 

@@ -180,6 +180,8 @@ class NodeView:
     """Returns whether this process takes nothing new."""
     shadow: Callable[[], ShadowStatus | None] = lambda: None
     """Returns the state of the shadow model; None where none is configured."""
+    backlog_model: str = ""
+    """Name and version of the faster model for a backlog; empty without one."""
     results_of: Callable[[Job], DataFolder] | None = None
     """Returns the folder that has what a page shows of a job; None: the node's data folder."""
 
