@@ -98,7 +98,8 @@ class Metrics:
             self._series.labels(str(job.state)).inc()
             if job.outcome and job.outcome.seg:
                 self._slices.inc(job.outcome.slices)
-                self._segmented.labels(job.outcome.model).inc()
+                if job.outcome.model:  # empty in the result of an older worker
+                    self._segmented.labels(job.outcome.model).inc()
             for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
                 self._stages.labels(stage).observe(seconds)
         for each in job.deliveries:
