@@ -80,16 +80,18 @@ def engine_findings(chosen: Settings, *, quick: bool) -> Iterator[Finding]:
         return
     yield from examine(model, chosen.engine.plans or data.plans, quick=quick)
     if chosen.engine.shadow is not None:
-        yield _examined("shadow model", lambda: _shadow(chosen))
+        yield _examined("shadow model", lambda: _beside(chosen.engine.shadow, chosen))
+    if chosen.engine.backlog_model is not None:
+        yield _examined("backlog model", lambda: _beside(chosen.engine.backlog_model, chosen))
 
 
-def _shadow(chosen: Settings) -> str:
-    """Return on which device the shadow model runs.
+def _beside(named: Path | None, chosen: Settings) -> str:
+    """Return on which device a model runs that is configured beside the one that serves.
 
     Raises:
-        NodeError, EngineError: it cannot; the node goes on without it.
+        NodeError, EngineError: it cannot.
     """
-    model = load_model(model_folder(chosen.engine.shadow))
+    model = load_model(model_folder(named))
     serving = load_model(served_folder(chosen.engine.model, DataFolder(chosen.node.data)))
     if model.digest == serving.digest:
         return f"{model.name} {model.version} is the model that serves, so there is none"

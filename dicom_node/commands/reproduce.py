@@ -91,7 +91,9 @@ def _model_of(header: Dataset, configured: Settings) -> Path:
     usual = served_folder(named, data)
     known = str(header.get("DeviceSerialNumber") or "")
     # With those before and after a promotion.
-    others = model_folder(named), *data.models.glob("*/"), *shipped_models().values()
+    faster = configured.engine.backlog_model
+    others = [*map(model_folder, [named, *([faster] if faster else [])])]
+    others += [*data.models.glob("*/"), *shipped_models().values()]
     manifests = [folder / MANIFEST for folder in (usual, *others)]
     return next(
         (each.parent for each in manifests if each.exists() and _digest(each) == known), usual

@@ -15,6 +15,11 @@ class EngineSection(Section):
     shadow: UserPath | None = None
     """Candidate model, named as `model` is, that computes each series once more when no job waits:
     compared with corrections, delivered to nobody; `hepar model promote` makes it the model."""
+    backlog_model: UserPath | None = None
+    """Faster model, named as `model` is, that segments while a backlog of series waits; none when
+    absent. Urgent series, and those that a person lets be segmented again, have `model` always."""
+    backlog_series: int = Field(default=20, ge=1)
+    """A backlog begins once more series than this wait, and is over once half as many do."""
     threads: int | None = Field(default=None, ge=1)
     """Threads for computing on the processor; as many as it has cores when absent."""
     plans: UserPath | None = None

@@ -17,7 +17,7 @@ NOTES = {
     "StructureSetDate": "of the making",
     "StructureSetTime": "of the making",
     "SeriesDescription": "content; number and description of the source; slices and model version",
-    "DerivationDescription": "model, device and remarks on the source",
+    "DerivationDescription": "model, device and remarks on both and on the source",
     "LossyImageCompression": "01 where the source ever went through a lossy step",
     "SegmentNumber": "from 1, without a gap; see the table above",
     "SegmentLabel": "see the table above",

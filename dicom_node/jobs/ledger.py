@@ -16,6 +16,7 @@ from dicom_node.jobs.records import DeliveryTask
 from dicom_node.jobs.state import Delivery, Job, State, to_job
 from dicom_node.jobs.store import connectable, faults_named
 from dicom_node.jobs.workflows import (
+    ASKED,
     CONFIRM,
     DELIVER,
     NOT_CHOSEN,
@@ -87,7 +88,8 @@ class Ledger:
     def redo(self, job: Job) -> bool:
         """Segment a series anew and deliver its results again, also one that was not chosen.
 
-        Return whether there was anything to do; one that is held begins now.
+        The usual model does it, whatever waits. Return whether there was anything to do; one that
+        is held begins now.
         """
         if job.state is State.HELD:
             self._client.resume_workflow(job.id, queue_name=segment_queue(job.node))
@@ -95,6 +97,7 @@ class Ledger:
         if job.state.active:
             return False
         self._choose(job)
+        self._client.update_workflow_attributes(job.id, {ASKED: True}, merge=True)
         for each in job.deliveries:  # or the workflow would find them and start none
             self._client.delete_workflow(each.id)
         self._client.rewind_workflow(job.id, queue_name=job.queue)

@@ -66,6 +66,8 @@ class SeriesTask(Record):
     """Of the first file, such as "CT"; empty where it has none, and in jobs of 0.3 and before."""
     not_chosen: str = ""
     """Why another series of the study has a result in its place; empty where none has."""
+    asked: bool = False
+    """Whether a person asked for another result of it, which the usual model makes."""
     holder: str = ""
     """Gateway that holds the files, whose paths are relative to its data folder; empty where they
     are absolute."""

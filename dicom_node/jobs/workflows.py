@@ -60,6 +60,9 @@ WHY_PREFERRED = "why preferred"
 NOT_CHOSEN = "not chosen"
 """Attribute of a workflow: why another series of its study has a result in its place."""
 
+ASKED = "asked"
+"""Attribute of a workflow: whether a person asked for another result of it."""
+
 REFUSED_COPIES = "refused copies"
 """Attribute of a workflow: what other callers sent of its series while it came, and was refused."""
 
@@ -296,7 +299,9 @@ def _segment_workflow(steps: SeriesSteps, deliver: Workflow) -> Workflow:
         status = DBOS.get_workflow_status(job)  # read now: it may change while the job waits
         urgent = bool(status and is_urgent(status))
         superseded = [outcome for each in task.supersedes if (outcome := _outcome(each))]
-        task = replace(task, not_chosen=attribute(status, NOT_CHOSEN) if status else "")
+        if status:
+            asked = bool(attribute(status, ASKED))
+            task = replace(task, not_chosen=attribute(status, NOT_CHOSEN), asked=asked)
         return steps.segment(job, task, urgent=urgent, superseded=superseded).to_json()
 
     def receipt_step(job: str, task: SeriesTask, reason: str) -> list[dict[str, Any]]:

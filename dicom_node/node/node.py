@@ -22,6 +22,7 @@ from dicom_node.jobs.backoff import Backoff
 from dicom_node.jobs.dbos_runtime import run_jobs
 from dicom_node.jobs.other_steps import taking_older
 from dicom_node.jobs.polling import PollingRate
+from dicom_node.jobs.steps.backlog import Backlog, BacklogRule
 from dicom_node.jobs.steps.deliverer import Deliverer
 from dicom_node.jobs.steps.series_worker import JobProgress, SeriesWorker
 from dicom_node.jobs.submit.correction_queue import DEATHS
@@ -32,7 +33,7 @@ from dicom_node.net.commitments import Commitments
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import receiving
 from dicom_node.node.shadowing import to_shadow
-from dicom_node.node.startup import OpenDevice, StartingNode, starting
+from dicom_node.node.startup import OpenDevice, StartingNode, starting, to_faster
 from dicom_node.node.stop_signals import stop_signals
 from dicom_node.node.trying import trying
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
@@ -43,7 +44,8 @@ from dicom_node.pipeline.side_files import SideFile
 from dicom_node.receive.spool import Spool
 from dicom_node.tryout.compute import Means
 from dicom_node.web.view import Progress
-from engine.device import ReportsMemory
+from engine.device import Device, ReportsMemory
+from engine.model import Model
 from engine.serving.turns import DeviceQueue
 
 logger = logging.getLogger(__name__)
@@ -136,7 +138,8 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         shown = Progress()
         reported = _to_all(polling, progress, shown)
         crashes = CrashRecord(data.crashes)
-        worker = to_worker(segmenter, data, settings, reported)
+        backlog = to_backlog(settings, opened.model, setup.device, opened.open_device)
+        worker = replace(to_worker(segmenter, data, settings, reported), backlog=backlog)
         deliverer = to_deliverer(settings, settings.destinations, commitments)
         shadow = to_shadow(opened, worker.device_queue)
         worker = replace(worker, at_work=shown.noting(crashes.at_work), on_result=shadow.on_result)
@@ -172,7 +175,16 @@ def working(opened: StartingNode, progress: JobProgress = ignore_progress) -> It
         stack.enter_context(choosing(settings.select, silence_s, phase, polling.speed_up))
         means = Means(segmenter, worker.device_queue, crashes.at_work)
         desk = stack.enter_context(trying(settings, means))
-        seen = Seen(setup, reception, opened.fleet, shown, desk, deliverer.peers, shadow.status)
+        seen = Seen(
+            setup,
+            reception,
+            opened.fleet,
+            shown,
+            desk,
+            deliverer.peers,
+            shadow.status,
+            backlog.model if backlog else "",
+        )
         http = stack.enter_context(serve_page(settings, seen))
         stack.enter_context(cleaning_up(url, spool, data, to_retention(settings)))
         if shadow.runner is not None:  # after all that a series needs to be received and computed
@@ -230,6 +242,21 @@ def to_worker(
     return SeriesWorker(segmenter, data, profiles, progress)
 
 
+def to_backlog(
+    settings: Settings,
+    usual: Model,
+    device: Device,
+    open_device: OpenDevice | None = None,
+    cache: Path | None = None,
+) -> Backlog | None:
+    """Return what uses the faster model while a backlog lasts; None without such a model.
+
+    Takes and raises what `to_faster` does.
+    """
+    faster = to_faster(settings, usual, device, open_device, cache)
+    return Backlog(BacklogRule(settings.engine.backlog_series), *faster) if faster else None
+
+
 def to_deliverer(
     settings: Settings, destinations: Mapping[str, PeerSettings], commitments: Commitments
 ) -> Deliverer:
@@ -246,12 +273,11 @@ def to_deliverer(
 def _log_start(
     ae_title: str, address: tuple[str, int], setup: SegmentationSetup, seconds: float
 ) -> None:
-    model = f"{setup.algorithm.name} {setup.algorithm.version}"
     logger.info(
         "%s listens on %s:%d with model %s on %s",
         ae_title,
         *address,
-        model,
+        setup.algorithm.model,
         setup.device.name,
         extra={"action": "start", "seconds": seconds},
     )

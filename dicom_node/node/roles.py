@@ -52,6 +52,7 @@ from dicom_node.node.joining import Joined
 from dicom_node.node.node import (
     measure,
     series_at_once,
+    to_backlog,
     to_deliverer,
     to_retention,
     to_worker,
@@ -59,7 +60,7 @@ from dicom_node.node.node import (
 from dicom_node.node.peers import to_peer, warn_of_unready_peers
 from dicom_node.node.receiving import Reception, receiving
 from dicom_node.node.shadowing import in_turn, named_shadow, status_of_cluster, with_runner
-from dicom_node.node.startup import OpenDevice, to_fleet
+from dicom_node.node.startup import OpenDevice, read_faster, to_fleet
 from dicom_node.node.warm_up import to_segmenter, warm_up_highdicom
 from dicom_node.node.web import reception_view, serve_view
 from dicom_node.pipeline.crash_record import CrashRecord
@@ -142,7 +143,9 @@ def worker(joined: Joined, open_device: OpenDevice | None = None) -> Iterator[No
             polling.speed_up()
             owned(job, done, of)
 
-        series_worker = to_worker(segmenter, joined.data, settings, progress)
+        backlog = to_backlog(settings, model, setup.device, open_device, joined.claim.cache)
+        made = to_worker(segmenter, joined.data, settings, progress)
+        series_worker = replace(made, backlog=backlog)
         destinations = {} if settings.cluster.deliver_apart else settings.destinations
         sender = to_deliverer(settings, destinations, Commitments())
         shadow = with_runner(
@@ -238,6 +241,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
         }
         spool = _spool(joined)
         model = _model(joined)
+        faster = read_faster(settings, model)
         view = NodeView(
             settings,
             _algorithm(model),
@@ -250,6 +254,7 @@ def page(joined: Joined) -> Iterator[tuple[str, int]]:
             processes=partial(_processes, joined),
             drain=partial(_drain, joined),
             shadow=partial(status_of_cluster, named_shadow(settings, model), joined.data),
+            backlog_model=f"{faster.name} {faster.version}" if faster else "",
             results_of=stack.enter_context(shown_results(joined)),
             newer_waiting=partial(_newer_waiting, joined),
         )

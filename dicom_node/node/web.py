@@ -34,6 +34,8 @@ class Seen:
     desk: Desk | None
     peers: Mapping[str, Peer]
     shadow: Callable[[], ShadowStatus | None]
+    backlog_model: str = ""
+    """Name and version of the faster model for a backlog; empty without one."""
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def _view(settings: Settings, seen: Seen) -> NodeView:
         peers=seen.peers,
         shadow=seen.shadow,
         newer_waiting=_newer_waiting(settings),
+        backlog_model=seen.backlog_model,
     )
 
 

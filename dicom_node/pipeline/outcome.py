@@ -46,6 +46,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What a reader of the result should know of the source: files passed over, slices missing,
     several rescalings. Never a value that could name the patient."""
+    model: str = ""
+    """Name and version of the model that computed it; empty where none did, and in older jobs."""
     seg: Path | None = None
     """File of the SEG."""
     seg_uid: str = ""

@@ -185,10 +185,11 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
     write_scan_file(method.beside, target, volume, found_in.made.label_map)
     # Results are made of labels; the voxels' memory is needed for writing.
     del volume
-    notes = tuple(_notes(stack))
+    made_by = method.algorithm
+    notes = (*_notes(stack), *([made_by.remark] if made_by.remark else []))
     found = SeriesResult(
         sources,
-        method.algorithm,
+        made_by,
         found_in.made.label_map,
         found_in.measured,
         found_in.quality,
@@ -206,17 +207,24 @@ def _process_stack(stack: Stack, run: _Run) -> Outcome:
             seg = make_seg(found)
         except NothingFound as error:
             nothing = _without_result(stack, Verdict.NOTHING_FOUND, str(error))
-            return replace(nothing, notes=notes, seconds=seconds)
+            return replace(nothing, notes=notes, model=made_by.model, seconds=seconds)
     with step(logger, "verify", series, seconds):
         # Verified in memory, so that no file appears which has to be taken back.
         keep_or_write(target, encode_verified(seg, found))
     with step(logger, "others", series, seconds):
         files, shown = _write_others(found, seg, target, method)
-    write_side_files(method.beside, target, found_in, method.algorithm)
+    write_side_files(method.beside, target, found_in, made_by)
     write_kept(method.beside, target, method.kept(found.label_map, sources[0]))
     outcome = to_outcome(found_in.made, found_in.quality, target, shown, files, seconds)
     summary = summarize(found.measured, found.label_map, certainty=found_in.certainty)
-    return replace(outcome, stack=stack.key, label=stack.label, notes=notes, summary=summary)
+    return replace(
+        outcome,
+        stack=stack.key,
+        label=stack.label,
+        notes=notes,
+        model=made_by.model,
+        summary=summary,
+    )
 
 
 def _write_others(

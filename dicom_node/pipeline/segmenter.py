@@ -58,9 +58,8 @@ class SegmentationSetup:
             source: an instance of the series.
         """
         patient = hashed_patient(text_of(source, "PatientID"), text_of(source, "StudyInstanceUID"))
-        made_by = self.algorithm
-        name, learnt = f"{made_by.name} {made_by.version}", patient in self.learnt_patients
-        return KeptLabels(label_map, scanner_of(source), name, made_by.digest, learnt)
+        made_by, learnt = self.algorithm, patient in self.learnt_patients
+        return KeptLabels(label_map, scanner_of(source), made_by.model, made_by.digest, learnt)
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Segmenter:
     """What is made of a series for any destination; the SEG always is."""
     beside: frozenset[SideFile] = frozenset()
     """Files that are written beside the SEG."""
+    remark: str = ""
+    """`Algorithm.remark` of the results."""
 
     def now(self) -> SegmentationSetup:
         """Return how a series that begins now is segmented.
@@ -82,7 +83,8 @@ class Segmenter:
             DeviceFailed: no device can serve.
         """
         method = to_method(self.model, self.fleet.device(), self.rules, self.items)
-        return replace(method, beside=self.beside)
+        algorithm = replace(method.algorithm, remark=self.remark)
+        return replace(method, algorithm=algorithm, beside=self.beside)
 
     def run(self, work: Callable[[SegmentationSetup], Done]) -> Done:
         """Do a job; should its device fail, do all of it again on the next device in order.

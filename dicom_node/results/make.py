@@ -184,6 +184,12 @@ def _report(findings: SeriesResult, seg: Dataset) -> bytes:
         )
     )
     verify_report(
-        report, seg, findings.label_map, findings.measured, findings.quality, findings.sources
+        report,
+        seg,
+        findings.label_map,
+        findings.measured,
+        findings.quality,
+        findings.sources,
+        remark=findings.algorithm.remark,
     )
     return report

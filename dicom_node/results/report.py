@@ -135,6 +135,7 @@ class _Groups:
     ) -> None:
         self.seg, self.points = seg, points
         self.series_uid = str(sources[0].SeriesInstanceUID)
+        self.remarks = [algorithm.remark] if algorithm.remark else []
         self.algorithm = hd.sr.AlgorithmIdentification(
             name=algorithm.name,
             version=algorithm.version,
@@ -252,7 +253,7 @@ class _Groups:
             ],
         )
         # The codes hold no values; past highdicom's constructor, which has no argument for texts.
-        group[0].ContentSequence.extend(map(_comment, quality.details))
+        group[0].ContentSequence.extend(map(_comment, (*quality.details, *self.remarks)))
         return group
 
 

@@ -46,8 +46,12 @@ def verify_report(
     measured: Measurements,
     quality: Quality,
     sources: Sequence[Dataset],
+    *,
+    remark: str = "",
 ) -> None:
     """Return if the report has these numbers, each tied to the segment of the SEG it is about.
+
+    Beside the details of the quality it comments `remark` alone, which may be empty.
 
     Raises:
         ResultMismatch: names what differs.
@@ -64,6 +68,7 @@ def verify_report(
     _check_segments(regions, seg, liver=measured.liver is not None)
     _check_numbers(regions, measured)
     _check_whole(whole, measured, quality)
+    _check_comments(whole, (*quality.details, *([remark] if remark else [])))
     _check_volumes(groups, label_map)
     check_lines(groups, label_map, sources, liver=measured.liver is not None)
 
@@ -156,10 +161,11 @@ def _check_whole(group: Group, measured: Measurements, quality: Quality) -> None
         raise ResultMismatch(
             f"the report says {stated} and {concerns} of the quality, not {quality.statement}"
         )
-    if group.comments != quality.details:
-        raise ResultMismatch(
-            f"the report comments {list(group.comments)}, not {list(quality.details)}"
-        )
+
+
+def _check_comments(group: Group, expected: tuple[str, ...]) -> None:
+    if group.comments != expected:
+        raise ResultMismatch(f"the report comments {list(group.comments)}, not {list(expected)}")
 
 
 def _check_same(found: Numbers, expected: Numbers, where: str) -> None:

@@ -129,6 +129,7 @@ def to_public(
         "finished": job.finished.isoformat() if job.finished else None,
         "review": list(job.review),
         "refused_copies": list(job.refused_copies),
+        "model": job.outcome.model if job.outcome else "",
         "millilitres": dict(job.outcome.millilitres) if job.outcome else {},
         "deliveries": [
             {"peer": each.peer, "item": each.item, "state": str(each.state)}

@@ -45,6 +45,12 @@ class Metrics:
             registry=registry,
         )
         self._slices = Counter("hepar_slices", "Slices segmented.", registry=registry)
+        self._segmented = Counter(
+            "hepar_segmented",
+            "Series segmented, by model; one that is done again counts once.",
+            ["model"],
+            registry=registry,
+        )
         self._deliveries = Counter(
             "hepar_deliveries", "Deliveries that ended.", ["peer", "state"], registry=registry
         )
@@ -62,6 +68,8 @@ class Metrics:
         """Expose every counter from the start: `increase()` does not see one that appears as 1."""
         for state in ENDINGS:
             self._series.labels(str(state))
+        for model in filter(None, (node.algorithm.model, node.backlog_model)):
+            self._segmented.labels(model)
         for peer in node.settings.destinations:
             for state in (State.DONE, State.FAILED):
                 self._deliveries.labels(peer, str(state))
@@ -90,6 +98,8 @@ class Metrics:
             self._series.labels(str(job.state)).inc()
             if job.outcome and job.outcome.seg:
                 self._slices.inc(job.outcome.slices)
+                if job.outcome.model:  # empty in the result of an older worker
+                    self._segmented.labels(job.outcome.model).inc()
             for stage, seconds in (job.outcome.seconds if job.outcome else {}).items():
                 self._stages.labels(stage).observe(seconds)
         for each in job.deliveries:

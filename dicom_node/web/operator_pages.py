@@ -215,6 +215,7 @@ class Pages:
             "side_by_side": side_by_side(corrections)[:PAIRS],
             "not_compared": [each for each in reversed(corrections) if each.reason][:UNCOUNTED],
             "serving": self._serving(),
+            "backlog_model": self._node.backlog_model,
             "plans": self._node.plans(),
         }
 

@@ -184,6 +184,8 @@ class NodeView:
     newer_waiting: Callable[[Ledger], str] | None = None
     """Returns that jobs wait for a worker of a newer release, and the remedy; nothing where none
     does. None where this process does not look."""
+    backlog_model: str = ""
+    """Name and version of the faster model for a backlog; empty without one."""
     results_of: Callable[[Job], DataFolder] | None = None
     """Returns the folder that has what a page shows of a job; None: the node's data folder."""
 

@@ -109,6 +109,11 @@ class Fleet:
                 raise error
             logger.warning("%s: %s", device.name, error, extra={"action": "device_failed"})
 
+    def release(self) -> None:
+        """Let go of the device, whose memory is freed once no job holds it; the next opens it."""
+        with self._lock:
+            self._serving = None
+
     def _postpone(self, opener: Opener) -> None:
         self._retry_at[opener.name] = monotonic() + RETRY_AFTER_S
         self._choose_at = min(self._retry_at.values())

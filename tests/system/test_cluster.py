@@ -128,6 +128,27 @@ def test_one_worker_computes_with_the_shadow_and_another_once_that_is_killed(clu
     cluster.stop(but=first)
 
 
+def test_a_worker_segments_with_the_faster_model_while_many_series_wait(cluster, tmp_path):
+    faster = write_toy_model(cluster.folder / "faster")
+    write_manifest(faster, name="fast", version="2")
+    cluster.settings["engine"] |= {"backlog_model": faster, "backlog_series": 2}
+    gateway, page = cluster.gateway(), cluster.page()
+    for number in range(5):
+        gateway.send_many(series(tmp_path / f"ct{number}"))
+    wait_until(lambda: cluster.states() == [State.WAITING] * 5)
+    cluster.start("work")
+    wait_until(lambda: cluster.states() == [State.DONE] * 5)
+    # As each begins, 4, 3, 2, 1 and 0 others wait.
+    assert [job.outcome.model for job in cluster.jobs()] == ["fast 2"] * 3 + ["toy 0.1"] * 2
+    found = [dcmread(path) for path in cluster.delivered.iterdir()]
+    digests = [each.DeviceSerialNumber for each in found if each.Modality == "SEG"]
+    assert digests.count(load_model(faster).digest) == 3
+    assert cluster.lines("the backlog begins, model fast 2") == 1
+    assert cluster.lines("the backlog is over") == 1
+    assert "<dt>Model in a backlog</dt><dd>fast 2</dd>" in httpx.get(page).text
+    cluster.stop()
+
+
 def _computed_by_shadow(cluster, digest, count):
     """Wait until so many series are done, and the shadow has computed each."""
     register = WorkRegister(DataFolder(cluster.data).shadow)

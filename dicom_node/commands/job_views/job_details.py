@@ -36,6 +36,10 @@ def details(
     table.add_row("created", local(job.created).isoformat(" ", "seconds"))
     if job.outcome and job.outcome.seg:
         table.add_row("SEG", str(job.outcome.seg))
+        if job.outcome.model:
+            table.add_row("model", escape(job.outcome.model))
+        for remark in job.outcome.notes:
+            table.add_row("remark", escape(remark))
         for label, ml in job.outcome.millilitres.items():
             agreement = job.outcome.agreement.get(label)
             agree = "" if agreement is None else f", members agree {agreement:.2f}"

@@ -11,12 +11,13 @@ from dicom_node.deliver.sop_reference import read_reference
 from dicom_node.errors import SourceChanged, UnsupportedSeries
 from dicom_node.jobs.content_digest import content_digest, file_stamp
 from dicom_node.jobs.records import DeliveryTask, SegmentResult, SeriesTask
+from dicom_node.jobs.steps.backlog import Backlog
 from dicom_node.jobs.steps.notice_delivery import failure_receipts, outcome_receipts, withdrawals
 from dicom_node.jobs.steps.step_errors import errors_logged
 from dicom_node.pipeline.disk_room import with_room
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.pipeline.process import Origin, process
-from dicom_node.pipeline.segmenter import Segmenter
+from dicom_node.pipeline.segmenter import SegmentationSetup, Segmenter
 from dicom_node.results.attributes.model_run import Predecessor
 from dicom_node.results.attributes.number_register import NumberRegister, StoredNumbers
 from dicom_node.results.objects import ObjectKind, Profile, ResultObject
@@ -61,6 +62,8 @@ class SeriesWorker:
     """Where several processes may run one job: `Epochs.place`. `DataFolder.result` when absent."""
     shared_numbers: NumberRegister | None = None
     """Series Numbers, where several data folders share them."""
+    backlog: Backlog | None = None
+    """The faster model for a backlog; None without one."""
 
     @property
     def numbers(self) -> NumberRegister:
@@ -139,7 +142,7 @@ class SeriesWorker:
             try:
                 if task.refusal:
                     raise UnsupportedSeries(task.refusal)
-                outcome = self.segmenter.run(
+                outcome = self._run(
                     lambda setup: process(
                         task.paths,
                         seg,
@@ -147,13 +150,20 @@ class SeriesWorker:
                         series=series,
                         progress=lambda done, of: self.progress(job, done, of),
                         origin=origin,
-                    )
+                    ),
+                    by_usual=urgent or task.asked,
                 )
             except UnsupportedSeries as error:
                 # A refusal is an answer, not a failure: done again it would be the same.
                 outcome = Outcome(Verdict.REFUSED, str(error), slices=len(task.paths))
             require_unchanged(task)
         return outcome
+
+    def _run(self, work: Callable[[SegmentationSetup], Outcome], *, by_usual: bool) -> Outcome:
+        """Do a job with the model of the moment, or with the usual one whatever waits."""
+        if self.backlog is None:
+            return self.segmenter.run(work)
+        return self.backlog.run(self.segmenter, work, by_usual=by_usual)
 
     def failed(self, job: str, task: SeriesTask, reason: str) -> tuple[DeliveryTask, ...]:
         """Return the receipts of a series whose work failed; none if it came again meanwhile."""

@@ -21,6 +21,13 @@ class Algorithm:
     """SHA-256 of the model folder's manifest, in hexadecimal."""
     device: str = ""
     """Name of the device that computed it, with its precision or plan."""
+    remark: str = ""
+    """Sentence for a reader of the result on why this model made it; empty for the usual one."""
+
+    @property
+    def model(self) -> str:
+        """Name and version of the model."""
+        return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True)

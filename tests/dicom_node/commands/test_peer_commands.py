@@ -266,12 +266,14 @@ def test_the_doctor_names_a_certificate_that_is_none(config, tmp_path):
 
 
 def test_what_is_printed_as_a_table_is_printed_as_json_too(config, hepar, toy_folder, tmp_path):
-    engine = f'[engine]\nmodel = "{toy_folder}"\n'
+    engine = f'[engine]\nmodel = "{toy_folder}"\nbacklog_model = "{toy_folder}"\n'
     path = config(f'{engine}[peers.shelf]\nkind = "folder"\nfolder = "{tmp_path}"\n')
     (shelf,) = json.loads(hepar("peers", "list", "--json", "-c", path)).values()
     assert shelf == {"kind": "folder", "objects": ["seg"], "address": str(tmp_path)}
     found = json.loads(hepar("doctor", "--quick", "--json", "-c", path))
     assert {"what": "shelf: folder", "health": "good", "text": "answers"} in found
+    (backlog,) = [each for each in found if each["what"] == "backlog model"]
+    assert backlog["text"] == "toy 0.1 is the model that serves, so there is none"
 
 
 @pytest.mark.parametrize(("behind_s", "health"), [(0, Health.GOOD), (3600, Health.BAD)])

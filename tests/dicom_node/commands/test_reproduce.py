@@ -107,6 +107,16 @@ def test_the_model_that_the_result_names_is_found_among_those_that_ship(
     assert said.endswith("equal\n")
 
 
+def test_a_result_of_the_model_for_a_backlog_is_reproduced_by_that(reproduce, toy_folder, tmp_path):
+    other = write_toy_model(tmp_path / "other")
+    write_manifest(other, version="0.2")
+    engine = f'[engine]\nmodel = "{other}"\nbacklog_model = "{toy_folder}"\n'
+    (tmp_path / "hepar.toml").write_text(engine)
+    said = reproduce("-c", tmp_path / "hepar.toml", model=None)
+    assert "with the same model" in said
+    assert said.endswith("equal\n")
+
+
 def test_another_device_is_named(reproduce, seg):
     written = dcmread(seg)
     for segment in written.SegmentSequence:

@@ -268,6 +268,22 @@ def test_a_job_that_is_done_is_done_again_when_a_person_asks(store):
     assert worker.asked == ["send", "confirm"] * 2
 
 
+def test_a_worker_is_told_that_a_person_asked_for_another_result(store):
+    asked = []
+
+    class Noting(Scripted):
+        def segment(self, job, task, *, urgent, superseded=()):
+            asked.append(task.asked)
+            return super().segment(job, task, urgent=urgent, superseded=superseded)
+
+    with store(Noting([SENT] * 2, [KEPT] * 2)) as ledger:
+        submit("job", TASK)
+        wait_until(lambda: done(ledger))
+        assert ledger.redo(ledger.find("job"))
+        wait_until(lambda: done(ledger) and len(asked) == 2)
+    assert asked == [False, True]
+
+
 def test_results_are_sent_again_and_to_a_further_peer(store):
     worker = Scripted([SENT] * 3, [KEPT] * 3)
     again = DeliveryTask("1.2", "archive", "seg", Path("/seg.dcm"))

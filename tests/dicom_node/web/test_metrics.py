@@ -14,6 +14,7 @@ from dicom_node.corrections.register import CorrectionRegister
 from dicom_node.jobs.state import Delivery, Job, State
 from dicom_node.pipeline.outcome import Outcome, Verdict
 from dicom_node.receive.spool import Tally
+from dicom_node.results.attributes.segment_description import Algorithm
 from dicom_node.web.metrics import Metrics
 from tests.dicom_node.corrections.drawn import correction
 
@@ -53,7 +54,8 @@ def scrape(tmp_path):
         settings=SimpleNamespace(destinations={"archive": None, "viewer": None}),
         spool=SimpleNamespace(tally=Tally()),
         data=SimpleNamespace(folder=tmp_path),
-        algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
+        algorithm=Algorithm("toy", "0.1", "ab", "cpu"),
+        backlog_model="fast 2",
         plans=list,
         corrections=CorrectionRegister(tmp_path / "corrections.sqlite"),
     )
@@ -102,6 +104,14 @@ def test_a_series_that_is_segmented_and_delivered_again_counts_once(scrape):
     first = scrape(job(State.DONE, delivery("archive", State.DONE)))
     later = LATER + timedelta(minutes=5)
     assert scrape(job(State.DONE, delivery("archive", State.DONE, later), ended=later)) == first
+
+
+def test_series_are_counted_by_the_model_that_segmented_them(scrape):
+    by_fast = replace(job(State.DONE), outcome=replace(OUTCOME, model="fast 2"))
+    scrape(by_fast, replace(by_fast, id="b"), replace(job(State.DONE), id="c"))
+    text = scrape.metrics.exposition().decode()
+    assert 'hepar_segmented_total{model="fast 2"} 2.0' in text
+    assert 'hepar_segmented_total{model="toy 0.1"} 0.0' in text
 
 
 def test_a_delivery_that_fails_again_counts_again_as_an_alert_asks_for_it(scrape):

@@ -125,6 +125,14 @@ def test_the_plan_before_is_let_go_before_the_next_is_opened(devices, fast):
     assert there == [None]
 
 
+def test_a_device_that_is_released_is_gone_and_the_next_job_opens_it_again(devices, fast):
+    before = weakref.ref(devices.device())
+    devices.release()
+    assert before() is None
+    devices.device()
+    assert fast.count == 2
+
+
 def test_a_device_that_failed_is_tried_at_once_with_another_plan(devices, fast):
     devices.report_failure(devices.device(), DeviceFailed("out of memory"))
     devices.device()

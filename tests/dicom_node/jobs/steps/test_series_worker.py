@@ -92,6 +92,24 @@ def test_the_jobs_of_a_node_share_the_register_of_series_numbers(tmp_path, monke
     assert [each.take("1.1", str(each), [5, 6]) for each in registers] == [5, 6]
 
 
+@pytest.mark.parametrize(
+    ("urgent", "asked", "by_usual"),
+    [(False, False, False), (True, False, True), (False, True, True)],
+)
+def test_the_usual_model_has_what_is_urgent_and_what_a_person_asks_for(
+    tmp_path, urgent, asked, by_usual
+):
+    class Noting:
+        def run(self, segmenter, work, *, by_usual):
+            noted.append(by_usual)
+            return Outcome(Verdict.NOTHING_FOUND)
+
+    noted = []
+    worker = SeriesWorker(None, DataFolder(tmp_path), {}, lambda *_: None, backlog=Noting())
+    worker.segment("job", SeriesTask("1.1", "1.2", (), asked=asked), urgent=urgent)
+    assert noted == [by_usual]
+
+
 @pytest.fixture
 def task(tmp_path):
     path = tmp_path / "1.dcm"
