@@ -16,7 +16,7 @@ from trainer.calibration.calibrate import calibrate
 from trainer.calibration.observations import observe, on_graph
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.graph import EnsembleGraph, open_graph
-from trainer.errors import BadData
+from trainer.errors import BadData, BadRecipe
 from trainer.evaluation.metrics.overlap import Figures
 from trainer.evaluation.metrics.verdict import verdict
 from trainer.evaluation.run.compare_fusions import compare_fusions
@@ -134,6 +134,7 @@ def prepare(recipe: Recipe, run: Run) -> Ready:
     Raises:
         BadData, BadModel, BadRecipe: as `train_model`.
     """
+    _require_start(recipe, run)
     start = start_from(run.start, recipe) if run.start else None
     teacher = teacher_for(recipe, run.teacher)
     with console.status(f"reading {run.data} …") as status:
@@ -150,6 +151,22 @@ def prepare(recipe: Recipe, run: Run) -> Ready:
     narrowed = narrowed.model_copy(update={"measured": None})
     models = [each for each in (start, teacher) if each is not None]
     return Ready(narrowed, slices, start, teacher, _unseen_by(models, slices.patient.tolist()))
+
+
+def _require_start(recipe: Recipe, run: Run) -> None:
+    """Refuse members without cycles where no model has them, or a time is to be shared out."""
+    if not recipe.staying:
+        return
+    if run.start is None:
+        raise BadRecipe(
+            f"{recipe.staying[0]} of recipe {recipe.name!r} has no cycles, so it stays as a model "
+            "has it, and none is named: add --start with a model folder or a name, such as base"
+        )
+    if run.budget:
+        raise BadRecipe(
+            f"--minutes shares the time out among all members, and {recipe.staying[0]} of recipe "
+            f"{recipe.name!r} has no cycles: leave the option out, or --set members"
+        )
 
 
 def learn(ready: Ready, cases: Cases, run: Run, folder: Path) -> tuple[Recipe, Sequence[nn.Module]]:

@@ -97,7 +97,7 @@ class OpenVino:
         self._lock = Lock()
         self._compiled: tuple[tuple[int, int], list[_Chain]] | None = None
         # Kept apart from `_compiled`: the members work on their own grid, whatever the slice size.
-        self._kept: tuple[Cut, openvino.CompiledModel] | None = None
+        self._kept: tuple[Cut, list[openvino.CompiledModel]] | None = None
         self._read = self._read_graph()
         if half:
             self.name = f"{OpenVino.name} bfloat16"
@@ -167,21 +167,28 @@ class OpenVino:
         cut, members = self._members(size)
         # As many streams in each part as the members have, or chains would wait for one another
         # there.
-        alike = self._settings | {"NUM_STREAMS": _streams(members)}
-        before, after = (
-            self._core.compile_model(part(self._of(size)), "CPU", alike)
-            for part in (cut.before, cut.after)
-        )
-        return [_Chain.of(members, before, after) for _ in range(_streams(members))]
+        streams = min(_streams(each) for each in members)
+        alike = self._settings | {"NUM_STREAMS": streams}
+        around = [
+            self._core.compile_model(cut.around(self._of(size), stage), "CPU", alike)
+            for stage in range(len(members) + 1)
+        ]
+        return [_Chain.split(members, around) for _ in range(streams)]
 
-    def _members(self, size: tuple[int, int]) -> tuple[Cut, openvino.CompiledModel]:
-        """Return the cut and the compiled members, whose shape does not depend on the slices'."""
+    def _members(self, size: tuple[int, int]) -> tuple[Cut, list[openvino.CompiledModel]]:
+        """Return the cut and the compiled members of each stage.
+
+        Their shapes do not depend on the slices'.
+        """
         if self._kept is None:
             cut = find_cut(self._of(size))
             if cut is None:
                 raise DeviceFailed(f"{self._graph} has no members that could run in bfloat16")
-            graph = cut.members(self._of(size))
-            compiled = self._core.compile_model(graph, "CPU", self._settings | self._hint())
+            hinted = self._settings | self._hint()
+            compiled = [
+                self._core.compile_model(cut.members(self._of(size), stage), "CPU", hinted)
+                for stage in range(len(cut.stages))
+            ]
             self._kept = cut, compiled
         return self._kept
 
@@ -215,34 +222,44 @@ def _streams(compiled: openvino.CompiledModel) -> int:
 class _Chain:
     """Infer requests for the parts of a graph, run one after the other."""
 
-    def __init__(self, requests: list[openvino.InferRequest]) -> None:
+    def __init__(
+        self, requests: list[openvino.InferRequest], shown: list[openvino.InferRequest]
+    ) -> None:
+        """Take requests in their order, and those of them that are shown slices and spacing."""
         self._requests = requests
+        self._shown = shown
 
     @classmethod
-    def of(
-        cls,
-        members: openvino.CompiledModel,
-        before: openvino.CompiledModel | None = None,
-        after: openvino.CompiledModel | None = None,
+    def of(cls, whole: openvino.CompiledModel) -> "_Chain":
+        """Return a chain for a graph that is not split."""
+        request = whole.create_infer_request()
+        return cls([request], [request])
+
+    @classmethod
+    def split(
+        cls, members: list[openvino.CompiledModel], around: list[openvino.CompiledModel]
     ) -> "_Chain":
-        """Return a chain for the whole graph or its three parts; tensors are shared, not copied."""
-        middle = members.create_infer_request()
-        if before is None or after is None:
-            return cls([middle])
-        first, last = before.create_infer_request(), after.create_infer_request()
-        middle.set_input_tensor(0, first.get_output_tensor(0))
-        for index in range(len(members.outputs)):
-            # 0 and 1 are slices and spacing; the order of the rest is that of `Cut.ends`.
-            last.set_input_tensor(2 + index, middle.get_output_tensor(index))
-        return cls([first, middle, last])
+        """Return a chain for the members of each stage and the parts around them.
+
+        Tensors are shared, not copied.
+        """
+        first, *rest = [each.create_infer_request() for each in around]
+        requests, found = [first], []
+        for compiled, after in zip(members, rest, strict=True):
+            request = compiled.create_infer_request()
+            request.set_input_tensor(0, requests[-1].get_output_tensor(0))
+            found += [request.get_output_tensor(index) for index in range(len(compiled.outputs))]
+            for index, tensor in enumerate(found):
+                # 0 and 1 are slices and spacing; the order of the rest is that of `Cut.around`.
+                after.set_input_tensor(2 + index, tensor)
+            requests += [request, after]
+        return cls(requests, [first, *rest])
 
     def run(
         self, hu: Hounsfield, spacing: Spacing
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return labels and agreement; both are views that the next call overwrites."""
-        # A set: the whole graph in one request is first and last at once.
-        ends = {0, len(self._requests) - 1}
-        for each in (self._requests[end] for end in ends):
+        for each in self._shown:
             # Without a copy: both arrays live until `infer` has returned.
             each.set_input_tensor(0, openvino.Tensor(hu, shared_memory=True))
             each.set_input_tensor(1, openvino.Tensor(spacing, shared_memory=True))

@@ -9,7 +9,8 @@ from torch.nn.functional import grid_sample, interpolate
 from trainer.batches.chance import Chance
 from trainer.batches.contrast_phase import change_phase
 from trainer.datasets.cases.interpolation import smoothed, step_mm
-from trainer.datasets.cases.target import Target
+from trainer.datasets.cases.target import INSIDE, Target
+from trainer.ensemble.liver_box import Box, box_around
 from trainer.recipe.recipe import Augmentation
 from trainer.synthetic.batch import plant_some
 from trainer.synthetic.slab import Beside
@@ -30,6 +31,7 @@ def augment(
     size: int,
     grid_size: int,
     spacing_mm: float,
+    margin_mm: float | None = None,
     reach: int = 0,
     floor_hu: float = 0.0,
     ceiling_hu: float = math.inf,
@@ -50,6 +52,7 @@ def augment(
         size: rows and columns of what comes back, the middle of the working grid.
         grid_size: rows and columns of the whole working grid.
         spacing_mm: its pixels' distance, as far as the slices fit in it.
+        margin_mm: of a grid around the liver of each slice; None: it lies around the slice.
         reach: `hat_reach` of the coarsest slice; 0 where none is finer than the working grid.
         floor_hu: what the HU were clipped to below, as it is outside of the slice.
         ceiling_hu: what they were clipped to above.
@@ -63,8 +66,9 @@ def augment(
     if recipe.synthetic_tumour:
         hu, target = plant_some(hu, target, known_mm, recipe.synthetic_tumour, random, beside)
     free, chance = _free(target, recipe), Chance(len(hu), random, hu.device)
-    apart_mm = step_mm(known_mm * hu.shape[-1], grid_size, spacing_mm)
-    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, apart_mm, free, chance)
+    place = _place(target, known_mm, grid_size, spacing_mm, margin_mm)
+    apart_mm = place.step_mm
+    grid = _grid(hu.shape[-1], pixel_mm, recipe, size, place, free, chance)
     # grid_sample pads with zeros: with the floor at 0, what lies outside is air.
     above = (hu if hu.dim() == 4 else hu[:, None]) - floor_hu
     above = smoothed(above, apart_mm / known_mm, reach)
@@ -80,6 +84,17 @@ def augment(
     return scanned if hu.dim() == 4 else scanned[:, 0], labels
 
 
+def _place(
+    target: Tensor, known_mm: Tensor, size: int, spacing_mm: float, margin_mm: float | None
+) -> Box:
+    """Return where the working grid lies on each slice."""
+    if margin_mm is not None:
+        inside = torch.isin(target, torch.tensor(INSIDE, device=target.device))
+        return box_around(inside, known_mm, size, spacing_mm, margin_mm)
+    apart_mm = step_mm(known_mm * target.shape[-1], size, spacing_mm)
+    return Box(apart_mm, torch.zeros(len(target), 2, device=target.device))
+
+
 def _free(target: Tensor, recipe: Augmentation) -> Tensor:
     """Return (n,) 1 where a slice may be changed, 0 where it stays as it was scanned."""
     if not recipe.tumour_only:
@@ -92,7 +107,7 @@ def _grid(
     pixel_mm: Tensor,
     recipe: Augmentation,
     size: int,
-    apart_mm: Tensor,
+    around: Box,
     free: Tensor,
     chance: Chance,
 ) -> Tensor:
@@ -107,7 +122,7 @@ def _grid(
         angle = (angle / step).round() * step
     axis = torch.arange(size, device=pixel_mm.device) - (size - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    place = torch.stack([x, y], dim=-1)[None] * (apart_mm / zoom)[:, None, None, None]
+    place = torch.stack([x, y], dim=-1)[None] * (around.step_mm / zoom)[:, None, None, None]
     turn = torch.stack(
         [
             torch.stack([angle.cos(), -angle.sin()], -1),
@@ -121,6 +136,8 @@ def _grid(
         flip = (chance.uniform(1, 1, 2) < 0.5).float() * each
         place = place * (1 - 2 * flip)
     place = place + chance.signed(1, 1, 2) * recipe.shift_mm * each
+    # grid_sample has columns before rows.
+    place = place + around.middle_mm.flip(-1)[:, None, None]
     knots = chance.normal(2, ELASTIC_KNOTS, ELASTIC_KNOTS)
     strength = chance.uniform(1, 1, 1) * recipe.elastic_mm * each
     bend = interpolate(knots * strength, size=(size, size), mode="bicubic", align_corners=True)

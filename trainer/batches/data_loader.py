@@ -18,7 +18,7 @@ from trainer.batches.slice_store import HOST, Shown, store_slices
 from trainer.datasets.cases.interpolation import hat_reach
 from trainer.datasets.cases.neighbours import Neighbours
 from trainer.datasets.cases.slices import Slices
-from trainer.recipe.recipe import Augmentation, Recipe
+from trainer.recipe.recipe import Augmentation, LiverGrid, Recipe
 from trainer.synthetic.slab import Beside
 
 VALIDATION_BATCH = 8
@@ -125,6 +125,7 @@ def prepare(
         grid_size=recipe.working.size,
         reach=reach,
         spacing_mm=recipe.working.spacing_mm,
+        margin_mm=grid.margin_mm if isinstance(grid := recipe.working, LiverGrid) else None,
         floor_hu=recipe.working.clip_hu[0],
         ceiling_hu=recipe.working.clip_hu[1],
         random=random,

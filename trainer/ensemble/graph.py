@@ -10,15 +10,18 @@ Graph contract 1 (also in `model.json`):
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine.model import Model
-from trainer.datasets.cases.interpolation import axis_mm, interpolation, step_mm
+from trainer.datasets.cases.interpolation import step_mm
 from trainer.ensemble.fusion import fuse
+from trainer.ensemble.liver_box import box_around
 from trainer.ensemble.members import make_member, to_marks
+from trainer.ensemble.sampling import Sampling, sampling
 from trainer.ensemble.weights import load_weights
 from trainer.ensemble.windows import Windows, clip
 from trainer.errors import BadModel
@@ -41,6 +44,17 @@ def open_graph(model: Model) -> "EnsembleGraph":
     return graph.eval()
 
 
+class Shown(NamedTuple):
+    """What one member is shown of a batch of slices."""
+
+    seen: Tensor
+    """(n, channels, size, size)."""
+    on_slices: Sampling
+    """Its grid, and the slices' own pixels."""
+    on_working: Sampling | None
+    """Its grid, and the working grid; None where they are one."""
+
+
 class EnsembleGraph(nn.Module):
     """Windowing, resampling, members, fusion and the way back to the slice's own pixels."""
 
@@ -51,6 +65,7 @@ class EnsembleGraph(nn.Module):
         self.windows = Windows(recipe.working)
         self.working = recipe.working
         self.fusing = recipe.fusion
+        self.boxes = tuple(each.box for each in recipe.members[: len(members)])
 
     def forward(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         native, working = self.marks(hu, spacing)
@@ -62,36 +77,65 @@ class EnsembleGraph(nn.Module):
         Both are probabilities (members, n, 2, rows, columns): liver with its tumours, tumour.
         Slices may also come as (n, s, rows, columns), each with its own neighbours.
         """
-        step = self._step(hu, spacing)
-        down_rows, up_rows = self._matrices(hu.shape[-2], spacing[0], step)
-        down_columns, up_columns = self._matrices(hu.shape[-1], spacing[1], step)
+        native, working = [], []
+        for view, marks in self._looks(hu, spacing):
+            native.append(view.on_slices.up(marks))
+            working.append(view.on_working.up(marks) if view.on_working else marks)
+        threshold = self.fusing.tumour_threshold
+        return (
+            with_tumour_threshold(torch.stack(native), threshold),
+            with_tumour_threshold(torch.stack(working), threshold),
+        )
+
+    def views(self, hu: Tensor, spacing: Tensor) -> list[Shown]:
+        """Return what each member is shown of slices, in the order of the members."""
+        return [view for view, _ in self._looks(hu, spacing)]
+
+    def wide_members(self) -> list[nn.Module]:
+        """Return the members that see whole slices on the working grid."""
+        pairs = zip(self.members, self.boxes, strict=True)
+        return [member for member, box in pairs if box is None]
+
+    def _looks(self, hu: Tensor, spacing: Tensor) -> list[tuple[Shown, Tensor]]:
+        """Return what each member is shown, and the probabilities that it answers with."""
         above = clip(hu.float(), self.working) - self.working.clip_hu[0]  # outside there is air
-        seen = self.windows(down_rows @ above @ down_columns.T + self.working.clip_hu[0])
-        marks = torch.stack([to_marks(member(seen)) for member in self.members])
-        working = with_tumour_threshold(marks, self.fusing.tumour_threshold)
-        return up_rows @ working @ up_columns.T, working
+        shape = hu.shape[-2], hu.shape[-1]
+        step = self._step(shape, spacing)
+        working = sampling(shape, spacing, self.working.size, step)
+        whole = Shown(self._channels(working.down(above)), working, None)
+        wide = {
+            index: to_marks(self.members[index](whole.seen))
+            for index, box in enumerate(self.boxes)
+            if box is None
+        }
+        if len(wide) == len(self.boxes):
+            return [(whole, marks) for marks in wide.values()]
+        liver = torch.stack(list(wide.values()))[:, :, 0].mean(dim=0) > 0.5
+        looks = []
+        for index, box in enumerate(self.boxes):
+            if box is None:
+                looks.append((whole, wide[index]))
+                continue
+            place = box_around(liver, step, box.size, box.spacing_mm, box.margin_mm)
+            on_slices = sampling(shape, spacing, box.size, *place)
+            view = Shown(
+                self._channels(on_slices.down(above)),
+                on_slices,
+                sampling((self.working.size,) * 2, step.expand(2), box.size, *place),
+            )
+            looks.append((view, to_marks(self.members[index](view.seen))))
+        return looks
 
-    def to_slices(self, maps: Tensor, hu: Tensor, spacing: Tensor) -> Tensor:
-        """Return maps (…, size, size) of the working grid on the pixels of the slices `hu`."""
-        step = self._step(hu, spacing)
-        _, up_rows = self._matrices(hu.shape[-2], spacing[0], step)
-        _, up_columns = self._matrices(hu.shape[-1], spacing[1], step)
-        return up_rows @ maps @ up_columns.T
-
-    def _step(self, hu: Tensor, spacing: Tensor) -> Tensor:
+    def _step(self, shape: tuple[int, int], spacing: Tensor) -> Tensor:
         """Return the working grid's spacing: wider where the slice would not fit in it."""
-        rows, columns = hu.shape[-2:]
         # One spacing for both axes: members learnt from square pixels.
-        field = torch.stack([spacing[0] * rows, spacing[1] * columns]).max()
+        field = torch.stack([spacing[0] * shape[0], spacing[1] * shape[1]]).max()
         return step_mm(field, self.working.size, self.working.spacing_mm)
 
-    def _matrices(self, length: int, spacing_mm: Tensor, step_mm: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matrices from an axis of the slice to the working grid and back."""
-        size, ratio = self.working.size, step_mm / spacing_mm
-        down = interpolation(axis_mm(size, ratio), length, ratio)
-        # The way back has the ratio turned round: there the working grid is the source.
-        up = interpolation(axis_mm(length, 1 / ratio), size, 1 / ratio)
-        return down, up
+    def _channels(self, above: Tensor) -> Tensor:
+        """Return the channels of slices whose HU are given above the lower bound."""
+        channels: Tensor = self.windows(above + self.working.clip_hu[0])
+        return channels
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:

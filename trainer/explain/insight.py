@@ -1,6 +1,6 @@
 """Everything that can be seen of an ensemble on one slice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.findings.overlap import overlap
-from trainer.ensemble.graph import EnsembleGraph, labels
+from trainer.ensemble.graph import EnsembleGraph, Shown, labels
 from trainer.evaluation.metrics.exam import Structure
 from trainer.explain.grad_cam import INDEX, Cams, activations, grad_cams
 from trainer.explain.views import View
@@ -73,30 +73,26 @@ def look(graph: EnsembleGraph, view: View) -> Insight:
     # A slab where members see the neighbours; the maps are of its middle slice.
     hu = torch.from_numpy(view.hu if view.slab is None else view.slab)[None]
     spacing = torch.tensor(view.spacing_mm)
-    seen: list[Tensor] = []
-    # What members see is made inside of the graph; all of them see the same.
-    hook = graph.members[0].register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
     with torch.no_grad():
         native, _ = graph.marks(hu, spacing)
-    hook.remove()
+        shown = graph.views(hu, spacing)
     names = graph.names
-
-    def on_slice(maps: Sequence[Tensor]) -> list[Map]:
-        with torch.no_grad():
-            wide = graph.to_slices(torch.stack(list(maps)).float(), hu, spacing)
-        return [each.clamp(0, 1).numpy() for each in wide]
 
     found = labels(native, graph.fusing)[0].numpy()
     opinions = {}
     for structure in Structure:
-        cams = [grad_cams(member, seen[0], structure) for member in graph.members]
+        cams = [
+            grad_cams(member, each.seen, structure)
+            for member, each in zip(graph.members, shown, strict=True)
+        ]
         plane = INDEX[structure]
         # Labels above plane 0 are liver and tumour, above plane 1 tumour alone.
-        opinions[structure] = _opinions(names, native[:, 0, plane], found > plane, cams, on_slice)
-    levels = [activations(member, seen[0]) for member in graph.members]
+        opinions[structure] = _opinions(names, native[:, 0, plane], found > plane, cams, shown)
     maps = {
-        name: dict(zip(each, on_slice(list(each.values())), strict=True))
-        for name, each in zip(names, levels, strict=True)
+        name: {
+            rows: _on_slice(each, level) for rows, level in activations(member, each.seen).items()
+        }
+        for name, member, each in zip(names, graph.members, shown, strict=True)
     }
     levelled = {**maps, ENSEMBLE: _mean_levels(list(maps.values()))}
     return Insight(view, names, opinions, levelled, graph.working.size)
@@ -107,9 +103,10 @@ def _opinions(
     probabilities: Tensor,
     decided: Mask,
     cams: Sequence[Cams],
-    on_slice: Callable[[Sequence[Tensor]], list[Map]],
+    shown: Sequence[Shown],
 ) -> dict[str, Opinion]:
-    deep, fine = on_slice([each.deep for each in cams]), on_slice([each.fine for each in cams])
+    deep = [_on_slice(each, cam.deep) for each, cam in zip(shown, cams, strict=True)]
+    fine = [_on_slice(each, cam.fine) for each, cam in zip(shown, cams, strict=True)]
     of_members = {
         name: Opinion(
             probability.numpy(), (probability > 0.5).numpy(), deep[i], fine[i], cams[i].marked
@@ -125,6 +122,14 @@ def _opinions(
         bool(decided.any()),
     )
     return {**of_members, ENSEMBLE: ensemble}
+
+
+def _on_slice(shown: Shown, on_grid: Tensor) -> Map:
+    """Return a map (size, size) of what a member is shown on the pixels of its one slice."""
+    with torch.no_grad():
+        found = shown.on_slices.up(on_grid.float()[None, None])
+    wide: Map = found[0, 0].clamp(0, 1).numpy()
+    return wide
 
 
 def _mean(maps: Sequence[Map]) -> Map:

@@ -6,7 +6,7 @@ from engine.manifest import Data
 from trainer.evaluation.metrics.overlap import Figures
 from trainer.export.figures import COLUMNS, Compared, to_row
 from trainer.patient_counts import patients
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LiverBox, Recipe
 from trainer.recipe.sections import Loss, Origin
 from trainer.training.ensemble import Cases
 
@@ -60,7 +60,7 @@ def _what(recipe: Recipe) -> list[str]:
     shown += [f"flattened histogram {a:g} to {b:g}" for a, b in working.equalised]
     if working.neighbours:
         shown.append(f"of {working.slices} slices, their own in the middle")
-    members = ", ".join(f"{m.network} (seed {m.seed})" for m in recipe.members)
+    members = ", ".join(f"{m.network} (seed {m.seed}{_box(m.box)})" for m in recipe.members)
     return [
         f"Members: {members}; of each, {TARGETS[recipe.targets]}. Fusion: {recipe.fusion.kind}.",
         f"They see {working.size}x{working.size} pixels of {working.spacing_mm:g} mm, HU clipped "
@@ -70,10 +70,16 @@ def _what(recipe: Recipe) -> list[str]:
     ]
 
 
+def _box(box: LiverBox | None) -> str:
+    return (
+        f", {box.size}x{box.size} pixels of {box.spacing_mm:g} mm around the liver" if box else ""
+    )
+
+
 def _learnt(recipe: Recipe, cases: Cases, data: tuple[Data, ...]) -> list[str]:
     phantoms = f" and of {recipe.phantoms} computer-drawn phantoms" if recipe.phantoms else ""
     rate = RATES[recipe.schedule.rate].format(rate=recipe.learning_rate)
-    most = ", ".join(" + ".join(map(str, m.cycles)) for m in recipe.members)
+    most = ", ".join(" + ".join(map(str, m.cycles)) or "no" for m in recipe.members)
     return [
         *(f"{each.name} ({each.attribution})" for each in data),
         f"{len(cases.train)} slices of {patients(len(cases.split.train))}{phantoms}. Where only "

@@ -78,6 +78,23 @@ class Working(Section):
         return self
 
 
+class LiverGrid(Working):
+    """The grid of a member with a `box`: it lies around the liver of each slice."""
+
+    margin_mm: float
+
+
+class LiverBox(Section):
+    """A grid around the liver that the members without a box find, finer than theirs."""
+
+    spacing_mm: float = Field(gt=0)
+    """Millimetres between pixels; more where the liver would not fit otherwise."""
+    size: int = Field(multiple_of=32)
+    """Rows and columns."""
+    margin_mm: float = Field(default=8.0, ge=0)
+    """Least distance from the liver to the edge of the grid."""
+
+
 class Augmentation(Section):
     """Limits of the augmentation of a training slice."""
 
@@ -161,10 +178,16 @@ class Member(Section):
         "dynunet",
     ]
     """`dynunet` is one in three dimensions; the others take neighbouring slices for channels."""
-    cycles: tuple[Annotated[int, Field(gt=1)], ...] = Field(min_length=1)
+    cycles: tuple[Annotated[int, Field(gt=1)], ...]
     """Steps of each cycle of the learning rate, which peaks at half of the one before; their sum
-    is the most that a member learns."""
+    is the most that a member learns. None: it stays as the model of `--start` has it."""
     seed: int
+    box: LiverBox | None = None
+    """A second look, at the liver alone, on a finer grid; None: the whole slice on `working`."""
+    batch: Batch | None = None
+    """The member's own; None: the recipe's."""
+    loss: tuple[Loss, ...] | None = None
+    """Likewise."""
 
     @property
     def steps(self) -> int:
@@ -223,6 +246,17 @@ class Recipe(Section):
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
 
+    @property
+    def staying(self) -> tuple[str, ...]:
+        """Networks of the members that learn nothing, and are those of the model of `--start`."""
+        return tuple(member.network for member in self.members if not member.cycles)
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> "Recipe":
+        if len(self.staying) == len(self.members):
+            raise ValueError("members: all cycles are empty, so nobody would learn anything")
+        return self
+
     @model_validator(mode="after")
     def _has_a_teacher_for_what_is_unlabelled(self) -> "Recipe":
         if self.batch.unlabelled and not self.distil:
@@ -242,6 +276,21 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _finds_livers_before_boxes(self) -> "Recipe":
+        boxed = [member.network for member in self.members if member.box]
+        if self.members[0].box:
+            raise ValueError(
+                f"{boxed[0]} has a box around the liver, which a member without one must find: "
+                "name one before it"
+            )
+        if boxed and self.working.neighbours:
+            raise ValueError(
+                f"{boxed[0]} has a box around the liver of one slice, and its neighbours have "
+                "boxes of their own: set working.neighbours to 0, or leave members.box out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shows_depth_to_those_who_need_it(self) -> "Recipe":
         deep = [member.network for member in self.members if member.network in IN_DEPTH]
         if deep and not self.working.neighbours:
@@ -250,6 +299,25 @@ class Recipe(Section):
                 "3, or name a network in two dimensions"
             )
         return self
+
+
+def of_member(recipe: Recipe, member: Member) -> Recipe:
+    """Return the recipe as one of its members learns by it: with its own grid, batch and loss.
+
+    A member with a box has no teacher, who sees other pixels.
+    """
+    changes: dict[str, Any] = {
+        key: own for key in ("batch", "loss") if (own := getattr(member, key)) is not None
+    }
+    if member.box:
+        batch = changes.get("batch", recipe.batch)
+        changes |= {
+            "working": LiverGrid(**{**dict(recipe.working), **dict(member.box)}),
+            "crop": member.box.size,
+            "distil": None,
+            "batch": batch.model_copy(update={"unlabelled": 0}),
+        }
+    return recipe.model_copy(update=changes)
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:

@@ -51,6 +51,11 @@ def train_folds(recipe: Recipe, run: Run, folds: int) -> None:
         BadData: there are fewer patients than folds; and as `train_model`.
         BadRecipe: the fusion has weights, which folds would not share; and as `train_model`.
     """
+    if recipe.staying:
+        raise BadRecipe(
+            f"{recipe.staying[0]} has no cycles and stays as it is, and has learnt from most of "
+            "the patients that folds would hold out: leave --folds out"
+        )
     if recipe.fusion.kind == "weighted":
         raise BadRecipe("folds have no common weights: take --set 'fusion.kind=\"mean\"'")
     with stops_between_members():

@@ -37,14 +37,15 @@ class Teacher:
     def marks(self, hu: Tensor) -> Tensor:
         """Return the mean of its members' probabilities (n, 2, rows, columns) for a batch.
 
-        They are of the liver with its tumours, and of tumours.
+        They are of the liver with its tumours, and of tumours. Members with a box of their own have
+        no part in it: a batch has no finer pixels for them.
 
         Args:
             hu: (n, rows, columns) or (n, s, rows, columns), on the working grid.
         """
         with torch.no_grad():
             seen = self.graph.windows(hu).contiguous(memory_format=torch.channels_last)
-            each = [to_marks(member(seen).float()) for member in self.graph.members]
+            each = [to_marks(member(seen).float()) for member in self.graph.wide_members()]
             return torch.stack(each).mean(dim=0)
 
     def held_out_of(self, patients: Iterable[str]) -> tuple[str, ...]:

@@ -4,19 +4,17 @@ import math
 from collections.abc import Mapping
 from statistics import fmean
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from engine.findings.overlap import Overlap
-from trainer.batches.data_loader import Looks
 from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.ensemble.fusion import rivals
-from trainer.ensemble.graph import EnsembleGraph, with_tumour_threshold
-from trainer.ensemble.members import to_marks
+from trainer.ensemble.graph import EnsembleGraph
 from trainer.evaluation.metrics.overlap import Figures
 from trainer.evaluation.run.compare_fusions import compare_fusions
+from trainer.evaluation.run.slicewise import alike
 from trainer.recipe.recipe import Recipe
 from trainer.recipe.sections import FusionSettings
 
@@ -76,15 +74,12 @@ def _collect(graph: EnsembleGraph, recipe: Recipe, slices: Slices) -> tuple[Tens
 
     Only pixels that are liver, or that some member takes for it, have anything to teach.
     """
-    looks = Looks(recipe, slices)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.inference_mode():
-        for index in np.arange(len(looks)):
-            hu, target, _ = looks[int(index)]
-            seen = graph.windows(hu)
-            marks = torch.stack([to_marks(member(seen)) for member in graph.members])
-            marks = with_tumour_threshold(marks, graph.fusing.tumour_threshold)
-            parts.append(_thin(marks, target))
+        for part in alike(slices, recipe.augmentation.unknown_pixel_mm, recipe.working.neighbours):
+            spacing = torch.tensor([part.pixel_mm, part.pixel_mm])
+            marks, _ = graph.marks(torch.from_numpy(part.hu), spacing)
+            parts.append(_thin(marks, torch.from_numpy(part.slices.target)))
     marks, truth, known = (torch.cat(each, dim=-2) for each in zip(*parts, strict=True))
     # Tensors of inference mode cannot take part in gradients; their copies can.
     return marks.clone(), truth.clone(), known.clone()

@@ -19,7 +19,7 @@ from trainer.batches.data_loader import Batches, Looks, Steps, loader
 from trainer.batches.slice_store import HOST
 from trainer.datasets.cases.slices import Slices
 from trainer.ensemble.members import make_member
-from trainer.recipe.recipe import Member, Recipe
+from trainer.recipe.recipe import Member, Recipe, of_member
 from trainer.training.callbacks import (
     Bar,
     CurveCallback,
@@ -63,12 +63,16 @@ def train_member(
         folder: where its checkpoints lie.
         machine: what to train on.
         start: the same network as it is before the first step; it learns from nothing if left out.
+            Of a member without cycles it is what comes back.
         teacher: a model whose probabilities it learns from too, if the recipe has `distil`.
         watches: further callbacks of the training.
 
     Returns:
         The network, ready to be used.
     """
+    if not member.cycles and start is not None:
+        return start.eval()
+    recipe = of_member(recipe, member)
     if not (folder / WEIGHTS).is_file():
         _fit(recipe, member, slices, validation, folder, machine, start, teacher, watches)
     network = make_member(recipe, member)

@@ -1,6 +1,6 @@
 """Members that start from the weights of a model folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.model import Model, load_model
+from engine.model import load_model
 from trainer.ensemble.batchnorm_folding import Norm
-from trainer.ensemble.graph import open_graph
+from trainer.ensemble.graph import EnsembleGraph, open_graph
 from trainer.ensemble.members import make_member
 from trainer.errors import BadModel
 from trainer.evaluation.run.patients import unseen_patients
@@ -23,8 +23,8 @@ class WarmStart:
 
     title: str
     """Name and version of the model."""
-    members: tuple[nn.Module, ...]
-    """In the order of the recipe."""
+    members: tuple[nn.Module | None, ...]
+    """Where each member of the recipe starts, in their order; None: from nothing."""
     unseen: frozenset[str]
     """Patients whom the model has never learnt from."""
 
@@ -34,30 +34,57 @@ class WarmStart:
 
     def with_remark(self, recipe: Recipe) -> Recipe:
         """Return the recipe with a remark that names the model its members started from."""
-        said = f"{recipe.remarks} Its members went on from those of {self.title}."
+        went = f"Its members went on from those of {self.title}"
+        if recipe.staying:
+            went += f"; {', '.join(recipe.staying)} stayed as there"
+        said = f"{recipe.remarks} {went}."
         return recipe.model_copy(update={"remarks": said.strip()})
 
 
 def start_from(folder: Path, recipe: Recipe) -> WarmStart:
     """Return the members of a model folder for a run to start from.
 
+    Each member of the recipe takes the first like network of the model that none before it has
+    taken. One with a box, where the model has none for it, starts from any like network, or from
+    nothing.
+
     Raises:
-        BadModel: the folder holds other networks than the recipe names, or not their weights.
+        BadModel: the folder lacks a network that the recipe names, or its weights; or members are
+            to stay as they are that see other pixels there.
     """
     model = load_model(folder)
-    members = tuple(open_graph(model).members)
-    _require_same_networks(model, members, recipe)
-    return WarmStart(f"{model.name} {model.version}", members, unseen_patients(model))
+    graph = open_graph(model)
+    title = f"{model.name} {model.version}"
+    if recipe.staying:
+        _require_same_pixels(title, graph, recipe)
+    free = [*zip(graph.members, graph.boxes, strict=True)]
+    starts: list[nn.Module | None] = []
+    for member in recipe.members:
+        # By shapes, not names: recipes may call the same network differently.
+        wanted = _shapes(make_member(recipe, member))
+        like = [each for each in free if _shapes(each[0]) == wanted]
+        own = [each for each in like if (each[1] is None) == (member.box is None)]
+        if own:
+            starts.append(own[0][0])
+            free = [each for each in free if each is not own[0]]
+        elif member.box and member.cycles:
+            starts.append(next((m for m in graph.members if _shapes(m) == wanted), None))
+        else:
+            raise BadModel(
+                f"{model.folder} holds {', '.join(model.manifest.members)} of its own recipe, "
+                f"which are not the networks of recipe {recipe.name!r}: name a model that was "
+                "trained by it, or change members, targets and windows to the model's"
+            )
+    return WarmStart(title, tuple(starts), unseen_patients(model))
 
 
-def _require_same_networks(model: Model, members: Sequence[nn.Module], recipe: Recipe) -> None:
-    wanted = [_shapes(make_member(recipe, member)) for member in recipe.members]
-    # By shapes, not names: recipes may call the same network differently.
-    if wanted != [_shapes(member) for member in members]:
+def _require_same_pixels(title: str, graph: EnsembleGraph, recipe: Recipe) -> None:
+    theirs, ours = graph.working.model_dump(), recipe.working.model_dump()
+    if apart := [key for key in ours if theirs[key] != ours[key]]:
+        said = ", ".join(f"working.{key} {theirs[key]} != {ours[key]}" for key in apart)
         raise BadModel(
-            f"{model.folder} holds {', '.join(model.manifest.members)} of its own recipe, which "
-            f"are not the networks of recipe {recipe.name!r}: name a model that was trained by "
-            "it, or change members, targets and windows to the model's"
+            f"members of {title} cannot stay as they are in recipe {recipe.name!r}, which shows "
+            f"other pixels ({said}): change the recipe with --set, or name another model"
         )
 
 

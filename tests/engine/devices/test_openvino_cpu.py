@@ -100,7 +100,7 @@ def test_the_members_alone_are_asked_for_in_half_precision(base, monkeypatch):
     monkeypatch.setattr("openvino.Core.compile_model", noted)
     hu = slices(1, 64, 64).astype(np.float16)
     open_openvino(base, threads=1, half=True).run(hu, (5.0, 5.0))
-    assert compiled == {"before": "f32", "members": "bf16", "after": "f32"}
+    assert compiled == {"around 0": "f32", "members 0": "bf16", "around 1": "f32"}
 
 
 def test_members_in_half_precision_pass_the_gate_where_the_processor_has_it(base):

@@ -13,6 +13,8 @@ from trainer.datasets.cases.slices import Slices
 from trainer.datasets.cases.target import Target
 from trainer.datasets.layouts.read_all import read_slices
 from trainer.ensemble.graph import EnsembleGraph
+from trainer.ensemble.liver_box import box_around
+from trainer.ensemble.sampling import sampling
 from trainer.recipe.recipe import Batch, Recipe, load_recipe
 
 
@@ -186,14 +188,36 @@ def test_a_slice_that_is_changed_in_nothing_is_what_the_graph_sees(tiny_recipe, 
         random=torch.Generator().manual_seed(0),
     )
     graph, spacing = EnsembleGraph([], tiny_recipe), torch.tensor([pixel_mm, pixel_mm])
-    step = graph._step(hu, spacing)
-    down, _ = graph._matrices(side, spacing[0], step)
-    seen = down @ hu[0] @ down.T
+    step = graph._step((side, side), spacing)
+    seen = sampling((side, side), spacing, working.size, step).down(hu)[0]
     # Without the rim of the slice, beyond which is air: one way mixes it in.
     rim = (working.size - int(side * pixel_mm / step)) // 2 + 2
     inner = slice(rim, -rim)
     apart = (shown[0] - seen)[inner, inner]
     assert apart.std() < 0.15 * seen[inner, inner].std()
+
+
+@pytest.mark.parametrize("pixel_mm", [1.0, 2.0])
+def test_a_box_lies_where_the_graph_lays_it(tiny_recipe, pixel_mm):
+    side, spacing = 128, torch.tensor([pixel_mm, pixel_mm])
+    hu = torch.rand((2, side, side), generator=torch.Generator().manual_seed(1)) * 160
+    target = torch.zeros((2, side, side), dtype=torch.uint8)
+    target[0, 20:50, 70:90] = Target.LIVER  # and none in the other slice
+    shown, labels = augment(
+        hu,
+        target,
+        torch.full((2,), pixel_mm),
+        as_scanned(tiny_recipe),
+        size=64,
+        grid_size=64,
+        spacing_mm=1.0,
+        margin_mm=4.0,
+        random=torch.Generator().manual_seed(0),
+    )
+    box = box_around(target > 0, torch.tensor(pixel_mm), 64, 1.0, 4.0)
+    seen = sampling((side, side), spacing, 64, *box).down(hu)
+    torch.testing.assert_close(shown[:, 2:-2, 2:-2], seen[:, 2:-2, 2:-2], atol=0.1, rtol=0.01)
+    assert float(labels[0].sum() * box.step_mm[0] ** 2) == pytest.approx(600 * pixel_mm**2, rel=0.1)
 
 
 def test_slices_that_are_finer_than_the_grid_are_smoothed_where_a_batch_is_made(data_folder):

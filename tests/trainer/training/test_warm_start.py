@@ -12,6 +12,7 @@ import torch
 
 from engine.model import MANIFEST, load_model
 from tests.trainer.recipe.test_recipe import hepar
+from trainer.ensemble.graph import open_graph
 from trainer.ensemble.members import make_member
 from trainer.errors import BadModel
 from trainer.evaluation.metrics.overlap import Figures
@@ -215,3 +216,56 @@ def test_the_model_lists_whom_it_learnt_from_and_whom_the_one_before_did(
     assert not steering & set(steered.split.train)
     after = to_evaluation(nobody, steered, "mean", [replace(before, manifest=manifest)])
     assert set(after["learnt_patients"]) == {*steered.split.train, *steering, "patient-gone"}
+
+
+BOXED = (
+    "name='second'",
+    'members=[{network="linknet", cycles=[], seed=1}, {network="linknet", cycles=[2], seed=7, '
+    "box={spacing_mm=3.0, size=64}, batch={tumour=1, liver=1}}]",
+)
+
+
+def test_a_member_with_a_box_is_learnt_beside_those_of_a_model_that_stay(
+    model, recipe, data_folder, tmp_path
+):
+    options = [each for change in BOXED for each in ("--set", change)]
+    result = train(data_folder, tmp_path, *options, "--start", str(model))
+    assert result.exit_code == 0, result.output
+    both, alone = (load_model(folder) for folder in (tmp_path / "model", model))
+    first, second = open_graph(both).members
+    (before,) = open_graph(alone).members
+    kept = before.state_dict()
+    assert all(torch.allclose(first.state_dict()[name], kept[name], atol=1e-6) for name in kept)
+    # It began at the like member, and has learnt something since.
+    kernels = [name for name, weights in kept.items() if weights.ndim == 4]
+    apart = [float((second.state_dict()[name] - kept[name]).abs().max()) for name in kernels]
+    assert 0 < max(apart) < 0.5
+    boxed = load_recipe("base", (*SMALL, *BOXED))
+    again = start_from(tmp_path / "model", boxed)
+    assert again.unseen == start_from(model, recipe).unseen
+    # Each takes its own of two like networks.
+    for member, own in zip(again.members, (first, second), strict=True):
+        one, other = member.state_dict(), own.state_dict()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    card = " ".join((tmp_path / "model" / "MODEL_CARD.md").read_text().split())
+    assert "linknet stayed as there" in card
+    assert "linknet (seed 7, 64x64 pixels of 3 mm around the liver)" in card
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "add --start with a model"),
+        (("--start", "MODEL", "--minutes", "5"), "--minutes shares the time out"),
+        (("--start", "MODEL", "--folds", "2"), "leave --folds out"),
+        (("--start", "MODEL", "--set", "working.spacing_mm=5.0"), "working.spacing_mm 7.0 != 5.0"),
+        (("--start", "MODEL", "--set", "targets='each'"), "are not the networks of recipe"),
+        (("--set", "members.1.cycles=[]"), "nobody would learn"),
+    ],
+)
+def test_members_that_cannot_stay_as_they_are_are_refused(more, said, model, data_folder, tmp_path):
+    options = [each for change in BOXED for each in ("--set", change)]
+    named = [str(model) if each == "MODEL" else each for each in more]
+    result = train(data_folder, tmp_path, *options, *named)
+    assert result.exit_code in (1, 2)
+    assert said in " ".join(result.output.split())

@@ -16,19 +16,20 @@ from torch.nn.functional import pad
 
 
 def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
-    """Return the matrix (targets, sources) that samples along one axis.
+    """Return the matrix (…, targets, sources) that samples along one axis.
 
     Args:
-        targets: where to sample, in source pixels from the middle of the source's axis.
+        targets: (…, targets), where to sample, in source pixels from the middle of the source's
+            axis.
         sources: length of the source's axis.
-        ratio: target spacing over source spacing; hats widen when it is above 1.
+        ratio: (…) target spacing over source spacing; hats widen when it is above 1.
     """
     # Centres of pixels, so that both grids share their middle whatever their lengths.
     places = torch.arange(sources, dtype=torch.float32) - (sources - 1) / 2
-    width = ratio.clamp(min=1.0)
-    weights = (1 - (targets[:, None] - places[None]).abs() / width).clamp(min=0)
+    width = ratio.clamp(min=1.0)[..., None, None]
+    weights = (1 - (targets[..., None] - places).abs() / width).clamp(min=0)
     # Targets beyond the source have no weight at all; they become 0, not NaN.
-    return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
 def step_mm(field_mm: Tensor, size: int, spacing_mm: float) -> Tensor:
@@ -72,5 +73,5 @@ def smoothed(images: Tensor, ratio: Tensor, reach: int) -> Tensor:
 
 
 def axis_mm(length: int, spacing_mm: Tensor) -> Tensor:
-    """Return the millimetres of each pixel's centre from the middle of its axis."""
-    return (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) * spacing_mm
+    """Return the millimetres (…, length) of each pixel's centre from the middle of its axis."""
+    return (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) * spacing_mm[..., None]
