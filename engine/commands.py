@@ -18,6 +18,7 @@ from engine.admin.rebuild import rebuild
 from engine.json_output import Json, print_json
 from engine.model import Model, load_model
 from engine.shipped import model_folder, shipped_models
+from engine.volume import Label
 
 
 def register(app: typer.Typer) -> None:
@@ -181,6 +182,12 @@ def _calibration(model: Model) -> Table | Text:
             width, coverage = 100 * each.relative_error, 100 * each.coverage
             stated = f"± {width:.1f} % with {coverage:g} % coverage"
             table.add_row(f"Interval of the {name} volume", stated, f"{each.patients}")
+    for label in (Label.LIVER, Label.TUMOUR):
+        if bound := calibration.least_agreement(label):
+            stated = f"below {bound.least:.3f}, as of {100 * bound.part:g} %"
+            table.add_row(
+                f"Review by agreement on the {label.name.lower()}", stated, f"{bound.patients}"
+            )
     for name, reason in model.manifest.left_out.items():
         if name.startswith("calibration."):
             table.add_row(f"None: {name.partition('.')[2].replace('_', ' ')}", reason, "")

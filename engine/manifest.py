@@ -217,12 +217,28 @@ class VolumeCalibration(_Part):
         return self
 
 
+class AgreementCalibration(_Part):
+    """Agreement of the members (intersection over union) that tells the worse results."""
+
+    least: FiniteFloat = Field(ge=0, le=1)
+    """A result below it is marked for review."""
+    part: float = Field(gt=0, lt=1)
+    """Fraction of the patients that lies below it."""
+    patients: int = Field(ge=1)
+
+
 class Calibration(_Part):
     """How certain results are, by patients that no member learnt from."""
 
     lesions: LesionCalibration | None = None
     liver_volume: VolumeCalibration | None = None
     tumour_volume: VolumeCalibration | None = None
+    liver_agreement: AgreementCalibration | None = None
+    tumour_agreement: AgreementCalibration | None = None
+
+    def least_agreement(self, label: Label) -> AgreementCalibration | None:
+        """Return the bound for the liver with its tumours, or for tumours."""
+        return self.liver_agreement if label == Label.LIVER else self.tumour_agreement
 
 
 class Manifest(_Part):

@@ -71,7 +71,7 @@ def find(
     with step(logger, "measure", series, seconds):
         measured = measure(volume, made.label_map)
         outside = outside_of(domain, volume, made.label_map) if domain else None
-        quality = check_quality(made, measured, outside)
+        quality = check_quality(made, measured, outside, calibration)
         certainty = None
         if calibration and measured.liver_ml:
             certainty = state_certainty(calibration, made, measured, quality)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from engine.findings.domain import Outside
 from engine.findings.measure import Measurements
-from engine.manifest import Feature
+from engine.manifest import Calibration, Feature
 from engine.segmentation.segment import Segmentation
 from engine.volume import Label, LabelMap
 
@@ -20,7 +20,8 @@ DROPPED_PART = 0.1
 """Fraction of the liver's volume. More than this marked elsewhere means another organ, or a liver
 in several pieces."""
 AGREEMENT = {Label.LIVER: 0.75, Label.TUMOUR: 0.2}
-"""Smallest acceptable agreement of the members, per class (intersection over union)."""
+"""Smallest acceptable agreement of the members, per class (intersection over union),
+whatever lower bound a model states."""
 
 
 class Statement(StrEnum):
@@ -86,7 +87,10 @@ class Quality:
 
 
 def check_quality(
-    made: Segmentation, measured: Measurements, outside: Sequence[Outside] | None = None
+    made: Segmentation,
+    measured: Measurements,
+    outside: Sequence[Outside] | None = None,
+    calibration: Calibration | None = None,
 ) -> Quality:
     """Check the plausibility of a result that contains liver.
 
@@ -94,12 +98,13 @@ def check_quality(
         made: the result.
         measured: of it.
         outside: what is unlike the scans that the model learnt from; None if it was not compared.
+        calibration: how much the model's members agree on patients, if it states that.
     """
     found = {
         *_size(measured),
         *_ends(made.label_map),
         *_pieces(made, measured),
-        *_disputes(made, measured),
+        *_disputes(made, measured, calibration or Calibration()),
         *_level(made),
         *(OUTSIDE[each.feature] for each in outside or ()),
     }
@@ -130,14 +135,25 @@ def _pieces(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
         yield Concern.PIECES
 
 
-def _disputes(made: Segmentation, measured: Measurements) -> Iterator[Concern]:
-    # A model of one network has no agreement.
-    agreement = {label: made.agreement.get(label, 1.0) for label in AGREEMENT}
-    if agreement[Label.LIVER] < AGREEMENT[Label.LIVER]:
+def _disputes(
+    made: Segmentation, measured: Measurements, calibration: Calibration
+) -> Iterator[Concern]:
+    if _disputed(made, Label.LIVER, calibration):
         yield Concern.LIVER_DISPUTED
     # Without lesions the members may have disagreed on specks, which the clean-up removed.
-    if measured.lesions and agreement[Label.TUMOUR] < AGREEMENT[Label.TUMOUR]:
+    if measured.lesions and _disputed(made, Label.TUMOUR, calibration):
         yield Concern.TUMOUR_DISPUTED
+
+
+def _disputed(made: Segmentation, label: Label, calibration: Calibration) -> bool:
+    # A model of one network has no agreement.
+    return made.agreement.get(label, 1.0) < least_agreement(calibration, label)
+
+
+def least_agreement(calibration: Calibration, label: Label) -> float:
+    """Return the agreement of the members below which a result is to be reviewed."""
+    stated = calibration.least_agreement(label)
+    return max(stated.least, AGREEMENT[label]) if stated else AGREEMENT[label]
 
 
 def _level(made: Segmentation) -> Iterator[Concern]:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.manifest import Calibration, LesionCalibration, VolumeCalibration
+from engine.manifest import (
+    AgreementCalibration,
+    Calibration,
+    LesionCalibration,
+    VolumeCalibration,
+)
+from engine.volume import Label
+from trainer.calibration.agreement import calibrate_agreement
 from trainer.calibration.conformal import calibrate_volume
 from trainer.calibration.lesion_fit import cross_fitted, fit_lesions
 from trainer.calibration.observations import Mark, Observations
@@ -44,10 +51,13 @@ def calibrate(observed: Observations, members: int, unseen: Collection[str]) -> 
         {name: area for name, area in areas.items() if name in unseen}
         for areas in (observed.liver, observed.tumour)
     )
-    found: dict[str, LesionCalibration | VolumeCalibration | str] = {
+    seen = Observations((), liver, tumour, observed.agreement)
+    found: dict[str, LesionCalibration | VolumeCalibration | AgreementCalibration | str] = {
         "lesions": fit_lesions(marks, members),
         "liver_volume": calibrate_volume(liver),
         "tumour_volume": calibrate_volume(tumour),
+        "liver_agreement": calibrate_agreement(seen, Label.LIVER, members),
+        "tumour_agreement": calibrate_agreement(seen, Label.TUMOUR, members),
     }
     left_out = {f"{SECTION}.{name}": each for name, each in found.items() if isinstance(each, str)}
     calibration = Calibration.model_validate(

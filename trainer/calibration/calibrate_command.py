@@ -1,5 +1,6 @@
 """`hepar model calibrate`: state in a model folder how certain its results are."""
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -9,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.durable_files import write_durably
-from engine.manifest import Manifest, VolumeCalibration
+from engine.manifest import Calibration, Manifest, VolumeCalibration
 from engine.model import MANIFEST, load_model
 from engine.serving.cpu import open_device
+from trainer.calibration.agreement import BOUNDS, disputed
 from trainer.calibration.calibrate import SECTION, Calibrated, beside, calibrate
 from trainer.calibration.conformal import relative_errors
 from trainer.calibration.lesion_fit import stated
@@ -92,6 +94,12 @@ def show(done: Calibrated) -> None:
                 f"volume of the {name}: ± {100 * each.relative_error:.1f} % with"
                 f" {100 * each.coverage:g} % coverage, by {each.patients} patients"
             )
+    for name in BOUNDS:
+        if stated and (bound := getattr(stated, name)):
+            console.print(
+                f"{name.replace('_', ' ')} below {bound.least:.3f} is marked for review, as of"
+                f" {100 * bound.part:g} % of {bound.patients} patients"
+            )
     if done.judged is not None:
         _show_reliability(done.judged, "Lesions, each by the fit without its patient")
 
@@ -114,6 +122,7 @@ def _together(first: Observations, second: Observations) -> Observations:
         first.marks + second.marks,
         {**first.liver, **second.liver},
         {**first.tumour, **second.tumour},
+        {**first.agreement, **second.agreement},
     )
 
 
@@ -123,6 +132,7 @@ def _show_check(done: Calibrated, observed: Observations, folder: Path) -> None:
         return
     _show_coverage("liver", calibration.liver_volume, observed.liver.items(), folder)
     _show_coverage("tumours", calibration.tumour_volume, observed.tumour.items(), folder)
+    _show_flagged(calibration, observed, folder)
     if calibration.lesions:
         judged = beside(observed.marks, stated(observed.marks, calibration.lesions))
         if len(judged):
@@ -140,6 +150,20 @@ def _show_coverage(
     if calibration and len(errors):
         inside = int(np.count_nonzero(errors <= calibration.relative_error))
         console.print(f"{folder}: {inside} of {len(errors)} patients have the {name} within")
+
+
+def _show_flagged(calibration: Calibration, observed: Observations, folder: Path) -> None:
+    """Print how many of the worst quarter of patients the bounds of the agreement mark."""
+    for name, areas in (("liver", observed.liver), ("tumour", observed.tumour)):
+        dice = {patient: area.dice for patient, area in areas.items() if area.drawn_mm2}
+        worst = sorted(dice, key=lambda patient: dice[patient])[: math.ceil(len(dice) / 4)]
+        marked = {patient for patient in dice if disputed(calibration, observed, patient)}
+        if dice:
+            console.print(
+                f"{folder}: the members' agreement marks {len(marked & {*worst})} of the"
+                f" {len(worst)} patients with the lowest Dice of the {name}, and"
+                f" {len(marked - {*worst})} of the {len(dice) - len(worst)} others"
+            )
 
 
 def _show_reliability(judged: Judged, title: str) -> None:

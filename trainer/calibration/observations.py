@@ -7,7 +7,7 @@ a disc of 5 mm are left out.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,20 @@ class Area:
 
     marked_mm2: float
     drawn_mm2: float
+    both_mm2: float = 0.0
 
     def __add__(self, other: "Area") -> "Area":
-        return Area(self.marked_mm2 + other.marked_mm2, self.drawn_mm2 + other.drawn_mm2)
+        return Area(
+            self.marked_mm2 + other.marked_mm2,
+            self.drawn_mm2 + other.drawn_mm2,
+            self.both_mm2 + other.both_mm2,
+        )
+
+    @property
+    def dice(self) -> float:
+        """Dice of what is marked and what is drawn; nan where there is neither."""
+        area = self.marked_mm2 + self.drawn_mm2
+        return 2 * self.both_mm2 / area if area else math.nan
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,13 @@ class Observations:
     liver: Mapping[str, Area]
     """By patient; the liver with its tumours."""
     tumour: Mapping[str, Area]
+    agreement: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """(2, 2) by patient, as in `Answer.agreement`, summed over his slices."""
+
+    def marked_tumour(self, patient: str) -> bool:
+        """Whether a tumour is marked in a patient, on slices where tumours were drawn."""
+        area = self.tumour.get(patient)
+        return area is not None and area.marked_mm2 > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +152,11 @@ def collect(slices: Iterable[AnsweredSlice]) -> Observations:
     marks: list[Mark] = []
     liver: dict[str, Area] = {}
     tumour: dict[str, Area] = {}
+    agreement: dict[str, NDArray[np.float64]] = {}
     for each in slices:
+        # double: sums of float32 are exact up to 2**24 only.
+        counts = each.agreement.astype(np.float64)
+        agreement[each.patient] = agreement.get(each.patient, np.zeros((2, 2))) + counts
         known = each.target != Target.UNKNOWN
         if not np.any(each.target == Target.NO_TUMOUR):
             drawn = np.isin(each.target, INSIDE)
@@ -143,7 +165,7 @@ def collect(slices: Iterable[AnsweredSlice]) -> Observations:
             drawn = each.target == Target.TUMOUR
             _add(tumour, each, (each.labels == Label.TUMOUR) & known, drawn)
             marks += _marks(each, known)
-    return Observations(tuple(marks), liver, tumour)
+    return Observations(tuple(marks), liver, tumour, agreement)
 
 
 def _each(part: Alike, answer: Answer) -> Iterator[tuple[Any, Any, Any, Any]]:
@@ -157,7 +179,8 @@ def _add(
     marked: NDArray[np.bool_],
     drawn: NDArray[np.bool_],
 ) -> None:
-    pixels = (int(np.count_nonzero(each)) * shown.pixel_mm**2 for each in (marked, drawn))
+    masks = (marked, drawn, marked & drawn)
+    pixels = (int(np.count_nonzero(each)) * shown.pixel_mm**2 for each in masks)
     areas[shown.patient] = areas.get(shown.patient, Area(0, 0)) + Area(*pixels)
 
 

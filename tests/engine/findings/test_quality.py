@@ -10,6 +10,7 @@ from engine.findings.quality import (
     Statement,
     check_quality,
 )
+from engine.manifest import Calibration
 from engine.segmentation.segment import Segmentation
 from engine.volume import Geometry, Label, LabelMap, Volume
 
@@ -32,8 +33,8 @@ def measured(result):
     return measure(volume, result.label_map)
 
 
-def concerns(result):
-    return check_quality(result, measured(result))
+def concerns(result, calibration=None):
+    return check_quality(result, measured(result), calibration=calibration)
 
 
 def test_an_ordinary_liver_is_plausible():
@@ -68,6 +69,33 @@ def test_a_liver_that_ends_one_slice_before_the_end_is_whole(slices):
 
 def test_members_need_not_agree_on_tumours_where_none_is_left():
     assert concerns(made(side_mm=19, agreement=(0.9, 0.0), tumour=False)).concerns == ()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "found"),
+    [
+        ((0.9, 0.9), {Concern.LIVER_DISPUTED}),
+        ((0.93, 0.39), {Concern.TUMOUR_DISPUTED}),
+        ((0.93, 0.41), set()),
+    ],
+)
+def test_a_model_states_how_much_its_members_agree_on_sound_results(agreement, found):
+    bounds = Calibration.model_validate(
+        {
+            "liver_agreement": {"least": 0.92, "part": 0.25, "patients": 18},
+            "tumour_agreement": {"least": 0.4, "part": 0.25, "patients": 18},
+        }
+    )
+    assert set(concerns(made(side_mm=19, agreement=agreement), bounds).concerns) == found
+
+
+def test_no_model_allows_less_agreement_than_any_may_have():
+    low = Calibration.model_validate(
+        {"liver_agreement": {"least": 0.1, "part": 0.25, "patients": 18}}
+    )
+    assert concerns(made(side_mm=19, agreement=(0.7, 0.5)), low).concerns == (
+        Concern.LIVER_DISPUTED,
+    )
 
 
 def test_concerns_come_in_one_order():

@@ -29,7 +29,8 @@ def observed(patients=12):
             features = {LesionFeature.DIAMETER: diameter, LesionFeature.AGREEMENT: 0.5}
             marks.append(Mark(f"p{patient}", features, bool(random.random() < diameter / 7)))
     areas = {f"p{patient}": Area(100.0, 100.0 + patient) for patient in range(patients)}
-    return Observations(tuple(marks), areas, {})
+    counts = {name: np.array([[90.0, 100.0], [0.0, 0.0]]) for name in areas}
+    return Observations(tuple(marks), areas, {}, counts)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,8 @@ def test_what_patients_support_is_stated_and_the_rest_is_left_out_with_its_reaso
     assert done.calibration.lesions.patients == 12
     assert done.calibration.liver_volume.relative_error == pytest.approx(0.11)
     assert done.calibration.tumour_volume is None
-    assert list(done.left_out) == ["calibration.tumour_volume"]
+    assert done.calibration.liver_agreement.least == pytest.approx(0.9)
+    assert list(done.left_out) == ["calibration.tumour_volume", "calibration.tumour_agreement"]
     assert 0 <= done.evaluation["calibration"]["ece"] <= 1
     assert len(done.judged) == len(observed().marks)
 
@@ -56,7 +58,7 @@ def test_only_patients_that_no_member_learnt_from_count():
     assert done.calibration.liver_volume.relative_error == pytest.approx(0.1)
     nothing = calibrate(observed(), members=2, unseen=frozenset())
     assert nothing.calibration is None
-    assert len(nothing.left_out) == 3
+    assert len(nothing.left_out) == 5
 
 
 def test_a_calibration_takes_the_place_of_the_one_before():
@@ -67,7 +69,8 @@ def test_a_calibration_takes_the_place_of_the_one_before():
     done = calibrate(observed(), members=2, unseen=NAMES)
     written = with_calibration(manifest, done)
     assert written.calibration == done.calibration
-    assert set(written.left_out) == {"domain", "calibration.tumour_volume"}
+    left_out = {"domain", "calibration.tumour_volume", "calibration.tumour_agreement"}
+    assert set(written.left_out) == left_out
     assert written.evaluation["held_out_patients"] == manifest.evaluation["held_out_patients"]
     again = with_calibration(written, calibrate(observed(), 2, frozenset()))
     assert again.calibration is None

@@ -57,8 +57,11 @@ def test_areas_are_summed_by_patient_where_a_structure_was_drawn():
     ]
     observed = collect(slices)
     whole = SIDE**2
-    assert observed.liver == {"a": Area(5 * whole, 5 * whole), "b": Area(whole, whole)}
-    assert observed.tumour == {"a": Area(5 * 160, 4 * 80), "c": Area(160, 160)}
+    assert observed.liver == {
+        "a": Area(5 * whole, 5 * whole, 5 * whole),
+        "b": Area(whole, whole, whole),
+    }
+    assert observed.tumour == {"a": Area(5 * 160, 4 * 80), "c": Area(160, 160, 160)}
     assert [mark.patient for mark in observed.marks] == ["a", "a", "c"]
 
 
