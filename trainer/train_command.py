@@ -155,6 +155,11 @@ def prepare(recipe: Recipe, run: Run) -> Ready:
 
 def _require_start(recipe: Recipe, run: Run) -> None:
     """Refuse members without cycles where no model has them, or a time is to be shared out."""
+    if run.start is None and any(member.way < 1 for member in recipe.members):
+        raise BadRecipe(
+            "members.way is part of the way from the model of --start, and none is named: add "
+            "--start, or leave it out"
+        )
     if not recipe.staying:
         return
     if run.start is None:

@@ -54,7 +54,10 @@ def tiny_recipe() -> Recipe:
     recipe["working"] |= {"size": 64, "spacing_mm": 7.0}
     recipe["batch"] = {"tumour": 1, "other": 1, "phantom": 1}
     recipe["schedule"] |= {"epoch_steps": 2}
-    recipe["members"] = [m | {"cycles": [2, 2]} for m in recipe["members"]]
+    recipe["members"] = [
+        {"network": name, "cycles": [2, 2], "seed": seed}
+        for seed, name in enumerate(("unet", "linknet", "fpn"), start=1)
+    ]
     return Recipe.model_validate(recipe)
 
 

@@ -5,6 +5,7 @@ export, and nothing left to fold for whatever runs the graph.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,6 +44,26 @@ def unfold(network: nn.Module, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if f"{norm}.running_var" not in kept and bias is not None:
             weights |= _adding(bias, pair.norm.eps, norm)
     return weights
+
+
+def part_of_the_way(start: nn.Module, end: nn.Module, part: float) -> dict[str, Tensor]:
+    """Return weights between those of two like networks, with norms as mere biases.
+
+    Norms are folded first: what lies between two of them would be no norm of what lies between
+    their convolutions.
+
+    Args:
+        start: in evaluation mode, as the other.
+        end: the other one.
+        part: 0 for the weights of `start`, 1 for those of `end`.
+    """
+    first, last = (fold(deepcopy(each)).state_dict() for each in (start, end))
+    between = {
+        name: torch.lerp(first[name], each, part) if each.is_floating_point() else each
+        for name, each in last.items()
+    }
+    wanted = end.state_dict()
+    return {name: each for name, each in unfold(end, between).items() if name in wanted}
 
 
 @dataclass(frozen=True)

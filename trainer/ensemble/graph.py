@@ -61,7 +61,7 @@ class EnsembleGraph(nn.Module):
     def __init__(self, members: Sequence[nn.Module], recipe: Recipe) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.names = distinct([member.network for member in recipe.members])
+        self.names = distinct([member.name for member in recipe.members])
         self.windows = Windows(recipe.working)
         self.working = recipe.working
         self.fusing = recipe.fusion

@@ -60,7 +60,7 @@ def _what(recipe: Recipe) -> list[str]:
     shown += [f"flattened histogram {a:g} to {b:g}" for a, b in working.equalised]
     if working.neighbours:
         shown.append(f"of {working.slices} slices, their own in the middle")
-    members = ", ".join(f"{m.network} (seed {m.seed}{_box(m.box)})" for m in recipe.members)
+    members = ", ".join(f"{m.name} (seed {m.seed}{_box(m.box)})" for m in recipe.members)
     return [
         f"Members: {members}; of each, {TARGETS[recipe.targets]}. Fusion: {recipe.fusion.kind}.",
         f"They see {working.size}x{working.size} pixels of {working.spacing_mm:g} mm, HU clipped "

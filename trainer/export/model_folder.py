@@ -190,7 +190,7 @@ def write_words(
         contract=1,
         name=recipe.name,
         version=recipe.version,
-        members=tuple(member.network for member in recipe.members),
+        members=tuple(member.name for member in recipe.members),
         classes=CLASSES,
         working=WorkingGrid(
             spacing_mm=recipe.working.spacing_mm,

@@ -184,6 +184,9 @@ class Member(Section):
     seed: int
     box: LiverBox | None = None
     """A second look, at the liver alone, on a finer grid; None: the whole slice on `working`."""
+    way: float = Field(default=1.0, gt=0, le=1)
+    """Part of the way from the weights that it started from to those that it learnt, at which it
+    ends: what lies between forgets less and fits the patients less closely (arXiv:2109.01903)."""
     batch: Batch | None = None
     """The member's own; None: the recipe's."""
     loss: tuple[Loss, ...] | None = None
@@ -193,6 +196,11 @@ class Member(Section):
     def steps(self) -> int:
         """Steps in all."""
         return sum(self.cycles)
+
+    @property
+    def name(self) -> str:
+        """The network, and whether it sees a box."""
+        return f"{self.network}-box" if self.box else self.network
 
 
 class Recipe(Section):
@@ -249,7 +257,7 @@ class Recipe(Section):
     @property
     def staying(self) -> tuple[str, ...]:
         """Networks of the members that learn nothing, and are those of the model of `--start`."""
-        return tuple(member.network for member in self.members if not member.cycles)
+        return tuple(member.name for member in self.members if not member.cycles)
 
     @model_validator(mode="after")
     def _learns_something(self) -> "Recipe":

@@ -25,7 +25,7 @@ def recipes_as_json() -> dict[str, Any]:
     return {
         recipe.name: {
             "description": recipe.description,
-            "networks": [member.network for member in recipe.members],
+            "networks": [member.name for member in recipe.members],
             "steps": [member.steps for member in recipe.members],
             "slices_per_step": recipe.batch.size,
             "needs_teacher": recipe.distil is not None,
@@ -58,7 +58,7 @@ def show_recipes(console: Console) -> None:
 def _details(recipe: Recipe) -> Iterator[str]:
     """Yield lines on what is trained, and on where the figures come from."""
     members = (
-        f"{member.network} ({member.steps:,} steps)" if member.cycles else f"{member.network} stays"
+        f"{member.name} ({member.steps:,} steps)" if member.cycles else f"{member.name} stays"
         for member in recipe.members
     )
     yield f"trains: {', '.join(members)}; {recipe.batch.size} slices a step"

@@ -170,5 +170,5 @@ def train_ensemble(
 def member_folders(recipe: Recipe, folder: Path) -> list[Path]:
     """Return where each member's checkpoints and weights lie in a run's folder."""
     return [
-        folder / f"{index}-{member.network}" for index, member in enumerate(recipe.members, start=1)
+        folder / f"{index}-{member.name}" for index, member in enumerate(recipe.members, start=1)
     ]

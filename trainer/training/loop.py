@@ -18,6 +18,7 @@ from torch import nn
 from trainer.batches.data_loader import Batches, Looks, Steps, loader
 from trainer.batches.slice_store import HOST
 from trainer.datasets.cases.slices import Slices
+from trainer.ensemble.batchnorm_folding import part_of_the_way
 from trainer.ensemble.members import make_member
 from trainer.recipe.recipe import Member, Recipe, of_member
 from trainer.training.callbacks import (
@@ -78,6 +79,10 @@ def train_member(
     network = make_member(recipe, member)
     # weights_only: tensors, no code. The CPU, as a run may be taken to a machine without its GPU.
     network.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
+    if start is not None and member.way < 1:
+        between = part_of_the_way(start.eval(), network.eval(), member.way)
+        network = make_member(recipe, member)
+        network.load_state_dict(between, strict=False)  # norms have no counters there
     return network.eval()
 
 

@@ -10,7 +10,10 @@ from trainer.recipe.recipe import load_recipe
     ("change", "words"),
     [
         ("schedule.epochs=3", "schedule.epochs: there is no such key; allowed are epoch_steps,"),
-        ("members.0.net=unet", "members.0.net: there is no such key; allowed are cycles, network,"),
+        (
+            "members.0.net=unet",
+            "members.0.net: there is no such key; allowed are batch, box, cycles, loss,",
+        ),
         ("augmentation.phase.far=1", "augmentation.phase.far: there is no such key; allowed are "),
         ("colour=1", "colour: there is no such key; allowed are augmentation, average,"),
     ],

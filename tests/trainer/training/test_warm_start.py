@@ -108,6 +108,25 @@ def test_a_member_starts_from_the_weights_that_it_is_given(model, recipe, data_f
     assert all(torch.allclose(kept[name], given[name], atol=1e-6) for name in kernels)
 
 
+def test_a_member_ends_part_of_the_way_from_where_it_started(model, recipe, data_folder, tmp_path):
+    (begun,) = start_from(model, recipe).members
+    cases = read_cases(recipe, data_folder)
+    machine = Machine(accelerator="cpu", workers=0, quiet=True)
+
+    def ended(way):
+        member = recipe.members[0].model_copy(update={"way": way})
+        slices = cases.train, cases.validation
+        return train_member(recipe, member, *slices, tmp_path, machine, start=begun)
+
+    whole, half, none = (ended(way) for way in (1.0, 0.5, 1e-6))
+    seen = torch.rand(1, recipe.working.channels, 64, 64)
+    with torch.inference_mode():
+        found = [each(seen) for each in (begun.eval(), none, half, whole)]
+    apart = [float((each - found[0]).abs().mean()) for each in found]
+    assert apart[1] == pytest.approx(0, abs=1e-6)
+    assert 0.8 * apart[3] > apart[2] > 0.2 * apart[3] > 10 * apart[1]
+
+
 def test_a_learner_begins_with_norms_that_have_measured_what_they_see(model, recipe):
     (begun,) = start_from(model, recipe).members
     learner = Learner(recipe, recipe.members[0], patients=0)
@@ -249,7 +268,7 @@ def test_a_member_with_a_box_is_learnt_beside_those_of_a_model_that_stay(
         assert all(torch.equal(one[name], other[name]) for name in one)
     card = " ".join((tmp_path / "model" / "MODEL_CARD.md").read_text().split())
     assert "linknet stayed as there" in card
-    assert "linknet (seed 7, 64x64 pixels of 3 mm around the liver)" in card
+    assert "linknet-box (seed 7, 64x64 pixels of 3 mm around the liver)" in card
 
 
 @pytest.mark.parametrize(
@@ -261,6 +280,7 @@ def test_a_member_with_a_box_is_learnt_beside_those_of_a_model_that_stay(
         (("--start", "MODEL", "--set", "working.spacing_mm=5.0"), "working.spacing_mm 7.0 != 5.0"),
         (("--start", "MODEL", "--set", "targets='each'"), "are not the networks of recipe"),
         (("--set", "members.1.cycles=[]"), "nobody would learn"),
+        (("--set", "members.0.cycles=[2]", "--set", "members.1.way=0.5"), "members.way is part"),
     ],
 )
 def test_members_that_cannot_stay_as_they_are_are_refused(more, said, model, data_folder, tmp_path):

@@ -115,7 +115,7 @@ def _ends(recipe: Recipe, measured: Measured, folder: Path, budget: Budget) -> l
 
 def _remark(recipe: Recipe, measured: Measured, budget: Budget) -> str:
     steps: Sequence[str] = [
-        f"{member.network} {member.steps} at {pace.step_s:.3g} s"
+        f"{member.name} {member.steps} at {pace.step_s:.3g} s"
         for member, pace in zip(recipe.members, measured.paces, strict=True)
     ]
     return (
