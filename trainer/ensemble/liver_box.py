@@ -27,7 +27,9 @@ def box_around(
         spacing_mm: distance of its pixels; more where the liver would not fit.
         margin_mm: least distance from the liver to the edge of the grid.
     """
-    spans = [_span(liver.any(dim=axis)) for axis in (2, 1)]
+    # As numbers: TensorRT reduces no booleans.
+    marked = liver.float()
+    spans = [_span(marked.amax(dim=axis)) for axis in (2, 1)]
     middle = torch.stack([(first + last) / 2 for first, last in spans], dim=-1)
     longest = torch.maximum(*[last - first for first, last in spans]) + 1
     step_mm = ((longest * pixel_mm + 2 * margin_mm) / size).clamp(min=spacing_mm)
@@ -40,12 +42,12 @@ def _span(there: Tensor) -> tuple[Tensor, Tensor]:
     Both are 0 where none is. Without sorting or arguments of extremes, which not every device has.
 
     Args:
-        there: (n, length) bool.
+        there: (n, length) 1 where something is, 0 elsewhere.
     """
     length = there.shape[-1]
     place = torch.arange(length, dtype=torch.float32, device=there.device) - (length - 1) / 2
     beyond = float(length)
-    first = torch.where(there, place, beyond).amin(dim=-1)
-    last = torch.where(there, place, -beyond).amax(dim=-1)
-    found = there.any(dim=-1)
-    return torch.where(found, first, 0.0), torch.where(found, last, 0.0)
+    first = torch.where(there > 0, place, beyond).amin(dim=-1)
+    last = torch.where(there > 0, place, -beyond).amax(dim=-1)
+    found = there.amax(dim=-1)
+    return first * found, last * found
