@@ -303,7 +303,7 @@ def _print(text: str) -> None:
 
 def _with_fusion(recipe: Recipe, graph: EnsembleGraph, cases: Cases) -> tuple[Recipe, Compared]:
     """Return the recipe with the fusion that it is to have, and how it was chosen, if it was."""
-    chosen = recipe.fusion
+    chosen = recipe.fused
     figures: Compared = {}
     if chosen.kind == "best":
         chosen = chosen.model_copy(update={"kind": "mean"})

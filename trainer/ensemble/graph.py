@@ -64,7 +64,7 @@ class EnsembleGraph(nn.Module):
         self.names = distinct([member.name for member in recipe.members])
         self.windows = Windows(recipe.working)
         self.working = recipe.working
-        self.fusing = recipe.fusion
+        self.fusing = recipe.fused
         self.boxes = tuple(each.box for each in recipe.members[: len(members)])
 
     def forward(self, hu: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102

@@ -187,6 +187,8 @@ class Member(Section):
     way: float = Field(default=1.0, gt=0, le=1)
     """Part of the way from the weights that it started from to those that it learnt, at which it
     ends: what lies between forgets less and fits the patients less closely (arXiv:2109.01903)."""
+    weights: tuple[float, float] = (1.0, 1.0)
+    """For the liver and for tumours, in a weighted mean that states none of its own."""
     batch: Batch | None = None
     """The member's own; None: the recipe's."""
     loss: tuple[Loss, ...] | None = None
@@ -253,6 +255,19 @@ class Recipe(Section):
     augmentation: Augmentation
     batch: Batch
     members: tuple[Member, ...] = Field(min_length=1)
+
+    @property
+    def fused(self) -> FusionSettings:
+        """The fusion, with the weights of its members where it states none of its own."""
+        if self.fusion.kind != "weighted" or self.fusion.weights:
+            return self.fusion
+        sums = [
+            sum(weights) for weights in zip(*(each.weights for each in self.members), strict=True)
+        ]
+        shares = tuple(
+            (each.weights[0] / sums[0], each.weights[1] / sums[1]) for each in self.members
+        )
+        return self.fusion.model_copy(update={"weights": shares})
 
     @property
     def staying(self) -> tuple[str, ...]:

@@ -144,6 +144,14 @@ def test_a_member_learns_by_its_own_grid_batch_and_loss(tiny_recipe):
     assert [term.kind for term in second.loss] == ["dice"]
 
 
+def test_members_have_weights_of_their_own_in_a_weighted_mean():
+    assert load_recipe("base").fused.weights == ((1 / 3, 1 / 4), (1 / 3, 1 / 4), (1 / 3, 1 / 2))
+    one = load_recipe("base", ["members=[{network='fpn', cycles=[2], seed=1}]"])
+    assert one.fused.weights == ((1, 1),)
+    learnt = load_recipe("base", ["fusion.weights=[[0.2, 0.2], [0.2, 0.2], [0.6, 0.6]]"])
+    assert learnt.fused.weights[2] == (0.6, 0.6)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
