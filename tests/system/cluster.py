@@ -202,7 +202,8 @@ class Cluster:
         if not ahead_s:
             context.set_forkserver_preload(["tests.system.cluster"])
         settings = {**self.settings}
-        settings["jobs"] = {**settings["jobs"], "database": self.databases.get(name, self.url)}
+        if name in self.databases:
+            settings["jobs"] = {**settings["jobs"], "database": self.databases[name]}
         for section, keys in sections.items():
             settings[section] = {**settings.get(section, {}), **keys}
         device = device or Thresholds()

@@ -51,7 +51,7 @@ def test_a_series_is_closed_at_the_count_of_the_archive_while_the_sender_stays(
     archive: Orthanc, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitter, instances = Submitter(), make_ct_series(slices=5)
-    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_: submitter)
+    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_, **__: submitter)
     settings = Settings(
         node={"data": tmp_path, "port": 0},
         receive={"quiet_s": 3600, "resend_s": 0, "keep_free_mb": 0, "ask_after_s": 0.1}

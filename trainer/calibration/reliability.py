@@ -1,5 +1,6 @@
 """Reliability of probabilities: what was stated beside what was found."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,8 @@ def expected_error(bins: Sequence[Bin]) -> float:
 def calibration_error(judged: Judged) -> CalibrationError:
     """Return the error with its interval over patients, and what chance alone makes of it."""
     names = np.unique(judged.patients)
+    if len(names) < 2:  # one patient says nothing of others
+        return CalibrationError(expected_error(reliability(judged)), math.nan, math.nan, math.nan)
     random = np.random.default_rng(0)  # the same marks give the same figures
     places = [np.flatnonzero(judged.patients == name) for name in names]
 

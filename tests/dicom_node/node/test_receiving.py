@@ -35,7 +35,7 @@ class Submitter:
 def test_a_router_that_stays_associated_does_not_delay_its_series(kind, tmp_path, monkeypatch):
     instances = make_ct_series(slices=3)
     submitter, archive = Submitter(), kind(instances)
-    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_: submitter)
+    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_, **__: submitter)
     settings = Settings(
         node={"data": tmp_path, "port": 0},
         receive={"quiet_s": 3600, "resend_s": 0, "keep_free_mb": 0, "ask_after_s": 0.1},
@@ -84,7 +84,7 @@ def received(spool, instances, sop_class=CTImageStorage):
 
 def test_no_series_waits_until_200_corrections_are_compared(tmp_path, monkeypatch):
     spool, submitter = Spool(tmp_path / "spool"), Submitter()
-    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_: submitter)
+    monkeypatch.setattr(dicom_node.node.receiving, "SeriesSubmitter", lambda *_, **__: submitter)
     begun, go_on, compared = threading.Event(), threading.Event(), []
 
     def take(intake, paths):

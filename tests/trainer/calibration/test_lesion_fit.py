@@ -53,6 +53,30 @@ def test_one_member_has_no_agreement_to_fit():
     assert set(calibration.fit.coefficients) == {DIAMETER}
 
 
+def test_agreement_is_left_out_where_it_misleads_on_patients_left_out():
+    marks, _ = drawn(patients=6, marks=30)
+    random = np.random.default_rng(1)
+    # In each patient it stands for something else.
+    misled = [
+        Mark(
+            mark.patient,
+            {**mark.features, AGREEMENT: float(mark.is_tumour == (int(mark.patient[1:]) % 2))},
+            mark.is_tumour,
+        )
+        for mark in marks
+    ]
+    assert set(fit_lesions(misled, members=3).fit.coefficients) == {DIAMETER}
+    told = [
+        Mark(
+            mark.patient,
+            {**mark.features, AGREEMENT: float(mark.is_tumour) * random.random()},
+            mark.is_tumour,
+        )
+        for mark in marks
+    ]
+    assert set(fit_lesions(told, members=3).fit.coefficients) == {DIAMETER, AGREEMENT}
+
+
 def test_a_patient_with_many_marks_weighs_as_much_as_one_with_few():
     weights = equal_patients(["a"] * 8 + ["b"] * 2)
     assert weights[:8].sum() == pytest.approx(weights[8:].sum())

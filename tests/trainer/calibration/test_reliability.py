@@ -51,3 +51,9 @@ def test_the_error_states_its_interval_and_what_chance_makes_of_it():
     assert calibration_error(few) == error
     many = calibration_error(sampled(150, off=0.2))
     assert many.low > many.by_chance
+
+
+def test_one_patient_gives_an_error_and_no_interval():
+    found = calibration_error(judged([0.2, 0.8], [False, True], ["a", "a"]))
+    assert found.value == pytest.approx(0.2)
+    assert np.isnan([found.low, found.high, found.by_chance]).all()
