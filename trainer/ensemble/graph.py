@@ -78,7 +78,7 @@ class EnsembleGraph(nn.Module):
         Slices may also come as (n, s, rows, columns), each with its own neighbours.
         """
         native, working = [], []
-        for view, marks in self._looks(hu, spacing):
+        for view, marks in self._looks(hu, spacing, *self._grid(hu, spacing)):
             native.append(view.on_slices.up(marks))
             working.append(view.on_working.up(marks) if view.on_working else marks)
         threshold = self.fusing.tumour_threshold
@@ -89,19 +89,40 @@ class EnsembleGraph(nn.Module):
 
     def views(self, hu: Tensor, spacing: Tensor) -> list[Shown]:
         """Return what each member is shown of slices, in the order of the members."""
-        return [view for view, _ in self._looks(hu, spacing)]
+        return [view for view, _ in self._looks(hu, spacing, *self._grid(hu, spacing))]
 
-    def wide_members(self) -> list[nn.Module]:
-        """Return the members that see whole slices on the working grid."""
-        pairs = zip(self.members, self.boxes, strict=True)
-        return [member for member, box in pairs if box is None]
+    def probabilities_on_grid(self, hu: Tensor) -> Tensor:
+        """Return the fused probabilities (n, 2, size, size) of slices on the working grid.
 
-    def _looks(self, hu: Tensor, spacing: Tensor) -> list[tuple[Shown, Tensor]]:
-        """Return what each member is shown, and the probabilities that it answers with."""
+        They are a mean, weighted as the fusion is where it has weights.
+
+        Args:
+            hu: (n, size, size) or with neighbours (n, s, size, size), with the distance of pixels
+                of the working grid, such as a batch in training.
+        """
+        step = torch.tensor(self.working.spacing_mm, device=hu.device)
+        looks = self._looks(hu, step.expand(2), hu.shape[-1], step)
+        marks = torch.stack([view.on_slices.up(marks) for view, marks in looks])
+        weights = self.fusing.weights if self.fusing.kind == "weighted" else ()
+        if not weights:
+            return marks.mean(dim=0)
+        say = torch.tensor(weights, device=hu.device)[:, None, :, None, None]
+        return (say * marks).sum(dim=0)
+
+    def _looks(
+        self, hu: Tensor, spacing: Tensor, size: int, step: Tensor
+    ) -> list[tuple[Shown, Tensor]]:
+        """Return what each member is shown, and the probabilities that it answers with.
+
+        Args:
+            hu: slices.
+            spacing: of them.
+            size: rows and columns of the working grid.
+            step: distance of its pixels.
+        """
         above = clip(hu.float(), self.working) - self.working.clip_hu[0]  # outside there is air
         shape = hu.shape[-2], hu.shape[-1]
-        step = self._step(shape, spacing)
-        working = sampling(shape, spacing, self.working.size, step)
+        working = sampling(shape, spacing, size, step)
         whole = Shown(self._channels(working.down(above)), working, None)
         wide = {
             index: to_marks(self.members[index](whole.seen))
@@ -121,16 +142,16 @@ class EnsembleGraph(nn.Module):
             view = Shown(
                 self._channels(on_slices.down(above)),
                 on_slices,
-                sampling((self.working.size,) * 2, step.expand(2), box.size, *place),
+                sampling((size, size), step.expand(2), box.size, *place),
             )
             looks.append((view, to_marks(self.members[index](view.seen))))
         return looks
 
-    def _step(self, shape: tuple[int, int], spacing: Tensor) -> Tensor:
-        """Return the working grid's spacing: wider where the slice would not fit in it."""
+    def _grid(self, hu: Tensor, spacing: Tensor) -> tuple[int, Tensor]:
+        """Return the working grid's size and spacing: wider where slices would not fit in it."""
         # One spacing for both axes: members learnt from square pixels.
-        field = torch.stack([spacing[0] * shape[0], spacing[1] * shape[1]]).max()
-        return step_mm(field, self.working.size, self.working.spacing_mm)
+        field = torch.stack([spacing[0] * hu.shape[-2], spacing[1] * hu.shape[-1]]).max()
+        return self.working.size, step_mm(field, self.working.size, self.working.spacing_mm)
 
     def _channels(self, above: Tensor) -> Tensor:
         """Return the channels of slices whose HU are given above the lower bound."""

@@ -15,7 +15,7 @@ from torch.nn.functional import kl_div, log_softmax, logsigmoid
 from engine.devices.torch_gpu import channels_last
 from engine.model import load_model
 from trainer.ensemble.graph import EnsembleGraph, open_graph
-from trainer.ensemble.members import CLASSES, to_marks
+from trainer.ensemble.members import CLASSES
 from trainer.errors import BadModel, BadRecipe
 from trainer.evaluation.run.patients import unseen_patients
 from trainer.recipe.recipe import Recipe
@@ -35,18 +35,16 @@ class Teacher:
     """Patients whom the model has never learnt from."""
 
     def marks(self, hu: Tensor) -> Tensor:
-        """Return the mean of its members' probabilities (n, 2, rows, columns) for a batch.
+        """Return its probabilities (n, 2, rows, columns) for a batch.
 
-        They are of the liver with its tumours, and of tumours. Members with a box of their own have
-        no part in it: a batch has no finer pixels for them.
+        They are of the liver with its tumours, and of tumours: a mean of its members, weighted as
+        its fusion is. Members with a box see the batch's pixels, enlarged.
 
         Args:
             hu: (n, rows, columns) or (n, s, rows, columns), on the working grid.
         """
         with torch.no_grad():
-            seen = self.graph.windows(hu).contiguous(memory_format=torch.channels_last)
-            each = [to_marks(member(seen).float()) for member in self.graph.wide_members()]
-            return torch.stack(each).mean(dim=0)
+            return self.graph.probabilities_on_grid(hu)
 
     def held_out_of(self, patients: Iterable[str]) -> tuple[str, ...]:
         """Return those of `patients` who stay unseen."""

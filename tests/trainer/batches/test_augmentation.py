@@ -188,7 +188,7 @@ def test_a_slice_that_is_changed_in_nothing_is_what_the_graph_sees(tiny_recipe, 
         random=torch.Generator().manual_seed(0),
     )
     graph, spacing = EnsembleGraph([], tiny_recipe), torch.tensor([pixel_mm, pixel_mm])
-    step = graph._step((side, side), spacing)
+    _, step = graph._grid(hu, spacing)
     seen = sampling((side, side), spacing, working.size, step).down(hu)[0]
     # Without the rim of the slice, beyond which is air: one way mixes it in.
     rim = (working.size - int(side * pixel_mm / step)) // 2 + 2

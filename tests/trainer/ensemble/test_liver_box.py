@@ -79,6 +79,23 @@ def test_a_slice_is_marked_alike_whatever_lies_beside_it(tiny_recipe):
     assert torch.equal(together, torch.cat(alone))
 
 
+def test_slices_on_the_working_grid_are_marked_as_in_use(tiny_recipe):
+    recipe = boxed(tiny_recipe, spacing_mm=5.0, size=64)
+    first, second = recipe.members
+    second = second.model_copy(update={"weights": (1, 3)})
+    fusion = tiny_recipe.fusion.model_copy(update={"kind": "weighted"})
+    recipe = recipe.model_copy(update={"members": (first, second), "fusion": fusion})
+    torch.manual_seed(1)
+    graph = EnsembleGraph([make_member(recipe, each) for each in recipe.members], recipe).eval()
+    hu = torch.rand(2, 64, 64) * 160
+    with torch.inference_mode():
+        found = graph.probabilities_on_grid(hu)
+        native, _ = graph.marks(hu, torch.tensor([7.0, 7.0]))
+    liver, tumour = native.unbind(dim=2)
+    expected = torch.stack([liver.mean(dim=0), tumour[0] / 4 + tumour[1] * 3 / 4], dim=1)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_without_a_liver_a_box_marks_nothing_outside_of_the_middle(tiny_recipe):
     graph = EnsembleGraph([Above(2.0, tumour=False), Above(0.8, tumour=True)], boxed(tiny_recipe))
     native, _ = graph.marks(torch.full((1, 128, 128), 150).half(), torch.tensor([2.0, 2.0]))

@@ -25,7 +25,7 @@ def interpolation(targets: Tensor, sources: int, ratio: Tensor) -> Tensor:
         ratio: (…) target spacing over source spacing; hats widen when it is above 1.
     """
     # Centres of pixels, so that both grids share their middle whatever their lengths.
-    places = torch.arange(sources, dtype=torch.float32) - (sources - 1) / 2
+    places = torch.arange(sources, dtype=torch.float32, device=targets.device) - (sources - 1) / 2
     width = ratio.clamp(min=1.0)[..., None, None]
     weights = (1 - (targets[..., None] - places).abs() / width).clamp(min=0)
     # Targets beyond the source have no weight at all; they become 0, not NaN.
@@ -74,4 +74,5 @@ def smoothed(images: Tensor, ratio: Tensor, reach: int) -> Tensor:
 
 def axis_mm(length: int, spacing_mm: Tensor) -> Tensor:
     """Return the millimetres (…, length) of each pixel's centre from the middle of its axis."""
-    return (torch.arange(length, dtype=torch.float32) - (length - 1) / 2) * spacing_mm[..., None]
+    pixels = torch.arange(length, dtype=torch.float32, device=spacing_mm.device)
+    return (pixels - (length - 1) / 2) * spacing_mm[..., None]
