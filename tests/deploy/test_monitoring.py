@@ -26,7 +26,8 @@ def scrape(tmp_path):
         settings=SimpleNamespace(destinations={"archive": None}),
         spool=SimpleNamespace(tally=Tally()),
         data=SimpleNamespace(folder=tmp_path),
-        algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu"),
+        algorithm=SimpleNamespace(name="toy", version="0.1", device="cpu", model="toy 0.1"),
+        backlog_model="",
         plans=list,
         corrections=CorrectionRegister(tmp_path / "corrections.sqlite"),
     )

@@ -141,6 +141,7 @@ WITHOUT_JSON = {
     "work": "as serve",
     "deliver": "as serve",
     "web": "as serve",
+    "migrate": "tells nothing but that it is done",
     "conformance": "prints a document",
     "segment": "--statistics writes JSON beside each result",
     "phantom": "writes its truth as files",

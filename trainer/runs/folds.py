@@ -56,7 +56,7 @@ def train_folds(recipe: Recipe, run: Run, folds: int) -> None:
             f"{recipe.staying[0]} has no cycles and stays as it is, and has learnt from most of "
             "the patients that folds would hold out: leave --folds out"
         )
-    if recipe.fusion.kind == "weighted":
+    if recipe.fusion.kind == "weighted" and recipe.fusion.weights:
         raise BadRecipe("folds have no common weights: take --set 'fusion.kind=\"mean\"'")
     with stops_between_members():
         ready = prepare(recipe, run)
@@ -75,7 +75,9 @@ def _train(ready: Ready, run: Run, number: int, held_out: tuple[str, ...]) -> Fo
         )
     recipe, members = learn(ready, cases, run, run.folder / f"fold-{number}")
     with working(f"fold {number}: looking at the patients held out …"):
-        graph = EnsembleGraph(members, _fused(recipe, "mean")).eval()
+        # Weights of the members' own are those of every fold; `best` is chosen of all in the end.
+        known = recipe if recipe.fusion.kind == "weighted" else _fused(recipe, "mean")
+        graph = EnsembleGraph(members, known).eval()
         unknown_mm = recipe.augmentation.unknown_pixel_mm
         figures = compare_fusions(graph, cases.held_out, unknown_mm)
         return Fold(recipe, members, cases, figures, judge_start(run, cases.held_out, recipe))

@@ -127,7 +127,7 @@ def test_every_fusion_is_measured_on_the_held_out_patients(tiny_recipe, data_fol
     members = [make_member(tiny_recipe, each).eval() for each in tiny_recipe.members]
     cases = read_cases(tiny_recipe, data_folder)
     figures = compare_fusions(EnsembleGraph(members, tiny_recipe), cases.held_out, 1.5)
-    assert list(figures) == ["unet", "linknet", "fpn", "blumberg", "mean", "majority"]
+    assert list(figures) == ["unet", "linknet", "fpn", "blumberg", "mean", "majority", "weighted"]
     assert set(figures["mean"].liver) == set(cases.split.held_out)
 
 

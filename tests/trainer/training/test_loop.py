@@ -301,7 +301,7 @@ def test_the_recipe_in_the_default_models_manifest_can_still_be_read():
     from engine.model import default_model_folder
 
     manifest = json.loads((default_model_folder() / "model.json").read_text())
-    assert Recipe.model_validate(manifest["recipe"]).fusion.kind == "blumberg"
+    assert Recipe.model_validate(manifest["recipe"]).fusion.kind == "weighted"
 
 
 def test_a_member_learns_with_the_neighbours_of_its_slices(tiny_recipe, cases, tmp_path):
