@@ -132,6 +132,8 @@ class EnsembleGraph(nn.Module):
         if len(wide) == len(self.boxes):
             return [(whole, marks) for marks in wide.values()]
         liver = torch.stack(list(wide.values()))[:, :, 0].mean(dim=0) > 0.5
+        # A member with a box has learnt from slices with liver alone, and marks nothing on others.
+        there = liver.float().amax(dim=(1, 2))[:, None, None, None]
         looks = []
         for index, box in enumerate(self.boxes):
             if box is None:
@@ -144,7 +146,7 @@ class EnsembleGraph(nn.Module):
                 on_slices,
                 sampling((size, size), step.expand(2), box.size, *place),
             )
-            looks.append((view, to_marks(self.members[index](view.seen))))
+            looks.append((view, to_marks(self.members[index](view.seen)) * there))
         return looks
 
     def _grid(self, hu: Tensor, spacing: Tensor) -> tuple[int, Tensor]:

@@ -96,12 +96,14 @@ def test_slices_on_the_working_grid_are_marked_as_in_use(tiny_recipe):
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_without_a_liver_a_box_marks_nothing_outside_of_the_middle(tiny_recipe):
-    graph = EnsembleGraph([Above(2.0, tumour=False), Above(0.8, tumour=True)], boxed(tiny_recipe))
-    native, _ = graph.marks(torch.full((1, 128, 128), 150).half(), torch.tensor([2.0, 2.0]))
-    marked = native[1, 0, 1] > 0.5
-    assert marked[64, 64]
-    assert not marked[:30].any()
+def test_without_a_liver_a_member_with_a_box_marks_nothing(tiny_recipe):
+    graph = EnsembleGraph([Above(0.5, tumour=False), Above(0.8, tumour=True)], boxed(tiny_recipe))
+    hu = torch.zeros((2, 128, 128))
+    hu[0, 60:70, 60:70] = 150
+    hu[1, 60:61, 60:61] = 150  # too little on a grid of 7 mm
+    native, working = graph.marks(hu.half(), torch.tensor([2.0, 2.0]))
+    assert [bool((each[1] > 0.5).any()) for each in native.unbind(dim=1)] == [True, False]
+    assert [bool((each[1] > 0.1).any()) for each in working.unbind(dim=1)] == [True, False]
 
 
 @pytest.fixture(scope="module")
