@@ -131,9 +131,9 @@ class EnsembleGraph(nn.Module):
         }
         if len(wide) == len(self.boxes):
             return [(whole, marks) for marks in wide.values()]
-        liver = torch.stack(list(wide.values()))[:, :, 0].mean(dim=0) > 0.5
+        liver = _found(torch.stack(list(wide.values()))[:, :, 0])
         # A member with a box has learnt from slices with liver alone, and marks nothing on others.
-        there = liver.float().amax(dim=(1, 2))[:, None, None, None]
+        there = liver.amax(dim=(1, 2))[:, None, None, None]
         looks = []
         for index, box in enumerate(self.boxes):
             if box is None:
@@ -189,6 +189,18 @@ def labels(marks: Tensor, fusing: FusionSettings) -> Tensor:
     tumour = tumour & liver
     # Summed before the cast: TensorRT has 8-bit unsigned integers at a graph's ends only.
     return (liver.to(torch.int32) + tumour.to(torch.int32)).to(torch.uint8)
+
+
+def _found(livers: Tensor) -> Tensor:
+    """Return (n, rows, columns) 1 where the members' mean has liver, else where one of them has.
+
+    Args:
+        livers: (members, n, rows, columns) probabilities.
+    """
+    mean = (livers.mean(dim=0) > 0.5).float()
+    any_member = (livers.amax(dim=0) > 0.5).float()
+    nowhere = 1 - mean.amax(dim=(1, 2), keepdim=True)
+    return torch.maximum(mean, any_member * nowhere)
 
 
 def _agreement(marks: Tensor) -> Tensor:

@@ -21,15 +21,14 @@ def box_around(
     """Return the grids around the liver, in the middle of the slice where there is none.
 
     Args:
-        liver: (n, rows, columns) bool.
+        liver: (n, rows, columns) 1 or True where it is.
         pixel_mm: (n,) or (), of its pixels, which are square.
         size: rows and columns of the grid.
         spacing_mm: distance of its pixels; more where the liver would not fit.
         margin_mm: least distance from the liver to the edge of the grid.
     """
     # As numbers: TensorRT reduces no booleans.
-    marked = liver.float()
-    spans = [_span(marked.amax(dim=axis)) for axis in (2, 1)]
+    spans = [_span(liver.float().amax(dim=axis)) for axis in (2, 1)]
     middle = torch.stack([(first + last) / 2 for first, last in spans], dim=-1)
     longest = torch.maximum(*[last - first for first, last in spans]) + 1
     step_mm = ((longest * pixel_mm + 2 * margin_mm) / size).clamp(min=spacing_mm)

@@ -184,3 +184,14 @@ def test_a_box_that_cannot_be_laid_is_refused(changes, said):
     named = [each.replace("BOXED", boxed).replace("WHOLE", f"{{{whole}}}") for each in changes]
     with pytest.raises(BadRecipe, match=said):
         load_recipe("base", named)
+
+
+def test_a_liver_that_one_of_the_members_finds_has_a_box(tiny_recipe):
+    first = tiny_recipe.members[0]
+    boxed_one = first.model_copy(update={"box": LiverBox(spacing_mm=1.0, size=64)})
+    recipe = tiny_recipe.model_copy(update={"members": (first, first, boxed_one)})
+    blind, finds = Above(2.0, tumour=False), Above(0.3, tumour=False)
+    graph = EnsembleGraph([blind, finds, Above(0.8, tumour=True)], recipe).eval()
+    hu = livers((10, 20))
+    native, _ = graph.marks(hu.half(), torch.tensor([2.0, 2.0]))
+    assert torch.equal(native[2, :, 1] > 0.5, hu > 130)
