@@ -163,6 +163,10 @@ class Batch(Section):
         return sum(self.model_dump().values())
 
 
+Weight = Annotated[float, Field(ge=0)]
+"""Of a member in a weighted mean, beside those of the others."""
+
+
 class Member(Section):
     """One network and how long it learns."""
 
@@ -180,14 +184,14 @@ class Member(Section):
     """`dynunet` is one in three dimensions; the others take neighbouring slices for channels."""
     cycles: tuple[Annotated[int, Field(gt=1)], ...]
     """Steps of each cycle of the learning rate, which peaks at half of the one before; their sum
-    is the most that a member learns. None: it stays as the model of `--start` has it."""
+    is the most that a member learns. Empty: it stays as the model of `--start` has it."""
     seed: int
     box: LiverBox | None = None
     """A second look, at the liver alone, on a finer grid; None: the whole slice on `working`."""
     way: float = Field(default=1.0, gt=0, le=1)
     """Part of the way from the weights that it started from to those that it learnt, at which it
     ends: what lies between forgets less and fits the patients less closely (arXiv:2109.01903)."""
-    weights: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[Weight, Weight] = (1.0, 1.0)
     """For the liver and for tumours, in a weighted mean that states none of its own."""
     batch: Batch | None = None
     """The member's own; None: the recipe's."""
@@ -261,18 +265,21 @@ class Recipe(Section):
         """The fusion, with the weights of its members where it states none of its own."""
         if self.fusion.kind != "weighted" or self.fusion.weights:
             return self.fusion
-        sums = [
-            sum(weights) for weights in zip(*(each.weights for each in self.members), strict=True)
-        ]
-        shares = tuple(
-            (each.weights[0] / sums[0], each.weights[1] / sums[1]) for each in self.members
-        )
+        liver, tumour = (sum(each.weights[index] for each in self.members) for index in (0, 1))
+        shares = tuple((each.weights[0] / liver, each.weights[1] / tumour) for each in self.members)
         return self.fusion.model_copy(update={"weights": shares})
 
     @property
     def staying(self) -> tuple[str, ...]:
         """Networks of the members that learn nothing, and are those of the model of `--start`."""
         return tuple(member.name for member in self.members if not member.cycles)
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> "Recipe":
+        for index, name in enumerate(("the liver", "tumours")):
+            if not any(each.weights[index] for each in self.members):
+                raise ValueError(f"members.weights for {name} are all 0: set one above 0")
+        return self
 
     @model_validator(mode="after")
     def _learns_something(self) -> "Recipe":

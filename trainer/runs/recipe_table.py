@@ -57,13 +57,8 @@ def show_recipes(console: Console) -> None:
 
 def _details(recipe: Recipe) -> Iterator[str]:
     """Yield lines on what is trained, and on where the figures come from."""
-    members = (
-        f"{member.name} ({member.steps:,} steps)" if member.cycles else f"{member.name} stays"
-        for member in recipe.members
-    )
+    members = (f"{member.name} ({member.steps:,} steps)" for member in recipe.members)
     yield f"trains: {', '.join(members)}; {recipe.batch.size} slices a step"
-    if recipe.staying:
-        yield "needs --start MODEL"
     if recipe.distil:
         yield "needs --teacher MODEL"
     if recipe.measured:
