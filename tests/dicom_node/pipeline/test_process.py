@@ -155,6 +155,22 @@ def test_a_model_that_states_how_certain_it_is_does_so_in_each_result(run, slice
     assert (plain.liver_interval, plain.certainty_notes) == (None, ())
 
 
+def test_a_result_below_the_agreement_that_the_model_states_is_to_be_reviewed(
+    run, slices, monkeypatch
+):
+    judged = []
+
+    def seen(made, measured, outside, calibration):
+        judged.append(calibration)
+        return Quality()
+
+    monkeypatch.setattr(findings, "check_quality", seen)
+    bound = {"least": 0.9, "part": 0.25, "patients": 18}
+    stated = Calibration.model_validate({"liver_agreement": bound})
+    run(slices, replace(SETUP, calibration=stated))
+    assert judged == [stated]
+
+
 def test_the_same_work_again_leaves_the_object_that_may_be_in_an_archive(run, slices, tmp_path):
     """Under one UID there is one content, its time of making included."""
     run(slices)

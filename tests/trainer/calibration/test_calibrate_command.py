@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from engine.manifest import Calibration, LesionFeature
 from engine.model import default_model_folder, load_model
 from trainer.calibration import calibrate_command as command
 from trainer.calibration import reliability
-from trainer.calibration.calibrate import calibrate
+from trainer.calibration.calibrate import Calibrated, calibrate
 from trainer.calibration.calibrate_command import with_calibration
 from trainer.calibration.observations import Area, Mark, Observations, on_device
 from trainer.evaluation.run.slicewise import Alike
@@ -75,6 +76,22 @@ def test_a_calibration_takes_the_place_of_the_one_before():
     again = with_calibration(written, calibrate(observed(), 2, frozenset()))
     assert again.calibration is None
     assert "calibration" not in again.evaluation
+
+
+def test_another_source_tells_whether_the_agreement_finds_the_worst():
+    areas = {f"p{number}": Area(100.0, 100.0, 80.0 + number) for number in range(12)}
+    counts = {name: np.array([[90.0, 100.0], [0.0, 0.0]]) for name in areas}
+    counts |= {name: np.array([[80.0, 100.0], [0.0, 0.0]]) for name in ("p0", "p1", "p9")}
+    stated = Calibration.model_validate(
+        {"liver_agreement": {"least": 0.85, "part": 0.25, "patients": 18}}
+    )
+    with command.console.capture() as said:
+        done = Calibrated(stated, {})
+        others = Observations((), areas, {}, counts)
+        command._show_check(done, others, Path("other"))
+    words = " ".join(said.get().split())
+    assert "marks 2 of the 3 patients with the lowest Dice of the liver" in words
+    assert "and 1 of the 9 others" in words
 
 
 def test_a_device_that_needs_neighbours_is_shown_each_slice_with_its_own():

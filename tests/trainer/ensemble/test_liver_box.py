@@ -96,14 +96,14 @@ def test_slices_on_the_working_grid_are_marked_as_in_use(tiny_recipe):
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_without_a_liver_a_member_with_a_box_marks_nothing(tiny_recipe):
-    graph = EnsembleGraph([Above(0.5, tumour=False), Above(0.8, tumour=True)], boxed(tiny_recipe))
-    hu = torch.zeros((2, 128, 128))
+@pytest.mark.parametrize(("part", "marks"), [(0.5, True), (2.0, False)])
+def test_without_a_liver_a_member_with_a_box_marks_nothing(tiny_recipe, part, marks):
+    finds = Above(part, tumour=False)  # nothing is twice as bright as the window
+    graph = EnsembleGraph([finds, Above(0.8, tumour=True)], boxed(tiny_recipe))
+    hu = torch.zeros((1, 128, 128))
     hu[0, 60:70, 60:70] = 150
-    hu[1, 60:61, 60:61] = 150  # too little on a grid of 7 mm
-    native, working = graph.marks(hu.half(), torch.tensor([2.0, 2.0]))
-    assert [bool((each[1] > 0.5).any()) for each in native.unbind(dim=1)] == [True, False]
-    assert [bool((each[1] > 0.1).any()) for each in working.unbind(dim=1)] == [True, False]
+    for found in graph.marks(hu.half(), torch.tensor([2.0, 2.0])):
+        assert bool((found[1] > 0.1).any()) is marks
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +163,31 @@ def test_a_member_learns_by_its_own_grid_batch_and_loss(tiny_recipe):
     assert [term.kind for term in second.loss] == ["dice"]
 
 
+def test_a_member_with_a_box_has_no_teacher():
+    recipe = load_recipe(
+        "fast",
+        [
+            "batch.unlabelled=2",
+            "members=[{network='fpn', cycles=[2], seed=1}, {network='fpn', cycles=[2], seed=2, "
+            "box={spacing_mm=1.25, size=192}}]",
+        ],
+    )
+    first, second = (of_member(recipe, member) for member in recipe.members)
+    assert (first.distil, first.batch.unlabelled) == (recipe.distil, 2)
+    assert (second.distil, second.batch.unlabelled) == (None, 0)
+
+
 def test_members_have_weights_of_their_own_in_a_weighted_mean():
     assert load_recipe("base").fused.weights == ((1 / 3, 1 / 4), (1 / 3, 1 / 4), (1 / 3, 1 / 2))
     one = load_recipe("base", ["members=[{network='fpn', cycles=[2], seed=1}]"])
     assert one.fused.weights == ((1, 1),)
+    for wrong, said in (
+        ("[0, 1]", "for the liver are all 0"),
+        ("[1, -1]", "greater than or equal"),
+    ):
+        member = f"members=[{{network='fpn', cycles=[2], seed=1, weights={wrong}}}]"
+        with pytest.raises(BadRecipe, match=said):
+            load_recipe("base", [member])
     learnt = load_recipe("base", ["fusion.weights=[[0.2, 0.2], [0.2, 0.2], [0.6, 0.6]]"])
     assert learnt.fused.weights[2] == (0.6, 0.6)
 

@@ -16,8 +16,10 @@ from trainer.ensemble.members import make_member
 from trainer.errors import BadData
 from trainer.evaluation.metrics.exam import Structure
 from trainer.explain.explain_command import chosen_subjects
+from trainer.explain.grad_cam import grad_cams
 from trainer.explain.insight import ENSEMBLE, look
 from trainer.explain.views import of_case, telling
+from trainer.recipe.recipe import LiverBox
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,24 @@ def test_a_slice_is_looked_at_with_its_neighbours_where_the_model_sees_them(tiny
     with torch.inference_mode():
         native, _ = deep.marks(hu, torch.tensor(view.spacing_mm))
     np.testing.assert_allclose(probability, native[0, 1, 0].numpy(), atol=1e-5)
+
+
+def test_a_member_with_a_box_is_looked_into_by_what_it_sees(tiny_recipe, case):
+    torch.manual_seed(0)
+    first = tiny_recipe.members[0]
+    boxed = first.model_copy(update={"box": LiverBox(spacing_mm=3.0, size=64)})
+    recipe = tiny_recipe.model_copy(update={"members": (first, boxed)})
+    members = [make_member(recipe, each) for each in recipe.members]
+    graph, view = EnsembleGraph(members, recipe).eval(), next(of_case(case))
+    found = look(graph, view)
+    assert found.names == ("unet", "unet-box")
+    with torch.no_grad():
+        _, own = graph.views(torch.from_numpy(view.hu)[None], torch.tensor(view.spacing_mm))
+    for structure in Structure:
+        cams = grad_cams(graph.members[1], own.seen, structure)
+        expected = own.on_slices.up(cams.fine[None, None].float())[0, 0].clamp(0, 1)
+        fine = found.opinions[structure]["unet-box"].fine
+        np.testing.assert_allclose(fine, expected.numpy(), atol=1e-5)
 
 
 def test_the_ensembles_heat_is_the_mean_of_its_members(insight):
